@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A serial line: bytes in both directions, prompts and deadlines; not who speaks on it."""
+
+from __future__ import annotations
+
+import os
+import select
+import time
+from contextlib import AbstractContextManager
+from typing import IO, TYPE_CHECKING
+
+from kstep.errors import MachineryError
+from kstep.outcome import Signature
+
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Callable
+    from pathlib import Path
+    from types import TracebackType
+
+    from kstep.deadline import Deadline
+
+CHUNK = 1 << 16  # bytes a read; a stop of kdb's is about 120
+LOOK = 1.0  # seconds between two looks at whether the other end lives
+
+
+class SilenceError(Exception):
+    """The deadline passed and what was waited for has not come.
+
+    ``heard`` is what did come, not consumed.
+    """
+
+    def __init__(self, waited_for: str, heard: bytes, seconds: float) -> None:
+        super().__init__(f"no {waited_for} within {seconds:.1f} s")
+        self.heard = heard
+
+
+class Transcript(AbstractContextManager["Transcript"]):
+    """Every byte of a line, with its direction and time: one record a line of text.
+
+    A record is ``<seconds> < "text"`` for what came and ``>`` for what was sent, cut at
+    line ends, with control characters escaped. Seconds count from ``began``.
+    """
+
+    def __init__(self, path: Path, began: float) -> None:
+        self._stream: IO[str] = path.open("w", encoding="ascii")
+        self._began = began
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stream.close()
+
+    def add(self, direction: str, data: bytes) -> None:
+        """Write the records of one piece."""
+        now = time.monotonic() - self._began
+        for line in data.splitlines(keepends=True):
+            text = line.decode("latin-1").encode("unicode_escape").decode("ascii")
+            self._stream.write(f'{now:.6f} {direction} "{text.replace(chr(34), chr(92) + chr(34))}"\n')
+
+
+class Console:
+    """One end of a serial line.
+
+    ``alive`` is asked while nothing comes; it raises MachineryError when the other end
+    is gone. ``on_text`` sees all that comes, as it comes, and may raise.
+    """
+
+    def __init__(self, fd: int, alive: Callable[[], None]) -> None:
+        self._fd = fd
+        self._alive = alive
+        self._buffer = b""
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN)
+        self.transcript: Transcript | None = None
+        self.on_text: Callable[[bytes], None] | None = None
+
+    def send(self, data: bytes) -> None:
+        """Send all of ``data``."""
+        if self.transcript is not None:
+            self.transcript.add(">", data)
+        while data:
+            data = data[os.write(self._fd, data) :]
+
+    def expect(self, pattern: re.Pattern[bytes], what: str, deadline: Deadline) -> re.Match[bytes]:
+        """Wait until ``pattern`` is found in what has come; consume up to its end.
+
+        Returns the match, whose string is all that was consumed before and with it.
+        Raises SilenceError at the deadline, and MachineryError when the line is lost.
+        """
+        while not (match := pattern.search(self._buffer)):
+            if not self._receive(min(deadline.left, LOOK)):
+                self._alive()
+                if not deadline.left:
+                    raise SilenceError(what, self._buffer, deadline.seconds)
+        consumed, self._buffer = self._buffer[: match.end()], self._buffer[match.end() :]
+        return match
+
+    def forget(self) -> None:
+        """Drop what has come and was not consumed."""
+        self._buffer = b""
+
+    def _receive(self, timeout: float) -> bool:
+        if not self._poll.poll(timeout * 1000):
+            return False
+        try:
+            data = os.read(self._fd, CHUNK)
+        except OSError as error:
+            raise MachineryError(f"the serial line is lost: {error}", Signature.CONSOLE_LOST) from error
+        if not data:
+            raise MachineryError("the serial line is at its end", Signature.CONSOLE_LOST)
+        if self.transcript is not None:
+            self.transcript.add("<", data)
+        self._buffer += data
+        if self.on_text is not None:
+            self.on_text(data)
+        return True

@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What each cell should come to: the rules of the expect.yaml beside each series."""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kstep import document
+from kstep.document import nearest
+from kstep.errors import RequestError
+from kstep.outcome import Outcome, Signature
+from kstep.record import Expected
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kstep.plan import Cell
+    from kstep.series import Series
+    from kstep.session import Session
+
+FILE = "expect.yaml"
+ERRORS = (
+    Signature.NO_BOOT,
+    Signature.CONSOLE_LOST,
+    Signature.MACHINE_DIED,
+    Signature.INFRASTRUCTURE,
+)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """What to expect of the cells that all the lists hold; an empty list holds everything."""
+
+    where: Mapping[str, frozenset[str]]  # by the field of a cell
+    expected: Expected
+    path: Path
+    line: int
+
+    def holds(self, cell: Cell) -> bool:
+        """Whether the rule speaks of ``cell``."""
+        return all(getattr(cell, field) in names for field, names in self.where.items())
+
+
+@dataclass(frozen=True)
+class Expectations:
+    """The rules of every series of a run, file by file."""
+
+    files: tuple[tuple[Rule, ...], ...]
+
+    def of(self, cell: Cell) -> Expected | None:
+        """Return what is expected of a cell; of the rules of a file the last that holds wins.
+
+        Raises RequestError where two files (both speak of ``none``) contradict each other.
+        """
+        found: list[Rule] = []
+        for rules in self.files:
+            found += [rule for rule in rules if rule.holds(cell)][-1:]
+        for other in found[1:]:
+            if other.expected != found[0].expected:
+                raise RequestError(
+                    f"{cell.variant}, {cell.name}: another outcome than in"
+                    f" {found[0].path}:{found[0].line}; make them agree",
+                    other.path,
+                    other.line,
+                )
+        return found[0].expected if found else None
+
+
+def load(series_list: Sequence[Series], sessions: Mapping[str, Session]) -> Expectations:
+    """Read the expect.yaml of each series that has one.
+
+    Raises RequestError, with the line, for a name that does not exist.
+    """
+    return Expectations(
+        tuple(
+            _rules(series, sessions)
+            for series in series_list
+            if series.folder is not None and (series.folder / FILE).exists()
+        )
+    )
+
+
+@functools.cache
+def _schema() -> dict[str, Any]:
+    text = Path(__file__).with_name("expect.schema.json").read_text("utf-8")
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
+FIELDS = {
+    "variants": "variant",
+    "sessions": "session",
+    "cases": "case",
+    "trees": "tree",
+    "kconfigs": "kconfig",
+}
+
+
+def _rules(series: Series, sessions: Mapping[str, Session]) -> tuple[Rule, ...]:
+    assert series.folder is not None  # noqa: S101 -- load() asked
+    doc = document.load(series.folder / FILE, _schema())
+    cases = {case.name for each in sessions.values() for case in each.cases}
+    patches = {patch.id for patch in series.patches}
+    rules = []
+    for number, item in enumerate(doc.value["rules"]):
+        for index, name in enumerate(item["sessions"]):
+            if name not in sessions:
+                mend = nearest(name, sessions)
+                raise doc.fault(f'session "{name}" does not exist; {mend}', "rules", number, "sessions", index)
+        for index, name in enumerate(item.get("cases", [])):
+            if name not in cases:
+                raise doc.fault(f'case "{name}" does not exist; {nearest(name, cases)}', "rules", number, "cases", index)
+        for index, name in enumerate(item["variants"]):
+            prefix, _, members = name.rpartition("/")
+            if name != "none" and not (prefix == series.name and set(members.split("+")) <= patches):
+                raise doc.fault(
+                    f'variant "{name}" is none of series {series.name};'
+                    f" write none, or {series.name}/ and patch numbers joined by +",
+                    "rules", number, "variants", index,
+                )
+        signature = item.get("signature")
+        kernel = [str(word) for word in Signature if word not in ERRORS]
+        if signature is not None and signature not in kernel:
+            raise doc.fault(
+                f'signature "{signature}" is none of a kernel\'s; {nearest(signature, kernel)}',
+                "rules", number, "signature",
+            )
+        rules.append(
+            Rule(
+                where={field: frozenset(item[key]) for key, field in FIELDS.items() if key in item},
+                expected=Expected(Outcome(item["outcome"]), signature and Signature(signature)),
+                path=doc.path,
+                line=doc.line_of("rules", number),
+            )
+        )
+    return tuple(rules)

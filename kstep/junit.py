@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The report that CI reads: JUnit XML, one flat suite a variant.
+
+``classname`` is ``kstep.<tree>.<kconfig>.<variant>``. Viewers take what follows the last dot
+for the class and the rest for its package, so ``debian:6.1`` may keep its dot; a variant may
+not, and has ``_`` there. The suite's name and properties hold the names as they are.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING
+
+from junit_xml import TestCase, TestSuite, to_xml_report_string
+
+from kstep.outcome import Outcome
+from kstep.record import printable
+from kstep.verdict import order
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kstep.record import CellRecord, Record
+
+# junit-xml leaves out a time of 0 and writes shorter ones with an exponent.
+SHORTEST = 0.001
+
+
+def junit(record: Record) -> str:
+    """Draw junit.xml, to be written in UTF-8."""
+    suites: dict[tuple[str, str, str], list[CellRecord]] = defaultdict(list)
+    for each in record.cells:
+        suites[each.cell.tree, each.cell.kconfig, each.cell.variant].append(each)
+    text: str = to_xml_report_string(
+        [
+            _suite(record, key, suites[key])
+            for key in sorted(suites, key=lambda key: (*key[:2], order(key[2])))
+        ],
+        encoding="utf-8",
+    )
+    return text
+
+
+def _suite(record: Record, key: tuple[str, str, str], cells: Sequence[CellRecord]) -> TestSuite:
+    repeated = {each.cell.name for each in cells if each.cell.repeat > 1}
+    return TestSuite(
+        printable("/".join(key)),
+        [
+            _case(record, each, numbered=each.cell.name in repeated)
+            for each in sorted(cells, key=lambda each: (each.cell.name, each.cell.repeat))
+        ],
+        timestamp=printable(record.run.started),
+        properties={
+            printable(name): printable(value) for name, value in _provenance(record, key).items()
+        },
+    )
+
+
+def _provenance(record: Record, key: tuple[str, str, str]) -> dict[str, str]:
+    tree, kconfig, variant = key
+    found = {
+        "kstep": record.run.kstep_version,
+        "run": record.run.id,
+        "tree": tree,
+        "kconfig": kconfig,
+        "variant": variant,
+        "toolchain": record.toolchain.kind,
+        "toolchain.image": record.toolchain.image_digest or "none",
+        "gcc": record.toolchain.gcc,
+        "qemu": record.toolchain.qemu,
+    }
+    for source in record.trees:
+        if source.id == tree:
+            found["tree.version"] = source.version
+            found["tree.sha256"] = source.sha256 or "none"
+    for kernel in record.kernels:
+        if (kernel.tree, kernel.kconfig, kernel.variant) == key:
+            found["image.sha256"] = kernel.image_sha256
+            for patch in kernel.patches:
+                found[f"patch.{patch.id}"] = f"{patch.action}, sha256 {patch.sha256}"
+    return found
+
+
+def _case(record: Record, each: CellRecord, *, numbered: bool) -> TestCase:
+    cell = each.cell
+    case = TestCase(
+        printable(f"{cell.name} #{cell.repeat}" if numbered else cell.name),
+        classname=printable(f"kstep.{cell.tree}.{cell.kconfig}.{cell.variant.replace('.', '_')}"),
+        elapsed_sec=max(each.seconds, SHORTEST),
+        file=printable(each.files.get("session", "")),
+    )
+    # An element without a message and a body would be left out, and the case would pass.
+    if each.outcome is Outcome.ERROR:
+        case.add_error_info(_line(f"{each.seen}: {each.message}"), _body(record, each), each.seen)
+    elif not each.matched:
+        kind = "unexpected-pass" if each.outcome is Outcome.PASS else each.seen
+        case.add_failure_info(_surprise(each), _body(record, each), kind)
+    elif each.outcome is Outcome.FAIL:
+        case.add_skipped_info(_line(f"expected failure: {each.seen}: {each.message}"))
+    return case
+
+
+def _surprise(each: CellRecord) -> str:
+    """Say in a line how the cell differs from what was predicted."""
+    if each.outcome is Outcome.PASS:
+        return f"expected {each.wanted}, but passed"
+    seen = _line(f"{each.seen}: {each.message}")
+    return seen if each.expected is None else f"{seen} (expected {each.wanted})"
+
+
+def _body(record: Record, each: CellRecord) -> str:
+    tail = record.tail(each)
+    heading = ["", "The console ended with:"] if tail else []
+    return "\n".join([printable(each.message), *heading, *tail])
+
+
+def _line(text: str) -> str:
+    return " ".join(printable(text).split())

@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""kdb: its commands, and what it prints when the kernel stops.
+
+The formats are those of kernel/debug/kdb/kdb_main.c and kdb_bp.c.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kstep.console import SilenceError
+from kstep.deadline import Deadline
+from kstep.errors import MachineryError
+from kstep.outcome import KernelFault, Signature
+
+if TYPE_CHECKING:
+    from kstep.console import Console
+
+# kdb waits for input behind its prompt, so a prompt is the last thing on the line.
+PROMPT = re.compile(rb"(?:\[(?P<cpu>\d+)\])?(?P<kind>kdb|more)> $")
+ENTERING = re.compile(
+    rb"Entering kdb \(current=0x(?P<task>[0-9a-f]+), pid (?P<pid>\d+)\) "
+    rb"(?:on processor (?P<cpu>\d+) )?"
+    rb"(?:due to )?(?P<reason>[^@\r\n]*?)(?: @ 0x(?P<pc>[0-9a-f]+))?\s*\r?\n"
+)
+BREAKPOINT = re.compile(r"BP #(?P<number>\d+) at 0x(?P<address>[0-9a-f]+)")
+REGISTER = re.compile(r"\b(?P<name>x\d+|sp|pc|pstate): (?P<value>[0-9a-f]+)")
+REFUSED = re.compile(r"diag: -\d+: (?P<why>.*)|Unknown kdb command: (?P<what>.*)")
+
+BREAKPOINT_HIT = "Breakpoint"
+STEPPED = "SS trap"
+KEYBOARD = "Keyboard Entry"
+
+ANSWER = 5.0  # seconds within which kdb answers a command, before the time scale
+
+
+@dataclass(frozen=True)
+class Stop:
+    """Why and where the kernel stopped: ``pc`` is None where kdb names none."""
+
+    reason: str
+    pc: int | None
+    pid: int
+    cpu: int
+
+    @classmethod
+    def parse(cls, text: bytes) -> Stop | None:
+        """Return the last stop that kdb announced in ``text``, None where it did not."""
+        found = list(ENTERING.finditer(text))
+        if not found:
+            return None
+        last = found[-1]
+        pc = None if last["pc"] is None else int(last["pc"], 16)
+        return cls(last["reason"].decode(errors="replace"), pc, int(last["pid"]), int(last["cpu"] or 0))
+
+
+@dataclass(frozen=True)
+class Breakpoint:
+    """A breakpoint that is set: kdb's number of it, and the address."""
+
+    number: int
+    address: int
+
+
+class CommandRefusedError(Exception):
+    """kdb did not take a command; the message is what it said."""
+
+
+class Kdb:
+    """The debugger at the other end of a console, spoken to at its prompt.
+
+    ``scale`` stretches every timeout.
+    """
+
+    def __init__(self, console: Console, scale: float) -> None:
+        self._console = console
+        self._scale = scale
+
+    def command(self, line: str) -> str:
+        """Send a command; return what kdb prints up to its next prompt.
+
+        A pager that stops the output is sent on. Raises KernelFault ``hang`` where no
+        prompt comes back, CommandRefusedError where kdb says no.
+        """
+        text = self._ask(line)
+        if match := REFUSED.search(text):
+            raise CommandRefusedError(f"kdb: {line}: {match['why'] or match['what']}".strip())
+        return text
+
+    def _ask(self, line: str) -> str:
+        self._console.send(line.encode() + b"\r")
+        text = b""
+        while True:
+            match = self._prompt(f"answer to {line!r}")
+            text += match.string[: match.start()]
+            if match["kind"] == b"kdb":
+                return text.decode(errors="replace").partition("\n")[2].replace("\r", "")
+            self._console.send(b" ")
+
+    def _prompt(self, what: str) -> re.Match[bytes]:
+        try:
+            return self._console.expect(PROMPT, what, Deadline.after(ANSWER * self._scale))
+        except SilenceError as error:
+            raise KernelFault(Signature.HANG, f"kdb gives {error}") from error
+
+    def prepare(self) -> None:
+        """Turn the pager off for this boot."""
+        self.command("set LINES 10000")
+
+    def breakpoint(self, function: str) -> Breakpoint:
+        """Set a breakpoint (``bp``)."""
+        text = self.command(f"bp {function}")
+        match = BREAKPOINT.search(text)
+        if match is None:
+            raise MachineryError(f"kdb: bp {function}: cannot read the answer {text!r}")
+        return Breakpoint(int(match["number"]), int(match["address"], 16))
+
+    def clear(self, breakpoint_: Breakpoint) -> None:
+        """Remove a breakpoint (``bc``)."""
+        self.command(f"bc {breakpoint_.number}")
+
+    def registers(self) -> dict[str, int]:
+        """Return x0 to x30, sp, pc and pstate of the stopped context (``rd``)."""
+        text = self.command("rd")
+        return {m["name"]: int(m["value"], 16) for m in REGISTER.finditer(text)}
+
+    def resume(self) -> None:
+        """Let the kernel run on (``go``); what it says next is for the guest to hear."""
+        self._console.send(b"go\r")
+
+    def resume_step(self) -> None:
+        """Let the kernel run one instruction (``ss``); where it stops is to be heard."""
+        self._console.send(b"ss\r")

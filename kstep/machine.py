@@ -1,0 +1,188 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A QEMU machine with a kernel in it: started, looked into, and always ended.
+
+Its serial line is a pty of this machine, opened here and handed to QEMU, which may run
+in a container; so a terminal program or gdb can use the same line.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import shutil
+import tempfile
+import time
+import tty
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+from qemu.qmp import QMPError
+from qemu.qmp.legacy import QEMUMonitorProtocol
+
+from kstep.console import Console, SilenceError, Transcript
+from kstep.deadline import Deadline
+from kstep.errors import MachineryError
+from kstep.outcome import Signature
+from kstep.shell import READY
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from kstep.kernel import Kernel
+    from kstep.toolchain import Process, Toolchain
+
+BOOT = 90.0  # seconds for QEMU to start and the guest to be ready
+USUAL_BOOT = 2.0  # seconds that this takes on an idle machine of 2024
+MOST_SCALE = 10.0  # no machine is that much slower; then something else is wrong
+PAGE = 4096
+
+
+@dataclass(frozen=True)
+class Hardware:
+    """The machine that a session asks for.
+
+    The default processor has LSE atomics: an exclusive pair never gets through while it
+    is stepped, for every exception clears the monitor (Arm ARM, B2.9.5).
+    """
+
+    cpus: int = 1
+    cpu: str = "cortex-a76"
+    parameters: str = ""  # more of the kernel's command line
+
+
+class Machine(AbstractContextManager["Machine"]):
+    """One boot. ``boot_seconds`` runs from QEMU's start to the guest's word that it is ready.
+
+    ``scale`` is what every timeout is stretched by: the boot's time over the usual one.
+    """
+
+    def __init__(
+        self,
+        kernel: Kernel,
+        initramfs: Path,
+        hardware: Hardware,
+        toolchain: Toolchain,
+    ) -> None:
+        self.kernel = kernel
+        self.initramfs = initramfs
+        self.hardware = hardware
+        self.toolchain = toolchain
+        self.boot_seconds = 0.0
+        self.scale = 1.0
+        self.began = time.monotonic()
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._scratch = Path(tempfile.mkdtemp(prefix="kstep-"))
+            stack.callback(shutil.rmtree, self._scratch, ignore_errors=True)
+            self._scratch.chmod(0o700)
+            self.toolchain.own(self._scratch)
+            master, slave = pty.openpty()
+            stack.callback(os.close, master)
+            stack.callback(os.close, slave)  # kept open, so that the line outlives QEMU
+            tty.setraw(slave)
+            self.pty = Path(os.ttyname(slave))
+            self.console = Console(master, self.require_alive)
+            self._process: Process = self.toolchain.spawn(
+                self.argv(self.toolchain.inside(self.pty), self._scratch),
+                readable=[self.kernel.folder, self.initramfs.parent],
+                writable=[self._scratch],
+                line=self.pty,
+            )
+            stack.callback(self._process.kill)
+            self._qmp: QEMUMonitorProtocol | None = None
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    def argv(self, serial: Path, scratch: Path) -> list[str]:
+        """Return QEMU's command line."""
+        hardware = self.hardware
+        parameters = "console=ttyAMA0 kgdboc=ttyAMA0 nokaslr"
+        return [
+            "qemu-system-aarch64",
+            *("-machine", "virt,gic-version=3"),
+            *("-accel", "tcg"),
+            *("-cpu", hardware.cpu),
+            *("-smp", str(hardware.cpus)),
+            *("-m", "512"),
+            *("-display", "none"),
+            "-nodefaults",
+            "-no-reboot",
+            *("-chardev", f"serial,id=line,path={serial}"),
+            *("-serial", "chardev:line"),
+            *("-qmp", f"unix:{scratch}/qmp,server=on,wait=off"),
+            *("-kernel", str(self.kernel.image)),
+            *("-initrd", str(self.initramfs)),
+            *("-append", f"{parameters} {hardware.parameters}".rstrip()),
+        ]
+
+    def boot(self, transcript: Transcript | None = None) -> None:
+        """Wait until the guest takes commands.
+
+        Raises MachineryError ``no-boot`` with the last lines of the console.
+        """
+        self.console.transcript = transcript
+        try:
+            self.console.expect(READY, "word from the guest that it is ready", Deadline.after(BOOT))
+        except SilenceError as error:
+            raise MachineryError(
+                f"the kernel does not boot: {error}",
+                Signature.NO_BOOT,
+                tuple(error.heard.decode(errors="replace").splitlines()[-12:]),
+            ) from error
+        self.boot_seconds = time.monotonic() - self.began
+        self.scale = min(max(self.boot_seconds / USUAL_BOOT, 1.0), MOST_SCALE)
+
+    def require_alive(self) -> None:
+        """Raise MachineryError where QEMU is gone."""
+        if not self._process.alive():
+            said = self._process.output().strip().splitlines()[-5:]
+            raise MachineryError("QEMU ended", Signature.MACHINE_DIED, tuple(said))
+
+    def read(self, address: int, size: int) -> bytes:
+        """Read the guest's memory at a virtual address, as its running CPU maps it."""
+        file = self._scratch / "memory"
+        try:
+            if self._qmp is None:
+                self._qmp = QEMUMonitorProtocol(str(self._scratch / "qmp"))
+                self._qmp.connect()
+                self._stack.callback(self._qmp.close)
+            signed = address - (address >> 63 << 64)  # QMP's int has 64 bits with a sign
+            self._qmp.cmd("memsave", val=signed, size=size, filename=str(file))
+            return file.read_bytes()
+        except (QMPError, OSError) as error:
+            raise MachineryError(f"QEMU cannot read {size} bytes at {address:#x}: {error}") from error
+
+
+class Text:
+    """The live text of a guest, read a page at a time while it is stopped.
+
+    It differs from vmlinux: alternatives and static keys are patched in at run time.
+    """
+
+    def __init__(self, machine: Machine) -> None:
+        self._machine = machine
+        self._pages: dict[int, bytes] = {}
+
+    def word(self, address: int) -> int:
+        """Return the instruction at an address."""
+        page = address & -PAGE
+        if page not in self._pages:
+            self._pages[page] = self._machine.read(page, PAGE)
+        offset = address - page
+        return int.from_bytes(self._pages[page][offset : offset + 4], "little")
+
+    def forget(self) -> None:
+        """Drop what was read: the guest has run, and may have patched itself."""
+        self._pages.clear()

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A path: single steps one after another, each held against the oracle."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING
+
+from kstep.oracle import Flow, Instruction, decode, is_load_exclusive, is_store_exclusive
+from kstep.outcome import KernelFault, Signature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from kstep.kdb import Kdb, Stop
+    from kstep.machine import Text
+    from kstep.symbols import Place, Symbols
+
+# Where an interrupt, and any other exception, is entered: arch/arm64/kernel/entry.S and
+# entry-common.c from 5.10 (el1_irq) on, with the step trapped wherever D is unmasked.
+INTERRUPT = re.compile(r"^_*(el[01][a-z]*_(64_|32_)?)_*(irq|fiq|interrupt|pnmi)|^_*el[01]_(irq|pnmi)|gic_handle_irq|_handle_arch_irq|call_on_irq_stack")
+EXCEPTION = re.compile(r"^_*(el[01][a-z]*_|vectors|do_(debug_exception|mem_abort|serror)|ret_to_)")
+
+AFTERWARDS = 3  # steps taken after a departure, to tell where it leads
+LOOPING = 16  # visits of one address after which its registers are looked at
+ROUNDS = 8  # rounds with the same registers after which a path gets nowhere
+LOOP = 64  # instructions, at the most, of a loop that is watched
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: where it was, where the oracle lets it go, where it went."""
+
+    number: int
+    before: Place
+    instruction: Instruction
+    expected: frozenset[int]
+    after: Place
+    stop: Stop
+    path: Path = field(repr=False)
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the step went where program order goes."""
+        return self.after.address in self.expected
+
+    def must_follow_program_order(self) -> None:
+        """Raise KernelFault where the step went elsewhere."""
+        if not self.in_order:
+            raise self.path.departure(self)
+
+    def must_get_on(self) -> None:
+        """Raise KernelFault ``livelock`` where the path goes round and changes nothing."""
+        self.path.require_progress(self)
+
+
+class Path:
+    """The steps from a stop on; ``trace`` gets one line of JSON a step.
+
+    ``take`` makes the kernel step and returns where it stopped.
+    """
+
+    def __init__(
+        self,
+        start: Stop,
+        take: Callable[[], Stop],
+        kdb: Kdb,
+        text: Text,
+        symbols: Symbols,
+        trace: IO[str] | None,
+    ) -> None:
+        assert start.pc is not None  # noqa: S101 -- breakpoints and steps name their PC
+        self._take = take
+        self._kdb = kdb
+        self._text = text
+        self._symbols = symbols
+        self._trace = trace
+        self.pc: int = start.pc
+        self.ended = False
+        self._visits: Counter[int] = Counter()
+        self._anchor: int | None = None
+        self._anchored = 0
+        self._registers: dict[str, int] = {}
+        self._rounds = 0
+        self._steps = self._in_order = self._interrupts = 0
+        self._seconds = 0.0
+
+    def steps(self, count: int) -> Iterator[Step]:
+        """Take up to ``count`` steps; end sooner where the path leaves what can be stepped.
+
+        It ends before an exception return, for that leads to user space or to whatever
+        was interrupted, and before an instruction that raises an exception by design.
+        """
+        for _ in range(count):
+            instruction = self._instruction()
+            if instruction.flow in (Flow.EXCEPTION_RETURN, Flow.EXCEPTION):
+                self.ended = True
+                return
+            yield self._step(instruction)
+
+    def _instruction(self) -> Instruction:
+        return decode(self._text.word(self.pc), self.pc)
+
+    def _successors(self, instruction: Instruction) -> frozenset[int]:
+        needed = instruction.needs_registers or instruction.flow is Flow.CONDITIONAL
+        return instruction.successors(self._kdb.registers() if needed else None)
+
+    def _step(self, instruction: Instruction) -> Step:
+        expected = self._successors(instruction)
+        began = time.monotonic()
+        stop = self._take()
+        seconds = time.monotonic() - began
+        assert stop.pc is not None  # noqa: S101 -- likewise
+        if stop.pc not in expected:
+            # The text may have been patched since it was read: look again before judging.
+            self._text.forget()
+            again = decode(self._text.word(instruction.pc), instruction.pc)
+            if again.word != instruction.word and not again.needs_registers:
+                instruction, expected = again, again.successors()
+        self._steps += 1
+        self._seconds += seconds
+        step = Step(
+            number=self._steps,
+            before=self._symbols.place(instruction.pc),
+            instruction=instruction,
+            expected=expected,
+            after=self._symbols.place(stop.pc),
+            stop=stop,
+            path=self,
+        )
+        self._in_order += step.in_order
+        self._interrupts += not step.in_order and _is_interrupt(step.after)
+        self._visits[instruction.pc] += 1
+        self.pc = stop.pc
+        if self._trace is not None:
+            self._trace.write(_line(step, seconds))
+        return step
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Counts of steps, and how many a second."""
+        return {
+            "steps": self._steps,
+            "in_order": self._in_order,
+            "off_order": self._steps - self._in_order,
+            "irq_entries": self._interrupts,
+            "distinct_pcs": len(self._visits),
+            "steps_per_second": round(self._steps / self._seconds, 1) if self._seconds else 0.0,
+        }
+
+    def departure(self, step: Step) -> KernelFault:
+        """Say how a step left program order; takes some more steps to see where it leads.
+
+        ``stuck`` where the same PC comes again and again, else what the place tells.
+        """
+        places = [step.after]
+        for _ in range(AFTERWARDS):
+            places.append(self._step(self._instruction()).after)
+        stuck = len({place.address for place in places}) == 1
+        if stuck or step.after == step.before:
+            signature = Signature.STUCK
+        elif _is_interrupt(step.after):
+            signature = Signature.ENTERS_INTERRUPT
+        elif EXCEPTION.search(step.after.symbol):
+            signature = Signature.ENTERS_EXCEPTION
+        else:
+            signature = Signature.OFF_ORDER
+        wanted = " or ".join(str(self._symbols.place(a)) for a in sorted(step.expected))
+        then = "and stays there" if stuck else f"and then to {', '.join(map(str, places[1:]))}"
+        why = "" if step.stop.reason == "SS trap" else f" ({step.stop.reason})"
+        return KernelFault(
+            signature,
+            f"step {step.number} from {step.before} went to {step.after}{why},"
+            f" not to {wanted or 'an exception'}, {then}",
+        )
+
+    def require_progress(self, step: Step) -> None:
+        """Raise KernelFault where one address comes again with the same registers.
+
+        A loop that gets on changes a register; one that waits for what a parked CPU or a
+        cleared exclusive monitor never gives does not.
+        """
+        pc = step.before.address
+        if self._anchor is None and self._visits[pc] >= LOOPING:
+            self._anchor, self._anchored = pc, step.number
+            self._rounds, self._registers = 0, {}
+        if self._anchor is None:
+            return
+        if pc != self._anchor:
+            if step.number - self._anchored > LOOP:
+                self._anchor = None
+                self._visits[pc] = 0
+            return
+        self._anchored = step.number
+        registers = self._kdb.registers()
+        self._rounds = self._rounds + 1 if registers == self._registers else 0
+        self._registers = registers
+        if self._rounds >= ROUNDS:
+            raise KernelFault(
+                Signature.LIVELOCK,
+                f"step {step.number} is at {step.before} for the {self._visits[pc]}th time,"
+                f" the last {ROUNDS} with the same registers{self._exclusive(pc)}",
+            )
+
+    def _exclusive(self, pc: int) -> str:
+        """Say whether the loop around ``pc`` is an exclusive pair."""
+        around = range(pc - 4 * LOOP, pc + 4 * LOOP, 4)
+        words = [self._text.word(a) for a in around if self._visits[a] >= ROUNDS]
+        if any(map(is_load_exclusive, words)) and any(map(is_store_exclusive, words)):
+            return ": an exclusive load/store pair, whose monitor every step clears"
+        return ""
+
+
+def _is_interrupt(place: Place) -> bool:
+    return INTERRUPT.search(place.symbol) is not None
+
+
+def _line(step: Step, seconds: float) -> str:
+    return (
+        json.dumps(
+            {
+                "n": step.number,
+                "pc": f"{step.before.address:#x}",
+                "at": str(step.before),
+                "word": f"{step.instruction.word:08x}",
+                "flow": step.instruction.flow,
+                "expected": [f"{address:#x}" for address in sorted(step.expected)],
+                "to": f"{step.after.address:#x}",
+                "to_at": str(step.after),
+                "reason": step.stop.reason,
+                "pid": step.stop.pid,
+                "cpu": step.stop.cpu,
+                "in_order": step.in_order,
+                "seconds": round(seconds, 6),
+            }
+        )
+        + "\n"
+    )

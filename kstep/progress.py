@@ -1,0 +1,131 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is being done now, how far it is, and how long still: for people who wait.
+
+A terminal gets a live display, everything else plain lines.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    SpinnerColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.progress import Progress as LiveDisplay
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+PLAIN_EVERY = 15.0  # seconds between two lines about one task, without a terminal
+
+
+class Task(AbstractContextManager["Task"]):
+    """One piece of work under way; ``total`` counts ``unit``, None where it is not known."""
+
+    def __init__(self, progress: Progress, title: str, total: int | None, unit: str) -> None:
+        self.title = title
+        self.unit = unit
+        self._progress = progress
+        self._total = total
+        self._done = 0
+        self._text = ""
+        self._began = self._spoke = time.monotonic()
+        self._live = progress.live and progress.live.add_task(title, total=total, note="")
+
+    def __enter__(self) -> Self:
+        self._say("…" if self._total is None else f"0 of {self._total} {self.unit}")
+        return self
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Count ``count`` more as done."""
+        self._done += count
+        if self._total is not None and self._done > self._total:
+            self._total = self._done  # an estimate that was too low
+        self.note(note)
+
+    def note(self, text: str) -> None:
+        """Show what is at hand."""
+        self._text = text
+        if self._progress.live is not None and self._live is not None:
+            self._progress.live.update(
+                self._live, completed=self._done, total=self._total, note=text[:40]
+            )
+        if time.monotonic() - self._spoke >= PLAIN_EVERY:
+            self._say(self._state())
+
+    def _state(self) -> str:
+        spent = time.monotonic() - self._began
+        if not self._done:
+            return f"{spent:.0f} s {self._text}".rstrip()
+        if self._total is None:
+            return f"{self._done} {self.unit}, {spent:.0f} s"
+        left = spent / self._done * (self._total - self._done)
+        return f"{self._done} of {self._total} {self.unit}, {spent:.0f} s, about {left:.0f} s left"
+
+    def _say(self, state: str) -> None:
+        self._spoke = time.monotonic()
+        if self._progress.live is None:
+            self._progress.say(f"{self.title}: {state}")
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        spent = time.monotonic() - self._began
+        if self._progress.live is not None and self._live is not None:
+            self._progress.live.remove_task(self._live)
+        counted = f"{self._done} {self.unit} in " if self._done and self.unit else ""
+        how = "done, " if kind is None else "stopped after "
+        self._progress.say(f"{self.title}: {how}{counted}{spent:.1f} s")
+
+
+class Progress(AbstractContextManager["Progress"]):
+    """Where tasks are shown and lines are said; both go to standard error."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
+        self.live: LiveDisplay | None = None
+
+    def __enter__(self) -> Self:
+        if self.console.is_terminal:
+            self.live = LiveDisplay(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=20),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                TextColumn("[dim]{task.fields[note]}"),
+                console=self.console,
+                transient=True,
+            )
+            self.live.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self.live is not None:
+            self.live.stop()
+            self.live = None
+
+    def say(self, text: str) -> None:
+        """Print one line that stays."""
+        self.console.print(text, markup=False)
+
+    def task(self, title: str, total: int | None = None, unit: str = "") -> Task:
+        """Begin a piece of work; use it as a context."""
+        return Task(self, title, total, unit)

@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Runs boots: a boot on this process, and many on processes side by side.
+
+What to run is decided elsewhere (``plan``). A boot needs only a Boot and the files that
+it names, and gives one Result a cell, so that another runner may take boots elsewhere.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import queue
+import signal
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kstep import record, session
+from kstep.console import Transcript
+from kstep.errors import MachineryError
+from kstep.machine import Machine
+from kstep.outcome import KernelFault, Outcome, Signature
+from kstep.symbols import Symbols
+from kstep.target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from multiprocessing.queues import Queue
+    from types import FrameType
+
+    from kstep.kernel import Kernel
+    from kstep.plan import Cell
+    from kstep.session import Session
+    from kstep.toolchain import Toolchain
+
+LOOK = 0.5  # seconds between two looks at whether the workers live
+
+
+@dataclass(frozen=True)
+class Boot:
+    """Cells that share a boot, and what they need; ``folder`` is the run's."""
+
+    cells: tuple[Cell, ...]
+    kernel: Kernel
+    initramfs: Path
+    sessions: Path
+    folder: Path
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a cell came to; files are relative to the run's folder.
+
+    ``boot_seconds`` is 0 where the cell used a machine that ran already.
+    """
+
+    cell: Cell
+    outcome: Outcome
+    signature: Signature | None = None
+    message: str = ""
+    seconds: float = 0.0
+    boot_seconds: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)
+
+
+def run(boot: Boot, toolchain: Toolchain) -> Iterator[Result]:
+    """Run the cells of a boot; a machine that served a cell that did not pass is not used again."""
+    script = session.load(boot.sessions)[boot.cells[0].session]
+    symbols = Symbols.load(boot.kernel.system_map)
+    with ExitStack() as stack:
+        machine: Machine | None = None
+        for cell in boot.cells:
+            result, machine = _cell(cell, machine, boot, script, symbols, toolchain, stack)
+            yield result
+            if result.outcome is not Outcome.PASS:
+                stack.pop_all().close()
+                machine = None
+
+
+def _cell(
+    cell: Cell,
+    machine: Machine | None,
+    boot: Boot,
+    script: Session,
+    symbols: Symbols,
+    toolchain: Toolchain,
+    stack: ExitStack,
+) -> tuple[Result, Machine | None]:
+    place = record.folder(cell)
+    (boot.folder / place).mkdir(parents=True, exist_ok=True)
+    files = {"console_log": str(place / "console.log"), "trace": str(place / "trace.jsonl")}
+    began = time.monotonic()
+    outcome, signature, message = Outcome.PASS, None, ""
+    boot_seconds = 0.0
+    metrics: dict[str, float] = {}
+    target: Target | None = None
+    with ExitStack() as own:
+        try:
+            trace = own.enter_context((boot.folder / files["trace"]).open("w"))
+            log = boot.folder / files["console_log"]
+            if machine is None:
+                machine = stack.enter_context(
+                    Machine(boot.kernel, boot.initramfs, script.hardware, toolchain)
+                )
+                transcript = own.enter_context(Transcript(log, machine.began))
+                target = Target(machine, symbols, trace)
+                machine.boot(transcript)
+                boot_seconds = machine.boot_seconds
+            else:
+                machine.console.transcript = own.enter_context(Transcript(log, machine.began))
+                target = Target(machine, symbols, trace)
+            metrics = target.metrics
+            script.run(target, cell.case)
+        except KernelFault as fault:
+            if target is not None:
+                target.hear_out(fault)
+            outcome, signature, message = Outcome.FAIL, fault.signature, str(fault)
+        except MachineryError as error:
+            outcome, signature = Outcome.ERROR, error.signature
+            message = "\n".join((str(error), *error.details))
+        except Exception as error:  # noqa: BLE001 -- a fault of ours is no verdict, and must not end the run
+            outcome, signature = Outcome.ERROR, Signature.INFRASTRUCTURE
+            message = f"kstep itself failed: {type(error).__name__}: {error}"
+    seconds = round(time.monotonic() - began, 3)
+    result = Result(
+        cell, outcome, signature, message, seconds, round(boot_seconds, 3), dict(metrics), files
+    )
+    return result, machine
+
+
+def run_all(
+    boots: Sequence[Boot],
+    toolchain: Toolchain,
+    jobs: int,
+    on_result: Callable[[Result], None],
+) -> None:
+    """Run boots on ``jobs`` processes; each cell's result is given as it comes.
+
+    Raises MachineryError where a process dies. Whatever ends this ends the processes,
+    and with them their machines.
+    """
+    context = multiprocessing.get_context("spawn")
+    tasks: Queue[Boot | None] = context.Queue()
+    results: Queue[Result] = context.Queue()
+    for boot in boots:
+        tasks.put(boot)
+    count = min(jobs, len(boots))
+    for _ in range(count):
+        tasks.put(None)
+    workers = [
+        context.Process(target=_work, args=(tasks, results, toolchain), daemon=True)
+        for _ in range(count)
+    ]
+    for worker in workers:
+        worker.start()
+    try:
+        left = sum(len(boot.cells) for boot in boots)
+        while left:
+            try:
+                result = results.get(timeout=LOOK)
+            except queue.Empty:
+                dead = [w.exitcode for w in workers if w.exitcode not in (None, 0)]
+                if dead or not any(worker.is_alive() for worker in workers):
+                    raise MachineryError(f"a worker process died (status {dead})") from None
+                continue
+            on_result(result)
+            left -= 1
+        for worker in workers:
+            worker.join()
+    finally:
+        tasks.cancel_join_thread()
+        for worker in workers:
+            worker.terminate()
+        for worker in workers:
+            worker.join()
+
+
+def _work(
+    tasks: Queue[Boot | None],
+    results: Queue[Result],
+    toolchain: Toolchain,
+) -> None:
+    # Ctrl-C reaches every process of the terminal; the parent decides, and terminates.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end)
+    parent = multiprocessing.parent_process()
+    with contextlib.suppress(SystemExit):
+        while (boot := tasks.get()) is not None:
+            for result in run(boot, toolchain):
+                results.put(result)
+                if parent is not None and not parent.is_alive():
+                    return
+
+
+def _end(_number: int, _frame: FrameType | None) -> None:
+    raise SystemExit(1)

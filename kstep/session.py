@@ -1,0 +1,103 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Sessions: scripts that test one claim each, found in a folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from kstep.errors import MachineryError
+from kstep.machine import Hardware
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kstep.target import Target
+
+
+class Case(Protocol):
+    """What a session is run over; ``name`` stands in the cell."""
+
+    @property
+    def name(self) -> str:
+        """Name the case, in the characters of a C identifier."""
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """A kernel function to step, and the guest's command that reaches it exactly once."""
+
+    name: str
+    trigger: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Session:
+    """A script and what it needs. ``cases`` is empty where there are none."""
+
+    name: str
+    claim: str
+    script: Callable[..., None]
+    cases: Sequence[Case]
+    hardware: Hardware
+    file: Path
+    line: int
+
+    def run(self, target: Target, case: str | None) -> None:
+        """Run the script, over one case where it has cases."""
+        if case is None:
+            self.script(target)
+        else:
+            self.script(target, next(c for c in self.cases if c.name == case))
+
+
+_found: dict[str, Session] = {}
+
+
+def session(
+    *,
+    claim: str,
+    cases: Sequence[Case] = (),
+    hardware: Hardware | None = None,
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Mark a function as a session; its name, with dashes, is the session's."""
+
+    def mark(script: Callable[..., None]) -> Callable[..., None]:
+        name = script.__name__.replace("_", "-")
+        code = inspect.unwrap(script).__code__
+        _found[name] = Session(
+            name=name,
+            claim=claim,
+            script=script,
+            cases=tuple(cases),
+            hardware=hardware or Hardware(),
+            file=Path(code.co_filename),
+            line=code.co_firstlineno,
+        )
+        return script
+
+    return mark
+
+
+def load(folder: Path) -> dict[str, Session]:
+    """Import every script of a folder; return the sessions by name, in file order.
+
+    The folder's parent's parent must be on the import path: the scripts share their
+    cases by import.
+    """
+    _found.clear()
+    for path in sorted(folder.glob("*.py")):
+        name = f"tests.sessions.{path.stem}"
+        sys.modules.pop(name, None)
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise MachineryError(f"{path}: cannot be imported")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return dict(_found)

@@ -1,0 +1,114 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""summary.md: the run for people who read it on a web page, in GitHub's Markdown."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING
+
+from kstep.outcome import Outcome
+from kstep.record import printable
+from kstep.table import Grid, grids
+from kstep.verdict import sentence, verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from kstep.record import CellRecord, Record
+
+LINES = 20  # of the console, for each fault
+
+
+def summary(record: Record) -> str:
+    """Draw summary.md, to be written in UTF-8."""
+    lines = [f"# kstep: {_plain(record.run.id)}", ""]
+    lines += [
+        f"- {_plain(sentence(column, entry))}" for column, entry in verdict(record.cells).items()
+    ]
+    for grid in grids(record):
+        lines += ["", *_table(grid)]
+    lines += ["", "Cells in **bold** are not as predicted.", ""]
+    lines += _unmatched(record)
+    lines += [*_provenance(record), ""]
+    return "\n".join(lines)
+
+
+def _table(grid: Grid) -> Iterator[str]:
+    yield f"## {_plain(grid.tree)}, kconfig {_plain(grid.kconfig)}"
+    yield ""
+    yield _row(["session", *map(_plain, grid.variants)])
+    yield _row(["---"] * (len(grid.variants) + 1))
+    for session, case in grid.names:
+        name = session if case is None else f"{session}[{case}]"
+        cells = [grid.cells.get((session, case, variant), []) for variant in grid.variants]
+        yield _row([_plain(name), *map(_marks, cells)])
+
+
+def _row(cells: Sequence[str]) -> str:
+    return f"| {' | '.join(cells)} |"
+
+
+def _marks(cells: Sequence[CellRecord]) -> str:
+    """Tell all repeats of a cell, with counts where there are several."""
+    counted = Counter(map(_mark, cells))
+    if len(cells) == 1:
+        return _mark(cells[0])
+    return ", ".join(f"{count} {word}" for word, count in counted.most_common()) or "not run"
+
+
+def _mark(each: CellRecord) -> str:
+    if each.outcome is Outcome.ERROR:
+        return f"**no verdict: {each.seen}**"
+    if not each.matched:
+        return f"**{each.seen}**"
+    return each.seen if each.outcome is Outcome.PASS else f"{each.seen} (predicted)"
+
+
+def _unmatched(record: Record) -> Iterator[str]:
+    """Tell what was not as predicted; repeats that came to the same are told once."""
+    alike: dict[tuple[str, str, str], list[CellRecord]] = defaultdict(list)
+    for each in record.cells:
+        if not each.matched:
+            alike[each.cell.column, each.cell.name, each.seen].append(each)
+    if alike:
+        yield "## Not as predicted"
+    for (column, name, what), group in sorted(alike.items()):
+        first = min(group, key=lambda each: each.cell.repeat)
+        times = f" {len(group)} times" if len(group) > 1 else ""
+        yield ""
+        yield f"### {_plain(column)}: {_plain(name)}"
+        yield ""
+        yield f"**{what}**{times}, where {first.wanted} was expected: {_plain(first.message)}"
+        tail = record.tail(first, LINES)
+        if tail:
+            yield ""
+            yield "<details><summary>the last lines of the console</summary>"
+            yield ""
+            # In <pre> nothing is Markdown, and an escaped line cannot end it.
+            yield "<pre>"
+            yield from (html.escape(line, quote=False) for line in tail)
+            yield "</pre>"
+            yield ""
+            yield "</details>"
+    if alike:
+        yield ""
+
+
+def _provenance(record: Record) -> Iterator[str]:
+    run, toolchain = record.run, record.toolchain
+    yield "## Made with"
+    yield ""
+    yield f"- kstep {_plain(run.kstep_version)}, {_plain(run.started)}, {run.seconds:.0f} s"
+    yield f"- {toolchain.kind} toolchain: {_plain(toolchain.gcc)}; {_plain(toolchain.qemu)}"
+    for tree in record.trees:
+        yield f"- {_plain(tree.id)}: {_plain(tree.version)}"
+
+
+_MARKUP = re.compile(r"([\\`*_\[\]|~#$])")
+
+
+def _plain(text: str) -> str:
+    """``text`` in one line, with nothing in it that Markdown or HTML would obey."""
+    return _MARKUP.sub(r"\\\1", html.escape(" ".join(printable(text).split()), quote=False))

@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Names of a kernel's addresses, from its System.map."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from dataclasses import dataclass
+from difflib import get_close_matches
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+TEXT = frozenset("tTwW")
+
+
+@dataclass(frozen=True)
+class Place:
+    """An address as people write it: ``symbol+0xoffset``."""
+
+    address: int
+    symbol: str
+    offset: int
+
+    def __str__(self) -> str:
+        """Return the place in kallsyms' form."""
+        if not self.symbol:
+            return f"{self.address:#x}"
+        return self.symbol if not self.offset else f"{self.symbol}+{self.offset:#x}"
+
+
+@dataclass(frozen=True)
+class Symbols:
+    """The functions of a kernel, by address and by name."""
+
+    addresses: tuple[int, ...]
+    names: tuple[str, ...]
+
+    @classmethod
+    def load(cls, system_map: Path) -> Symbols:
+        """Read a System.map; of names at one address the last global one is kept."""
+        table: dict[int, str] = {}
+        with system_map.open() as lines:
+            for line in lines:
+                address, kind, name = line.split()
+                if kind in TEXT and (kind in "TW" or int(address, 16) not in table):
+                    table[int(address, 16)] = name
+        ordered = sorted(table)
+        return cls(tuple(ordered), tuple(table[address] for address in ordered))
+
+    @cached_property
+    def _by_name(self) -> dict[str, int]:
+        return dict(zip(self.names, self.addresses, strict=True))
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_name
+
+    def address(self, name: str) -> int:
+        """Return the address of a function; KeyError where there is none."""
+        return self._by_name[name]
+
+    def place(self, address: int) -> Place:
+        """Return the function that an address is in."""
+        index = bisect_right(self.addresses, address) - 1
+        if index < 0:
+            return Place(address, "", 0)
+        return Place(address, self.names[index], address - self.addresses[index])
+
+    def like(self, name: str) -> list[str]:
+        """Return the functions whose names come nearest to ``name``."""
+        return get_close_matches(name, self._by_name, n=3)

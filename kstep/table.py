@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The table on the terminal: sessions down, variants across, a mark for each cell.
+
+No mark needs colour to be read: ``pass`` and ``(stuck)`` are as predicted, ``pass!`` and
+``stuck!`` are not, ``?boot`` is no verdict.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Group
+from rich.table import Table
+from rich.text import Text
+
+from kstep.outcome import Outcome, Signature
+from kstep.record import printable
+from kstep.verdict import order, sentence, verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kstep.record import CellRecord, Record
+
+# What does not say itself in the five letters that leave room for seven variants.
+SHORT = {
+    Signature.ENTERS_INTERRUPT: "irq",
+    Signature.ENTERS_EXCEPTION: "exc",
+    Signature.OFF_ORDER: "order",
+    Signature.RUNAWAY: "away",
+    Signature.STEP_FLOOD: "flood",
+    Signature.LOST_PREEMPTION: "preem",
+    Signature.MISSED_HITS: "miss",
+    Signature.DOUBLE_HITS: "twice",
+    Signature.MASKED_INTERRUPTS: "mask",
+    Signature.LIVELOCK: "live",
+    Signature.WRONG_REGISTERS: "regs",
+    Signature.WRONG_RESULT: "res",
+    Signature.NO_BOOT: "boot",
+    Signature.CONSOLE_LOST: "cons",
+    Signature.MACHINE_DIED: "died",
+    Signature.INFRASTRUCTURE: "infra",
+}
+STYLES = {"p": "green", "(": "yellow", "?": "magenta"}
+LEGEND = (
+    "pass, (fault): as predicted. pass!, fault!: not as predicted, or a fault that nobody"
+    " predicted. ?error: no verdict. -: not run. A mark without a count holds for every repeat."
+)
+NAMES = 16  # columns of a terminal that the sessions get at least
+MARKS = 7  # as wide as the widest mark, (stuck)
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The cells of one tree and kconfig; ``cells`` by cell name and variant, all repeats."""
+
+    tree: str
+    kconfig: str
+    variants: tuple[str, ...]
+    names: tuple[tuple[str, str | None], ...]  # session and case
+    cells: dict[tuple[str, str | None, str], list[CellRecord]]
+
+    @property
+    def repeats(self) -> int:
+        """How many a cell has at most; some have fewer while a run goes on."""
+        return max(map(len, self.cells.values()))
+
+
+def grids(record: Record) -> list[Grid]:
+    """Sort the cells into one grid for each tree and kconfig."""
+    places: dict[tuple[str, str], dict[tuple[str, str | None, str], list[CellRecord]]]
+    places = defaultdict(lambda: defaultdict(list))
+    for each in record.cells:
+        cell = each.cell
+        places[cell.tree, cell.kconfig][cell.session, cell.case, cell.variant].append(each)
+    return [
+        Grid(
+            tree,
+            kconfig,
+            tuple(sorted({variant for *_, variant in cells}, key=order)),
+            tuple(sorted({key[:2] for key in cells}, key=lambda key: (key[0], key[1] or ""))),
+            dict(cells),
+        )
+        for (tree, kconfig), cells in sorted(places.items())
+    ]
+
+
+def table(record: Record, width: int) -> Group:
+    """Draw the run for a terminal ``width`` characters wide, from about 30 on.
+
+    Where the variants do not fit side by side, they go on in a further table below.
+    """
+    parts: list[Table | Text] = []
+    for grid in grids(record):
+        for variants in _abreast(grid, width):
+            parts += [_heading(grid), _table(grid, variants, width), Text()]
+    parts.append(Text(LEGEND, "dim"))
+    used = {each.signature for each in record.cells if each.signature in SHORT}
+    words = [f"{SHORT[signature]} = {signature}" for signature in sorted(used - {None})]
+    parts += [Text(", ".join(words) + ".", "dim")] if words else []
+    parts.append(Text())
+    for column, entry in verdict(record.cells).items():
+        parts.append(Text(printable(sentence(column, entry))))
+    return Group(*parts)
+
+
+def mark(each: CellRecord) -> str:
+    """Say in one word what a cell came to, and whether as predicted."""
+    word = each.seen if each.signature is None else SHORT.get(each.signature, each.seen)
+    if each.outcome is Outcome.ERROR:
+        return f"?{word}"
+    if not each.matched:
+        return f"{word}!"
+    return word if each.outcome is Outcome.PASS else f"({word})"
+
+
+def _marks(cells: Sequence[CellRecord], repeats: int) -> list[str]:
+    """Mark all repeats of a cell: one mark, or where they differ or some are missing, counts."""
+    counted = Counter(map(mark, cells)).most_common()
+    if len(counted) == 1 and len(cells) == repeats:
+        return [counted[0][0]]
+    return [f"{word} x{count}" for word, count in counted]
+
+
+def _abreast(grid: Grid, width: int) -> list[dict[str, int]]:
+    """Share the variants out among as few tables as ``width`` allows, with their widths."""
+    marks: dict[str, list[str]] = {variant: [] for variant in grid.variants}
+    for (*_, variant), cells in grid.cells.items():
+        marks[variant] += _marks(cells, grid.repeats)
+    wide = {variant: max(map(len, [variant, *marks[variant]])) for variant in grid.variants}
+    if NAMES + sum(wide.values()) + len(wide) <= width:
+        return [wide]
+    tables: list[dict[str, int]] = [{}]
+    for variant in grid.variants:
+        narrow = max(MARKS, *(len(word) for each in marks[variant] for word in each.split()))
+        if tables[-1] and NAMES + sum(tables[-1].values()) + len(tables[-1]) + narrow + 1 > width:
+            tables.append({})
+        tables[-1][variant] = narrow
+    return tables
+
+
+def _table(grid: Grid, variants: dict[str, int], width: int) -> Table:
+    drawn = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=0)
+    # Every width is set, so that rich has no reason to cut anything.
+    names = [name for session, case in grid.names for name in (session, f"  {case}")]
+    room = width - sum(variants.values()) - len(variants)
+    drawn.add_column("", width=min(room, max(map(len, names))), overflow="fold")
+    for variant, wide in variants.items():
+        drawn.add_column(Text(printable(variant)), width=wide, overflow="fold")
+    session = None
+    for name in grid.names:
+        cells = [_cell(grid.cells.get((*name, variant), ()), grid.repeats) for variant in variants]
+        if name[0] != session:
+            session = name[0]
+            heading = Text(printable(session), "bold")
+            drawn.add_row(heading, *(cells if name[1] is None else []))
+        if name[1] is not None:
+            drawn.add_row(Text(f"  {printable(name[1])}"), *cells)
+    return drawn
+
+
+def _cell(cells: Sequence[CellRecord], repeats: int) -> Text:
+    marks = (Text(word, _style(word)) for word in _marks(cells, repeats))
+    return Text("\n").join(marks) or Text("-")
+
+
+def _style(word: str) -> str:
+    return "bold red" if "!" in word else STYLES[word[0]]
+
+
+def _heading(grid: Grid) -> Text:
+    times = f", {grid.repeats} repeats" if grid.repeats > 1 else ""
+    return Text(printable(f"{grid.tree}, kconfig {grid.kconfig}{times}"), "bold")

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A booted kernel under the debugger: the verbs that sessions are written in.
+
+The guest's shell and kdb speak on one line, so whoever listens may hear either: a stop,
+or the end of the command that runs.
+"""
+
+from __future__ import annotations
+
+import re
+from contextlib import contextmanager
+from itertools import count
+from typing import IO, TYPE_CHECKING
+
+from kstep.complaint import Ear
+from kstep.console import SilenceError
+from kstep.deadline import Deadline
+from kstep.errors import MachineryError
+from kstep.kdb import BREAKPOINT_HIT, KEYBOARD, PROMPT, STEPPED, Breakpoint, Kdb, Stop
+from kstep.machine import Text
+from kstep.outcome import KernelFault, Signature
+from kstep.path import Path
+from kstep.shell import Answer, Command
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kstep.machine import Machine
+    from kstep.path import Step
+    from kstep.symbols import Symbols
+
+WAIT = 10.0  # seconds for a command of the guest, or a stop, before the time scale
+AGAIN = 3  # times that `go` is given to a breakpoint that hits again
+COMPLAINT_ENDS = re.compile(rb"---\[ end (trace|Kernel panic)|kdb> $")
+COMPLAINT_TEXT = 2.0  # seconds for the rest of a complaint
+
+_numbers = count(1)
+
+
+class Target:
+    """One cell's conversation with a booted kernel.
+
+    Every verb raises KernelFault where the kernel did wrong, and MachineryError where we
+    or the machine did. ``metrics`` is what the cell reports.
+    """
+
+    def __init__(self, machine: Machine, symbols: Symbols, trace: IO[str] | None = None) -> None:
+        self._machine = machine
+        self._console = machine.console
+        self._symbols = symbols
+        self._trace = trace
+        self._text = Text(machine)
+        self._command: Command | None = None
+        self._stop: Stop | None = None
+        self._registers: dict[str, int] = {}
+        self.kdb = Kdb(self._console, machine.scale)
+        self.metrics: dict[str, float] = {}
+        self._console.on_text = Ear().hear
+
+    # -- the guest's shell
+
+    def run(self, command: str, seconds: float = WAIT) -> Answer:
+        """Run a command in the guest; its status must be 0."""
+        with self.running(command, seconds) as ended:
+            pass
+        return ended[0]
+
+    @contextmanager
+    def running(self, command: str, seconds: float = WAIT) -> Iterator[list[Answer]]:
+        """Have a command run while the block talks to kdb; afterwards it must end well.
+
+        The list that is yielded holds the answer once the block is left.
+        """
+        self._command = Command(command, next(_numbers))
+        self._console.send(self._command.line)
+        answers: list[Answer] = []
+        yield answers
+        heard = self._listen(f"end of the command {command!r}", seconds)
+        if isinstance(heard, Stop):
+            raise self._unexpected(heard)
+        if heard.status:
+            raise KernelFault(
+                Signature.WRONG_RESULT,
+                f"the command {command!r} ended with status {heard.status}:"
+                f" {heard.text.strip()[-200:] or 'it said nothing'}",
+            )
+        answers.append(heard)
+
+    def must_tick(self) -> None:
+        """Ask the guest whether the timer's tick still moves its clock."""
+        self.run("ticks 20")
+
+    # -- kdb
+
+    @contextmanager
+    def in_kdb(self) -> Iterator[Kdb]:
+        """Enter kdb by sysrq-g for the block, and let the guest go on after it."""
+        with self.running("echo g > /proc/sysrq-trigger"):
+            self._expect_stop(KEYBOARD)
+            yield self.kdb
+            self.go()
+
+    def go(self) -> None:
+        """Let the kernel run on (``go``)."""
+        self._text.forget()
+        self.kdb.resume()
+
+    def expect_breakpoint(self, breakpoint_: Breakpoint) -> Stop:
+        """Wait until a breakpoint is hit."""
+        return self._expect_stop(BREAKPOINT_HIT, breakpoint_.address)
+
+    def steps(self, count: int) -> Iterator[Step]:
+        """Single-step (``ss``) up to ``count`` times from where the kernel stopped.
+
+        Ends sooner where the path returns to user space.
+        """
+        assert self._stop is not None  # noqa: S101 -- a script that steps before a stop is wrong
+        path = Path(self._stop, self._take_step, self.kdb, self._text, self._symbols, self._trace)
+        try:
+            for step in path.steps(count):
+                self._stop = step.stop
+                yield step
+        finally:
+            for name, value in path.metrics.items():
+                rate = name == "steps_per_second"
+                self.metrics[name] = value if rate else self.metrics.get(name, 0) + value
+
+    def _take_step(self) -> Stop:
+        self.kdb.resume_step()
+        try:
+            heard = self._listen("stop after a step", WAIT)
+        except KernelFault as fault:
+            if fault.signature is Signature.HANG:
+                raise KernelFault(
+                    Signature.RUNAWAY, f"the step from {self._here()} never came back"
+                ) from fault
+            raise
+        if isinstance(heard, Answer):
+            raise KernelFault(
+                Signature.RUNAWAY,
+                f"the step from {self._here()} never came back: the guest ran on",
+            )
+        if heard.pc is None:
+            raise KernelFault(
+                Signature.OFF_ORDER, f"the step from {self._here()} ended in {heard.reason!r}"
+            )
+        self._stop = heard
+        return heard
+
+    # -- what is heard
+
+    def _listen(self, what: str, seconds: float) -> Stop | Answer:
+        """Wait for a stop, or for the end of the command that runs."""
+        pattern = PROMPT.pattern
+        if self._command is not None:
+            pattern = self._command.end + b"|" + pattern
+        deadline = Deadline.after(seconds * self._machine.scale)
+        text = b""
+        while True:
+            try:
+                match = self._console.expect(re.compile(pattern), what, deadline)
+            except SilenceError as error:
+                raise KernelFault(Signature.HANG, str(error)) from error
+            groups = match.groupdict()
+            if groups.get("status") is not None and self._command is not None:
+                answer, self._command = self._command.answer(match), None
+                return answer
+            text += match.string[: match.start()]
+            if groups["kind"] == b"more":
+                self._console.send(b" ")
+                continue
+            stop = Stop.parse(text)
+            if stop is None:
+                raise MachineryError(f"kdb prompts and does not say why: {text[-200:]!r}")
+            return stop
+
+    def _expect_stop(self, reason: str, pc: int | None = None) -> Stop:
+        what = f"stop for {reason}"
+        heard = self._listen(what if pc is None else f"{what} at {self._symbols.place(pc)}", WAIT)
+        if isinstance(heard, Answer):
+            raise KernelFault(
+                Signature.MISSED_HITS,
+                f"the command ended with status {heard.status} and there was no {what}"
+                + ("" if pc is None else f" at {self._symbols.place(pc)}"),
+            )
+        if heard.reason != reason or heard.pc != pc:
+            raise self._unexpected(heard)
+        self._stop = heard
+        if pc is not None:
+            self._registers = self.kdb.registers()
+        return heard
+
+    def _unexpected(self, stop: Stop) -> KernelFault:
+        """Say what a stop that nobody waited for is."""
+        where = "nowhere" if stop.pc is None else str(self._symbols.place(stop.pc))
+        if stop.reason == STEPPED:
+            return KernelFault(Signature.STEP_FLOOD, f"a step that nobody asked for stops at {where}")
+        if stop.reason != BREAKPOINT_HIT or self._stop is None:
+            return KernelFault(Signature.OFF_ORDER, f"kdb is entered at {where}: {stop.reason}")
+        if not self._registers or stop.pc != self._registers["pc"]:
+            return KernelFault(Signature.OFF_ORDER, f"an unknown breakpoint is hit at {where}")
+        if self.kdb.registers() != self._registers:
+            return KernelFault(
+                Signature.DOUBLE_HITS, f"{where} is hit again, with other registers than before"
+            )
+        hits = 0
+        for _ in range(AGAIN):
+            self.go()
+            heard = self._listen("breakpoint or the command's end", WAIT)
+            if isinstance(heard, Answer) or heard.pc != stop.pc:
+                break
+            hits += 1
+        return KernelFault(
+            Signature.REHIT,
+            f"{where} is hit again with the same registers, so without being reached again;"
+            f" `go` given {AGAIN} times more hits it {hits} times more",
+        )
+
+    def _here(self) -> str:
+        if self._stop is None or self._stop.pc is None:
+            return "an unknown place"
+        return str(self._symbols.place(self._stop.pc))
+
+    def hear_out(self, fault: KernelFault) -> KernelFault:
+        """Let a complaint's remaining text come into the transcript; return the fault."""
+        self._console.on_text = None
+        if fault.signature in (Signature.SPLAT, Signature.PANIC):
+            try:
+                self._console.expect(COMPLAINT_ENDS, "its end", Deadline.after(COMPLAINT_TEXT))
+            except (SilenceError, MachineryError):
+                pass
+        return fault

@@ -1,0 +1,407 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The main job: from a request to a record, by way of trees, kernels and cells."""
+
+from __future__ import annotations
+
+import os
+import platform
+import signal
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from datetime import datetime, timezone
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kstep import (
+    __version__,
+    expectation,
+    initramfs,
+    kconfig,
+    plan,
+    runner,
+    series,
+    session,
+    toolchain,
+    tree,
+)
+from kstep.document import nearest
+from kstep.errors import MachineryError, RequestError
+from kstep.junit import junit
+from kstep.kernel import Builder, Kernel
+from kstep.outcome import Outcome
+from kstep.record import (
+    CellRecord,
+    KernelRecord,
+    PatchRecord,
+    Record,
+    RunRecord,
+    ToolchainRecord,
+    TreeRecord,
+)
+from kstep.runner import Boot, Result
+from kstep.summary import summary
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from kstep.cache import Cache
+    from kstep.expectation import Expectations
+    from kstep.initramfs import Initramfs
+    from kstep.kconfig import Kconfig
+    from kstep.plan import Cell
+    from kstep.progress import Progress
+    from kstep.series import Arrangement, Series, Variant
+    from kstep.session import Session
+    from kstep.toolchain import Toolchain, Versions
+    from kstep.tree import Tree
+
+
+@dataclass(frozen=True)
+class Request:
+    """What was asked for, each part found to exist; nothing has been fetched or built."""
+
+    root: Path
+    series: tuple[Series, ...]
+    trees: tuple[tree.Request, ...]
+    kconfigs: tuple[Kconfig, ...]
+    chosen: tuple[Variant, ...] | None
+    sessions: tuple[Session, ...]
+    expectations: Expectations
+    repeats: int
+
+    @cached_property
+    def variants(self) -> tuple[Variant, ...]:
+        """The variants that were chosen, or the default ones of the series."""
+        return self.chosen or tuple(series.variants(self.series))
+
+    @cached_property
+    def cells(self) -> tuple[Cell, ...]:
+        """Every cell of the run."""
+        return plan.cells(
+            [each.id for each in self.trees],
+            [each.name for each in self.kconfigs],
+            [each.name for each in self.variants],
+            self.sessions,
+            self.repeats,
+        )
+
+
+def request(
+    root: Path,
+    *,
+    series_specs: Sequence[str],
+    tree_specs: Sequence[str],
+    kconfig_names: Sequence[str],
+    variant_names: Sequence[str],
+    session_names: Sequence[str],
+    repeats: int,
+) -> Request:
+    """Look everything up; raises RequestError for what is not there or not right."""
+    if repeats < 1:
+        raise RequestError(f"--repeat {repeats}: it is 1 or more")
+    series_list = tuple(series.load(spec, root) for spec in series_specs)
+    _require_distinct("--series", [each.name for each in series_list])
+    found = session.load(root / "tests/sessions")
+    for name in session_names:
+        if name not in found:
+            raise RequestError(f'session "{name}" does not exist; {nearest(name, found)}')
+    _require_distinct("--sessions", session_names)
+    variants = tuple(series.parse(name, series_list) for name in variant_names)
+    _require_distinct("--variants", [each.name for each in variants])
+    kconfigs = tuple(kconfig.load(name, root / "kconfigs") for name in kconfig_names)
+    _require_distinct("--kconfig", [each.name for each in kconfigs])
+    trees = tuple(tree.parse(spec) for spec in tree_specs)
+    _require_distinct("--tree", [each.id for each in trees])
+    asked = Request(
+        root=root,
+        series=series_list,
+        trees=trees,
+        kconfigs=kconfigs,
+        chosen=variants or None,
+        sessions=tuple(found[name] for name in session_names or found),
+        expectations=expectation.load(series_list, found),
+        repeats=repeats,
+    )
+    for cell in asked.cells:
+        asked.expectations.of(cell)
+    return asked
+
+
+def _require_distinct(option: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise RequestError(f"{option}: {name} is named twice; name it once")
+        seen.add(name)
+
+
+@dataclass(frozen=True)
+class Built:
+    """One kernel of a run: which variants it stands for, or why it could not be built."""
+
+    tree: Tree
+    kconfig: Kconfig
+    variants: tuple[tuple[Variant, Arrangement], ...]
+    kernel: Kernel | MachineryError
+
+    @property
+    def first(self) -> str:
+        """The variant that runs; the others have the same sources."""
+        return self.variants[0][0].name
+
+
+class Verification:
+    """Carries out a request; ``folder`` is that of the run, which must not hold one yet."""
+
+    def __init__(
+        self,
+        asked: Request,
+        *,
+        folder: Path,
+        toolchain_kind: str,
+        jobs: int,
+        argv: Sequence[str],
+        cache: Cache,
+        progress: Progress,
+    ) -> None:
+        self.asked = asked
+        self.folder = folder
+        self.toolchain_kind = toolchain_kind
+        self.jobs = jobs
+        self.argv = tuple(argv)
+        self.cache = cache
+        self.progress = progress
+
+    def run(self) -> Record:
+        """Build, boot, run, record; returns the record, whose reports are written.
+
+        Raises RequestError for a patch that does not apply, before anything is built;
+        MachineryError where nothing can be run at all.
+        """
+        signal.signal(signal.SIGTERM, _interrupt)
+        started = datetime.now(timezone.utc).astimezone()
+        tools = toolchain.choose(self.toolchain_kind, self.asked.root / "docker", self.progress)
+        self.progress.say(f"toolchain {tools.kind}: {tools.why}")
+        versions = tools.versions()
+        trees = [each.get(tools, self.cache, self.progress) for each in self.asked.trees]
+        arranged = [self._arrange(each) for each in trees]
+        guest = initramfs.make(
+            self.asked.root / "tests/guest",
+            tools,
+            tools.image_digest or versions.gcc,
+            self.cache,
+            self.progress,
+        )
+        record = self._open(started, tools, versions, guest)
+        for each in trees:
+            record.add_tree(TreeRecord(each.id, each.version, each.sha256))
+        built = [
+            kernel
+            for each, sources in zip(trees, arranged, strict=True)
+            for config in self.asked.kconfigs
+            for kernel in self._build(each, config, sources, tools, versions)
+        ]
+        self._record_kernels(record, built)
+        self._run_cells(record, built, guest, tools)
+        record.write()
+        write_reports(record)
+        return record
+
+    def _arrange(self, source: Tree) -> list[tuple[Variant, Arrangement]]:
+        """Work out every variant's files.
+
+        A variant that nobody named, whose patch does not apply without another one of
+        its series, is left out and said so.
+        """
+        found = []
+        for variant in self.asked.variants:
+            try:
+                found.append((variant, series.arrange(source.source, self.asked.series, variant)))
+            except series.DependentError as error:
+                if self.asked.chosen is not None:
+                    raise
+                self.progress.say(f"left out: {error}")
+        return found
+
+    def _open(
+        self,
+        started: datetime,
+        tools: Toolchain,
+        versions: Versions,
+        guest: Initramfs,
+    ) -> Record:
+        try:
+            self.folder.mkdir(parents=True)
+        except FileExistsError as error:
+            raise RequestError(f"--out {self.folder}: it exists; name a new folder") from error
+        record = Record(
+            self.folder,
+            RunRecord(
+                id=self.folder.name,
+                started=started.isoformat(timespec="seconds"),
+                seconds=0.0,
+                argv=self.argv,
+                kstep_version=__version__,
+                host={
+                    "system": platform.platform(),
+                    "machine": platform.machine(),
+                    "cpus": os.cpu_count() or 0,
+                    "python": platform.python_version(),
+                    "accel": "tcg",
+                    "busybox": guest.busybox_version,
+                    "busybox_sha256": guest.busybox_sha256,
+                    "initramfs_sha256": guest.sha256,
+                },
+            ),
+            ToolchainRecord(
+                kind=tools.kind,
+                image_digest=tools.image_digest,
+                gcc=versions.gcc,
+                qemu=versions.qemu,
+                gdb=versions.gdb,
+            ),
+        )
+        record.write()
+        return record
+
+    def _build(
+        self,
+        source: Tree,
+        config: Kconfig,
+        arranged: Sequence[tuple[Variant, Arrangement]],
+        tools: Toolchain,
+        versions: Versions,
+    ) -> list[Built]:
+        """Build each distinct kernel once; one that cannot be built does not stop the others."""
+        groups: dict[str, list[tuple[Variant, Arrangement]]] = defaultdict(list)
+        for variant, sources in arranged:
+            groups[sources.digest].append((variant, sources))
+        builder = Builder(
+            tree=source,
+            kconfig=config,
+            toolchain=tools,
+            toolchain_id=tools.image_digest or versions.gcc,
+            cache=self.cache,
+            progress=self.progress,
+        )
+        built = []
+        with self.progress.task(f"kernels {source.id}/{config.name}", len(groups), "kernels") as task:
+            for group in groups.values():
+                names = ", ".join(variant.name for variant, _ in group)
+                kernel: Kernel | MachineryError
+                try:
+                    kernel = builder.build(group[0][1], f"kernel {source.id}/{config.name}/{names}")
+                except MachineryError as error:
+                    self.progress.say("\n".join((str(error), *error.details)))
+                    kernel = error
+                built.append(Built(source, config, tuple(group), kernel))
+                task.advance(note=names)
+        return built
+
+    def _record_kernels(self, record: Record, built: Iterable[Built]) -> None:
+        """Record every variant's kernel; one with an image that another has says so."""
+        hashes = {
+            f"{each.name}/{patch.id}": patch.sha256
+            for each in self.asked.series
+            for patch in each.patches
+        }
+        images: dict[tuple[str, str, str], str] = {}
+        for each in built:
+            if isinstance(each.kernel, MachineryError):
+                continue
+            kernel = each.kernel
+            key = (each.tree.id, each.kconfig.name, kernel.image_sha256)
+            for variant, sources in each.variants:
+                record.add_kernel(
+                    KernelRecord(
+                        tree=each.tree.id,
+                        kconfig=each.kconfig.name,
+                        variant=variant.name,
+                        image_sha256=kernel.image_sha256,
+                        vmlinux_sha256=kernel.vmlinux_sha256,
+                        config_sha256=kernel.config_sha256,
+                        patches=tuple(
+                            PatchRecord(name, hashes[name], action)
+                            for name, action in sources.actions.items()
+                        ),
+                        cached=kernel.cached,
+                        same_as=images.get(key),
+                        build_seconds=kernel.build_seconds,
+                        objects_compiled=kernel.objects_compiled,
+                    )
+                )
+                images.setdefault(key, variant.name)
+
+    def _run_cells(
+        self,
+        record: Record,
+        built: Sequence[Built],
+        guest: Initramfs,
+        tools: Toolchain,
+    ) -> None:
+        wanted: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
+        for cell in self.asked.cells:
+            wanted[cell.tree, cell.kconfig, cell.variant].append(cell)
+        twins: dict[tuple[str, str, str], list[str]] = {}
+        boots: list[Boot] = []
+        for each in built:
+            key = (each.tree.id, each.kconfig.name, each.first)
+            twins[key] = [variant.name for variant, _ in each.variants]
+            if isinstance(each.kernel, MachineryError):
+                message = "\n".join((str(each.kernel), *each.kernel.details))
+                for cell in wanted[key]:
+                    broken = Result(cell, Outcome.ERROR, each.kernel.signature, message)
+                    self._keep(record, broken, twins[key])
+                continue
+            boots += [
+                Boot(
+                    cells=cells,
+                    kernel=each.kernel,
+                    initramfs=guest.path,
+                    sessions=self.asked.root / "tests/sessions",
+                    folder=self.folder.absolute(),
+                )
+                for cells in plan.boots(wanted[key])
+            ]
+        total = sum(len(boot.cells) for boot in boots)
+        with self.progress.task("cells", total, "cells") as task:
+
+            def on_result(result: Result) -> None:
+                cell = result.cell
+                self._keep(record, result, twins[cell.tree, cell.kconfig, cell.variant])
+                task.advance(note=f"{cell.variant} {cell.name}: {result.signature or 'pass'}")
+
+            runner.run_all(boots, tools, self.jobs, on_result)
+
+    def _keep(self, record: Record, result: Result, variants: Sequence[str]) -> None:
+        """Record a result for every variant that the kernel stands for."""
+        cell = result.cell
+        script = next(each for each in self.asked.sessions if each.name == cell.session)
+        files = {**result.files, "session": str(script.file.relative_to(self.asked.root))}
+        for variant in variants:
+            own = replace(cell, variant=variant)
+            record.add(
+                CellRecord(
+                    cell=own,
+                    outcome=result.outcome,
+                    signature=result.signature,
+                    expected=self.asked.expectations.of(own),
+                    message=result.message,
+                    seconds=result.seconds,
+                    boot_seconds=result.boot_seconds,
+                    metrics=result.metrics,
+                    files=files,
+                )
+            )
+
+
+def write_reports(record: Record) -> None:
+    """Draw the files of a run from its record."""
+    (record.folder / "junit.xml").write_text(junit(record), "utf-8")
+    (record.folder / "summary.md").write_text(summary(record), "utf-8")
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    """Let SIGTERM end a run as Ctrl-C does: machines and containers with it."""
+    raise KeyboardInterrupt

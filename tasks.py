@@ -1,0 +1,148 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The commands of kstep; ./inv --list shows them, ./inv --help COMMAND tells about one."""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from invoke import Context, Exit, task
+from rich.console import Console
+
+from kstep import record as records
+from kstep import verification
+from kstep.cache import Cache
+from kstep.errors import MachineryError, RequestError
+from kstep.progress import Progress
+from kstep.table import table
+from kstep.verdict import exit_status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROOT = Path(__file__).resolve().parent
+RUNS = ROOT / "runs"
+WIDTH = 80  # columns, where there is no terminal
+INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
+
+
+def _exit_statuses(command: Callable[..., int | None]) -> Callable[..., None]:
+    """Turn errors into one clear message and DESIGN's exit statuses."""
+
+    @functools.wraps(command)
+    def wrapped(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- invoke's business
+        try:
+            status = command(*args, **kwargs)
+        except RequestError as error:
+            raise Exit(f"kstep: {error}", RequestError.status) from None
+        except MachineryError as error:
+            raise Exit("\n  ".join((f"kstep: {error}", *error.details)), error.status) from None
+        except KeyboardInterrupt:
+            raise Exit("kstep: interrupted", INTERRUPTED) from None
+        if status:
+            raise Exit(code=status)
+
+    return wrapped
+
+
+def _list(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _print_table(record: records.Record) -> None:
+    console = Console()
+    console.print(table(record, console.width if console.is_terminal else WIDTH))
+
+
+@task(
+    help={
+        "series": "names under patches/, folders, mboxes or patch files",
+        "tree": "kernel sources: debian:6.1, path:DIR, git:DIR#REV, tar:FILE",
+        "kconfig": "base, or fragments on top of it: names under kconfigs/, or files",
+        "variants": "such as none,v6/1+2; default: none, each patch alone, all together",
+        "sessions": "names of tests/sessions/; default: all",
+        "repeat": "how often each cell is run",
+        "jobs": "machines side by side; default: one a core",
+        "toolchain": "auto, docker or host",
+        "out": "the folder of the run; default: runs/<time>",
+        "plan": "print the cells and do nothing",
+    },
+)
+@_exit_statuses
+def verify(
+    _context: Context,
+    series: str = "v5,v6",
+    tree: str = "debian:6.1",
+    kconfig: str = "base",
+    variants: str = "",
+    sessions: str = "",
+    repeat: int = 1,
+    jobs: int = 0,
+    toolchain: str = "auto",
+    out: str = "",
+    plan: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
+) -> int:
+    """Build the variants, boot them, run the sessions, say what the patches do.
+
+    Exit status: 0 every cell matched, 1 some did not, 2 the request is wrong, 3 the
+    machinery failed.
+    """
+    asked = verification.request(
+        ROOT,
+        series_specs=_list(series),
+        tree_specs=_list(tree),
+        kconfig_names=_list(kconfig),
+        variant_names=_list(variants),
+        session_names=_list(sessions),
+        repeats=repeat,
+    )
+    if plan:
+        for cell in asked.cells:
+            print(f"{cell.column} {cell.name} {cell.repeat}")  # noqa: T201 -- what was asked for
+        return 0
+    folder = Path(out) if out else RUNS / time.strftime("%Y%m%d-%H%M%S")
+    with Progress() as progress:
+        record = verification.Verification(
+            asked,
+            folder=folder,
+            toolchain_kind=toolchain,
+            jobs=jobs or os.cpu_count() or 1,
+            argv=sys.argv[1:],
+            cache=Cache.default(),
+            progress=progress,
+        ).run()
+    _print_table(record)
+    if not out:
+        _point_latest(folder)
+    print(f"results: {os.path.relpath(folder)}")  # noqa: T201 -- the command's answer
+    return exit_status(record.cells)
+
+
+def _point_latest(folder: Path) -> None:
+    link = RUNS / "latest"
+    scratch = RUNS / f".latest.{os.getpid()}"
+    scratch.symlink_to(folder.name)
+    scratch.replace(link)
+
+
+@task(help={"run": "the folder of a run"})
+@_exit_statuses
+def report(_context: Context, run: str = "runs/latest") -> None:
+    """Draw the reports of a run again, from its results.json."""
+    record = records.load(Path(run))
+    verification.write_reports(record)
+    _print_table(record)
+
+
+@task
+@_exit_statuses
+def clean(_context: Context) -> None:
+    """Remove the cache: downloads, sources, kernels, guests, ccache. Runs stay."""
+    root = Cache.default().root
+    shutil.rmtree(root, ignore_errors=True)
+    print(f"removed {root}")  # noqa: T201 -- the command's answer

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// ticks MS: keeps its CPU busy for MS milliseconds of the architected counter,
+// which runs whatever the kernel does, and counts how often the coarse clock
+// advanced meanwhile, which only the timer tick makes it do (tick_do_update_jiffies64
+// in kernel/time/tick-sched.c). Exit status 0 if it did. With several CPUs it
+// is the tick of whichever of them keeps the time.
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <time.h>
+
+static uint64_t counter(void)
+{
+	uint64_t value;
+
+	// The barrier keeps the read from being speculated ahead of the loop.
+	__asm__ volatile("isb; mrs %0, cntvct_el0" : "=r"(value) : : "memory");
+	return value;
+}
+
+static uint64_t frequency(void)
+{
+	uint64_t hz;
+
+	__asm__("mrs %0, cntfrq_el0" : "=r"(hz));
+	return hz;
+}
+
+int main(int argc, char **argv)
+{
+	const long ms = argc == 2 ? atol(argv[1]) : 0;
+	struct timespec res, last, now;
+	uint64_t start, span;
+	long ticks = 0;
+
+	if (ms <= 0) {
+		fprintf(stderr, "usage: ticks MS\n");
+		return 2;
+	}
+	clock_getres(CLOCK_MONOTONIC_COARSE, &res);
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &last);
+	span = (uint64_t)ms * frequency() / 1000;
+	for (start = counter(); counter() - start < span; last = now) {
+		clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+		ticks += now.tv_nsec != last.tv_nsec || now.tv_sec != last.tv_sec;
+	}
+	printf("ticks=%ld ms=%ld hz=%ld\n", ticks, ms, 1000000000L / res.tv_nsec);
+	return ticks == 0;
+}

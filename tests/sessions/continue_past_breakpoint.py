@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Does `go` get past a breakpoint?
+
+Claim: without patch 1/2 `continue` hits the same breakpoint for ever, with it once.
+Made by Matthias Schiffer in the review of the series. `go` from a breakpoint steps over
+it unseen; where that step ends in the interrupt handler, the breakpoint is put back and
+the same instruction hits it again.
+
+Measured: the hits for one command that reaches the function once.
+
+Refuted by a second hit (`rehit`, told by registers that have not changed), by a guest that
+does not answer afterwards (`hang`), or by any complaint (`splat`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kstep.session import Stepped, session
+from tests.sessions.functions import FUNCTIONS
+
+if TYPE_CHECKING:
+    from kstep.target import Target
+
+
+@session(
+    claim="`go` from a breakpoint leaves it behind: one trigger, one hit.",
+    cases=FUNCTIONS,
+)
+def continue_past_breakpoint(target: Target, function: Stepped) -> None:
+    """Hit a breakpoint once and go on."""
+    with target.in_kdb() as kdb:
+        stop_here = kdb.breakpoint(function.name)
+    with target.running(function.trigger):
+        target.expect_breakpoint(stop_here)
+        target.go()
+    target.run("echo still here")
+    with target.in_kdb() as kdb:
+        kdb.clear(stop_here)

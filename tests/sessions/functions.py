@@ -1,0 +1,25 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Kernel functions of different kinds, each with a command that reaches it exactly once.
+
+Nothing else in the guest reaches them: neither the shell nor a timer. The paths behind
+them are long, for stepping goes on in the callers until the return to user space.
+"""
+
+from __future__ import annotations
+
+from kstep.session import Stepped
+
+FUNCTIONS = (
+    # kernel/sched/loadavg.c; then seq_printf, down to the copy to user space
+    Stepped("get_avenrun", "cat /proc/loadavg", "a leaf"),
+    # fs/proc/meminfo.c: over LRU lists and memory zones
+    Stepped("meminfo_proc_show", "cat /proc/meminfo", "one with loops"),
+    # fs/char_dev.c: through the driver's file operations
+    Stepped("chrdev_open", ": < /dev/zero", "one that calls through a pointer"),
+    # fs/fs_struct.c: fs->lock and a sequence count, interrupts on
+    Stepped("set_fs_pwd", "cd /tmp", "one that takes a spinlock without disabling interrupts"),
+    # fs/namei.c
+    Stepped("vfs_mkdir", "mkdir /tmp/new && rmdir /tmp/new", "one in the VFS"),
+    # kernel/printk/printk.c, as in the first report of the fault
+    Stepped("vprintk_emit", "echo kstep > /dev/kmsg", "printk's path"),
+)

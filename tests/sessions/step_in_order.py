@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Does a single step go to the next instruction in program order?
+
+Claim: with the two patches it does; without them a step from a breakpoint ends in the
+interrupt handler, for the timer's interrupt is always due by then. Made by the cover
+letter of "arm64: Fix pending single-step debugging issues" (v5, 19 December 2022).
+
+Measured: up to 300 steps from a breakpoint, as many as the path has before it returns to
+user space, each against what the instruction at the old PC allows. Also that the path
+gets on: going round an exclusive load/store pair is in order and leads nowhere.
+
+Refuted by one step that goes elsewhere (`stuck`, `enters-interrupt`, `enters-exception`,
+`off-order`, `runaway`) or by a path that goes round without end (`livelock`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kstep.session import Stepped, session
+from tests.sessions.functions import FUNCTIONS
+
+if TYPE_CHECKING:
+    from kstep.target import Target
+
+
+@session(
+    claim="A step from a breakpoint goes to the next instruction, whatever the timer does.",
+    cases=FUNCTIONS,
+)
+def step_in_order(target: Target, function: Stepped) -> None:
+    """Step a function's path and hold every step against program order."""
+    with target.in_kdb() as kdb:
+        stop_here = kdb.breakpoint(function.name)
+    with target.running(function.trigger):
+        target.expect_breakpoint(stop_here)
+        for step in target.steps(300):
+            step.must_follow_program_order()
+            step.must_get_on()
+        kdb.clear(stop_here)
+        target.go()

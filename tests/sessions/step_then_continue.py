@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Is a kernel that was stepped as good as new after `go`?
+
+Claim: neither patch leaves anything behind: after steps, `bc` and `go` the timer ticks,
+nothing is complained of, and the next breakpoint works. What would be left behind is a
+step bit in MDSCR_EL1 or SPSR_EL1, a masked interrupt, or a breakpoint not put back; the
+series' reviewers feared each of them.
+
+Measured: twenty rounds in one boot, each of twelve steps, the clock's tick, and a second
+breakpoint.
+
+Refuted by a step that nobody asked for (`step-flood`), a clock that stands (`wrong-result`),
+a breakpoint that is not hit (`missed-hits`) or hit again (`rehit`), a `hang`, a `splat`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kstep.session import Stepped, session
+from tests.sessions.functions import FUNCTIONS
+
+if TYPE_CHECKING:
+    from kstep.target import Target
+
+SECOND = FUNCTIONS[0]
+
+
+@session(
+    claim="After steps, `bc` and `go` the kernel runs as if it had never been stopped.",
+    cases=FUNCTIONS,
+)
+def step_then_continue(target: Target, function: Stepped) -> None:
+    """Step, clear, go on, and look whether all is well; twenty times."""
+    for _ in range(20):
+        with target.in_kdb() as kdb:
+            first = kdb.breakpoint(function.name)
+        with target.running(function.trigger):
+            target.expect_breakpoint(first)
+            for step in target.steps(12):
+                step.must_follow_program_order()
+            kdb.clear(first)
+            target.go()
+        target.must_tick()
+        with target.in_kdb() as kdb:
+            second = kdb.breakpoint(SECOND.name)
+        with target.running(SECOND.trigger):
+            target.expect_breakpoint(second)
+            kdb.clear(second)
+            target.go()

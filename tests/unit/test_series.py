@@ -1,0 +1,665 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Series, variants and arrangements, with a real git and small trees made here."""
+
+from __future__ import annotations
+
+import base64
+import os
+import quopri
+import subprocess
+import tempfile
+from email.message import EmailMessage
+from pathlib import Path
+
+import pytest
+
+from kstep import series
+from kstep.errors import RequestError
+from kstep.series import Action, Variant
+
+ROOT = Path(__file__).parents[2]
+
+Tree = dict[str, str | None]
+
+STEP = "kernel/step.c"
+IRQ = "kernel/irq.c"
+PRISTINE: Tree = {
+    STEP: "".join(f"step line {n}\n" for n in range(1, 31)),
+    IRQ: "".join(f"irq line {n}\n" for n in range(1, 31)),
+    "Makefile": "all:\n",
+}
+
+
+def text(path: str, **changed: str) -> str:
+    """Give a pristine file with lines replaced: line_3="new"."""
+    lines = str(PRISTINE[path]).splitlines(keepends=True)
+    for which, line in changed.items():
+        lines[int(which.removeprefix("line_")) - 1] = line
+    return "".join(lines)
+
+
+ONE: Tree = {STEP: text(STEP, line_3="one\n")}
+TWO: Tree = {IRQ: text(IRQ, line_10="two\n"), "kernel/new.c": "new\n"}
+THREE: Tree = {STEP: text(STEP, line_3="one\n", line_20="three\n")}
+
+
+def put(tree: Path, files: Tree) -> Path:
+    """Write files below ``tree``; None removes."""
+    for name, content in files.items():
+        path = tree / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if content is None:
+            path.unlink()
+        else:
+            path.write_text(content, encoding="utf-8")
+    return tree
+
+
+def git(folder: Path, *arguments: str) -> str:
+    """Run the real git, as nobody in particular."""
+    clean = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull}
+    who = ["-c", "user.name=kstep", "-c", "user.email=kstep@localhost"]
+    return subprocess.run(
+        ["git", *who, *arguments], cwd=folder, env=clean, check=True, capture_output=True, text=True
+    ).stdout
+
+
+def mails(
+    folder: Path, *states: Tree, base: Tree = PRISTINE, options: tuple[str, ...] = ()
+) -> list[Path]:
+    """Commit one state after the other, and give what git format-patch makes of them."""
+    work = folder / "work"
+    work.mkdir(parents=True)
+    git(work, "init", "--quiet")
+    put(work, base)
+    for n, state in enumerate([{}, *states]):
+        put(work, state)
+        git(work, "add", "--all")
+        git(work, "commit", "--quiet", "--allow-empty", "--message", f"kernel: change {n}")
+    out = folder / "out"
+    git(
+        work, "format-patch", "--quiet", *options, "--output-directory", str(out), f"-{len(states)}"
+    )
+    return sorted(out.iterdir())
+
+
+def load_all(paths: list[Path], name: str = "s") -> series.Series:
+    """Load the mails as the folder that they are in, under a name."""
+    folder = paths[0].parent.rename(paths[0].parent.with_name(name))
+    return series.load(str(folder), ROOT)
+
+
+def one_line(caught: pytest.ExceptionInfo[RequestError]) -> str:
+    """Give the message of an error, which is one line."""
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def arranged(
+    tree: Path, which: list[series.Series], variant: Variant
+) -> tuple[Tree, dict[str, str]]:
+    """Arrange, and give the tree's files as they then are, with the actions."""
+    before = {path: path.read_bytes() for path in tree.rglob("*") if path.is_file()}
+    found = series.arrange(tree, which, variant)
+    assert {path: path.read_bytes() for path in tree.rglob("*") if path.is_file()} == before
+    files = {name: None if file is None else file.decode() for name, file in found.files.items()}
+    return files, dict(found.actions)
+
+
+# The project's own series.
+
+
+def test_v5_and_v6_load_with_what_their_yaml_says() -> None:
+    """The names and ids are those that variants and results use."""
+    for name in ("v5", "v6"):
+        loaded = series.load(name, ROOT)
+        assert loaded.name == name
+        assert [patch.id for patch in loaded.patches] == ["1", "2"]
+        assert loaded.subject == "arm64: Fix pending single-step debugging issues"
+        assert loaded.patches[0].touched == ("arch/arm64/kernel/entry-common.c",)
+        assert str(loaded.patches[1].merged).startswith("af6c0bd59f4f")
+        for patch in loaded.patches:
+            assert f"<{patch.message_id}>".encode() in patch.diff
+            assert f'{patch.id}/2] {patch.subject}"'.encode() in patch.diff
+            assert b"Signed-off-by" not in patch.diff
+
+
+def test_v5_and_v6_differ_in_the_rescheduling_condition_only() -> None:
+    """v5 reschedules only while a step is owed, v6 only while none is."""
+    diffs = [
+        [patch.diff[patch.diff.index(b"\n---\n") :] for patch in series.load(name, ROOT).patches]
+        for name in ("v5", "v6")
+    ]
+    (first5, second5), (first6, second6) = diffs
+    assert second5 == second6
+    assert first5 != first6
+    assert first5.replace(b"if (el1_step_owed(regs))", b"if (!el1_step_owed(regs))") == first6
+    assert first5.count(b"if (el1_step_owed(regs))") == 1
+
+
+# What a series can be made of.
+
+
+def test_a_folder_goes_by_name_and_leaves_the_cover_letter_out(tmp_path: Path) -> None:
+    """As git format-patch --cover-letter leaves it."""
+    paths = mails(tmp_path, ONE, TWO, options=("--cover-letter",))
+    assert len(paths) == 3
+    loaded = load_all(paths, "my series, again")
+    assert loaded.name == "my-series-again"
+    assert [(patch.id, patch.subject) for patch in loaded.patches] == [
+        ("1", "kernel: change 1"),
+        ("2", "kernel: change 2"),
+    ]
+    assert loaded.patches[1].touched == (IRQ, "kernel/new.c")
+
+
+def test_a_single_file_is_a_series_of_one_even_as_two_of_two(tmp_path: Path) -> None:
+    """A reviewer may have saved just that mail."""
+    path = mails(tmp_path, ONE, TWO)[1]
+    loaded = series.load(str(path), ROOT)
+    assert loaded.name == "0002-kernel-change-2"
+    assert [patch.id for patch in loaded.patches] == ["1"]
+    assert loaded.folder is None
+    bare = tmp_path / "bare.patch"
+    bare.write_text("--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n")
+    assert series.load(str(bare), ROOT).patches[0].subject == "bare"
+
+
+POSTMARK = "From 0123456789abcdef Mon Sep 17 00:00:00 2001\n"
+
+
+def mail(subject: str, body: str, encoding: str = "8bit", end: str = "\n") -> bytes:
+    """Make a mail of an mbox; the body is encoded as a mail program would."""
+    head = f"{POSTMARK}From: someone <s@localhost>\nSubject: {subject}\nMIME-Version: 1.0\n"
+    head += f"Content-Type: text/plain; charset=utf-8\nContent-Transfer-Encoding: {encoding}\n\n"
+    raw = body.encode()
+    if encoding == "base64":
+        raw = base64.encodebytes(raw.replace(b"\n", b"\r\n"))
+    elif encoding == "quoted-printable":
+        raw = quopri.encodestring(raw)
+    return (head.encode() + raw + b"\n").replace(b"\n", end.encode())
+
+
+def body(path: Path) -> str:
+    """Give what a format-patch file has below its header."""
+    return path.read_text(encoding="utf-8").split("\n\n", 1)[1]
+
+
+def quoted(text: str) -> str:
+    """Quote as a reply does."""
+    return "".join(f"> {line}\n" for line in text.splitlines())
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n"])
+def test_an_mbox_gives_its_patches_in_the_order_of_their_numbers(tmp_path: Path, end: str) -> None:
+    """Of a whole thread, in any order and encoding, only the patches count."""
+    state: Tree = {STEP: text(STEP, line_3="one = größer\n")}
+    first, second, third = mails(
+        tmp_path, state, TWO, {STEP: text(STEP, line_3="one = größer\n", line_20="three\n")}
+    )
+    counter = "How about this instead?\n\n" + body(second)
+    thread = [
+        mail("Re: [PATCH v2 1/3] kernel: change 1", "Hm.\n\n" + quoted(body(first)), end=end),
+        mail("[PATCH v2 3/3] kernel: change 3", body(third), end=end),
+        mail("[PATCH v2 0/3] all of it", "From here on it is quiet.\n\n" + body(first), end=end),
+        mail("Re: [PATCH v2 2/3] kernel: change 2", counter, end=end),
+        mail("[PATCH v2 2/3] kernel:\n change 2", "From a reader.\n" + body(second), "base64", end),
+        mail("[RFC PATCH v2 1/3] kernel: change 1", body(first), "quoted-printable", end),
+    ]
+    mbox = tmp_path / "thread v2.mbox"
+    mbox.write_bytes(b"".join(thread))
+    loaded = series.load(str(mbox), ROOT)
+    assert loaded.name == "thread-v2"
+    assert [patch.subject for patch in loaded.patches] == [f"kernel: change {n}" for n in (1, 2, 3)]
+    tree = put(tmp_path / "tree", PRISTINE)
+    files, actions = arranged(tree, [loaded], series.parse("thread-v2/1+2+3", [loaded]))
+    assert files == {STEP: text(STEP, line_3="one = größer\n", line_20="three\n"), **TWO}
+    assert set(actions.values()) == {Action.APPLIED}
+
+
+def test_a_patch_in_an_attachment_is_found(tmp_path: Path) -> None:
+    """Some mail programs know no other way."""
+    it = EmailMessage()
+    it["Subject"] = "[PATCH] it"
+    it.set_content("See below.\n")
+    it.add_attachment(body(mails(tmp_path, ONE)[0]), subtype="x-patch")
+    mbox = tmp_path / "one.mbox"
+    mbox.write_bytes(POSTMARK.encode() + it.as_bytes())
+    assert series.load(str(mbox), ROOT).patches[0].touched == (STEP,)
+
+
+@pytest.mark.parametrize(
+    ("subjects", "message"),
+    [
+        (["[PATCH 1/2] a", "[PATCH v2 1/2] a"], "two mails are patch 1; keep one revision"),
+        (["[PATCH 1/3] a", "[PATCH 3/3] a"], "patch 2 is missing; get the whole thread"),
+        (["[PATCH 2/3] a", "[PATCH 3/3] a"], "patch 1 is missing; get the whole thread"),
+        (["Re: [PATCH 1/2] a", "[PATCH 0/2] a"], "holds no patch"),
+    ],
+)
+def test_an_mbox_that_is_no_whole_series_is_refused(
+    tmp_path: Path, subjects: list[str], message: str
+) -> None:
+    """A patch left out silently would make evidence about something else."""
+    patch = body(mails(tmp_path, ONE)[0])
+    mbox = tmp_path / "some.mbox"
+    mbox.write_bytes(b"".join(mail(subject, patch) for subject in subjects))
+    with pytest.raises(RequestError, match=message) as caught:
+        series.load(str(mbox), ROOT)
+    assert one_line(caught).startswith(str(mbox))
+
+
+# series.yaml.
+
+
+LISTED = """\
+name: mine
+subject: "kernel: all"
+patches:
+  - file: 0002-kernel-change-2.patch
+    subject: "second, first"
+  - file: 0001-kernel-change-1.patch
+    subject: "first, second"
+    merged: abc in v1.0
+"""
+
+
+def test_series_yaml_gives_order_and_metadata(tmp_path: Path) -> None:
+    """The order is the file's, not that of the names."""
+    paths = mails(tmp_path, ONE, TWO)
+    (paths[0].parent / "series.yaml").write_text(LISTED)
+    loaded = load_all(paths)
+    assert loaded.name == "mine"
+    assert [(patch.id, patch.subject, patch.merged) for patch in loaded.patches] == [
+        ("1", "second, first", None),
+        ("2", "first, second", "abc in v1.0"),
+    ]
+    assert loaded.patches[0].touched == (IRQ, "kernel/new.c")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        (
+            "file: 0002-k",
+            "file: 0003-k",
+            ':4: no file 0003-kernel-change-2.patch here; did you mean "0002-',
+        ),
+        (
+            "file: 0001-kernel-change-1",
+            "file: 0002-kernel-change-2",
+            ":6: 0002-kernel-change-2.patch is list",
+        ),
+        ("merged:", "mergd:", ':8: no key "mergd" is known here; did you mean "merged"?'),
+        ("name: mine", "name: my/mine", ':1: "name" cannot be "my/mine"'),
+        ("file: 0002-", "file: ../0002-", ':4: "file" cannot be'),
+        ("patches:\n", "patches: []\nmore:\n", ':3: "patches" is empty'),
+        (
+            '  - file: 0002-kernel-change-2.patch\n    subject: "second, first"\n',
+            "",
+            ":3: 0002-kernel-change-2",
+        ),
+    ],
+)
+def test_a_fault_in_series_yaml_has_its_line(
+    tmp_path: Path, old: str, new: str, message: str
+) -> None:
+    """Schema faults and those that only the folder shows."""
+    assert old in LISTED
+    folder = mails(tmp_path, ONE, TWO)[0].parent
+    (folder / "series.yaml").write_text(LISTED.replace(old, new))
+    with pytest.raises(RequestError) as caught:
+        series.load(str(folder), ROOT)
+    assert one_line(caught).removeprefix(str(folder / "series.yaml")).startswith(message)
+
+
+# What is refused.
+
+
+LINK = """\
+diff --git a/s b/s
+new file mode 120000
+--- /dev/null
++++ b/s
+@@ -0,0 +1 @@
++/etc/passwd
+"""
+
+
+@pytest.mark.parametrize(
+    ("diff", "message"),
+    [
+        ("hello\n", ": is no patch: No valid patches in input"),
+        ("", ": is no patch: No valid patches in input"),
+        ("--- a/x\n+++ b/x\n@@ -1,3 +1 @@\n-a\n+b\n", ":6: is no patch: corrupt patch at line 6"),
+        (
+            "--- a/../x\n+++ b/../x\n@@ -1 +1 @@\n-a\n+b\n",
+            ": patch 1 reaches outside the tree: ../x",
+        ),
+        (
+            "--- a//etc/x\n+++ b//etc/x\n@@ -1 +1 @@\n-a\n+b\n",
+            ": patch 1 reaches outside the tree: /etc/x",
+        ),
+        (
+            "--- a/.git/x\n+++ b/.git/x\n@@ -1 +1 @@\n-a\n+b\n",
+            ": patch 1 reaches outside the tree: .git/x",
+        ),
+        (
+            "diff --git a/../o b/n\nsimilarity index 100%\nrename from ../o\nrename to n\n",
+            ": patch 1 reaches outside the tree: ../o",
+        ),
+        (LINK, ": patch 1 has a symbolic link or submodule"),
+        (LINK.replace("120000", "160000"), ": patch 1 has a symbolic link or submodule"),
+        (
+            "diff --git a/s b/s\nold mode 100644\nnew mode 120000\n",
+            ": patch 1 has a symbolic link or submodule",
+        ),
+    ],
+)
+def test_what_is_no_patch_or_leaves_the_tree_is_refused(
+    tmp_path: Path, diff: str, message: str
+) -> None:
+    """A patch under review is untrusted."""
+    path = tmp_path / "0001-it.patch"
+    path.write_text(diff)
+    with pytest.raises(RequestError) as caught:
+        series.load(str(tmp_path), ROOT)
+    assert one_line(caught).removeprefix(str(path)).startswith(message)
+
+
+def test_a_file_whose_name_looks_like_a_mode_is_no_link(tmp_path: Path) -> None:
+    """The check reads git's summary, where names stand beside modes."""
+    loaded = load_all(mails(tmp_path, {"docs/120000": "x\n", "120000 ": "y\n"}))
+    assert loaded.patches[0].touched == ("120000 ", "docs/120000")
+
+
+@pytest.mark.parametrize("spec", ["v55", "", "none.patch", "patches"])
+def test_an_unknown_series_is_told_with_those_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, spec: str
+) -> None:
+    """One line, before anything is built."""
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(RequestError, match=f'series "{spec}" is no folder.*(v5, v6|"v5")'):
+        series.load(spec, ROOT)
+
+
+def test_a_folder_without_patches_is_refused(tmp_path: Path) -> None:
+    """Rather than a series of none."""
+    with pytest.raises(RequestError, match=r"holds no \*\.patch"):
+        series.load(str(tmp_path), ROOT)
+
+
+# Variants.
+
+
+def test_the_default_variants(tmp_path: Path) -> None:
+    """None once, each patch alone, all together; a series of one has no more than the one."""
+    single = series.load(str(mails(tmp_path, ONE)[0]), ROOT)
+    listed = series.variants([series.load("v5", ROOT), single])
+    alone = f"{single.name}/1"
+    assert [variant.name for variant in listed] == ["none", "v5/1", "v5/2", "v5/1+2", alone]
+    assert listed[3] == Variant("v5/1+2", "v5", ("1", "2"))
+    assert listed == [
+        series.parse(variant.name, [series.load("v5", ROOT), single]) for variant in listed
+    ]
+
+
+@pytest.mark.parametrize("name", ["s/1+3", "s/3+1", "s/3+1+3"])
+def test_any_subset_can_be_asked_for(tmp_path: Path, name: str) -> None:
+    """One variant has one name, however it was asked for."""
+    loaded = load_all(mails(tmp_path, ONE, TWO, THREE))
+    assert series.parse(name, [loaded]) == Variant("s/1+3", "s", ("1", "3"))
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("v9/1", 'variant "v9/1" is of no series of this run; did you mean "v5/1"?'),
+        ("", 'variant "" is of no series of this run; there are: none, v5/1, v5/1+2, v5/2'),
+        ("nonne", 'did you mean "none"?'),
+        ("v5", 'variant "v5" is of no series of this run; did you mean "v5/2"?'),
+        ("v5/3", 'variant "v5/3": no patch "3"; there are: 1, 2'),
+        ("v5/1+", 'variant "v5/1+": no patch ""; there are: 1, 2'),
+    ],
+)
+def test_an_unknown_variant_is_told_with_those_there_are(name: str, message: str) -> None:
+    """With the mend in the same line."""
+    with pytest.raises(RequestError) as caught:
+        series.parse(name, [series.load("v5", ROOT)])
+    assert message in one_line(caught)
+
+
+# Arrangements.
+
+
+@pytest.fixture(params=["plain", "in a checkout"])
+def tree(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a pristine tree; once with the scratch folders inside a git checkout.
+
+    There git apply passes over files silently unless it is told that there is no repository.
+    """
+    if request.param != "plain":
+        (tmp_path / "checkout/tmp").mkdir(parents=True)
+        git(tmp_path / "checkout", "init", "--quiet")
+        (tmp_path / "gitconfig").write_text(
+            "[apply]\n\twhitespace = fix\n\tignorewhitespace = change\n"
+        )
+        monkeypatch.setenv("GIT_CONFIG_GLOBAL", str(tmp_path / "gitconfig"))
+        monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "checkout/tmp"))
+        monkeypatch.setenv("GIT_DIR", str(tmp_path / "checkout/.git"))
+        monkeypatch.chdir(tmp_path / "checkout/tmp")
+        return put(tmp_path / "checkout/tmp/tree", PRISTINE)
+    return put(tmp_path / "tree", PRISTINE)
+
+
+MERGED = ["", "1", "2", "3", "1+2", "1+2+3"]
+
+
+@pytest.mark.parametrize("wanted", ["none", "s/1", "s/2", "s/3", "s/1+3", "s/1+2+3"])
+@pytest.mark.parametrize("merged", MERGED)
+def test_in_or_out_is_found_out(tree: Path, tmp_path: Path, merged: str, wanted: str) -> None:
+    """Whatever the tree has, a variant comes to the same files; the actions tell the way."""
+    three: Tree = {"Makefile": "all: three\n"}
+    states = {"1": ONE, "2": TWO, "3": three}
+    loaded = load_all(mails(tmp_path / "mails", ONE, TWO, three))
+    for member in filter(None, merged.split("+")):
+        put(tree, states[member])
+    variant = series.parse(wanted, [loaded])
+    files, actions = arranged(tree, [loaded], variant)
+    put(tree, files)
+    expected = dict(PRISTINE)
+    for member in variant.members:
+        expected |= states[member]
+    found = {
+        str(path.relative_to(tree)): path.read_text() for path in tree.rglob("*") if path.is_file()
+    }
+    assert found == expected
+    assert actions == {
+        f"s/{n}": {
+            (False, False): "absent",
+            (False, True): "applied",
+            (True, False): "reverted",
+            (True, True): "present",
+        }[n in merged.split("+"), n in variant.members]
+        for n in states
+    }
+
+
+def test_two_series_that_share_a_patch_which_the_tree_has(tree: Path, tmp_path: Path) -> None:
+    """As v5 and v6 over 6.1.192: each reports what it finds in the pristine tree."""
+    other: Tree = {STEP: text(STEP, line_3="another one\n")}
+    first = load_all(mails(tmp_path / "a", ONE, TWO), "a")
+    second = load_all(mails(tmp_path / "b", other, TWO), "b")
+    both = [first, second]
+    put(tree, TWO)
+
+    def arrange(name: str) -> series.Arrangement:
+        return series.arrange(tree, both, series.parse(name, both))
+
+    none = arrange("none")
+    assert none.actions == {"a/1": "absent", "a/2": "reverted", "b/1": "absent", "b/2": "reverted"}
+    assert none.files == {IRQ: str(PRISTINE[IRQ]).encode(), "kernel/new.c": None}
+    assert arrange("b/2").actions == {"b/1": "absent", "b/2": "present"}
+    assert arrange("b/2").files == {}
+    assert arrange("b/1").actions == {"b/1": "applied", "b/2": "reverted"}
+    assert arrange("b/1+2").files == {STEP: str(other[STEP]).encode()}
+    assert arrange("a/2").digest == arrange("b/2").digest
+    names = ["none", "a/1", "a/2", "a/1+2", "b/1", "b/1+2"]
+    assert len({arrange(name).digest for name in names}) == len(names)
+
+
+def test_a_tree_with_one_revision_in_takes_the_other(tree: Path, tmp_path: Path) -> None:
+    """What one series has in the tree is out of the way before the other is tried."""
+    other: Tree = {STEP: text(STEP, line_3="another one\n")}
+    both = [
+        load_all(mails(tmp_path / "a", ONE), "a"),
+        load_all(mails(tmp_path / "b", other), "b"),
+    ]
+    put(tree, ONE)
+    found = series.arrange(tree, both, series.parse("b/1", both))
+    assert found.files == {STEP: str(other[STEP]).encode()}
+    assert found.actions == {"b/1": "applied"}
+    with pytest.raises(RequestError, match="patch b/1 neither is in the tree nor applies"):
+        series.arrange(tree, both[1:], series.NONE)
+
+
+def test_renames_deletions_and_modes(tmp_path: Path) -> None:
+    """What git can say about a file, but for its content."""
+    work = tmp_path / "work"
+    work.mkdir()
+    git(work, "init", "--quiet")
+    put(work, PRISTINE)
+    git(work, "add", "--all")
+    git(work, "commit", "--quiet", "--message", "before")
+    git(work, "mv", IRQ, "moved.c")
+    git(work, "rm", "--quiet", "Makefile")
+    (work / STEP).chmod(0o755)
+    git(work, "commit", "--quiet", "--all", "--message", "after")
+    git(work, "format-patch", "--quiet", "--find-renames", "-1")
+    loaded = series.load(str(work / "0001-after.patch"), ROOT)
+    assert loaded.patches[0].touched == ("Makefile", IRQ, STEP, "moved.c")
+    variants = series.variants([loaded])
+
+    tree = put(tmp_path / "tree", PRISTINE)
+    none, one = (series.arrange(tree, [loaded], variant) for variant in variants)
+    assert none.files == {}
+    assert one.files == {
+        "Makefile": None,
+        IRQ: None,
+        STEP: str(PRISTINE[STEP]).encode(),
+        "moved.c": str(PRISTINE[IRQ]).encode(),
+    }
+    assert one.executable == {STEP}
+    assert one.digest != none.digest
+
+    none, one = (series.arrange(work, [loaded], variant) for variant in variants)
+    assert one.files == {}
+    assert set(one.actions.values()) == {"present"}
+    assert none.files.keys() == {"Makefile", IRQ, STEP, "moved.c"}
+    assert none.executable == set()
+
+
+def test_a_bare_change_of_mode_is_found_out_too(tmp_path: Path) -> None:
+    """Git apply only warns when the old mode is another, and so would reverse it anywhere."""
+    path = tmp_path / "mode.patch"
+    path.write_text(f"diff --git a/{STEP} b/{STEP}\nold mode 100644\nnew mode 100755\n")
+    loaded = series.load(str(path), ROOT)
+    tree = put(tmp_path / "tree", PRISTINE)
+    assert series.arrange(tree, [loaded], series.NONE).actions == {"mode/1": "absent"}
+    (tree / STEP).chmod(0o755)
+    found = series.arrange(tree, [loaded], series.NONE)
+    assert found.actions == {"mode/1": "reverted"}
+    assert found.files.keys() == {STEP}
+    assert not found.executable
+
+
+def test_a_patch_that_neither_is_in_nor_applies_shows_the_hunk(tree: Path, tmp_path: Path) -> None:
+    """File, line and the hunk's first lines, in one line; for every variant, none included."""
+    loaded = load_all(mails(tmp_path / "mails", ONE, TWO))
+    put(tree, {IRQ: text(IRQ, line_11="something else\n")})
+    for variant in series.variants([loaded]):
+        with pytest.raises(RequestError) as caught:
+            series.arrange(tree, [loaded], variant)
+        assert one_line(caught) == (
+            f"{loaded.patches[1].path}: patch s/2 neither is in the tree nor applies: "
+            f"at {IRQ}:7 there is no 'irq line 7 / irq line 8 / irq line 9'; rebase it"
+        )
+
+
+def test_a_patch_to_a_file_that_is_not_there(tree: Path, tmp_path: Path) -> None:
+    """The tree may be of another architecture, or another age."""
+    loaded = load_all(mails(tmp_path / "mails", ONE))
+    (tree / STEP).unlink()
+    with pytest.raises(RequestError, match=f"nor applies: {STEP}: no such file"):
+        series.arrange(tree, [loaded], series.NONE)
+
+
+def test_a_variant_whose_patch_needs_another_is_told(tree: Path, tmp_path: Path) -> None:
+    """Patch 2 stands on patch 1 here, so there is no s/2."""
+    loaded = load_all(
+        mails(tmp_path / "mails", ONE, {STEP: text(STEP, line_3="one\n", line_4="two\n")})
+    )
+    files, _ = arranged(tree, [loaded], series.parse("s/1+2", [loaded]))
+    assert files == {STEP: text(STEP, line_3="one\n", line_4="two\n")}
+    with pytest.raises(
+        RequestError, match=r"s/2 does not apply in s/2: .*; leave that variant out"
+    ):
+        series.arrange(tree, [loaded], series.parse("s/2", [loaded]))
+
+
+def test_patches_that_stand_on_each_other_are_taken_out_from_the_last(
+    tree: Path, tmp_path: Path
+) -> None:
+    """The first alone would not reverse."""
+    above: Tree = {STEP: text(STEP, line_3="one\n", line_4="two\n")}
+    loaded = load_all(mails(tmp_path / "mails", ONE, above))
+    put(tree, above)
+    files, actions = arranged(tree, [loaded], series.NONE)
+    assert files == {STEP: PRISTINE[STEP]}
+    assert actions == {"s/1": "reverted", "s/2": "reverted"}
+
+
+def test_two_series_that_cannot_both_be_taken_out(tree: Path, tmp_path: Path) -> None:
+    """Each reverses alone; with the first out, half of the second is still in."""
+    both = [
+        load_all(mails(tmp_path / "a", ONE), "a"),
+        load_all(mails(tmp_path / "b", THREE), "b"),
+    ]
+    put(tree, THREE)
+    for each in both:
+        assert set(series.arrange(tree, [each], series.NONE).actions.values()) == {"reverted"}
+    with pytest.raises(
+        RequestError, match=r"b/1 is in the tree and cannot be taken out.*run it alone"
+    ):
+        series.arrange(tree, both, series.NONE)
+
+
+def test_the_digest_knows_the_mode(tmp_path: Path) -> None:
+    """A script that cannot be run makes another kernel, or none."""
+    plain = f"--- a/{STEP}\n+++ b/{STEP}\n@@ -1 +1 @@\n-step line 1\n+x\n"
+    head = f"diff --git a/{STEP} b/{STEP}\nold mode 100644\nnew mode 100755\n"
+    tree = put(tmp_path / "tree", {STEP: "step line 1\n"})
+    digests = set()
+    for diff in (plain, head + plain):
+        (tmp_path / "it.patch").write_text(diff)
+        loaded = series.load(str(tmp_path / "it.patch"), ROOT)
+        found = series.arrange(tree, [loaded], series.parse("it/1", [loaded]))
+        assert found.files == {STEP: b"x\n"}
+        digests.add(found.digest)
+    assert len(digests) == 2
+
+
+def test_a_way_through_a_symbolic_link_is_refused(tree: Path, tmp_path: Path) -> None:
+    """Kernel trees have such links; what is behind them may be anywhere."""
+    loaded = load_all(mails(tmp_path / "mails", ONE))
+    (tree / STEP).rename(tmp_path / "elsewhere.c")
+    (tree / STEP).symlink_to(tmp_path / "elsewhere.c")
+    with pytest.raises(RequestError, match=f"{STEP} goes through a symbolic link"):
+        series.arrange(tree, [loaded], series.NONE)
+
+
+def test_whitespace_at_a_line_s_end_stays(tree: Path, tmp_path: Path) -> None:
+    """The user's apply.whitespace is not asked."""
+    state: Tree = {STEP: text(STEP, line_3="one \t\n")}
+    loaded = load_all(mails(tmp_path / "mails", state))
+    assert arranged(tree, [loaded], series.parse("s/1", [loaded]))[0] == state

@@ -1,0 +1,110 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""summary.md, read back with a Markdown parser."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from hypothesis import given
+from hypothesis import strategies as st
+from markdown_it import MarkdownIt
+
+from kstep.record import CellRecord, printable
+from kstep.summary import summary
+from tests.unit.test_record import a_cell, a_record
+
+if TYPE_CHECKING:
+    from markdown_it.token import Token
+
+NOWHERE = Path("/nonexistent")
+PARSER = MarkdownIt("commonmark").enable("table")
+
+
+def tokens(text: str) -> list[Token]:
+    """Parse into blocks and the inline tokens inside them."""
+    return [inner for token in PARSER.parse(text) for inner in (token, *(token.children or []))]
+
+
+def rows(*cells: CellRecord) -> list[list[str]]:
+    """Draw the cells and read the first table, as rendered text without its markup."""
+    parsed = PARSER.parse(summary(a_record(NOWHERE, *cells)))
+    found: list[list[str]] = []
+    for token in parsed:
+        if token.type == "tr_open":
+            found.append([])
+        elif token.type == "inline" and found and token.level > 3:
+            shown = (inner.content for inner in token.children or [])
+            found[-1].append("".join(shown))
+    return found
+
+
+def test_the_table() -> None:
+    cells = [a_cell("none", seen="stuck", wanted="stuck"), a_cell("v5/1")]
+    cells += [a_cell("v5/2", seen="rehit", wanted="stuck"), a_cell("v5/1+2", seen="no-boot")]
+    assert rows(*cells, a_cell("none", "kgdbts")) == [
+        ["session", "none", "v5/1", "v5/2", "v5/1+2"],
+        ["kgdbts", "pass", "not run", "not run", "not run"],
+        ["step-in-order[up_read]", "stuck (predicted)", "pass", "rehit", "no verdict: no-boot"],
+    ]
+
+
+def test_repeats_are_counted() -> None:
+    cells = [a_cell(repeat=number) for number in range(1, 20)]
+    (_, row) = rows(*cells, a_cell(seen="stuck", repeat=20))
+    assert row[1] == "19 pass, 1 stuck"
+
+
+def test_the_verdict_comes_first_then_the_table_then_what_did_not_match() -> None:
+    text = summary(a_record(NOWHERE, a_cell("none", seen="stuck"), a_cell("v5/1")))
+    places = ["v5/1 fixes", "| session |", "## Not as predicted", "### debian:6.1/base/none"]
+    assert [text.index(place) for place in places] == sorted(map(text.index, places))
+    assert "**stuck**, where pass was expected" in text
+
+
+def test_a_run_as_predicted_has_nothing_to_tell() -> None:
+    text = summary(a_record(NOWHERE, a_cell(seen="stuck", wanted="stuck"), a_cell("v5/1")))
+    assert "Not as predicted" not in text
+    assert "<details>" not in text
+
+
+def test_what_repeats_share_is_told_once(tmp_path: Path) -> None:
+    (tmp_path / "console.log").write_text('0.1 < "</pre><b>&\\r\\n\\r\\n# `end`\\r\\n"\n')
+    files = {"console_log": "console.log"}
+    cells = [
+        a_cell(seen="stuck", repeat=number, message=f"at {number}", files=files)
+        for number in (3, 2, 1)
+    ]
+    text = summary(a_record(tmp_path, *cells))
+    assert text.count("### ") == text.count("<details>") == text.count("</details>") == 1
+    assert "**stuck** 3 times, where pass was expected: at 1" in text
+    blocks = [token.content for token in tokens(text) if token.type == "html_block"]
+    assert blocks[1] == "<pre>\n&lt;/pre&gt;&lt;b&gt;&amp;\n\n# `end`\n</pre>\n"
+
+
+def test_a_run_without_cells_can_be_drawn() -> None:
+    assert "kstep" in summary(a_record(NOWHERE))
+
+
+anything = st.text(st.characters()) | st.text(st.sampled_from("|`*_<>[]()#\\&;!~$-= \n\r\0ab"))
+
+
+@given(anything, anything)
+def test_nothing_from_a_guest_is_markup(text: str, name: str) -> None:
+    cell = a_cell("none", f"s[{name}]", "stuck", message=f"seen: {text}")
+    drawn = summary(a_record(NOWHERE, cell))
+    drawn.encode("utf-8")
+    plain = summary(a_record(NOWHERE, a_cell("none", "s[x]", "stuck", message="seen: x")))
+    assert [each.type for each in PARSER.parse(drawn)] == [
+        each.type for each in PARSER.parse(plain)
+    ]
+    forbidden = {"html_inline", "link_open", "image", "code_inline", "em_open", "html_block"}
+    assert not forbidden & {token.type for token in tokens(drawn)}
+    assert rows(cell)[1] == [" ".join(printable(f"s[{name}]").split()), "stuck"]
+    told = [
+        "".join(inner.content for inner in token.children or [])
+        for token in PARSER.parse(drawn)
+        if token.type == "inline" and token.content.startswith("**stuck**, ")
+    ]
+    expected = " ".join(f"seen: {printable(text)}".split())
+    assert told == [f"stuck, where pass was expected: {expected}"]
