@@ -11,7 +11,9 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from invoke import Context, Exit, task
+from invoke.context import Context  # noqa: TC002 -- invoke looks at it when it runs
+from invoke.exceptions import Exit
+from invoke.tasks import task
 from rich.console import Console
 
 from kstep import record as records
@@ -36,6 +38,7 @@ def _exit_statuses(command: Callable[..., int | None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- invoke's business
+        os.umask(0o022)  # whoever works in the container reads what is written here
         try:
             status = command(*args, **kwargs)
         except RequestError as error:
@@ -137,6 +140,28 @@ def report(_context: Context, run: str = "runs/latest") -> None:
     record = records.load(Path(run))
     verification.write_reports(record)
     _print_table(record)
+
+
+@task(name="test", help={"unit": "only what needs no kernel: lint, types, unit tests"})
+@_exit_statuses
+def run_tests(context: Context, unit: bool = False) -> int:  # noqa: FBT001, FBT002 -- a flag
+    """Run the project's own tests: lint, types, unit tests, and tests that boot kernels.
+
+    The tests with kernels get what verify gets, by the same way, and share its cache.
+    """
+    python = sys.executable
+    checks = [
+        f"{python} -m ruff check .",
+        f"{python} -m ruff format --check .",
+        f"{python} -m mypy",
+        f"{python} -m pytest" + (" tests/unit" if unit else ""),
+    ]
+    for check in checks:
+        print(f"$ {check.removeprefix(python).strip()}", flush=True)  # noqa: T201 -- for the reader
+        result = context.run(check, warn=True, pty=False, in_stream=False)
+        if result is None or not result.ok:
+            return 1
+    return 0
 
 
 @task

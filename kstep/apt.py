@@ -119,4 +119,6 @@ def install(packages: Sequence[str], progress: Progress) -> None:
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
-        raise MachineryError(f"packages are missing and apt failed ({reason}); run: {' '.join(command)}")
+        raise MachineryError(
+            f"packages are missing and apt failed ({reason}); run: {' '.join(command)}"
+        )

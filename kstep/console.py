@@ -59,7 +59,9 @@ class Transcript(AbstractContextManager["Transcript"]):
         now = time.monotonic() - self._began
         for line in data.splitlines(keepends=True):
             text = line.decode("latin-1").encode("unicode_escape").decode("ascii")
-            self._stream.write(f'{now:.6f} {direction} "{text.replace(chr(34), chr(92) + chr(34))}"\n')
+            self._stream.write(
+                f'{now:.6f} {direction} "{text.replace(chr(34), chr(92) + chr(34))}"\n'
+            )
 
 
 class Console:
@@ -88,7 +90,7 @@ class Console:
     def expect(self, pattern: re.Pattern[bytes], what: str, deadline: Deadline) -> re.Match[bytes]:
         """Wait until ``pattern`` is found in what has come; consume up to its end.
 
-        Returns the match, whose string is all that was consumed before and with it.
+        Returns the match, whose string begins with what was not consumed before.
         Raises SilenceError at the deadline, and MachineryError when the line is lost.
         """
         while not (match := pattern.search(self._buffer)):
@@ -96,7 +98,7 @@ class Console:
                 self._alive()
                 if not deadline.left:
                     raise SilenceError(what, self._buffer, deadline.seconds)
-        consumed, self._buffer = self._buffer[: match.end()], self._buffer[match.end() :]
+        self._buffer = self._buffer[match.end() :]
         return match
 
     def forget(self) -> None:
@@ -109,7 +111,9 @@ class Console:
         try:
             data = os.read(self._fd, CHUNK)
         except OSError as error:
-            raise MachineryError(f"the serial line is lost: {error}", Signature.CONSOLE_LOST) from error
+            raise MachineryError(
+                f"the serial line is lost: {error}", Signature.CONSOLE_LOST
+            ) from error
         if not data:
             raise MachineryError("the serial line is at its end", Signature.CONSOLE_LOST)
         if self.transcript is not None:

@@ -110,24 +110,39 @@ def _rules(series: Series, sessions: Mapping[str, Session]) -> tuple[Rule, ...]:
         for index, name in enumerate(item["sessions"]):
             if name not in sessions:
                 mend = nearest(name, sessions)
-                raise doc.fault(f'session "{name}" does not exist; {mend}', "rules", number, "sessions", index)
+                raise doc.fault(
+                    f'session "{name}" does not exist; {mend}', "rules", number, "sessions", index
+                )
         for index, name in enumerate(item.get("cases", [])):
             if name not in cases:
-                raise doc.fault(f'case "{name}" does not exist; {nearest(name, cases)}', "rules", number, "cases", index)
+                raise doc.fault(
+                    f'case "{name}" does not exist; {nearest(name, cases)}',
+                    "rules",
+                    number,
+                    "cases",
+                    index,
+                )
         for index, name in enumerate(item["variants"]):
             prefix, _, members = name.rpartition("/")
-            if name != "none" and not (prefix == series.name and set(members.split("+")) <= patches):
+            if name != "none" and not (
+                prefix == series.name and set(members.split("+")) <= patches
+            ):
                 raise doc.fault(
                     f'variant "{name}" is none of series {series.name};'
                     f" write none, or {series.name}/ and patch numbers joined by +",
-                    "rules", number, "variants", index,
+                    "rules",
+                    number,
+                    "variants",
+                    index,
                 )
         signature = item.get("signature")
         kernel = [str(word) for word in Signature if word not in ERRORS]
         if signature is not None and signature not in kernel:
             raise doc.fault(
                 f'signature "{signature}" is none of a kernel\'s; {nearest(signature, kernel)}',
-                "rules", number, "signature",
+                "rules",
+                number,
+                "signature",
             )
         rules.append(
             Rule(

@@ -6,8 +6,10 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import shutil
 import stat
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kstep import debian
@@ -16,7 +18,6 @@ from kstep.toolchain import CROSS, DEBIAN, CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
     from kstep.cache import Cache
     from kstep.progress import Progress
@@ -40,13 +41,13 @@ class Initramfs:
 def make(
     programs: Path,
     toolchain: Toolchain,
-    toolchain_id: str,
+    compiler: str,
     cache: Cache,
     progress: Progress,
 ) -> Initramfs:
     """Compile the programs in folder ``programs`` and pack them with busybox, once."""
     busybox = debian.fetch("busybox-static", DEBIAN, toolchain, cache)
-    digest = hashlib.sha256(f"{RECIPE}\n{toolchain_id}\n{busybox.sha256}\n".encode())
+    digest = hashlib.sha256(f"{RECIPE}\n{compiler}\n{busybox.sha256}\n".encode())
     for path in sorted(programs.iterdir()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
 
@@ -56,9 +57,11 @@ def make(
                 (into / name).mkdir()
                 toolchain.own(into / name)
             debian.unpack(busybox, into / "package", toolchain)
-            argv = ["make", "-C", str(programs), f"OUT={into}/programs", f"CROSS_COMPILE={CROSS}"]
+            # A copy, for a checkout may be one that only its owner can read.
+            source = Path(shutil.copytree(programs, into / "source", copy_function=shutil.copyfile))
+            argv = ["make", "-C", str(source), f"OUT={into}/programs", f"CROSS_COMPILE={CROSS}"]
             try:
-                toolchain.run(argv, cwd=into, readable=[programs], writable=[into])
+                toolchain.run(argv, cwd=into, writable=[into])
             except CommandError as error:
                 raise MachineryError(
                     "the guest's programs do not compile", details=error.details[-8:]
@@ -73,7 +76,9 @@ def make(
         (into / "initramfs.json").write_text(json.dumps(facts))
 
     folder = cache.entry("guests", digest.hexdigest()[:24], build)
-    return Initramfs(folder / "initramfs.cpio.gz", **json.loads((folder / "initramfs.json").read_text()))
+    return Initramfs(
+        folder / "initramfs.cpio.gz", **json.loads((folder / "initramfs.json").read_text())
+    )
 
 
 def _entries(busybox: Path, programs: Path) -> Iterable[tuple[str, int, bytes]]:

@@ -75,7 +75,10 @@ def parse(path: Path) -> dict[str, str]:
 
 
 def load(name: str, folder: Path) -> Kconfig:
-    """Return ``base``, or base with the fragment ``name`` on top: of ``folder``, or a file's path."""
+    """Return ``base``, or base with a fragment on top.
+
+    The fragment is one of ``folder``, or the path of a file.
+    """
     options = parse(folder / f"{BASE}.config")
     if name != BASE:
         path = folder / f"{name}.config"

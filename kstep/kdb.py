@@ -53,7 +53,9 @@ class Stop:
             return None
         last = found[-1]
         pc = None if last["pc"] is None else int(last["pc"], 16)
-        return cls(last["reason"].decode(errors="replace"), pc, int(last["pid"]), int(last["cpu"] or 0))
+        return cls(
+            last["reason"].decode(errors="replace"), pc, int(last["pid"]), int(last["cpu"] or 0)
+        )
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,8 @@ class Breakpoint:
     address: int
 
 
-class CommandRefusedError(Exception):
-    """kdb did not take a command; the message is what it said."""
+class CommandRefusedError(MachineryError):
+    """kdb did not take a command, so we asked for the wrong thing; the message is what it said."""
 
 
 class Kdb:

@@ -11,13 +11,14 @@ import shutil
 import subprocess
 import time
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kstep.errors import MachineryError
 from kstep.toolchain import CROSS, CommandError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kstep.cache import Cache
     from kstep.kconfig import Kconfig
     from kstep.progress import Progress
@@ -84,9 +85,9 @@ class Kernel:
         return self.folder / "config"
 
 
-def key(tree: Tree, kconfig: Kconfig, sources: str, toolchain_id: str) -> str:
+def key(tree: Tree, kconfig: Kconfig, sources: str, compiler: str) -> str:
     """Hash what goes into a kernel; ``sources`` is the digest of the patched files."""
-    parts = (RECIPE, tree.sha256, kconfig.digest, sources, toolchain_id)
+    parts = (RECIPE, tree.sha256, kconfig.digest, sources, compiler)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
 
@@ -97,7 +98,7 @@ class Builder:
     tree: Tree
     kconfig: Kconfig
     toolchain: Toolchain
-    toolchain_id: str
+    compiler: str
     cache: Cache
     progress: Progress
 
@@ -106,7 +107,7 @@ class Builder:
 
         Raises MachineryError, with the compiler's complaints in ``details``.
         """
-        name = key(self.tree, self.kconfig, sources.digest, self.toolchain_id)
+        name = key(self.tree, self.kconfig, sources.digest, self.compiler)
         cached = (self.cache.root / "kernels" / name / "kernel.json").exists()
 
         def make(into: Path) -> None:
@@ -119,7 +120,8 @@ class Builder:
 
     @property
     def _family(self) -> str:
-        return key(self.tree, self.kconfig, "", self.toolchain_id)
+        """What may share a folder of objects: those of a container are another user's."""
+        return key(self.tree, self.kconfig, self.toolchain.kind, self.compiler)
 
     def _make(self, into: Path, sources: Arrangement, title: str) -> None:
         self.cache.require_space(BUILD_GIB, f"the build of {title}")

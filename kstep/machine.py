@@ -162,7 +162,9 @@ class Machine(AbstractContextManager["Machine"]):
             self._qmp.cmd("memsave", val=signed, size=size, filename=str(file))
             return file.read_bytes()
         except (QMPError, OSError) as error:
-            raise MachineryError(f"QEMU cannot read {size} bytes at {address:#x}: {error}") from error
+            raise MachineryError(
+                f"QEMU cannot read {size} bytes at {address:#x}: {error}"
+            ) from error
 
 
 class Text:

@@ -22,7 +22,9 @@ if TYPE_CHECKING:
 
 # Where an interrupt, and any other exception, is entered: arch/arm64/kernel/entry.S and
 # entry-common.c from 5.10 (el1_irq) on, with the step trapped wherever D is unmasked.
-INTERRUPT = re.compile(r"^_*(el[01][a-z]*_(64_|32_)?)_*(irq|fiq|interrupt|pnmi)|^_*el[01]_(irq|pnmi)|gic_handle_irq|_handle_arch_irq|call_on_irq_stack")
+INTERRUPT = re.compile(
+    r"^_*(el[01][a-z]*_(64_|32_)?)_*(irq|fiq|interrupt|pnmi)|^_*el[01]_(irq|pnmi)|gic_handle_irq|_handle_arch_irq|call_on_irq_stack"
+)
 EXCEPTION = re.compile(r"^_*(el[01][a-z]*_|vectors|do_(debug_exception|mem_abort|serror)|ret_to_)")
 
 AFTERWARDS = 3  # steps taken after a departure, to tell where it leads
@@ -157,9 +159,8 @@ class Path:
 
         ``stuck`` where the same PC comes again and again, else what the place tells.
         """
-        places = [step.after]
-        for _ in range(AFTERWARDS):
-            places.append(self._step(self._instruction()).after)
+        more = (self._step(self._instruction()).after for _ in range(AFTERWARDS))
+        places = [step.after, *more]
         stuck = len({place.address for place in places}) == 1
         if stuck or step.after == step.before:
             signature = Signature.STUCK

@@ -50,7 +50,7 @@ def cells(
         Cell(tree, kconfig, variant, session.name, case, repeat)
         for tree, kconfig, variant, session in product(trees, kconfigs, variants, sessions)
         for repeat in range(1, repeats + 1)
-        for case in ([each.name for each in session.cases] or [None])
+        for case in session.case_names
     )
 
 

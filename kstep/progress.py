@@ -38,7 +38,7 @@ class Task(AbstractContextManager["Task"]):
         self._done = 0
         self._text = ""
         self._began = self._spoke = time.monotonic()
-        self._live = progress.live and progress.live.add_task(title, total=total, note="")
+        self._live = progress.live.add_task(title, total=total, note="") if progress.live else None
 
     def __enter__(self) -> Self:
         self._say("…" if self._total is None else f"0 of {self._total} {self.unit}")

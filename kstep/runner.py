@@ -14,7 +14,6 @@ import signal
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kstep import record, session
@@ -28,6 +27,7 @@ from kstep.target import Target
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from multiprocessing.queues import Queue
+    from pathlib import Path
     from types import FrameType
 
     from kstep.kernel import Kernel

@@ -48,6 +48,11 @@ class Session:
     file: Path
     line: int
 
+    @property
+    def case_names(self) -> tuple[str | None, ...]:
+        """The names of the cases; one None where there are none."""
+        return tuple(case.name for case in self.cases) or (None,)
+
     def run(self, target: Target, case: str | None) -> None:
         """Run the script, over one case where it has cases."""
         if case is None:

@@ -8,7 +8,8 @@ or the end of the command that runs.
 from __future__ import annotations
 
 import re
-from contextlib import contextmanager
+import time
+from contextlib import contextmanager, suppress
 from itertools import count
 from typing import IO, TYPE_CHECKING
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from kstep.symbols import Symbols
 
 WAIT = 10.0  # seconds for a command of the guest, or a stop, before the time scale
+TICKS = 0.005  # seconds: some periods of a 1000 Hz timer
 AGAIN = 3  # times that `go` is given to a breakpoint that hits again
 COMPLAINT_ENDS = re.compile(rb"---\[ end (trace|Kernel panic)|kdb> $")
 COMPLAINT_TEXT = 2.0  # seconds for the rest of a complaint
@@ -87,8 +89,12 @@ class Target:
         answers.append(heard)
 
     def must_tick(self) -> None:
-        """Ask the guest whether the timer's tick still moves its clock."""
-        self.run("ticks 20")
+        """Ask the guest whether the timer's tick still moves its clock.
+
+        A few ticks are enough and two seconds are long: how fast they come says more
+        about this machine than about the kernel.
+        """
+        self.run("ticks 2000 5")
 
     # -- kdb
 
@@ -188,13 +194,24 @@ class Target:
         self._stop = heard
         if pc is not None:
             self._registers = self.kdb.registers()
+        self._let_an_interrupt_fall_due()
         return heard
+
+    def _let_an_interrupt_fall_due(self) -> None:
+        """Stay stopped for some ticks, as a person would: the timer's interrupt is then due.
+
+        Otherwise it would depend on how fast this machine types whether the next
+        instruction meets one.
+        """
+        time.sleep(TICKS)
 
     def _unexpected(self, stop: Stop) -> KernelFault:
         """Say what a stop that nobody waited for is."""
         where = "nowhere" if stop.pc is None else str(self._symbols.place(stop.pc))
         if stop.reason == STEPPED:
-            return KernelFault(Signature.STEP_FLOOD, f"a step that nobody asked for stops at {where}")
+            return KernelFault(
+                Signature.STEP_FLOOD, f"a step that nobody asked for stops at {where}"
+            )
         if stop.reason != BREAKPOINT_HIT or self._stop is None:
             return KernelFault(Signature.OFF_ORDER, f"kdb is entered at {where}: {stop.reason}")
         if not self._registers or stop.pc != self._registers["pc"]:
@@ -205,6 +222,7 @@ class Target:
             )
         hits = 0
         for _ in range(AGAIN):
+            self._let_an_interrupt_fall_due()
             self.go()
             heard = self._listen("breakpoint or the command's end", WAIT)
             if isinstance(heard, Answer) or heard.pc != stop.pc:
@@ -225,8 +243,6 @@ class Target:
         """Let a complaint's remaining text come into the transcript; return the fault."""
         self._console.on_text = None
         if fault.signature in (Signature.SPLAT, Signature.PANIC):
-            try:
+            with suppress(SilenceError, MachineryError):
                 self._console.expect(COMPLAINT_ENDS, "its end", Deadline.after(COMPLAINT_TEXT))
-            except (SilenceError, MachineryError):
-                pass
         return fault

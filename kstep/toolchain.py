@@ -24,10 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-import docker
 import docker.errors
 import requests
 
+import docker
 from kstep import apt
 from kstep.errors import MachineryError, RequestError
 
@@ -56,8 +56,14 @@ class Versions:
     """What compiled and ran the kernels, each as it calls itself."""
 
     gcc: str
+    ld: str
     qemu: str
     gdb: str
+
+    @property
+    def compiler(self) -> str:
+        """What a kernel's bytes depend on, and so part of its key."""
+        return f"{self.gcc}; {self.ld}"
 
 
 class CommandError(MachineryError):
@@ -142,9 +148,15 @@ class Toolchain(ABC):
 
     def versions(self) -> Versions:
         """Ask each tool for its version."""
-        script = f"{CROSS}gcc --version; qemu-system-aarch64 --version; gdb-multiarch --version"
+        tools = {
+            f"{CROSS}gcc": f"{CROSS}gcc",
+            f"{CROSS}ld": "GNU ld",
+            "qemu-system-aarch64": "QEMU",
+            "gdb-multiarch": "GNU gdb",
+        }
+        script = "; ".join(f"{tool} --version" for tool in tools)
         said = self.text(["sh", "-c", script]).splitlines()
-        first = [next((x for x in said if x.startswith(w)), "") for w in (CROSS, "QEMU", "GNU gdb")]
+        first = [next((x for x in said if x.startswith(word)), "") for word in tools.values()]
         return Versions(*first)
 
 
@@ -312,7 +324,13 @@ class DockerToolchain(Toolchain):
         """Run a command in a container of its own."""
         with self._client() as client:
             container = self._create(
-                client, argv, readable=readable, writable=writable, cwd=cwd, env=env, network=network
+                client,
+                argv,
+                readable=readable,
+                writable=writable,
+                cwd=cwd,
+                env=env,
+                network=network,
             )
             try:
                 container.start()
@@ -534,4 +552,3 @@ class HostToolchain(Toolchain):
         finally:
             os.close(handle)
         return HostProcess(child, Path(name))
-

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 import subprocess
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kstep import debian
-from kstep.errors import RequestError
+from kstep.errors import MachineryError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -87,7 +88,7 @@ def makefile_version(source: Path) -> str:
     """Return the version that the top Makefile of a kernel source states."""
     fields = dict(re.findall(r"^(\w+) *= *(\S*)$", (source / "Makefile").read_text(), re.MULTILINE))
     numbers = [fields.get(name, "") for name in ("VERSION", "PATCHLEVEL", "SUBLEVEL")]
-    return ".".join(filter(None, numbers)) + fields.get("EXTRAVERSION", "")
+    return ".".join(filter(None, numbers)) + str(fields.get("EXTRAVERSION", ""))
 
 
 def _hash(path: Path) -> str:
@@ -141,7 +142,7 @@ def _tar(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
     return _entry(request, _hash(archive), cache, lambda into: _untar(archive, into, toolchain))
 
 
-def _path(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
+def _path(request: Request, _toolchain: Toolchain, cache: Cache) -> Tree:
     folder = Path(request.place).absolute()
     names = _files(folder)
     digest = hashlib.sha256()
@@ -151,13 +152,17 @@ def _path(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
         digest.update(f"{name}\0{content}\n".encode())
 
     def make(into: Path) -> None:
-        toolchain.own(into)
-        (into / "source").mkdir()
-        toolchain.own(into / "source")
+        source = into / "source"
+        source.mkdir()
         listed = into / "files"
         listed.write_text("\0".join(names))
-        argv = ["rsync", "--archive", "--from0", f"--files-from={listed}", f"{folder}/", "source/"]
-        toolchain.run(argv, cwd=into, readable=[folder], writable=[into])
+        packed = ["tar", "-C", str(folder), "--create", "--null", f"--files-from={listed}"]
+        # Whoever builds need not be the one who may read the user's folder.
+        pack = subprocess.Popen([*packed, "--mode=a+rX"], stdout=subprocess.PIPE)
+        with pack:
+            subprocess.run(["tar", "-C", str(source), "--extract"], stdin=pack.stdout, check=True)
+        if pack.returncode:
+            raise MachineryError(f"tree {request.id}: tar cannot read all of it")
 
     return _entry(request, digest.hexdigest(), cache, make)
 
@@ -167,11 +172,15 @@ def _files(folder: Path) -> list[str]:
     if (folder / ".git").exists():
         argv = ["git", "-C", str(folder), "ls-files", "-z", "-co", "--exclude-standard"]
         done = subprocess.run(argv, capture_output=True, text=True, check=True)
-        names = [n for n in done.stdout.split("\0") if n and (folder / n).exists(follow_symlinks=False)]
+        names = [
+            name for name in done.stdout.split("\0") if name and os.path.lexists(folder / name)
+        ]
     else:
         if (folder / ".config").exists() or (folder / "include/config").exists():
             raise RequestError(f"tree path:{folder}: it has been built in; run: make mrproper")
-        names = [str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_symlink() or p.is_file()]
+        names = [
+            str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_symlink() or p.is_file()
+        ]
     return sorted(names)
 
 
@@ -183,7 +192,7 @@ def _commit(text: str, place: str) -> str:
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     if done.returncode:
         raise RequestError(f"tree {text}: {folder} has no revision {revision}")
-    return done.stdout.strip()
+    return str(done.stdout).strip()
 
 
 def _git(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
@@ -192,7 +201,17 @@ def _git(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
     archive = cache.folder("downloads", "git") / f"{commit}.tar"
     if not archive.exists():
         scratch = archive.with_suffix(".new")
-        argv = ["git", "-C", folder, "archive", "--format=tar", "--prefix=linux/", "-o", str(scratch), commit]
+        argv = [
+            "git",
+            "-C",
+            folder,
+            "archive",
+            "--format=tar",
+            "--prefix=linux/",
+            "-o",
+            str(scratch),
+            commit,
+        ]
         subprocess.run(argv, check=True, capture_output=True)
         scratch.rename(archive)
     sha256 = _hash(archive)

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// ticks MS: keeps its CPU busy for MS milliseconds of the architected counter,
-// which runs whatever the kernel does, and counts how often the coarse clock
-// advanced meanwhile, which only the timer tick makes it do (tick_do_update_jiffies64
+// ticks MS [ENOUGH]: keeps its CPU busy for MS milliseconds of the architected
+// counter, which runs whatever the kernel does, or until the coarse clock has
+// advanced ENOUGH times, and counts how often it did, which only the timer tick makes it do (tick_do_update_jiffies64
 // in kernel/time/tick-sched.c). Exit status 0 if it did. With several CPUs it
 // is the tick of whichever of them keeps the time.
 
+#include <limits.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,19 +30,20 @@ static uint64_t frequency(void)
 
 int main(int argc, char **argv)
 {
-	const long ms = argc == 2 ? atol(argv[1]) : 0;
+	const long ms = argc > 1 ? atol(argv[1]) : 0;
+	const long enough = argc > 2 ? atol(argv[2]) : LONG_MAX;
 	struct timespec res, last, now;
 	uint64_t start, span;
 	long ticks = 0;
 
-	if (ms <= 0) {
-		fprintf(stderr, "usage: ticks MS\n");
+	if (ms <= 0 || enough <= 0) {
+		fprintf(stderr, "usage: ticks MS [ENOUGH]\n");
 		return 2;
 	}
 	clock_getres(CLOCK_MONOTONIC_COARSE, &res);
 	clock_gettime(CLOCK_MONOTONIC_COARSE, &last);
 	span = (uint64_t)ms * frequency() / 1000;
-	for (start = counter(); counter() - start < span; last = now) {
+	for (start = counter(); ticks < enough && counter() - start < span; last = now) {
 		clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
 		ticks += now.tv_nsec != last.tv_nsec || now.tv_sec != last.tv_sec;
 	}

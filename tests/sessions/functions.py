@@ -20,6 +20,7 @@ FUNCTIONS = (
     Stepped("set_fs_pwd", "cd /tmp", "one that takes a spinlock without disabling interrupts"),
     # fs/namei.c
     Stepped("vfs_mkdir", "mkdir /tmp/new && rmdir /tmp/new", "one in the VFS"),
-    # kernel/printk/printk.c, as in the first report of the fault
-    Stepped("vprintk_emit", "echo kstep > /dev/kmsg", "printk's path"),
+    # kernel/printk/printk.c; then vprintk_emit, where the first report of the fault was
+    # stepped, and which the kernel's own messages reach too
+    Stepped("devkmsg_write", "echo kstep > /dev/kmsg", "printk's path"),
 )
