@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import shutil
 import sys
@@ -15,7 +16,9 @@ from invoke.context import Context  # noqa: TC002 -- invoke looks at it when it 
 from invoke.exceptions import Exit
 from invoke.tasks import task
 from rich.console import Console
+from rich.table import Table
 
+from kstep import bench as benchmark
 from kstep import record as records
 from kstep import verification
 from kstep.cache import Cache
@@ -142,6 +145,27 @@ def report(_context: Context, run: str = "runs/latest") -> None:
     _print_table(record)
 
 
+@task(help={"toolchain": "auto, docker or host", "out": "the file to write"})
+@_exit_statuses
+def bench(_context: Context, toolchain: str = "auto", out: str = "bench.json") -> None:
+    """Measure kstep itself: steps a second beside a plain loop, builds beside a full one."""
+    asked = verification.request(ROOT, series_specs=["v6"], tree_specs=["debian:6.1"])
+    with Progress() as progress:
+        prepared = verification.prepare(asked, toolchain, Cache.default(), progress)
+        with progress.task("measuring"):
+            measured = benchmark.measure(prepared)
+    shown = Table(box=None)
+    for heading in ("figure", "value", "bound", "met"):
+        shown.add_column(heading)
+    for name, figure in measured.figures.items():
+        sign = "at least" if figure.least else "at most"
+        shown.add_row(name, f"{figure.value:.3f}", f"{sign} {figure.bound}", str(figure.met))
+    for name, rate in measured.rates.items():
+        shown.add_row(f"steps a second, {name}", f"{rate:.0f}", "", "")
+    Console().print(shown)
+    Path(out).write_text(json.dumps(measured.to_json(), indent=1) + "\n")
+
+
 @task(name="test", help={"unit": "only what needs no kernel: lint, types, unit tests"})
 @_exit_statuses
 def run_tests(context: Context, unit: bool = False) -> int:  # noqa: FBT001, FBT002 -- a flag
@@ -158,7 +182,8 @@ def run_tests(context: Context, unit: bool = False) -> int:  # noqa: FBT001, FBT
     ]
     for check in checks:
         print(f"$ {check.removeprefix(python).strip()}", flush=True)  # noqa: T201 -- for the reader
-        result = context.run(check, warn=True, pty=False, in_stream=False)
+        with context.cd(str(ROOT)):
+            result = context.run(check, warn=True, pty=False, in_stream=False)
         if result is None or not result.ok:
             return 1
     return 0

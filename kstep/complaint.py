@@ -24,22 +24,32 @@ COMPLAINT = re.compile(
     rb"|rcu: INFO: [^\n]* stall"
     rb"|soft lockup"
 )
-LONGEST = 256  # bytes: a complaint may be cut by the end of a piece
 
 
 class Ear:
-    """Listens to all that a line says; raises KernelFault at the first complaint."""
+    """Listens to all that a line says; raises KernelFault at the first complaint.
+
+    A complaint stands on one line, so each line is looked at once, when it is whole.
+    """
 
     def __init__(self) -> None:
         self._rest = b""
 
     def hear(self, data: bytes) -> None:
         """Take the next piece."""
-        text = self._rest + data
+        self._rest += data
+        if b"\n" in data:
+            text, _, self._rest = self._rest.rpartition(b"\n")
+            self._judge(text)
+
+    def hear_end(self) -> None:
+        """Look at a line that will not be ended."""
+        text, self._rest = self._rest, b""
+        self._judge(text)
+
+    @staticmethod
+    def _judge(text: bytes) -> None:
         if match := COMPLAINT.search(text):
-            self._rest = b""
             signature = Signature.PANIC if match["panic"] else Signature.SPLAT
             line = text[text.rfind(b"\n", 0, match.start()) + 1 :].splitlines()[0]
             raise KernelFault(signature, line.decode(errors="replace").strip())
-        # What ends a line cannot be continued, and every complaint stands on one line.
-        self._rest = text[text.rfind(b"\n") + 1 :][-LONGEST:]

@@ -39,12 +39,16 @@ class Transcript(AbstractContextManager["Transcript"]):
     """Every byte of a line, with its direction and time: one record a line of text.
 
     A record is ``<seconds> < "text"`` for what came and ``>`` for what was sent, cut at
-    line ends, with control characters escaped. Seconds count from ``began``.
+    line ends and where the direction changes, with control characters escaped. Its time
+    is that of its first byte, in seconds from ``began``.
     """
 
     def __init__(self, path: Path, began: float) -> None:
         self._stream: IO[str] = path.open("w", encoding="ascii")
         self._began = began
+        self._direction = ""
+        self._piece = b""
+        self._time = 0.0
 
     def __exit__(
         self,
@@ -52,16 +56,34 @@ class Transcript(AbstractContextManager["Transcript"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._flush()
         self._stream.close()
 
     def add(self, direction: str, data: bytes) -> None:
-        """Write the records of one piece."""
-        now = time.monotonic() - self._began
-        for line in data.splitlines(keepends=True):
-            text = line.decode("latin-1").encode("unicode_escape").decode("ascii")
-            self._stream.write(
-                f'{now:.6f} {direction} "{text.replace(chr(34), chr(92) + chr(34))}"\n'
-            )
+        """Take the next bytes; a UART gives them one by one."""
+        if direction != self._direction:
+            self._flush()
+            self._direction = direction
+        if not self._piece:
+            self._time = time.monotonic() - self._began
+        self._piece += data
+        if b"\n" in data:
+            *lines, rest = self._piece.splitlines(keepends=True)
+            if rest.endswith(b"\n"):
+                lines, rest = [*lines, rest], b""
+            for line in lines:
+                self._write(line)
+            self._piece = rest
+
+    def _flush(self) -> None:
+        if self._piece:
+            self._write(self._piece)
+            self._piece = b""
+
+    def _write(self, line: bytes) -> None:
+        text = line.decode("latin-1").encode("unicode_escape").decode("ascii")
+        quoted = text.replace('"', '\\"')
+        self._stream.write(f'{self._time:.6f} {self._direction} "{quoted}"\n')
 
 
 class Console:

@@ -85,6 +85,7 @@ class Machine(AbstractContextManager["Machine"]):
             stack.callback(os.close, slave)  # kept open, so that the line outlives QEMU
             tty.setraw(slave)
             self.pty = Path(os.ttyname(slave))
+            self.serial = master
             self.console = Console(master, self.require_alive)
             self._process: Process = self.toolchain.spawn(
                 self.argv(self.toolchain.inside(self.pty), self._scratch),

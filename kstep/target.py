@@ -57,7 +57,8 @@ class Target:
         self._registers: dict[str, int] = {}
         self.kdb = Kdb(self._console, machine.scale)
         self.metrics: dict[str, float] = {}
-        self._console.on_text = Ear().hear
+        self._ear = Ear()
+        self._console.on_text = self._ear.hear
 
     # -- the guest's shell
 
@@ -121,7 +122,9 @@ class Target:
         Ends sooner where the path returns to user space.
         """
         assert self._stop is not None  # noqa: S101 -- a script that steps before a stop is wrong
-        path = Path(self._stop, self._take_step, self.kdb, self._text, self._symbols, self._trace)
+        path = Path(
+            self._stop, self.step_unjudged, self.kdb, self._text, self._symbols, self._trace
+        )
         try:
             for step in path.steps(count):
                 self._stop = step.stop
@@ -131,7 +134,8 @@ class Target:
                 rate = name == "steps_per_second"
                 self.metrics[name] = value if rate else self.metrics.get(name, 0) + value
 
-    def _take_step(self) -> Stop:
+    def step_unjudged(self) -> Stop:
+        """Single-step (``ss``) once, and return where the kernel stopped."""
         self.kdb.resume_step()
         try:
             heard = self._listen("stop after a step", WAIT)
@@ -166,6 +170,7 @@ class Target:
             try:
                 match = self._console.expect(re.compile(pattern), what, deadline)
             except SilenceError as error:
+                self._ear.hear_end()
                 raise KernelFault(Signature.HANG, str(error)) from error
             groups = match.groupdict()
             if groups.get("status") is not None and self._command is not None:

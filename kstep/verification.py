@@ -92,10 +92,10 @@ def request(
     *,
     series_specs: Sequence[str],
     tree_specs: Sequence[str],
-    kconfig_names: Sequence[str],
-    variant_names: Sequence[str],
-    session_names: Sequence[str],
-    repeats: int,
+    kconfig_names: Sequence[str] = (kconfig.BASE,),
+    variant_names: Sequence[str] = (),
+    session_names: Sequence[str] = (),
+    repeats: int = 1,
 ) -> Request:
     """Look everything up; raises RequestError for what is not there or not right."""
     if repeats < 1:
@@ -151,8 +151,98 @@ class Built:
         return self.variants[0][0].name
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """All that boots need: fetched, built, at hand."""
+
+    toolchain: Toolchain
+    versions: Versions
+    trees: tuple[Tree, ...]
+    initramfs: Initramfs
+    built: tuple[Built, ...]
+
+
+def prepare(
+    asked: Request,
+    toolchain_kind: str,
+    cache: Cache,
+    progress: Progress,
+) -> Prepared:
+    """Get the toolchain, the trees, the guest and the kernels of a request.
+
+    Raises RequestError for a patch that does not apply, before anything is built;
+    MachineryError where nothing can be run at all. A kernel that cannot be built stands
+    as its error in ``built``.
+    """
+    tools = toolchain.choose(toolchain_kind, asked.root / "docker", progress)
+    progress.say(f"toolchain {tools.kind}: {tools.why}")
+    versions = tools.versions()
+    trees = tuple(each.get(tools, cache, progress) for each in asked.trees)
+    arranged = [_arrange(asked, each, progress) for each in trees]
+    guest = initramfs.make(asked.root / "tests/guest", tools, versions.compiler, cache, progress)
+    built = [
+        kernel
+        for source, variants in zip(trees, arranged, strict=True)
+        for config in asked.kconfigs
+        for kernel in _build(
+            Builder(
+                tree=source,
+                kconfig=config,
+                toolchain=tools,
+                compiler=versions.compiler,
+                cache=cache,
+                progress=progress,
+            ),
+            variants,
+        )
+    ]
+    return Prepared(tools, versions, trees, guest, tuple(built))
+
+
+def _arrange(
+    asked: Request,
+    source: Tree,
+    progress: Progress,
+) -> list[tuple[Variant, Arrangement]]:
+    """Work out every variant's files.
+
+    A variant that nobody named, whose patch does not apply without another one of its
+    series, is left out and said so.
+    """
+    found = []
+    for variant in asked.variants:
+        try:
+            found.append((variant, series.arrange(source.source, asked.series, variant)))
+        except series.DependentError as error:
+            if asked.chosen is not None:
+                raise
+            progress.say(f"left out: {error}")
+    return found
+
+
+def _build(builder: Builder, arranged: Sequence[tuple[Variant, Arrangement]]) -> list[Built]:
+    """Build each distinct kernel once; one that cannot be built does not stop the others."""
+    groups: dict[str, list[tuple[Variant, Arrangement]]] = defaultdict(list)
+    for variant, sources in arranged:
+        groups[sources.digest].append((variant, sources))
+    what = f"{builder.tree.id}/{builder.kconfig.name}"
+    built = []
+    with builder.progress.task(f"kernels {what}", len(groups), "kernels") as task:
+        for group in _near_first(list(groups.values())):
+            names = ", ".join(variant.name for variant, _ in group)
+            kernel: Kernel | MachineryError
+            try:
+                kernel = builder.build(group[0][1], f"kernel {what}/{names}")
+            except MachineryError as error:
+                builder.progress.say("\n  ".join((str(error), *error.details)))
+                kernel = error
+            built.append(Built(builder.tree, builder.kconfig, tuple(group), kernel))
+            task.advance(note=names)
+    return built
+
+
 class Verification:
-    """Carries out a request; ``folder`` is that of the run, which must not hold one yet."""
+    """Carries out a request; ``folder`` is that of the run, which must not be there yet."""
 
     def __init__(
         self,
@@ -165,6 +255,8 @@ class Verification:
         cache: Cache,
         progress: Progress,
     ) -> None:
+        if folder.exists():
+            raise RequestError(f"--out {folder}: it exists; name a new folder")
         self.asked = asked
         self.folder = folder
         self.toolchain_kind = toolchain_kind
@@ -174,73 +266,27 @@ class Verification:
         self.progress = progress
 
     def run(self) -> Record:
-        """Build, boot, run, record; returns the record, whose reports are written.
-
-        Raises RequestError for a patch that does not apply, before anything is built;
-        MachineryError where nothing can be run at all.
-        """
+        """Build, boot, run, record; returns the record, whose reports are written."""
         signal.signal(signal.SIGTERM, _interrupt)
         started = datetime.now(UTC).astimezone()
-        tools = toolchain.choose(self.toolchain_kind, self.asked.root / "docker", self.progress)
-        self.progress.say(f"toolchain {tools.kind}: {tools.why}")
-        versions = tools.versions()
-        trees = [each.get(tools, self.cache, self.progress) for each in self.asked.trees]
-        arranged = [self._arrange(each) for each in trees]
-        guest = initramfs.make(
-            self.asked.root / "tests/guest",
-            tools,
-            versions.compiler,
-            self.cache,
-            self.progress,
-        )
-        record = self._open(started, tools, versions, guest)
-        for each in trees:
+        prepared = prepare(self.asked, self.toolchain_kind, self.cache, self.progress)
+        record = self._open(started, prepared)
+        for each in prepared.trees:
             record.add_tree(TreeRecord(each.id, each.version, each.sha256))
-        built = [
-            kernel
-            for each, sources in zip(trees, arranged, strict=True)
-            for config in self.asked.kconfigs
-            for kernel in self._build(each, config, sources, tools, versions)
-        ]
-        self._record_kernels(record, built)
-        self._run_cells(record, built, guest, tools)
+        self._record_kernels(record, prepared.built)
+        self._run_cells(record, prepared)
         record.write()
         write_reports(record)
         return record
 
-    def _arrange(self, source: Tree) -> list[tuple[Variant, Arrangement]]:
-        """Work out every variant's files.
-
-        A variant that nobody named, whose patch does not apply without another one of
-        its series, is left out and said so.
-        """
-        found = []
-        for variant in self.asked.variants:
-            try:
-                found.append((variant, series.arrange(source.source, self.asked.series, variant)))
-            except series.DependentError as error:
-                if self.asked.chosen is not None:
-                    raise
-                self.progress.say(f"left out: {error}")
-        return found
-
-    def _open(
-        self,
-        started: datetime,
-        tools: Toolchain,
-        versions: Versions,
-        guest: Initramfs,
-    ) -> Record:
-        try:
-            self.folder.mkdir(parents=True)
-        except FileExistsError as error:
-            raise RequestError(f"--out {self.folder}: it exists; name a new folder") from error
+    def _open(self, started: datetime, prepared: Prepared) -> Record:
+        self.folder.mkdir(parents=True)
         record = Record(
             self.folder,
             RunRecord(
                 id=self.folder.name,
                 started=started.isoformat(timespec="seconds"),
-                seconds=0.0,
+                seconds=(datetime.now(UTC) - started).total_seconds(),
                 argv=self.argv,
                 kstep_version=__version__,
                 host={
@@ -249,57 +295,21 @@ class Verification:
                     "cpus": os.cpu_count() or 0,
                     "python": platform.python_version(),
                     "accel": "tcg",
-                    "busybox": guest.busybox_version,
-                    "busybox_sha256": guest.busybox_sha256,
-                    "initramfs_sha256": guest.sha256,
+                    "busybox": prepared.initramfs.busybox_version,
+                    "busybox_sha256": prepared.initramfs.busybox_sha256,
+                    "initramfs_sha256": prepared.initramfs.sha256,
                 },
             ),
             ToolchainRecord(
-                kind=tools.kind,
-                image_digest=tools.image_digest,
-                gcc=versions.gcc,
-                qemu=versions.qemu,
-                gdb=versions.gdb,
+                kind=prepared.toolchain.kind,
+                image_digest=prepared.toolchain.image_digest,
+                gcc=prepared.versions.gcc,
+                qemu=prepared.versions.qemu,
+                gdb=prepared.versions.gdb,
             ),
         )
         record.write()
         return record
-
-    def _build(
-        self,
-        source: Tree,
-        config: Kconfig,
-        arranged: Sequence[tuple[Variant, Arrangement]],
-        tools: Toolchain,
-        versions: Versions,
-    ) -> list[Built]:
-        """Build each distinct kernel once; one that cannot be built does not stop the others."""
-        groups: dict[str, list[tuple[Variant, Arrangement]]] = defaultdict(list)
-        for variant, sources in arranged:
-            groups[sources.digest].append((variant, sources))
-        builder = Builder(
-            tree=source,
-            kconfig=config,
-            toolchain=tools,
-            compiler=versions.compiler,
-            cache=self.cache,
-            progress=self.progress,
-        )
-        built = []
-        with self.progress.task(
-            f"kernels {source.id}/{config.name}", len(groups), "kernels"
-        ) as task:
-            for group in _near_first(list(groups.values())):
-                names = ", ".join(variant.name for variant, _ in group)
-                kernel: Kernel | MachineryError
-                try:
-                    kernel = builder.build(group[0][1], f"kernel {source.id}/{config.name}/{names}")
-                except MachineryError as error:
-                    self.progress.say("\n".join((str(error), *error.details)))
-                    kernel = error
-                built.append(Built(source, config, tuple(group), kernel))
-                task.advance(note=names)
-        return built
 
     def _record_kernels(self, record: Record, built: Iterable[Built]) -> None:
         """Record every variant's kernel; one with an image that another has says so."""
@@ -335,19 +345,13 @@ class Verification:
                 )
                 images.setdefault(key, variant.name)
 
-    def _run_cells(
-        self,
-        record: Record,
-        built: Sequence[Built],
-        guest: Initramfs,
-        tools: Toolchain,
-    ) -> None:
+    def _run_cells(self, record: Record, prepared: Prepared) -> None:
         wanted: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
         for cell in self.asked.cells:
             wanted[cell.tree, cell.kconfig, cell.variant].append(cell)
         twins: dict[tuple[str, str, str], list[str]] = {}
         boots: list[Boot] = []
-        for each in built:
+        for each in prepared.built:
             key = (each.tree.id, each.kconfig.name, each.first)
             twins[key] = [variant.name for variant, _ in each.variants]
             if isinstance(each.kernel, MachineryError):
@@ -360,7 +364,7 @@ class Verification:
                 Boot(
                     cells=cells,
                     kernel=each.kernel,
-                    initramfs=guest.path,
+                    initramfs=prepared.initramfs.path,
                     sessions=self.asked.root / "tests/sessions",
                     folder=self.folder.absolute(),
                 )
@@ -374,7 +378,7 @@ class Verification:
                 self._keep(record, result, twins[cell.tree, cell.kconfig, cell.variant])
                 task.advance(note=f"{cell.variant} {cell.name}: {result.signature or 'pass'}")
 
-            runner.run_all(boots, tools, self.jobs, on_result)
+            runner.run_all(boots, prepared.toolchain, self.jobs, on_result)
 
     def _keep(self, record: Record, result: Result, variants: Sequence[str]) -> None:
         """Record a result for every variant that the kernel stands for."""

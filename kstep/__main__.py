@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The command line: Invoke, with kstep's exit status for a request that cannot be read.
+
+A module of its own, for worker processes import it again: invoke's own runs at import.
+"""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+from invoke.exceptions import Exit, ParseError
+from invoke.program import Program
+
+from kstep import __version__
+from kstep.errors import RequestError
+
+
+class Commands(Program):
+    """The tasks of tasks.py; what Invoke cannot read ends with status 2, not 1."""
+
+    def parse_core(self, argv: list[str] | None) -> None:
+        """Read Invoke's own options."""
+        try:
+            super().parse_core(argv)
+        except (ParseError, ValueError) as error:
+            _refuse(error)
+
+    def parse_tasks(self) -> None:
+        """Read the command and its options."""
+        try:
+            super().parse_tasks()
+        except (ParseError, ValueError) as error:
+            _refuse(error)
+
+
+def _refuse(error: Exception) -> NoReturn:
+    mend = "./inv --list names the commands, ./inv --help COMMAND their options"
+    raise Exit(f"kstep: {error} ({mend})", RequestError.status) from None
+
+
+if __name__ == "__main__":
+    Commands(name="kstep", binary="inv", version=__version__).run()

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Measurements of kstep itself, as ratios within one run, for machines are noisy."""
+
+from __future__ import annotations
+
+import os
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from kstep.console import Transcript
+from kstep.errors import MachineryError
+from kstep.kernel import Kernel
+from kstep.machine import Hardware, Machine
+from kstep.symbols import Symbols
+from kstep.target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kstep.verification import Prepared
+
+ROUNDS = 10
+STEPS = 100  # a round and way of stepping
+FUNCTION, TRIGGER = "meminfo_proc_show", "cat /proc/meminfo"  # a path of many thousand steps
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A measured value and what it is held against; ``least`` says from which side."""
+
+    value: float
+    bound: float
+    least: bool
+
+    @property
+    def met(self) -> bool:
+        """Whether the bound is kept."""
+        return self.value >= self.bound if self.least else self.value <= self.bound
+
+    def to_json(self) -> dict[str, Any]:
+        """Write the figure as bench.json has it."""
+        return {"value": round(self.value, 4), "bound": self.bound, "met": self.met}
+
+
+@dataclass(frozen=True)
+class Bench:
+    """All figures, and the rates that the ratios were made of, in steps a second."""
+
+    figures: dict[str, Figure]
+    rates: dict[str, float]
+
+    def to_json(self) -> dict[str, Any]:
+        """Write what bench.json holds."""
+        figures = {name: figure.to_json() for name, figure in self.figures.items()}
+        return {"figures": figures, "growth": {}, "rates": self.rates}
+
+
+def measure(prepared: Prepared) -> Bench:
+    """Step one kernel in three ways, in turns, and compare the builds of all variants.
+
+    ``plain`` only reads and writes the pty; ``driver`` is kdb's dialect with its deadlines,
+    the transcript and the reading of stops; ``judged`` has the oracle and the trace too.
+    """
+    kernels = [each.kernel for each in prepared.built if isinstance(each.kernel, Kernel)]
+    if len(kernels) != len(prepared.built):
+        raise MachineryError("a kernel does not build, so there is nothing to measure")
+    rates = _rates(prepared, kernels[-1])
+    full = max(kernel.build_seconds for kernel in kernels)
+    others = [kernel.build_seconds for kernel in kernels if kernel.build_seconds != full]
+    figures = {
+        "driver_over_plain": Figure(rates["driver"] / rates["plain"], 0.9, least=True),
+        "slowest_variant_over_full_build": Figure(max(others) / full, 0.03, least=False),
+    }
+    return Bench(figures, {name: round(rate, 1) for name, rate in rates.items()})
+
+
+def _rates(prepared: Prepared, kernel: Kernel) -> dict[str, float]:
+    with (
+        Machine(kernel, prepared.initramfs.path, Hardware(), prepared.toolchain) as machine,
+        Transcript(Path(os.devnull), machine.began) as log,
+        Path(os.devnull).open("w", encoding="ascii") as trace,
+    ):
+        machine.boot(log)
+        target = Target(machine, Symbols.load(kernel.system_map), trace)
+        with target.in_kdb() as kdb:
+            stop_here = kdb.breakpoint(FUNCTION)
+        with target.running(TRIGGER):
+            target.expect_breakpoint(stop_here)
+            ways: dict[str, Callable[[], object]] = {
+                "plain": lambda: _plain(machine.serial),
+                "driver": lambda: [target.step_unjudged() for _ in range(STEPS)],
+                "judged": lambda: _judged(target),
+            }
+            seconds: dict[str, list[float]] = {name: [] for name in ways}
+            for _ in range(ROUNDS):
+                for name, way in ways.items():
+                    began = time.perf_counter()
+                    way()
+                    seconds[name].append(time.perf_counter() - began)
+            kdb.clear(stop_here)
+            target.go()
+    return {name: STEPS / statistics.median(taken) for name, taken in seconds.items()}
+
+
+def _judged(target: Target) -> None:
+    for step in target.steps(STEPS):
+        step.must_follow_program_order()
+
+
+def _plain(line: int) -> None:
+    """Step by nothing but reads and writes: what the pty and the guest can do."""
+    for _ in range(STEPS):
+        os.write(line, b"ss\r")
+        heard = b""
+        while not heard.endswith(b"kdb> "):
+            heard += os.read(line, 65536)
