@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from pathlib import Path
@@ -26,6 +27,7 @@ from kstep.errors import MachineryError, RequestError
 from kstep.progress import Progress
 from kstep.table import table
 from kstep.verdict import exit_status
+from kstep.walk import walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +44,7 @@ def _exit_statuses(command: Callable[..., int | None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- invoke's business
         os.umask(0o022)  # whoever works in the container reads what is written here
+        signal.signal(signal.SIGTERM, _interrupt)
         try:
             status = command(*args, **kwargs)
         except RequestError as error:
@@ -54,6 +57,11 @@ def _exit_statuses(command: Callable[..., int | None]) -> Callable[..., None]:
             raise Exit(code=status)
 
     return wrapped
+
+
+def _interrupt(_number: int, _frame: object) -> None:
+    """Let SIGTERM end a command as Ctrl-C does: machines and containers with it."""
+    raise KeyboardInterrupt
 
 
 def _list(text: str) -> list[str]:
@@ -134,6 +142,55 @@ def _point_latest(folder: Path) -> None:
     scratch = RUNS / f".latest.{os.getpid()}"
     scratch.symlink_to(folder.name)
     scratch.replace(link)
+
+
+@task(
+    positional=["function"],
+    help={
+        "function": "the kernel function to step from",
+        "trigger": "the guest's command that reaches it",
+        "count": "how many steps at the most",
+        "variant": "the kernel, such as none or v6/1+2",
+        "series": "as for verify; default: the series that the variant names",
+        "tree": "as for verify",
+        "kconfig": "as for verify",
+        "toolchain": "auto, docker or host",
+    },
+)
+@_exit_statuses
+def step(
+    _context: Context,
+    function: str,
+    trigger: str,
+    count: int = 100,
+    variant: str = "v6/1+2",
+    series: str = "",
+    tree: str = "debian:6.1",
+    kconfig: str = "base",
+    toolchain: str = "auto",
+) -> int:
+    """Step one function once, and print its path; exit status 1 where it leaves program order."""
+    if count < 1:
+        raise RequestError(f"--count {count}: it is 1 or more")
+    named = variant.rpartition("/")[0] or "v6"
+    asked = verification.request(
+        ROOT,
+        series_specs=_list(series) or [named],
+        tree_specs=[tree],
+        kconfig_names=[kconfig],
+        variant_names=[variant],
+    )
+    with Progress() as progress:
+        prepared = verification.prepare(asked, toolchain, Cache.default(), progress)
+        with progress.task(f"stepping {function}"):
+            walked = walk(prepared, function, trigger, count)
+    print("\n".join(walked.text()))  # noqa: T201 -- the command's answer
+    if walked.fault is not None:
+        print(f"{walked.fault.signature}: {walked.fault}")  # noqa: T201 -- likewise
+        return 1
+    ended = "" if len(walked.steps) == count else ", to the path's end"
+    print(f"{len(walked.steps)} steps in order{ended}")  # noqa: T201 -- likewise
+    return 0
 
 
 @task(help={"run": "the folder of a run"})

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from kstep.symbols import Symbols
 
 WAIT = 10.0  # seconds for a command of the guest, or a stop, before the time scale
+READS_ON = 0.3  # seconds within which the shell has turned to its next line
 TICKS = 0.005  # seconds: some periods of a 1000 Hz timer
 AGAIN = 3  # times that `go` is given to a breakpoint that hits again
 COMPLAINT_ENDS = re.compile(rb"---\[ end (trace|Kernel panic)|kdb> $")
@@ -74,8 +75,7 @@ class Target:
 
         The list that is yielded holds the answer once the block is left.
         """
-        self._command = Command(command, next(_numbers))
-        self._console.send(self._command.line)
+        self._start(command)
         answers: list[Answer] = []
         yield answers
         heard = self._listen(f"end of the command {command!r}", seconds)
@@ -88,6 +88,10 @@ class Target:
                 f" {heard.text.strip()[-200:] or 'it said nothing'}",
             )
         answers.append(heard)
+
+    def _start(self, command: str) -> None:
+        self._command = Command(command, next(_numbers))
+        self._console.send(self._command.line)
 
     def must_tick(self) -> None:
         """Ask the guest whether the timer's tick still moves its clock.
@@ -115,6 +119,33 @@ class Target:
     def expect_breakpoint(self, breakpoint_: Breakpoint) -> Stop:
         """Wait until a breakpoint is hit."""
         return self._expect_stop(BREAKPOINT_HIT, breakpoint_.address)
+
+    def stop_in(self, function: str, trigger: str) -> Stop | None:
+        """Set a breakpoint, run a command, and return the first stop, whoever reached it.
+
+        None where the command ended and the function was not reached. For functions of
+        which it is not known that only the trigger reaches them.
+        """
+        self._start("echo g > /proc/sysrq-trigger")
+        self._expect_stop(KEYBOARD)
+        breakpoint_ = self.kdb.breakpoint(function)
+        self.go()
+        heard = self._listen("end of the way out of kdb", WAIT)
+        if isinstance(heard, Answer):
+            try:
+                heard = self._listen("stop by the shell itself, as it reads on", READS_ON)
+            except KernelFault as fault:
+                if fault.signature is not Signature.HANG:
+                    raise
+                self._start(trigger)
+                heard = self._listen(f"stop in {function}", WAIT)
+        if isinstance(heard, Answer):
+            return None
+        if heard.reason != BREAKPOINT_HIT or heard.pc != breakpoint_.address:
+            raise self._unexpected(heard)
+        self._stop = heard
+        self._let_an_interrupt_fall_due()
+        return heard
 
     def steps(self, count: int) -> Iterator[Step]:
         """Single-step (``ss``) up to ``count`` times from where the kernel stopped.

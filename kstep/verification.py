@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import os
 import platform
-import signal
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -267,7 +266,6 @@ class Verification:
 
     def run(self) -> Record:
         """Build, boot, run, record; returns the record, whose reports are written."""
-        signal.signal(signal.SIGTERM, _interrupt)
         started = datetime.now(UTC).astimezone()
         prepared = prepare(self.asked, self.toolchain_kind, self.cache, self.progress)
         record = self._open(started, prepared)
@@ -428,8 +426,3 @@ def write_reports(record: Record) -> None:
     """Draw the files of a run from its record."""
     (record.folder / "junit.xml").write_text(junit(record), "utf-8")
     (record.folder / "summary.md").write_text(summary(record), "utf-8")
-
-
-def _interrupt(_number: int, _frame: object) -> None:
-    """Let SIGTERM end a run as Ctrl-C does: machines and containers with it."""
-    raise KeyboardInterrupt
