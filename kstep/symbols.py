@@ -6,10 +6,10 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from difflib import get_close_matches
-from functools import cached_property
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 TEXT = frozenset("tTwW")
@@ -32,33 +32,39 @@ class Place:
 
 @dataclass(frozen=True)
 class Symbols:
-    """The functions of a kernel, by address and by name."""
+    """The functions of a kernel, by address and by name.
+
+    ``addresses`` ascend; ``names`` has one name for each, ``by_name`` every name that
+    there is (memcpy and memmove are one function).
+    """
 
     addresses: tuple[int, ...]
     names: tuple[str, ...]
+    by_name: Mapping[str, int]
 
     @classmethod
     def load(cls, system_map: Path) -> Symbols:
-        """Read a System.map; of names at one address the last global one is kept."""
-        table: dict[int, str] = {}
+        """Read a System.map; of names at one address the first global one is shown."""
+        shown: dict[int, tuple[bool, str]] = {}
+        by_name: dict[str, int] = {}
         with system_map.open() as lines:
             for line in lines:
-                address, kind, name = line.split()
-                if kind in TEXT and (kind in "TW" or int(address, 16) not in table):
-                    table[int(address, 16)] = name
-        ordered = sorted(table)
-        return cls(tuple(ordered), tuple(table[address] for address in ordered))
-
-    @cached_property
-    def _by_name(self) -> dict[str, int]:
-        return dict(zip(self.names, self.addresses, strict=True))
+                text, kind, name = line.split()
+                if kind not in TEXT:
+                    continue
+                address, local = int(text, 16), kind.islower()
+                by_name.setdefault(name, address)
+                if address not in shown or (shown[address][0] and not local):
+                    shown[address] = (local, name)
+        ordered = sorted(shown)
+        return cls(tuple(ordered), tuple(shown[address][1] for address in ordered), by_name)
 
     def __contains__(self, name: str) -> bool:
-        return name in self._by_name
+        return name in self.by_name
 
     def address(self, name: str) -> int:
         """Return the address of a function; KeyError where there is none."""
-        return self._by_name[name]
+        return self.by_name[name]
 
     def place(self, address: int) -> Place:
         """Return the function that an address is in."""
@@ -69,4 +75,4 @@ class Symbols:
 
     def like(self, name: str) -> list[str]:
         """Return the functions whose names come nearest to ``name``."""
-        return get_close_matches(name, self._by_name, n=3)
+        return get_close_matches(name, self.by_name, n=3)
