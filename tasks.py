@@ -20,8 +20,8 @@ from rich.console import Console
 from rich.table import Table
 
 from kstep import bench as benchmark
+from kstep import doctor, verification
 from kstep import record as records
-from kstep import verification
 from kstep.cache import Cache
 from kstep.errors import MachineryError, RequestError
 from kstep.progress import Progress
@@ -244,6 +244,18 @@ def run_tests(context: Context, unit: bool = False) -> int:  # noqa: FBT001, FBT
         if result is None or not result.ok:
             return 1
     return 0
+
+
+@task(name="doctor")
+@_exit_statuses
+def examine(_context: Context) -> int:
+    """Say what is missing on this machine, and how to get it."""
+    findings = doctor.examine(ROOT / "docker")
+    for found in findings:
+        print(f"{'missing' if found.mend else 'ok':8} {found.what}: {found.state}")  # noqa: T201 -- the answer
+        if found.mend:
+            print(f"{'':8} to get it: {found.mend}")  # noqa: T201 -- likewise
+    return 0 if doctor.usable(findings) else 3
 
 
 @task

@@ -170,23 +170,30 @@ def choose(kind: str, docker_folder: Path, progress: Progress) -> Toolchain:
         raise RequestError(f"--toolchain {kind}: it is auto, docker or host")
     if kind == "host":
         return HostToolchain.ready(docker_folder, "asked for", progress)
-    try:
-        client = docker.from_env(timeout=600)
-        client.ping()
-    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-        reason = _engine_reason(error)
+    if fault := engine_fault():
         if kind == "docker":
             raise MachineryError(
-                f"--toolchain docker: no Docker engine answers ({reason});"
+                f"--toolchain docker: no Docker engine answers ({fault});"
                 " start one, or take --toolchain host"
-            ) from error
-        return HostToolchain.ready(docker_folder, f"no Docker engine answers: {reason}", progress)
+            )
+        return HostToolchain.ready(docker_folder, f"no Docker engine answers: {fault}", progress)
     why = "asked for" if kind == "docker" else "a Docker engine answers"
-    return DockerToolchain.ready(client, docker_folder, why, progress)
+    return DockerToolchain.ready(docker.from_env(timeout=600), docker_folder, why, progress)
+
+
+def engine_fault() -> str | None:
+    """Return why no Docker engine answers, None where one does."""
+    try:
+        client = docker.from_env(timeout=20)
+        client.ping()
+    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
+        return _engine_reason(error)
+    client.close()
+    return None
 
 
 def _engine_reason(error: BaseException) -> str:
-    text = str(error)
+    text = str(getattr(error, "explanation", None) or error)
     for known in ("Permission denied", "No such file or directory", "Connection refused"):
         if known in text:
             return known.lower()

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What this machine has, what it lacks, and how to get that."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kstep import apt
+from kstep.cache import GIB, Cache
+from kstep.errors import MachineryError
+from kstep.toolchain import engine_fault
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+SPACE = 8.0  # GiB: sources, objects, kernels and the toolchain of one tree
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that was looked at; ``mend`` is empty where it is well."""
+
+    what: str
+    state: str
+    mend: str = ""
+
+
+def examine(docker_folder: Path) -> list[Finding]:
+    """Look at all that verify stands on; nothing is installed or fetched."""
+    return [
+        Finding("python", sys.version.split()[0]),
+        _git(),
+        _engine(),
+        _packages((docker_folder / "packages.txt").read_text().split()),
+        _archive(),
+        _space(),
+    ]
+
+
+def usable(findings: list[Finding]) -> bool:
+    """Whether verify can run: either toolchain is enough."""
+    well = {finding.what: not finding.mend for finding in findings}
+    return well["git"] and well["disk"] and (well["docker engine"] or well["host packages"])
+
+
+def _git() -> Finding:
+    if path := shutil.which("git"):
+        return Finding("git", path)
+    return Finding("git", "missing", "sudo apt-get install git")
+
+
+def _engine() -> Finding:
+    if fault := engine_fault():
+        return Finding("docker engine", fault, "sudo apt-get install docker.io, and start dockerd")
+    return Finding("docker engine", "answers")
+
+
+def _packages(wanted: list[str]) -> Finding:
+    try:
+        absent = apt.missing(wanted)
+    except MachineryError as error:
+        return Finding("host packages", str(error), "use a Docker engine")
+    if absent:
+        mend = f"sudo apt-get install --no-install-recommends {' '.join(absent)}"
+        return Finding("host packages", f"{len(absent)} of {len(wanted)} missing", mend)
+    return Finding("host packages", f"all {len(wanted)}")
+
+
+def _archive() -> Finding:
+    try:
+        sources = apt.own_sources()
+    except MachineryError as error:
+        return Finding("debian archive", str(error), "use a Docker engine with an image registry")
+    return Finding("debian archive", f"{len(sources.entries)} configured")
+
+
+def _space() -> Finding:
+    folder = Cache.default().folder()
+    free = shutil.disk_usage(folder).free / GIB
+    if free < SPACE:
+        mend = "./inv clean, or set KSTEP_CACHE to a folder on a larger disk"
+        return Finding("disk", f"{free:.1f} GiB free, {SPACE:.0f} wanted", mend)
+    return Finding("disk", f"{free:.0f} GiB free for {folder}")
