@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 WAIT = 10.0  # seconds for a command of the guest, or a stop, before the time scale
 TICKS = 0.005  # seconds: some periods of a 1000 Hz timer
 AGAIN = 3  # times that `go` is given to a breakpoint that hits again
-COMPLAINT_ENDS = re.compile(rb"---\[ end (trace|Kernel panic)|kdb> $")
+COMPLAINT_ENDS = re.compile(rb"---\[ end (trace|Kernel panic)|kdb> \Z")
 COMPLAINT_TEXT = 2.0  # seconds for the rest of a complaint
 
 _numbers = count(1)
