@@ -28,18 +28,31 @@ LONGEST = 256  # bytes: a complaint may be cut by the end of a piece
 
 
 class Ear:
-    """Listens to all that a line says; raises KernelFault at the first complaint."""
+    """Listens to all that a line says; raises KernelFault at the first complaint.
+
+    It raises as soon as the complaint is told, for its line may never come to an end;
+    what still comes can be heard too, and ``complaint`` has all of the line by then.
+    """
 
     def __init__(self) -> None:
-        self._rest = b""
+        self._text = b""
+        self._complained = False
+
+    @property
+    def complaint(self) -> str:
+        """The line of the complaint as far as it has come."""
+        return self._text.split(b"\n")[0].decode(errors="replace").strip()
 
     def hear(self, data: bytes) -> None:
         """Take the next piece."""
-        text = self._rest + data
-        if match := COMPLAINT.search(text):
-            self._rest = b""
-            signature = Signature.PANIC if match["panic"] else Signature.SPLAT
-            line = text[text.rfind(b"\n", 0, match.start()) + 1 :].splitlines()[0]
-            raise KernelFault(signature, line.decode(errors="replace").strip())
+        self._text += data
+        if self._complained:
+            return
+        if match := COMPLAINT.search(self._text):
+            self._complained = True
+            self._text = self._text[self._text.rfind(b"\n", 0, match.start()) + 1 :]
+            raise KernelFault(
+                Signature.PANIC if match["panic"] else Signature.SPLAT, self.complaint
+            )
         # What ends a line cannot be continued, and every complaint stands on one line.
-        self._rest = text[text.rfind(b"\n") + 1 :][-LONGEST:]
+        self._text = self._text[self._text.rfind(b"\n") + 1 :][-LONGEST:]

@@ -57,7 +57,8 @@ class Target:
         self._registers: dict[str, int] = {}
         self.kdb = Kdb(self._console, machine.scale)
         self.metrics: dict[str, float] = {}
-        self._console.on_text = Ear().hear
+        self._ear = Ear()
+        self._console.on_text = self._ear.hear
 
     # -- the guest's shell
 
@@ -240,9 +241,9 @@ class Target:
         return str(self._symbols.place(self._stop.pc))
 
     def hear_out(self, fault: KernelFault) -> KernelFault:
-        """Let a complaint's remaining text come into the transcript; return the fault."""
-        self._console.on_text = None
-        if fault.signature in (Signature.SPLAT, Signature.PANIC):
-            with suppress(SilenceError, MachineryError):
-                self._console.expect(COMPLAINT_ENDS, "its end", Deadline.after(COMPLAINT_TEXT))
-        return fault
+        """Let a complaint's remaining text come; return the fault with all of its line."""
+        if fault.signature not in (Signature.SPLAT, Signature.PANIC):
+            return fault
+        with suppress(SilenceError, MachineryError):
+            self._console.expect(COMPLAINT_ENDS, "its end", Deadline.after(COMPLAINT_TEXT))
+        return KernelFault(fault.signature, self._ear.complaint)
