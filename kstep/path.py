@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
+from kstep.errors import MachineryError
 from kstep.oracle import Flow, Instruction, decode, is_load_exclusive, is_store_exclusive
 from kstep.outcome import KernelFault, Signature
 
@@ -159,9 +160,15 @@ class Path:
 
         ``stuck`` where the same PC comes again and again, else what the place tells.
         """
-        more = (self._step(self._instruction()).after for _ in range(AFTERWARDS))
-        places = [step.after, *more]
-        stuck = len({place.address for place in places}) == 1
+        places = [step.after]
+        later = ""
+        try:
+            for _ in range(AFTERWARDS):
+                places.append(self._step(self._instruction()).after)
+        except (KernelFault, MachineryError) as error:
+            # Where it went may be no place to step from; that it went there is seen already.
+            later = f"; then: {error}"
+        stuck = len(places) > AFTERWARDS and len({place.address for place in places}) == 1
         if stuck or step.after == step.before:
             signature = Signature.STUCK
         elif _is_interrupt(step.after):
@@ -170,13 +177,16 @@ class Path:
             signature = Signature.ENTERS_EXCEPTION
         else:
             signature = Signature.OFF_ORDER
+        if stuck:
+            later = ", and stays there"
+        elif places[1:]:
+            later = f", and then to {', '.join(map(str, places[1:]))}{later}"
         wanted = " or ".join(str(self._symbols.place(a)) for a in sorted(step.expected))
-        then = "and stays there" if stuck else f"and then to {', '.join(map(str, places[1:]))}"
         why = "" if step.stop.reason == "SS trap" else f" ({step.stop.reason})"
         return KernelFault(
             signature,
             f"step {step.number} from {step.before} went to {step.after}{why},"
-            f" not to {wanted or 'an exception'}, {then}",
+            f" not to {wanted or 'an exception'}{later}",
         )
 
     def require_progress(self, step: Step) -> None:
