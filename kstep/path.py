@@ -61,10 +61,33 @@ class Step:
         self.path.require_progress(self)
 
 
+@dataclass
+class Tally:
+    """What the steps of a cell add up to, over all its paths."""
+
+    steps: int = 0
+    in_order: int = 0
+    interrupts: int = 0
+    seconds: float = 0.0
+    pcs: set[int] = field(default_factory=set)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Counts of steps, and how many a second."""
+        return {
+            "steps": self.steps,
+            "in_order": self.in_order,
+            "off_order": self.steps - self.in_order,
+            "irq_entries": self.interrupts,
+            "distinct_pcs": len(self.pcs),
+            "steps_per_second": round(self.steps / self.seconds, 1) if self.seconds else 0.0,
+        }
+
+
 class Path:
     """The steps from a stop on; ``trace`` gets one line of JSON a step.
 
-    ``take`` makes the kernel step and returns where it stopped.
+    ``take`` makes the kernel step and returns where it stopped; ``tally`` counts.
     """
 
     def __init__(
@@ -75,6 +98,7 @@ class Path:
         text: Text,
         symbols: Symbols,
         trace: IO[str] | None,
+        tally: Tally,
     ) -> None:
         assert start.pc is not None  # noqa: S101 -- breakpoints and steps name their PC
         self._take = take
@@ -82,6 +106,7 @@ class Path:
         self._text = text
         self._symbols = symbols
         self._trace = trace
+        self._tally = tally
         self.pc: int = start.pc
         self.ended = False
         self._visits: Counter[int] = Counter()
@@ -89,8 +114,7 @@ class Path:
         self._anchored = 0
         self._registers: dict[str, int] = {}
         self._rounds = 0
-        self._steps = self._in_order = self._interrupts = 0
-        self._seconds = 0.0
+        self._steps = 0
 
     def steps(self, count: int) -> Iterator[Step]:
         """Take up to ``count`` steps; end sooner where the path leaves what can be stepped.
@@ -125,7 +149,6 @@ class Path:
             if again.word != instruction.word and not again.needs_registers:
                 instruction, expected = again, again.successors()
         self._steps += 1
-        self._seconds += seconds
         step = Step(
             number=self._steps,
             before=self._symbols.place(instruction.pc),
@@ -135,25 +158,16 @@ class Path:
             stop=stop,
             path=self,
         )
-        self._in_order += step.in_order
-        self._interrupts += not step.in_order and _is_interrupt(step.after)
+        self._tally.steps += 1
+        self._tally.in_order += step.in_order
+        self._tally.interrupts += not step.in_order and _is_interrupt(step.after)
+        self._tally.seconds += seconds
+        self._tally.pcs.add(instruction.pc)
         self._visits[instruction.pc] += 1
         self.pc = stop.pc
         if self._trace is not None:
             self._trace.write(_line(step, seconds))
         return step
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Counts of steps, and how many a second."""
-        return {
-            "steps": self._steps,
-            "in_order": self._in_order,
-            "off_order": self._steps - self._in_order,
-            "irq_entries": self._interrupts,
-            "distinct_pcs": len(self._visits),
-            "steps_per_second": round(self._steps / self._seconds, 1) if self._seconds else 0.0,
-        }
 
     def departure(self, step: Step) -> KernelFault:
         """Say how a step left program order; takes some more steps to see where it leads.

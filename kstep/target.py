@@ -20,7 +20,7 @@ from kstep.errors import MachineryError
 from kstep.kdb import BREAKPOINT_HIT, KEYBOARD, PROMPT, STEPPED, Breakpoint, Kdb, Stop
 from kstep.machine import Text
 from kstep.outcome import KernelFault, Signature
-from kstep.path import Path
+from kstep.path import Path, Tally
 from kstep.shell import Answer, Command
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class Target:
         self._registers: dict[str, int] = {}
         self.kdb = Kdb(self._console, machine.scale)
         self.metrics: dict[str, float] = {}
+        self._tally = Tally()
         self._ear = Ear()
         self._console.on_text = self._ear.hear
 
@@ -122,15 +123,21 @@ class Target:
         Ends sooner where the path returns to user space.
         """
         assert self._stop is not None  # noqa: S101 -- a script that steps before a stop is wrong
-        path = Path(self._stop, self._take_step, self.kdb, self._text, self._symbols, self._trace)
+        path = Path(
+            self._stop,
+            self._take_step,
+            self.kdb,
+            self._text,
+            self._symbols,
+            self._trace,
+            self._tally,
+        )
         try:
             for step in path.steps(count):
                 self._stop = step.stop
                 yield step
         finally:
-            for name, value in path.metrics.items():
-                rate = name == "steps_per_second"
-                self.metrics[name] = value if rate else self.metrics.get(name, 0) + value
+            self.metrics.update(self._tally.metrics)
 
     def _take_step(self) -> Stop:
         self.kdb.resume_step()
