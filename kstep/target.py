@@ -228,18 +228,21 @@ class Target:
             return KernelFault(
                 Signature.DOUBLE_HITS, f"{where} is hit again, with other registers than before"
             )
-        hits = 0
-        for _ in range(AGAIN):
-            self._let_an_interrupt_fall_due()
-            self.go()
-            heard = self._listen("breakpoint or the command's end", WAIT)
-            if isinstance(heard, Answer) or heard.pc != stop.pc:
-                break
-            hits += 1
+        hits, later = 0, ""
+        try:
+            for _ in range(AGAIN):
+                self._let_an_interrupt_fall_due()
+                self.go()
+                heard = self._listen("breakpoint or the command's end", WAIT)
+                if isinstance(heard, Answer) or heard.pc != stop.pc:
+                    break
+                hits += 1
+        except KernelFault as fault:
+            later = f"; then: {fault}"
         return KernelFault(
             Signature.REHIT,
             f"{where} is hit again with the same registers, so without being reached again;"
-            f" `go` given {AGAIN} times more hits it {hits} times more",
+            f" `go` given {AGAIN} times more hits it {hits} times more{later}",
         )
 
     def _here(self) -> str:
