@@ -177,7 +177,7 @@ class Path:
         places = [step.after]
         later = ""
         try:
-            for _ in range(AFTERWARDS):
+            while len(places) <= AFTERWARDS:
                 places.append(self._step(self._instruction()).after)
         except (KernelFault, MachineryError) as error:
             # Where it went may be no place to step from; that it went there is seen already.
