@@ -114,12 +114,15 @@ class Console:
 
         Returns the match, whose string begins with what was not consumed before.
         Raises SilenceError at the deadline, and MachineryError when the line is lost.
+        What came before the deadline is read after it, for it may be this machine that
+        stood still; but text that never ends does not put the deadline off.
         """
         while not (match := pattern.search(self._buffer)):
-            if not self._receive(min(deadline.left, LOOK)):
+            came = self._receive(min(deadline.left, LOOK))
+            if not came:
                 self._alive()
-                if not deadline.left:
-                    raise SilenceError(what, self._buffer, deadline.seconds)
+            if not deadline.left and (not came or deadline.overdue > LOOK):
+                raise SilenceError(what, self._buffer, deadline.seconds)
         self._buffer = self._buffer[match.end() :]
         return match
 

@@ -23,3 +23,8 @@ class Deadline:
     def left(self) -> float:
         """Seconds that are left, not below 0."""
         return max(0.0, self.moment - time.monotonic())
+
+    @property
+    def overdue(self) -> float:
+        """Seconds since the moment passed, not below 0."""
+        return max(0.0, time.monotonic() - self.moment)

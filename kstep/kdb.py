@@ -19,10 +19,11 @@ if TYPE_CHECKING:
     from kstep.console import Console
 
 # kdb waits for input behind its prompt, so a prompt is the last thing on the line.
-PROMPT = re.compile(rb"(?:\[(?P<cpu>\d+)\])?(?P<kind>kdb|more)> $")
+PROMPT = re.compile(rb"(?:\[(?P<cpu>\d+)\])?(?P<kind>kdb|more)> \Z")
 ENTERING = re.compile(
     rb"Entering kdb \(current=0x(?P<task>[0-9a-f]+), pid (?P<pid>\d+)\) "
     rb"(?:on processor (?P<cpu>\d+) )?"
+    rb"(?:Oops: [^\n]*\n)?"
     rb"(?:due to )?(?P<reason>[^@\r\n]*?)(?: @ 0x(?P<pc>[0-9a-f]+))?\s*\r?\n"
 )
 BREAKPOINT = re.compile(r"BP #(?P<number>\d+) at 0x(?P<address>[0-9a-f]+)")

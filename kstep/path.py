@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
+from kstep.errors import MachineryError
 from kstep.oracle import Flow, Instruction, decode, is_load_exclusive, is_store_exclusive
 from kstep.outcome import KernelFault, Signature
 
@@ -60,10 +61,33 @@ class Step:
         self.path.require_progress(self)
 
 
+@dataclass
+class Tally:
+    """What the steps of a cell add up to, over all its paths."""
+
+    steps: int = 0
+    in_order: int = 0
+    interrupts: int = 0
+    seconds: float = 0.0
+    pcs: set[int] = field(default_factory=set)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Counts of steps, and how many a second."""
+        return {
+            "steps": self.steps,
+            "in_order": self.in_order,
+            "off_order": self.steps - self.in_order,
+            "irq_entries": self.interrupts,
+            "distinct_pcs": len(self.pcs),
+            "steps_per_second": round(self.steps / self.seconds, 1) if self.seconds else 0.0,
+        }
+
+
 class Path:
     """The steps from a stop on; ``trace`` gets one line of JSON a step.
 
-    ``take`` makes the kernel step and returns where it stopped.
+    ``take`` makes the kernel step and returns where it stopped; ``tally`` counts.
     """
 
     def __init__(
@@ -74,6 +98,7 @@ class Path:
         text: Text,
         symbols: Symbols,
         trace: IO[str] | None,
+        tally: Tally,
     ) -> None:
         assert start.pc is not None  # noqa: S101 -- breakpoints and steps name their PC
         self._take = take
@@ -81,6 +106,7 @@ class Path:
         self._text = text
         self._symbols = symbols
         self._trace = trace
+        self._tally = tally
         self.pc: int = start.pc
         self.ended = False
         self._visits: Counter[int] = Counter()
@@ -88,8 +114,7 @@ class Path:
         self._anchored = 0
         self._registers: dict[str, int] = {}
         self._rounds = 0
-        self._steps = self._in_order = self._interrupts = 0
-        self._seconds = 0.0
+        self._steps = 0
 
     def steps(self, count: int) -> Iterator[Step]:
         """Take up to ``count`` steps; end sooner where the path leaves what can be stepped.
@@ -124,7 +149,6 @@ class Path:
             if again.word != instruction.word and not again.needs_registers:
                 instruction, expected = again, again.successors()
         self._steps += 1
-        self._seconds += seconds
         step = Step(
             number=self._steps,
             before=self._symbols.place(instruction.pc),
@@ -134,34 +158,31 @@ class Path:
             stop=stop,
             path=self,
         )
-        self._in_order += step.in_order
-        self._interrupts += not step.in_order and _is_interrupt(step.after)
+        self._tally.steps += 1
+        self._tally.in_order += step.in_order
+        self._tally.interrupts += not step.in_order and _is_interrupt(step.after)
+        self._tally.seconds += seconds
+        self._tally.pcs.add(instruction.pc)
         self._visits[instruction.pc] += 1
         self.pc = stop.pc
         if self._trace is not None:
             self._trace.write(_line(step, seconds))
         return step
 
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Counts of steps, and how many a second."""
-        return {
-            "steps": self._steps,
-            "in_order": self._in_order,
-            "off_order": self._steps - self._in_order,
-            "irq_entries": self._interrupts,
-            "distinct_pcs": len(self._visits),
-            "steps_per_second": round(self._steps / self._seconds, 1) if self._seconds else 0.0,
-        }
-
     def departure(self, step: Step) -> KernelFault:
         """Say how a step left program order; takes some more steps to see where it leads.
 
         ``stuck`` where the same PC comes again and again, else what the place tells.
         """
-        more = (self._step(self._instruction()).after for _ in range(AFTERWARDS))
-        places = [step.after, *more]
-        stuck = len({place.address for place in places}) == 1
+        places = [step.after]
+        later = ""
+        try:
+            while len(places) <= AFTERWARDS:
+                places.append(self._step(self._instruction()).after)
+        except (KernelFault, MachineryError) as error:
+            # Where it went may be no place to step from; that it went there is seen already.
+            later = f"; then: {error}"
+        stuck = len(places) > AFTERWARDS and len({place.address for place in places}) == 1
         if stuck or step.after == step.before:
             signature = Signature.STUCK
         elif _is_interrupt(step.after):
@@ -170,13 +191,16 @@ class Path:
             signature = Signature.ENTERS_EXCEPTION
         else:
             signature = Signature.OFF_ORDER
+        if stuck:
+            later = ", and stays there"
+        elif places[1:]:
+            later = f", and then to {', '.join(map(str, places[1:]))}{later}"
         wanted = " or ".join(str(self._symbols.place(a)) for a in sorted(step.expected))
-        then = "and stays there" if stuck else f"and then to {', '.join(map(str, places[1:]))}"
         why = "" if step.stop.reason == "SS trap" else f" ({step.stop.reason})"
         return KernelFault(
             signature,
             f"step {step.number} from {step.before} went to {step.after}{why},"
-            f" not to {wanted or 'an exception'}, {then}",
+            f" not to {wanted or 'an exception'}{later}",
         )
 
     def require_progress(self, step: Step) -> None:

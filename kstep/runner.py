@@ -115,9 +115,8 @@ def _cell(
             metrics = target.metrics
             script.run(target, cell.case)
         except KernelFault as fault:
-            if target is not None:
-                target.hear_out(fault)
-            outcome, signature, message = Outcome.FAIL, fault.signature, str(fault)
+            heard = fault if target is None else target.hear_out(fault)
+            outcome, signature, message = Outcome.FAIL, heard.signature, str(heard)
         except MachineryError as error:
             outcome, signature = Outcome.ERROR, error.signature
             message = "\n".join((str(error), *error.details))

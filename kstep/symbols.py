@@ -44,20 +44,20 @@ class Symbols:
 
     @classmethod
     def load(cls, system_map: Path) -> Symbols:
-        """Read a System.map; of names at one address the first global one is shown."""
-        shown: dict[int, tuple[bool, str]] = {}
+        """Read a System.map; of names at one address the last global one is shown."""
+        shown: dict[int, str] = {}
         by_name: dict[str, int] = {}
         with system_map.open() as lines:
             for line in lines:
                 text, kind, name = line.split()
                 if kind not in TEXT:
                     continue
-                address, local = int(text, 16), kind.islower()
+                address = int(text, 16)
                 by_name.setdefault(name, address)
-                if address not in shown or (shown[address][0] and not local):
-                    shown[address] = (local, name)
+                if address not in shown or kind.isupper():
+                    shown[address] = name
         ordered = sorted(shown)
-        return cls(tuple(ordered), tuple(shown[address][1] for address in ordered), by_name)
+        return cls(tuple(ordered), tuple(shown[address] for address in ordered), by_name)
 
     def __contains__(self, name: str) -> bool:
         return name in self.by_name

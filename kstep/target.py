@@ -20,7 +20,7 @@ from kstep.errors import MachineryError
 from kstep.kdb import BREAKPOINT_HIT, KEYBOARD, PROMPT, STEPPED, Breakpoint, Kdb, Stop
 from kstep.machine import Text
 from kstep.outcome import KernelFault, Signature
-from kstep.path import Path
+from kstep.path import Path, Tally
 from kstep.shell import Answer, Command
 
 if TYPE_CHECKING:
@@ -34,7 +34,7 @@ WAIT = 10.0  # seconds for a command of the guest, or a stop, before the time sc
 READS_ON = 0.3  # seconds within which the shell has turned to its next line
 TICKS = 0.005  # seconds: some periods of a 1000 Hz timer
 AGAIN = 3  # times that `go` is given to a breakpoint that hits again
-COMPLAINT_ENDS = re.compile(rb"---\[ end (trace|Kernel panic)|kdb> $")
+COMPLAINT_ENDS = re.compile(rb"---\[ end (trace|Kernel panic)|kdb> \Z")
 COMPLAINT_TEXT = 2.0  # seconds for the rest of a complaint
 
 _numbers = count(1)
@@ -58,6 +58,7 @@ class Target:
         self._registers: dict[str, int] = {}
         self.kdb = Kdb(self._console, machine.scale)
         self.metrics: dict[str, float] = {}
+        self._tally = Tally()
         self._ear = Ear()
         self._console.on_text = self._ear.hear
 
@@ -154,16 +155,20 @@ class Target:
         """
         assert self._stop is not None  # noqa: S101 -- a script that steps before a stop is wrong
         path = Path(
-            self._stop, self.step_unjudged, self.kdb, self._text, self._symbols, self._trace
+            self._stop,
+            self.step_unjudged,
+            self.kdb,
+            self._text,
+            self._symbols,
+            self._trace,
+            self._tally,
         )
         try:
             for step in path.steps(count):
                 self._stop = step.stop
                 yield step
         finally:
-            for name, value in path.metrics.items():
-                rate = name == "steps_per_second"
-                self.metrics[name] = value if rate else self.metrics.get(name, 0) + value
+            self.metrics.update(self._tally.metrics)
 
     def step_unjudged(self) -> Stop:
         """Single-step (``ss``) once, and return where the kernel stopped."""
@@ -256,18 +261,21 @@ class Target:
             return KernelFault(
                 Signature.DOUBLE_HITS, f"{where} is hit again, with other registers than before"
             )
-        hits = 0
-        for _ in range(AGAIN):
-            self._let_an_interrupt_fall_due()
-            self.go()
-            heard = self._listen("breakpoint or the command's end", WAIT)
-            if isinstance(heard, Answer) or heard.pc != stop.pc:
-                break
-            hits += 1
+        hits, later = 0, ""
+        try:
+            for _ in range(AGAIN):
+                self._let_an_interrupt_fall_due()
+                self.go()
+                heard = self._listen("breakpoint or the command's end", WAIT)
+                if isinstance(heard, Answer) or heard.pc != stop.pc:
+                    break
+                hits += 1
+        except KernelFault as fault:
+            later = f"; then: {fault}"
         return KernelFault(
             Signature.REHIT,
             f"{where} is hit again with the same registers, so without being reached again;"
-            f" `go` given {AGAIN} times more hits it {hits} times more",
+            f" `go` given {AGAIN} times more hits it {hits} times more{later}",
         )
 
     def _here(self) -> str:

@@ -1,0 +1,386 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The verbs of a session, against conversations that were recorded, and made-up ones."""
+
+from __future__ import annotations
+
+from itertools import count
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kstep import console as consoles
+from kstep import target as targets
+from kstep.errors import MachineryError
+from kstep.outcome import KernelFault, Signature
+from kstep.target import Target
+from tests.unit.farend import (
+    MORE,
+    FakeMachine,
+    MadeUp,
+    Recording,
+    booted,
+    byte_by_byte,
+    end,
+    hit,
+    line_to,
+    pieces,
+    say,
+    step,
+    stop,
+    whole,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.unit.farend import Event
+
+F = 0xFFFF_8000_0810_0000
+G = 0xFFFF_8000_0811_0000
+NOP = 0xD503_201F
+ERET = 0xD69F_03E0
+WORDS = {F: NOP, F + 4: NOP, F + 8: ERET}
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where nothing comes, wait no longer than a test may."""
+    monkeypatch.setattr(consoles, "LOOK", 0.05)
+    monkeypatch.setattr(targets, "COMPLAINT_TEXT", 0.2)
+
+
+def made_up(*runs: Event, steps: tuple[Event, ...] = (), smp: bool = True) -> MadeUp:
+    """Make a kernel with two functions."""
+    return MadeUp(
+        symbols={"f": F, "g": G}, words=WORDS, runs=list(runs), steps=iter(steps), smp=smp
+    )
+
+
+def go_past(target: Target) -> None:
+    """Hit a breakpoint at f, and go on."""
+    with target.in_kdb() as kdb:
+        point = kdb.breakpoint("f")
+    with target.running("trigger"):
+        target.expect_breakpoint(point)
+        target.go()
+
+
+def fault_of(kernel: MadeUp, script: Callable[[Target], object] = go_past) -> KernelFault:
+    """Run a script that must find a fault."""
+    with pytest.raises(KernelFault) as fault, booted(kernel) as target:
+        script(target)
+    return fault.value
+
+
+# -- recorded: what real kernels said
+
+
+def replay(name: str, script: Callable[[Target], None], sizes: list[int]) -> tuple[str, ...]:
+    """Run a script against a recording cut into pieces; give signature and message."""
+    recording = Recording.load(name)
+    with (
+        pytest.MonkeyPatch.context() as patch,
+        line_to(recording, pieces(sizes), packets=True) as console,
+    ):
+        patch.setattr(targets, "_numbers", count(recording.first_number))
+        patch.setattr(targets, "TICKS", 0.0)
+        target = Target(FakeMachine(console, recording.words), recording.symbols)
+        try:
+            script(target)
+        except KernelFault as fault:
+            return fault.signature, str(fault)
+        assert not recording.turns, "the conversation was longer then"
+    return ("pass",)
+
+
+def twice_past(target: Target) -> None:
+    """Say what continue-past-breakpoint said when it was recorded."""
+    with target.in_kdb() as kdb:
+        point = kdb.breakpoint("set_fs_pwd")
+    for _ in range(2):
+        with target.running("cd /tmp"):
+            target.expect_breakpoint(point)
+            target.go()
+        assert target.run("echo still here").text == "still here\n"
+    with target.in_kdb() as kdb:
+        kdb.clear(point)
+
+
+def in_order(target: Target) -> None:
+    """Say what step-in-order said when it was recorded."""
+    with target.in_kdb() as kdb:
+        point = kdb.breakpoint("set_fs_pwd")
+    with target.running("cd /tmp"):
+        target.expect_breakpoint(point)
+        for each in target.steps(300):
+            each.must_follow_program_order()
+            each.must_get_on()
+
+
+REHIT = (
+    "set_fs_pwd is hit again with the same registers, so without being reached again;"
+    " `go` given 3 times more hits it 3 times more"
+)
+DEPARTURE = "step 1 from set_fs_pwd went to el1_interrupt+0x1c, not to set_fs_pwd+0x4"
+STAYS = f"{DEPARTURE}, and stays there"
+WALKS = f"{DEPARTURE}, and then to el1_interrupt+0x20, el1_interrupt+0x24, el1_interrupt+0x28"
+
+
+@settings(deadline=None, max_examples=20)
+@given(st.lists(st.integers(1, 90), min_size=1, max_size=10))
+@pytest.mark.parametrize(
+    ("name", "script", "found"),
+    [
+        ("rehit", twice_past, (Signature.REHIT, REHIT)),
+        ("continues", twice_past, ("pass",)),
+        ("stuck", in_order, (Signature.STUCK, STAYS)),
+        ("enters-interrupt", in_order, (Signature.ENTERS_INTERRUPT, WALKS)),
+    ],
+)
+def test_any_cutting_of_a_conversation_comes_to_the_same(
+    name: str, script: Callable[[Target], None], found: tuple[str, ...], sizes: list[int]
+) -> None:
+    assert replay(name, script, sizes) == found
+
+
+# -- the guest's shell
+
+
+def test_a_command_gives_what_it_said() -> None:
+    with booted(made_up(end(before="one\ntwo\n"))) as target:
+        assert target.run("cat /x").text == "one\ntwo\n"
+
+
+def test_a_command_that_fails_is_a_wrong_result() -> None:
+    fault = fault_of(made_up(end(3, before="ticks: stood still\n")), Target.must_tick)
+    assert fault.signature is Signature.WRONG_RESULT
+    assert str(fault) == "the command 'ticks 2000 5' ended with status 3: ticks: stood still"
+
+
+def test_a_command_that_never_ends_hangs() -> None:
+    fault = fault_of(made_up(say("some words\n")), lambda target: target.run("sleep 9", 0.1))
+    assert fault.signature is Signature.HANG
+    assert str(fault) == "no end of the command 'sleep 9' within 0.1 s"
+
+
+def test_the_time_scale_stretches_the_wait() -> None:
+    def slow(target: Target) -> None:
+        target._machine.scale = 4.0
+        target.run("sleep 9", 0.05)
+
+    assert "within 0.2 s" in str(fault_of(made_up(say("")), slow))
+
+
+def test_a_machine_that_died_is_no_hang() -> None:
+    """It is told as soon as nothing comes, and is no verdict on the kernel."""
+
+    def gone() -> None:
+        raise MachineryError("QEMU ended", Signature.MACHINE_DIED)
+
+    with booted(made_up(say("half an ans"))) as target:
+        target._console._alive = gone
+        with pytest.raises(MachineryError) as error:
+            target.run("true", 60)
+    assert error.value.signature is Signature.MACHINE_DIED
+
+
+# -- at a breakpoint
+
+
+@pytest.mark.parametrize("cut", [whole, byte_by_byte])
+@pytest.mark.parametrize("smp", [True, False], ids=["SMP", "UP"])
+def test_one_trigger_one_hit(cut: Callable[[bytes], list[bytes]], smp: bool) -> None:  # noqa: FBT001 -- a parameter
+    kernel = made_up(hit(F), smp=smp)
+    with booted(kernel, cut) as target:
+        go_past(target)
+        assert target.run("true").status == 0
+    assert [line.partition(";")[0] for line in kernel.typed] == [
+        "echo g > /proc/sysrq-trigger",
+        "bp f",
+        "go",
+        "trigger",
+        "rd",
+        "go",
+        "true",
+    ]
+
+
+def test_a_stop_behind_a_pager_is_read() -> None:
+    """The kernel's messages may fill kdb's page before it says why it stopped."""
+    lines = f"line\nline\n{MORE}line\n{MORE}"
+    with booted(made_up(stop("Breakpoint", F, before=lines))) as target:
+        go_past(target)
+
+
+def test_no_hit_is_missed_hits() -> None:
+    fault = fault_of(made_up())
+    assert fault.signature is Signature.MISSED_HITS
+    assert str(fault) == (
+        "the command ended with status 0 and there was no stop for Breakpoint at f"
+    )
+
+
+def test_a_trigger_that_is_silent_hangs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(targets, "WAIT", 0.8)
+    fault = fault_of(made_up(say("")))
+    assert fault.signature is Signature.HANG
+    assert str(fault) == "no stop for Breakpoint at f within 0.8 s"
+
+
+@pytest.mark.parametrize(
+    ("after", "hits"),
+    [
+        ((hit(F), hit(F), hit(F)), 3),
+        ((hit(F), end()), 1),
+        ((end(),), 0),
+        ((hit(F), hit(G)), 1),
+    ],
+)
+def test_the_same_registers_are_a_rehit(after: tuple[Event, ...], hits: int) -> None:
+    fault = fault_of(made_up(hit(F, x0=1), hit(F, x0=1), *after))
+    assert fault.signature is Signature.REHIT
+    assert str(fault).endswith(f"`go` given 3 times more hits it {hits} times more")
+
+
+@pytest.mark.parametrize(
+    ("after", "what"),
+    [(say(""), "no breakpoint or the command's end within 0.8 s"), (say("BUG: x\n"), "BUG: x")],
+)
+def test_a_rehit_stays_one_whatever_comes_of_it(
+    after: Event, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(targets, "WAIT", 0.8)
+    fault = fault_of(made_up(hit(F), hit(F), hit(F), after))
+    assert fault.signature is Signature.REHIT
+    assert str(fault).endswith(f"hits it 1 times more; then: {what}")
+
+
+def test_other_registers_are_a_double_hit() -> None:
+    """The function was reached twice, and there was one trigger."""
+    fault = fault_of(made_up(hit(F, x0=1), hit(F, x0=2)))
+    assert fault.signature is Signature.DOUBLE_HITS
+    assert str(fault) == "f is hit again, with other registers than before"
+
+
+@pytest.mark.parametrize(
+    ("event", "signature", "message"),
+    [
+        (hit(G), Signature.OFF_ORDER, "an unknown breakpoint is hit at g"),
+        (step(G), Signature.STEP_FLOOD, "a step that nobody asked for stops at g"),
+        (stop("Keyboard Entry"), Signature.OFF_ORDER, "kdb is entered at nowhere: Keyboard Entry"),
+        (stop("Recursion", G), Signature.OFF_ORDER, "kdb is entered at g: Recursion"),
+    ],
+)
+@pytest.mark.parametrize("first", [(), (hit(F),)], ids=["instead", "afterwards"])
+def test_a_stop_that_nobody_waits_for(
+    event: Event, signature: Signature, message: str, first: tuple[Event, ...]
+) -> None:
+    fault = fault_of(made_up(*first, event))
+    assert (fault.signature, str(fault)) == (signature, message)
+
+
+def test_a_breakpoint_that_was_cleared_and_hits_is_found() -> None:
+    def cleared(target: Target) -> None:
+        go_past(target)
+        target.run("trigger")
+
+    fault = fault_of(made_up(hit(F), end(), hit(F, x0=9)), cleared)
+    assert fault.signature is Signature.DOUBLE_HITS
+
+
+def test_kdb_that_does_not_say_why_it_prompts_is_no_verdict() -> None:
+    with (
+        pytest.raises(MachineryError, match=r"kdb prompts and does not say why"),
+        booted(made_up(say("[0]kdb> "))) as target,
+    ):
+        target.run("true")
+
+
+# -- steps
+
+
+def step_twice(target: Target) -> None:
+    """Step from the breakpoint at f."""
+    with target.in_kdb() as kdb:
+        point = kdb.breakpoint("f")
+    with target.running("trigger"):
+        target.expect_breakpoint(point)
+        for each in target.steps(2):
+            each.must_follow_program_order()
+        target.go()
+
+
+def test_a_step_that_never_comes_back_runs_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(targets, "WAIT", 0.8)
+    fault = fault_of(made_up(hit(F), steps=(step(F + 4), say(""))), step_twice)
+    assert fault.signature is Signature.RUNAWAY
+    assert str(fault) == "the step from f+0x4 never came back"
+
+
+def test_a_step_after_which_the_guest_runs_on_runs_away() -> None:
+    fault = fault_of(made_up(hit(F), steps=(step(F + 4), end())), step_twice)
+    assert fault.signature is Signature.RUNAWAY
+    assert str(fault) == "the step from f+0x4 never came back: the guest ran on"
+
+
+def test_a_step_that_ends_nowhere_is_off_order() -> None:
+    fault = fault_of(made_up(hit(F), steps=(stop("Keyboard Entry"),)), step_twice)
+    assert fault.signature is Signature.OFF_ORDER
+    assert str(fault) == "the step from f ended in 'Keyboard Entry'"
+
+
+def test_a_step_after_go_is_a_flood() -> None:
+    fault = fault_of(made_up(hit(F), step(G), steps=(step(F + 4), step(F + 8))), step_twice)
+    assert fault.signature is Signature.STEP_FLOOD
+
+
+def test_after_a_fault_the_metrics_are_there() -> None:
+    with pytest.raises(KernelFault), booted(made_up(hit(F), steps=(step(F + 4), end()))) as target:
+        step_twice(target)
+    assert target.metrics["steps"] == 1
+
+
+# -- complaints
+
+
+WARNING = "[    1.5] WARNING: CPU: 0 PID: 23 at kernel/x.c:1 f+0x4/0x8"
+PANIC = "[    1.5] Kernel panic - not syncing: Attempted to kill init!"
+
+
+@pytest.mark.parametrize("cut", [whole, byte_by_byte])
+@pytest.mark.parametrize(
+    ("said", "signature", "line"),
+    [
+        (f"------------[ cut here ]------------\n{WARNING}\nmore\n", Signature.SPLAT, WARNING),
+        (f"{PANIC}\n---[ end Kernel panic - not syncing ]---\n", Signature.PANIC, PANIC),
+        ("[    1.5] BUG: half a li", Signature.SPLAT, "[    1.5] BUG: half a li"),
+    ],
+)
+@pytest.mark.parametrize("where", ["command", "step"])
+def test_a_complaint_ends_whatever_goes_on(
+    cut: Callable[[bytes], list[bytes]], said: str, signature: Signature, line: str, where: str
+) -> None:
+    runs, steps = ((say(said),), ()) if where == "command" else ((hit(F),), (say(said),))
+    with booted(made_up(*runs, steps=steps), cut) as target:
+        with pytest.raises(KernelFault) as fault:
+            step_twice(target)
+        heard = target.hear_out(fault.value)
+    assert (heard.signature, str(heard)) == (signature, line)
+
+
+def test_another_fault_is_not_waited_for() -> None:
+    fault = KernelFault(Signature.STUCK, "there")
+    with booted(made_up()) as target:
+        assert target.hear_out(fault) is fault
+
+
+def test_a_complaint_during_boot_is_heard() -> None:
+    """The ear is there before the guest is."""
+    with line_to(MadeUp()) as console:
+        target = Target(FakeMachine(console, {}), MadeUp().names)
+        assert console.on_text is not None
+        with pytest.raises(KernelFault):
+            console.on_text(b"Kernel panic - not syncing\n")
+    assert target.metrics == {}
