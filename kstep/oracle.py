@@ -160,6 +160,18 @@ def is_store_exclusive(word: int) -> bool:
     return _is_exclusive(word, load=0)
 
 
+def masks_debug(word: int, read_registers: Callable[[], Registers]) -> bool:
+    """Whether it sets PSTATE.D, so that no step traps before something clears it again.
+
+    ``read_registers`` is asked only where that depends on them.
+    """
+    if word & 0xFFFF_F0FF == 0xD503_40DF:  # MSR DAIFSet, #imm
+        return bool(word >> 8 & 8)
+    if word & 0xFFFF_FFE0 == 0xD51B_4220:  # MSR DAIF, Xt, with D in bit 9
+        return bool(_read(read_registers(), word & 31) >> 9 & 1)
+    return False
+
+
 def _is_exclusive(word: int, load: int) -> bool:
     return word >> 22 & 1 == load and any(word & mask == value for mask, value in _EXCLUSIVES)
 

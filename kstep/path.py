@@ -11,7 +11,14 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 from kstep.errors import MachineryError
-from kstep.oracle import Flow, Instruction, decode, is_load_exclusive, is_store_exclusive
+from kstep.oracle import (
+    Flow,
+    Instruction,
+    decode,
+    is_load_exclusive,
+    is_store_exclusive,
+    masks_debug,
+)
 from kstep.outcome import KernelFault, Signature
 
 if TYPE_CHECKING:
@@ -120,11 +127,14 @@ class Path:
         """Take up to ``count`` steps; end sooner where the path leaves what can be stepped.
 
         It ends before an exception return, for that leads to user space or to whatever
-        was interrupted, and before an instruction that raises an exception by design.
+        was interrupted, before an instruction that raises an exception by design, and
+        before debug exceptions are masked (local_daif_mask() on the way to user space),
+        for nothing can be stepped until they are unmasked.
         """
         for _ in range(count):
             instruction = self._instruction()
-            if instruction.flow in (Flow.EXCEPTION_RETURN, Flow.EXCEPTION):
+            leaves = instruction.flow in (Flow.EXCEPTION_RETURN, Flow.EXCEPTION)
+            if leaves or masks_debug(instruction.word, self._kdb.registers):
                 self.ended = True
                 return
             yield self._step(instruction)

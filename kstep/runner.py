@@ -67,12 +67,18 @@ class Result:
 
 
 def run(boot: Boot, toolchain: Toolchain) -> Iterator[Result]:
-    """Run the cells of a boot; a machine that served a cell that did not pass is not used again."""
+    """Run the cells of a boot; a machine that served a cell that did not pass is not used again.
+
+    Nor is one where the next case asks for another.
+    """
     script = session.load(boot.sessions)[boot.cells[0].session]
     symbols = Symbols.load(boot.kernel.system_map)
     with ExitStack() as stack:
         machine: Machine | None = None
         for cell in boot.cells:
+            if machine is not None and machine.hardware != script.hardware_for(cell.case):
+                stack.pop_all().close()
+                machine = None
             result, machine = _cell(cell, machine, boot, script, symbols, toolchain, stack)
             yield result
             if result.outcome is not Outcome.PASS:
@@ -102,8 +108,9 @@ def _cell(
             trace = own.enter_context((boot.folder / files["trace"]).open("w"))
             log = boot.folder / files["console_log"]
             if machine is None:
+                hardware = script.hardware_for(cell.case)
                 machine = stack.enter_context(
-                    Machine(boot.kernel, boot.initramfs, script.hardware, toolchain)
+                    Machine(boot.kernel, boot.initramfs, hardware, toolchain)
                 )
                 transcript = own.enter_context(Transcript(log, machine.began))
                 target = Target(machine, symbols, trace)

@@ -8,7 +8,7 @@ import inspect
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from kstep.errors import MachineryError
 from kstep.machine import Hardware
@@ -25,6 +25,15 @@ class Case(Protocol):
     @property
     def name(self) -> str:
         """Name the case, in the characters of a C identifier."""
+
+
+@runtime_checkable
+class EquippedCase(Case, Protocol):
+    """A case that asks for another machine than its session does."""
+
+    @property
+    def hardware(self) -> Hardware:
+        """The machine that it is run on."""
 
 
 @dataclass(frozen=True)
@@ -53,12 +62,21 @@ class Session:
         """The names of the cases; one None where there are none."""
         return tuple(case.name for case in self.cases) or (None,)
 
+    def hardware_for(self, case: str | None) -> Hardware:
+        """Return the machine that a case asks for, or else the session's."""
+        found = self._case(case)
+        return found.hardware if isinstance(found, EquippedCase) else self.hardware
+
     def run(self, target: Target, case: str | None) -> None:
         """Run the script, over one case where it has cases."""
-        if case is None:
+        found = self._case(case)
+        if found is None:
             self.script(target)
         else:
-            self.script(target, next(c for c in self.cases if c.name == case))
+            self.script(target, found)
+
+    def _case(self, name: str | None) -> Case | None:
+        return None if name is None else next(c for c in self.cases if c.name == name)
 
 
 _found: dict[str, Session] = {}

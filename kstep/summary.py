@@ -9,9 +9,10 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from kstep.outcome import Outcome
+from kstep.rate import Rate
 from kstep.record import printable
 from kstep.table import Grid, grids
-from kstep.verdict import sentence, verdict
+from kstep.verdict import sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -24,9 +25,7 @@ LINES = 20  # of the console, for each fault
 def summary(record: Record) -> str:
     """Draw summary.md, to be written in UTF-8."""
     lines = [f"# kstep: {_plain(record.run.id)}", ""]
-    lines += [
-        f"- {_plain(sentence(column, entry))}" for column, entry in verdict(record.cells).items()
-    ]
+    lines += [f"- {_plain(line)}" for line in sentences(record.cells)]
     for grid in grids(record):
         lines += ["", *_table(grid)]
     lines += ["", "Cells in **bold** are not as predicted.", ""]
@@ -51,11 +50,13 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _marks(cells: Sequence[CellRecord]) -> str:
-    """Tell all repeats of a cell, with counts where there are several."""
+    """Tell all repeats of a cell, with counts where there are several, and with a rate."""
     counted = Counter(map(_mark, cells))
     if len(cells) == 1:
         return _mark(cells[0])
-    return ", ".join(f"{count} {word}" for word, count in counted.most_common()) or "not run"
+    counts = ", ".join(f"{count} {word}" for word, count in counted.most_common()) or "not run"
+    rate = Rate.of(each.outcome for each in cells)
+    return f"{counts}: passes {rate}" if rate.varies else counts
 
 
 def _mark(each: CellRecord) -> str:

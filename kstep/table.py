@@ -17,8 +17,9 @@ from rich.table import Table
 from rich.text import Text
 
 from kstep.outcome import Outcome, Signature
+from kstep.rate import Rate
 from kstep.record import printable
-from kstep.verdict import order, sentence, verdict
+from kstep.verdict import order, sentences
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,7 +48,8 @@ SHORT = {
 STYLES = {"p": "green", "(": "yellow", "?": "magenta"}
 LEGEND = (
     "pass, (fault): as predicted. pass!, fault!: not as predicted, or a fault that nobody"
-    " predicted. ?error: no verdict. -: not run. A mark without a count holds for every repeat."
+    " predicted. ?error: no verdict. -: not run. A mark without a count holds for every repeat;"
+    " 50% (30-70): so many passed, and the 95 % interval of the rate."
 )
 NAMES = 16  # columns of a terminal that the sessions get at least
 MARKS = 7  # as wide as the widest mark, (stuck)
@@ -102,8 +104,7 @@ def table(record: Record, width: int) -> Group:
     words = [f"{SHORT[signature]} = {signature}" for signature in sorted(used - {None})]
     parts += [Text(", ".join(words) + ".", "dim")] if words else []
     parts.append(Text())
-    for column, entry in verdict(record.cells).items():
-        parts.append(Text(printable(sentence(column, entry))))
+    parts += [Text(printable(line)) for line in sentences(record.cells)]
     return Group(*parts)
 
 
@@ -118,11 +119,16 @@ def mark(each: CellRecord) -> str:
 
 
 def _marks(cells: Sequence[CellRecord], repeats: int) -> list[str]:
-    """Mark all repeats of a cell: one mark, or where they differ or some are missing, counts."""
+    """Mark all repeats of a cell: one mark, or where they differ or some are missing, counts.
+
+    Where some passed and some did not, the rate comes after them.
+    """
     counted = Counter(map(mark, cells)).most_common()
     if len(counted) == 1 and len(cells) == repeats:
         return [counted[0][0]]
-    return [f"{word} x{count}" for word, count in counted]
+    rate = Rate.of(each.outcome for each in cells)
+    counts = [f"{word} x{count}" for word, count in counted]
+    return [*counts, str(rate)] if rate.varies else counts
 
 
 def _abreast(grid: Grid, width: int) -> list[dict[str, int]]:
@@ -168,7 +174,7 @@ def _cell(cells: Sequence[CellRecord], repeats: int) -> Text:
 
 
 def _style(word: str) -> str:
-    return "bold red" if "!" in word else STYLES[word[0]]
+    return "bold red" if "!" in word else STYLES.get(word[0], "")
 
 
 def _heading(grid: Grid) -> Text:

@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from kstep.outcome import Outcome
+from kstep.rate import Rate, compare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -51,6 +52,28 @@ def verdict(cells: Iterable[CellRecord]) -> dict[str, dict[str, list[str]]]:
     return found
 
 
+def chances(cells: Iterable[CellRecord]) -> dict[str, list[str]]:
+    """Say of every name that varies, in a variant or in ``none``, how it does in both.
+
+    The keys are those of ``verdict``; p is Fisher's exact test of the two rates.
+    """
+    outcomes: dict[tuple[str, str, str], dict[str, list[Outcome]]]
+    outcomes = defaultdict(lambda: defaultdict(list))
+    for record in cells:
+        cell = record.cell
+        outcomes[cell.tree, cell.kconfig, cell.variant][cell.name].append(record.outcome)
+    said = {}
+    for (tree, kconfig, variant), names in outcomes.items():
+        base = outcomes.get((tree, kconfig, BASE), {})
+        pairs = [(n, Rate.of(base[n]), Rate.of(names[n])) for n in sorted(base.keys() & names)]
+        said[f"{tree}/{kconfig}/{variant}"] = [
+            f"{name} passes {after}, with {BASE} {before}, p = {compare(before, after):.2g}."
+            for name, before, after in pairs
+            if before.total and after.total and (before.varies or after.varies)
+        ]
+    return said
+
+
 def order(variant: str) -> tuple[object, ...]:
     """Sort key of variants: ``none``, v5/1, v5/2, v5/10, v5/1+2, v6/1, ..."""
     series, _, patches = variant.rpartition("/")
@@ -69,6 +92,15 @@ def exit_status(cells: Iterable[CellRecord]) -> int:
     if not records or any(record.outcome is Outcome.ERROR for record in records):
         return 3
     return 0
+
+
+def sentences(cells: Sequence[CellRecord]) -> list[str]:
+    """Say the verdict, a line for each of its entries."""
+    varying = chances(cells)
+    return [
+        " ".join((sentence(column, entry), *varying[column]))
+        for column, entry in verdict(cells).items()
+    ]
 
 
 def sentence(column: str, entry: Mapping[str, Sequence[str]]) -> str:

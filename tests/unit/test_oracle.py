@@ -14,7 +14,7 @@ from capstone import arm64
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kstep.oracle import Flow, decode, is_load_exclusive, is_store_exclusive
+from kstep.oracle import Flow, decode, is_load_exclusive, is_store_exclusive, masks_debug
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -502,6 +502,24 @@ BY_REGISTER = st.builds(
 WORDS = ANY_WORD | BRANCH_GROUP | BY_REGISTER
 BRANCHES = {Flow.BRANCH, Flow.CONDITIONAL, Flow.INDIRECT}
 ADDRESSES = st.integers(0, 2**62 - 1).map(lambda number: 4 * number)
+
+
+@pytest.mark.parametrize(
+    ("word", "assembly", "masks"),
+    [
+        (0xD5034FDF, "msr daifset, #15", True),
+        (0xD50348DF, "msr daifset, #8", True),
+        (0xD50342DF, "msr daifset, #2", False),
+        (0xD5034FFF, "msr daifclr, #15", False),
+        (0xD51B4220, "msr daif, x0", True),
+        (0xD51B4221, "msr daif, x1", False),
+        (0xD51B423F, "msr daif, xzr", False),
+        (0xD53B4220, "mrs x0, daif", False),
+    ],
+)
+def test_masking_of_debug_exceptions(word: int, assembly: str, *, masks: bool) -> None:
+    values = registers(x0=0x3C0, x1=0xC0)
+    assert masks_debug(word, lambda: values) == masks, assembly
 
 
 @pytest.fixture(scope="module")

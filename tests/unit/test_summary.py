@@ -52,7 +52,7 @@ def test_the_table() -> None:
 def test_repeats_are_counted() -> None:
     cells = [a_cell(repeat=number) for number in range(1, 20)]
     (_, row) = rows(*cells, a_cell(seen="stuck", repeat=20))
-    assert row[1] == "19 pass, 1 stuck"
+    assert row[1] == "19 pass, 1 stuck: passes 95% (76-99)"
 
 
 def test_the_verdict_comes_first_then_the_table_then_what_did_not_match() -> None:

@@ -3,12 +3,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kstep.verdict import exit_status, order, sentence, verdict
+from kstep.verdict import exit_status, order, sentence, sentences, verdict
 from tests.unit.test_record import a_cell
+
+if TYPE_CHECKING:
+    from kstep.record import CellRecord
 
 COLUMN = "debian:6.1/base/v5/1"
 
@@ -103,6 +108,29 @@ def test_sentences() -> None:
     assert sentence("x/y/v6/2", entry) == "x/y/v6/2 changes nothing: 1 session as with none."
     entry = {"fixed": [], "regressed": [], "unchanged": []}
     assert "nothing to compare" in sentence("x/y/v6/2", entry)
+
+
+def repeated(variant: str, name: str, *words: str) -> list[CellRecord]:
+    """Make the repeats of a cell."""
+    return [a_cell(variant, name, word, repeat=number) for number, word in enumerate(words, 1)]
+
+
+def test_what_varies_on_either_side_is_said_with_its_chance() -> None:
+    cells = repeated("none", "s", *["stuck"] * 12, *["pass"] * 8)
+    cells += repeated("none", "t", *["stuck"] * 20) + repeated("none", "u", "stuck")
+    cells += repeated("v5/1", "s", *["pass"] * 20) + repeated("v5/1", "u", "pass")
+    cells += repeated("v5/1", "t", *["pass"] * 20)
+    (line,) = sentences(cells)
+    assert line == (
+        "debian:6.1/base/v5/1 fixes s, t, u; breaks nothing; leaves 0 of 3 sessions as with none."
+        " s passes 100% (84-100), with none 40% (22-61), p = 4.5e-05."
+    )
+
+
+def test_a_chance_needs_a_verdict_on_both_sides() -> None:
+    cells = repeated("none", "s", "no-boot") + repeated("v5/1", "s", "pass", "stuck")
+    (line,) = sentences(cells)
+    assert "p =" not in line
 
 
 seen = st.sampled_from(["pass", "stuck", "rehit", "no-boot"])
