@@ -165,9 +165,9 @@ def masks_debug(word: int, read_registers: Callable[[], Registers]) -> bool:
 
     ``read_registers`` is asked only where that depends on them.
     """
-    if word & 0xFFFF_F0FF == 0xD503_40DF:  # MSR DAIFSet, #imm
+    if word & 0xFFFF_F0FF == _MSR_DAIFSET:
         return bool(word >> 8 & 8)
-    if word & 0xFFFF_FFE0 == 0xD51B_4220:  # MSR DAIF, Xt, with D in bit 9
+    if word & 0xFFFF_FFE0 == _MSR_DAIF:
         return bool(_read(read_registers(), word & 31) >> 9 & 1)
     return False
 
@@ -220,6 +220,10 @@ _EXCLUSIVES = (
     (0xBFA0_0000, 0x8820_0000),
     (0xBFA0_0000, 0x8900_0000),
 )
+
+# MSR DAIFSet, #imm, with D in bit 11; MSR DAIF, Xt, with D in bit 9 of the register.
+_MSR_DAIFSET = 0xD503_40DF
+_MSR_DAIF = 0xD51B_4220
 
 # Conditions of compare-and-branch, in bits 23..21: the first two compare signed.
 _REGISTER_COMPARISONS = {

@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Does stepping still go in order after ten thousand steps?
+
+Claim: with patch 1/2 a step is in order however many went before it. Made by the series'
+cover letter, which was tried on a handful of steps; a fault that needs a rare coincidence (an
+interrupt that reschedules, a softirq, a timer that is programmed anew) needs many.
+
+Measured: `work`: ten thousand steps through printk down to the serial line, and through the
+allocator, the locks and the formatting of a file in /proc. `switch`: through sched_yield()
+over the switch to another task. Each step is held against program order, and against getting
+on.
+
+Refuted by one step that goes elsewhere, or by a path that goes round (`livelock`).
+
+`switch` cannot pass with the kgdb of 6.1, whatever entry.S does: while it steps, it keeps
+dbg_slave_lock (kgdb_cpu_enter() in kernel/debug/debug_core.c), a raw spinlock, whose
+preempt_disable() counts for the code that is stepped. So __schedule() says "BUG: scheduling
+while atomic" (`splat`). For the same reason nothing that is stepped is ever preempted.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kstep.session import Stepped, session
+
+if TYPE_CHECKING:
+    from kstep.target import Target
+
+PRINT = Stepped("devkmsg_write", "echo kstep > /dev/kmsg", "kernel/printk/printk.c")
+READ = Stepped("seq_read_iter", "cat /proc/meminfo", "fs/seq_file.c, then fs/proc/meminfo.c")
+YIELD = Stepped(
+    "do_sched_yield", "(while :; do :; done) & syscall sched_yield; kill $!", "kernel/sched/core.c"
+)
+
+
+@dataclass(frozen=True)
+class Way:
+    """Paths that are stepped one after another, so many steps in all."""
+
+    name: str
+    steps: int
+    paths: tuple[Stepped, ...]
+
+
+WAYS = (Way("work", 10_000, (PRINT, READ)), Way("switch", 500, (YIELD,)))
+
+
+@session(claim="Ten thousand steps go in order.", cases=WAYS)
+def step_long(target: Target, way: Way) -> None:
+    """Step the paths, one after another, until there are enough steps."""
+    left = way.steps
+    while left:
+        for function in way.paths:
+            left -= step_through(target, function, left)
+    target.must_tick()
+
+
+def step_through(target: Target, function: Stepped, most: int) -> int:
+    """Step a function's path, for ``most`` steps at most; return how many they were."""
+    if not most:
+        return 0
+    taken = 0
+    with target.in_kdb() as kdb:
+        stop_here = kdb.breakpoint(function.name)
+    with target.running(function.trigger):
+        target.expect_breakpoint(stop_here)
+        kdb.clear(stop_here)
+        for step in target.steps(most):
+            step.must_follow_program_order()
+            step.must_get_on()
+            taken += 1
+        target.go()
+    return taken

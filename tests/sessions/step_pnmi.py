@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Does stepping survive pseudo-NMIs, which come while interrupts are off?
+
+Claim: patch 1/2 treats them as any interrupt, for el1_interrupt() serves both
+(arch/arm64/kernel/entry-common.c). Will Deacon (2020) and Mark Rutland (2025) named NMIs as
+what masking interrupts instead would leave open.
+
+With irqchip.gicv3_pseudo_nmi=1 the kernel turns interrupts off by the priority mask of the
+GIC, and the PMU's overflow interrupt passes it. It is due at every step: perf samples the
+processor's cycles every millisecond, and a step with its conversation takes longer.
+
+Measured: up to 200 steps from functions that turn interrupts off, each against program
+order; and, from the samples that perf took, how many of the instructions that were stepped
+with interrupts off were hit by an NMI.
+
+Refuted by a step that goes elsewhere, by a complaint, by a clock that stands afterwards, or
+by interrupts off keeping every NMI out (`masked-interrupts`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from kstep.machine import Hardware
+from kstep.outcome import KernelFault, Signature
+from kstep.session import Stepped, session
+
+if TYPE_CHECKING:
+    from kstep.path import Step
+    from kstep.target import Target
+
+STEPS = 200
+PERIOD = 1_000_000  # cycles: a millisecond, as QEMU counts them
+# perf holds an event back that comes too often between two ticks, and there is no tick while
+# interrupts are off (__perf_event_account_interrupt in kernel/events/core.c).
+UNTHROTTLED = (
+    "cd /proc/sys/kernel && echo 25 > perf_cpu_time_max_percent"
+    " && echo 1000000 > perf_event_max_sample_rate && echo 0 > perf_cpu_time_max_percent"
+)
+SAMPLE = re.compile(r"^at ([0-9a-f]+) \d+$", re.MULTILINE)
+
+FUNCTIONS = (
+    # mm/util.c, to lib/percpu_counter.c: a raw spinlock with interrupts off
+    Stepped("vm_memory_committed", "busybox cat /proc/meminfo", "a counter's lock"),
+    # kernel/time/hrtimer.c: a timer's base, with the signal lock held by its caller
+    Stepped("__hrtimer_get_remaining", "syscall getitimer 1 0 @", "one lock in another"),
+    # kernel/sched/core.c: the task's and the run queue's lock
+    Stepped("set_user_nice", "syscall setpriority 1 0 0 5", "the scheduler's locks"),
+)
+
+
+@session(
+    claim="A pseudo-NMI takes no step away, with interrupts on or off.",
+    cases=FUNCTIONS,
+    hardware=Hardware(parameters="irqchip.gicv3_pseudo_nmi=1"),
+)
+def step_pnmi(target: Target, function: Stepped) -> None:
+    """Step through code with interrupts off while perf samples it."""
+    with target.in_kdb() as kdb:
+        stop_here = kdb.breakpoint(function.name)
+    target.run(UNTHROTTLED)
+    masked = Masked()
+    with target.running(f"sampler {PERIOD} {function.trigger}") as ended:
+        target.expect_breakpoint(stop_here)
+        for step in target.steps(STEPS):
+            step.must_follow_program_order()
+            masked.see(step)
+        kdb.clear(stop_here)
+        target.go()
+    target.must_tick()
+    sampled = {int(address, 16) for address in SAMPLE.findall(ended[0].text)}
+    hit = masked.addresses & sampled
+    target.metrics |= {"irqs_off_pcs": len(masked.addresses), "nmi_in_irqs_off": len(hit)}
+    if not hit:
+        raise KernelFault(
+            Signature.MASKED_INTERRUPTS,
+            f"no NMI came at any of {len(masked.addresses)} instructions that were stepped with"
+            f" interrupts off; {len(sampled)} other addresses were sampled",
+        )
+
+
+class Masked:
+    """The addresses that were stepped while a lock, taken on the way, kept interrupts off."""
+
+    def __init__(self) -> None:
+        self.addresses: set[int] = set()
+        self._locks = 0
+
+    def see(self, step: Step) -> None:
+        """Take the next step."""
+        left, entered = step.before.symbol, step.after.symbol
+        if left != entered and entered.startswith("_raw_spin_unlock_irq"):
+            self._locks -= 1
+        if self._locks > 0:
+            self.addresses.add(step.after.address)
+        if left != entered and left.startswith("_raw_spin_lock_irq"):
+            self._locks += 1

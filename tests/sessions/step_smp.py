@@ -1,0 +1,111 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Does stepping one processor leave the others as they were?
+
+Claim: on a machine with several processors, under load, stepping goes on in order, and
+afterwards all of them are there. Made by nobody: the series was tried on one processor or
+on idle ones. kgdb parks the other processors while one is stepped (kernel/debug/debug_core.c);
+with patch 1/2 the stepped one goes through whole interrupt handlers meanwhile, which may
+wait for what a parked one holds, and through the scheduler's tick.
+
+Measured: a thousand steps on two processors, 400 on four, for each of the parked ones spins
+and slows the emulation. `pinned`: the stepped task stays on processor 0 and each of the others
+runs a busy loop. `free`: there is a busy loop more than processors, and after every hundred
+steps the task goes on wherever the scheduler has it (not amid them: see step_long.py), and the
+next one is stepped where that is; kdb takes `go` only there. In the end every processor must
+run a task and wake it by its own timer, and the clocks must agree with each other and with
+what they said before.
+
+Refuted by a step that goes elsewhere, or waits for ever (`livelock`, `runaway`), a processor
+that does not answer (`hang`), clocks that disagree (`wrong-result`), or a processor that
+misses a round-up (`splat`: "Timed out waiting for secondary CPUs.").
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kstep.machine import Hardware
+from kstep.outcome import KernelFault, Signature
+from kstep.session import session
+
+if TYPE_CHECKING:
+    from kstep.target import Target
+
+ROUND = 100  # steps, where the task may move after them
+APART = 100  # microseconds by which the clock's distance to the counter may change: no tick
+
+
+@dataclass(frozen=True)
+class Crowd:
+    """So many processors, and whether the stepped task must stay on the first."""
+
+    name: str
+    hardware: Hardware
+    steps: int
+    pinned: bool
+
+    @property
+    def load(self) -> list[str]:
+        """Commands that keep processors busy: the others, or all of them and one more."""
+        loop = "sh -c 'while :; do :; done'"
+        if self.pinned:
+            return [f"taskset {1 << cpu:x} {loop}" for cpu in range(1, self.hardware.cpus)]
+        return [loop] * (self.hardware.cpus + 1)
+
+    @property
+    def trigger(self) -> str:
+        """Reaches meminfo_proc_show once: fs/proc/meminfo.c, a long path that takes locks."""
+        return "taskset 1 cat /proc/meminfo" if self.pinned else "cat /proc/meminfo"
+
+
+CROWDS = (
+    Crowd("two_pinned", Hardware(cpus=2), 1000, pinned=True),
+    Crowd("two_free", Hardware(cpus=2), 1000, pinned=False),
+    Crowd("four_pinned", Hardware(cpus=4), 400, pinned=True),
+    Crowd("four_free", Hardware(cpus=4), 400, pinned=False),
+)
+
+
+@session(
+    claim="Stepping one of several busy processors harms neither it nor the others.",
+    cases=CROWDS,
+)
+def step_smp(target: Target, crowd: Crowd) -> None:
+    """Step under load, then ask every processor."""
+    before = clock_offset(target)
+    target.run("pids=")
+    for command in crowd.load:
+        target.run(f'{command} & pids="$pids $!"')
+    with target.in_kdb() as kdb:
+        stop_here = kdb.breakpoint("meminfo_proc_show")
+    places = set()
+    for _ in range(1 if crowd.pinned else crowd.steps // ROUND):
+        with target.running(crowd.trigger):
+            places.add(target.expect_breakpoint(stop_here).cpu)
+            for step in target.steps(crowd.steps if crowd.pinned else ROUND):
+                step.must_follow_program_order()
+                step.must_get_on()
+            target.go()
+    with target.in_kdb() as kdb:
+        kdb.clear(stop_here)
+    target.run("kill $pids; wait")
+    target.metrics["cpus_stepped"] = len(places)
+    after = clock_offset(target)
+    if abs(after - before) > APART:
+        raise KernelFault(
+            Signature.WRONG_RESULT,
+            f"the monotonic clock was {before} us from the counter, and is {after} us after it",
+        )
+
+
+def clock_offset(target: Target) -> int:
+    """Ask every processor whether it is alive; return the clock's distance to the counter, in us.
+
+    The command fails where one does not answer, or the clocks of two disagree.
+    """
+    said = target.run("cpus").text
+    match = re.search(r"offset_us=(-?\d+)", said)
+    assert match is not None, said
+    return int(match[1])
