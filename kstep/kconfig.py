@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 OPTION = re.compile(r'^(?P<name>CONFIG_\w+)=(?P<value>"[^"]*"|[^\s"]+)\s*(#.*)?$')
 UNSET = re.compile(r"^# (?P<name>CONFIG_\w+) is not set\s*(#.*)?$")
+# A comment that was meant to be UNSET; Kconfig would pass over it without a word.
+MISSPELT = re.compile(r"^#\s*CONFIG_\w+\s+is\s+not\s+set\b")
 BASE = "base"
 
 
@@ -64,7 +66,7 @@ def parse(path: Path) -> dict[str, str]:
         match = OPTION.match(line) or UNSET.match(line)
         if match:
             options[match["name"]] = match.groupdict().get("value", "n")
-        elif line.strip() and not line.startswith("#"):
+        elif line.strip() and (not line.startswith("#") or MISSPELT.match(line)):
             raise RequestError(
                 f"{line.strip()[:60]!r} is no option; write CONFIG_NAME=value"
                 " or '# CONFIG_NAME is not set'",
