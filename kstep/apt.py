@@ -69,8 +69,10 @@ def own_sources() -> Sources:
             "no Debian mirror: this machine has no apt of Debian's; let a Docker engine with"
             " an image registry have the toolchain made"
         )
-    said = subprocess.run(INDEX_ARGV, capture_output=True, text=True, check=True).stdout
-    sources = Sources.parse(said, release)
+    done = subprocess.run(INDEX_ARGV, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MachineryError(f"no Debian mirror: apt fails: {_reason(done.stderr)}")
+    sources = Sources.parse(done.stdout, release)
     if not sources.entries:
         raise MachineryError(f"no Debian mirror: apt has no archive of Debian {release}")
     return sources
@@ -109,7 +111,7 @@ def install(packages: Sequence[str], progress: Progress) -> None:
         return
     command = ["apt-get", "install", "-y", "--no-install-recommends", *wanted]
     if os.getuid() != 0:
-        if subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode:
+        if not _sudo_works():
             raise MachineryError(f"packages are missing; run: sudo {' '.join(command)}")
         command = ["sudo", "-n", *command]
     env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
@@ -118,7 +120,18 @@ def install(packages: Sequence[str], progress: Progress) -> None:
         subprocess.run(update, env=env, capture_output=True, check=False)
         done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
     if done.returncode:
-        reason = (done.stderr.strip().splitlines() or ["no reason given"])[-1]
         raise MachineryError(
-            f"packages are missing and apt failed ({reason}); run: {' '.join(command)}"
+            f"packages are missing and apt failed ({_reason(done.stderr)});"
+            f" run: {' '.join(command)}"
         )
+
+
+def _sudo_works() -> bool:
+    """Whether there is a sudo, and it asks for no password."""
+    if shutil.which("sudo") is None:
+        return False
+    return not subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode
+
+
+def _reason(said: str) -> str:
+    return (said.strip().splitlines() or ["no reason given"])[-1]
