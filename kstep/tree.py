@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from kstep import debian
 from kstep.errors import MachineryError, RequestError
+from kstep.toolchain import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from kstep.toolchain import Toolchain
 
 FORMS = "debian:6.1, path:DIR, git:DIR#REV or tar:FILE"
+LINUX = ("Makefile", "Kconfig", "arch/arm64/Makefile")  # what every source of ours has
 TREE_GIB = 3.0  # a source tree, unpacked, with room to move
 CHUNK = 1 << 20
 
@@ -80,7 +82,7 @@ def parse(text: str) -> Request:
 def _require_linux(text: str, folder: Path) -> None:
     if not folder.is_dir():
         raise RequestError(f"tree {text}: there is no such folder")
-    if not (folder / "arch/arm64/Makefile").is_file() or not (folder / "Kconfig").is_file():
+    if not all((folder / name).is_file() for name in LINUX):
         raise RequestError(f"tree {text}: this is no Linux source with arch/arm64")
 
 
@@ -106,9 +108,11 @@ def _entry(
     make: Callable[[Path], None],
     package_version: str = "",
 ) -> Tree:
-    folder = cache.entry("trees", sha256[:16], make)
-    source = folder / "source"
-    _require_linux(request.id, source)
+    def make_linux(into: Path) -> None:
+        make(into)
+        _require_linux(request.id, into / "source")
+
+    source = cache.entry("trees", sha256[:16], make_linux) / "source"
     version = makefile_version(source)
     if package_version:
         version = f"{version} ({package_version})"
@@ -139,16 +143,27 @@ def _debian(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
 
 def _tar(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
     archive = Path(request.place).absolute()
-    return _entry(request, _hash(archive), cache, lambda into: _untar(archive, into, toolchain))
+
+    def make(into: Path) -> None:
+        try:
+            _untar(archive, into, toolchain)
+        except CommandError as error:
+            said = (*error.details, str(error))[0]
+            raise RequestError(f"tree {request.id}: tar cannot unpack it: {said}") from error
+
+    return _entry(request, _hash(archive), cache, make)
 
 
 def _path(request: Request, _toolchain: Toolchain, cache: Cache) -> Tree:
     folder = Path(request.place).absolute()
-    names = _files(folder)
+    names = _files(request.id, folder)
     digest = hashlib.sha256()
     for name in names:
         path = folder / name
-        content = str(path.readlink()) if path.is_symlink() else _hash(path)
+        if path.is_symlink():
+            content = f"link {path.readlink()}"
+        else:
+            content = f"{'program' if path.stat().st_mode & 0o100 else 'file'} {_hash(path)}"
         digest.update(f"{name}\0{content}\n".encode())
 
     def make(into: Path) -> None:
@@ -167,53 +182,57 @@ def _path(request: Request, _toolchain: Toolchain, cache: Cache) -> Tree:
     return _entry(request, digest.hexdigest(), cache, make)
 
 
-def _files(folder: Path) -> list[str]:
+def _files(text: str, folder: Path) -> list[str]:
     """Return what belongs to a source: what git would commit, or all that there is."""
     if (folder / ".git").exists():
-        argv = ["git", "-C", str(folder), "ls-files", "-z", "-co", "--exclude-standard"]
-        done = subprocess.run(argv, capture_output=True, text=True, check=True)
-        names = [
-            name for name in done.stdout.split("\0") if name and os.path.lexists(folder / name)
-        ]
+        said = _ask_git(text, folder, "ls-files", "-z", "-co", "--exclude-standard")
+        found = (folder / name for name in said.split("\0"))  # one may be a checkout of its own
     else:
         if (folder / ".config").exists() or (folder / "include/config").exists():
-            raise RequestError(f"tree path:{folder}: it has been built in; run: make mrproper")
-        names = [
-            str(p.relative_to(folder)) for p in folder.rglob("*") if p.is_symlink() or p.is_file()
-        ]
-    return sorted(names)
+            raise RequestError(f"tree {text}: it has been built in; run: make mrproper")
+        found = folder.rglob("*")
+    return sorted(str(p.relative_to(folder)) for p in found if p.is_symlink() or p.is_file())
 
 
 def _commit(text: str, place: str) -> str:
     folder, _, revision = place.partition("#")
     if not revision:
         raise RequestError(f"tree {text}: the revision is missing: git:DIR#REV")
-    argv = ["git", "-C", folder, "rev-parse", "--verify", "--quiet", f"{revision}^{{commit}}"]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if done.returncode:
+    wanted = f"{revision}^{{commit}}"
+    found = _ask_git(text, Path(folder), "rev-parse", "--verify", "--quiet", wanted).strip()
+    if not found:
         raise RequestError(f"tree {text}: {folder} has no revision {revision}")
-    return str(done.stdout).strip()
+    return found
+
+
+def _ask_git(text: str, folder: Path, *arguments: str) -> str:
+    """Return what git prints; raises RequestError with the reason that it gives, if any."""
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(folder), *arguments],
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise MachineryError("git is missing; install it: apt install git") from error
+    if done.returncode and done.stderr:
+        reason = done.stderr.splitlines()[0].removeprefix("fatal: ")
+        raise RequestError(f"tree {text}: git cannot read it: {reason}")
+    return str(done.stdout)
 
 
 def _git(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
     commit = _commit(request.id, request.place)
     folder = request.place.partition("#")[0]
     archive = cache.folder("downloads", "git") / f"{commit}.tar"
-    if not archive.exists():
-        scratch = archive.with_suffix(".new")
-        argv = [
-            "git",
-            "-C",
-            folder,
-            "archive",
-            "--format=tar",
-            "--prefix=linux/",
-            "-o",
-            str(scratch),
-            commit,
-        ]
-        subprocess.run(argv, check=True, capture_output=True)
-        scratch.rename(archive)
+    with cache.lock(f"git-{commit}"):
+        if not archive.exists():
+            scratch = archive.with_suffix(".new")
+            options = ("--format=tar", "--prefix=linux/", "-o", str(scratch.absolute()))
+            _ask_git(request.id, Path(folder), "archive", *options, commit)
+            scratch.rename(archive)
     sha256 = _hash(archive)
     return _entry(request, sha256, cache, lambda into: _untar(archive, into, toolchain))
 
