@@ -226,22 +226,29 @@ def _arrange(
     """
     files = sources.files
     before: list[str] = json.loads(altered.read_text()) if altered.exists() else []
-    altered.write_text(json.dumps(sorted({*before, *files})))
+    _note(altered, {*before, *files})
     for name in sorted({*before, *files}):
         original = pristine / name
         wanted = files[name] if name in files else _content(original)
         path = source / name
-        if wanted == _content(path):
-            continue
         if wanted is None:
-            path.unlink()
+            path.unlink(missing_ok=True)
+            continue
+        mode = _mode(name, original, sources)
+        if wanted == _content(path) and mode == path.stat().st_mode & 0o777:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
         scratch = path.with_name(f".{path.name}.kstep")
         scratch.write_bytes(wanted)
-        scratch.chmod(_mode(name, original, sources))
+        scratch.chmod(mode)
         scratch.replace(path)
-    altered.write_text(json.dumps(sorted(files)))
+    _note(altered, set(files))
+
+
+def _note(altered: Path, names: set[str]) -> None:
+    scratch = altered.with_suffix(".new")
+    scratch.write_text(json.dumps(sorted(names)))
+    scratch.replace(altered)
 
 
 def _mode(name: str, original: Path, sources: Arrangement) -> int:
