@@ -255,8 +255,8 @@ def test_a_revision_is_taken_whatever_the_checkout_has(tmp_path: Path) -> None:
 
 def packed(folder: Path, archive: Path) -> Path:
     """Pack a folder as kernel.org does."""
-    argv = ["tar", "-C", folder.parent, "--create", "--auto-compress", "--file", archive]
-    subprocess.run([*argv, folder.name], check=True)
+    argv = ["tar", "--create", "--auto-compress", f"--file={archive}", folder.name]
+    subprocess.run(argv, cwd=folder.parent, check=True)
     return archive
 
 
