@@ -100,12 +100,12 @@ class Progress(AbstractContextManager["Progress"]):
         if self.console.is_terminal:
             self.live = LiveDisplay(
                 SpinnerColumn(),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=20),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
                 TimeRemainingColumn(),
-                TextColumn("[dim]{task.fields[note]}"),
+                TextColumn("{task.fields[note]}", style="dim", markup=False),
                 console=self.console,
                 transient=True,
             )
