@@ -107,12 +107,12 @@ class Target:
     # -- kdb
 
     @contextmanager
-    def in_kdb(self, then: str = ":") -> Iterator[Kdb]:
+    def in_kdb(self, then: str = "") -> Iterator[Kdb]:
         """Enter kdb by sysrq-g for the block, and let the guest go on after it.
 
         What the guest is to do ``then`` is typed before, so nothing comes between.
         """
-        with self.running(f"echo g > /proc/sysrq-trigger && {then}"):
+        with self.running("echo g > /proc/sysrq-trigger" + (f" && {then}" if then else "")):
             self._expect_stop(KEYBOARD)
             yield self.kdb
             self.go()
@@ -317,7 +317,7 @@ class Target:
                 return fault
             if count_ := unexpected_steps(heard):
                 self.metrics["unexpected_steps"] = count_
-                return KernelFault(fault.signature, f"{fault}: {count_} in {FLOOD:.0f} s")
+                return KernelFault(fault.signature, f"{fault}: {count_} in {FLOOD:g} s")
         if fault.signature in (Signature.SPLAT, Signature.PANIC):
             with suppress(SilenceError, MachineryError):
                 self._console.expect(COMPLAINT_ENDS, "its end", Deadline.after(COMPLAINT_TEXT))

@@ -37,9 +37,11 @@ class Stopped:
         self.now = {f"x{n}": 0 for n in range(31)} | {"pstate": pstate}
 
     def registers(self) -> dict[str, int]:
+        """Give a copy, as every `rd` does."""
         return dict(self.now)
 
     def step(self, masks: Masks, word: int, pstate: int, **registers: int) -> None:
+        """Stop behind ``word`` with these registers, and look."""
         self.now |= {"pstate": pstate, **registers}
         step = SimpleNamespace(
             number=1, before="somewhere+0x4", instruction=SimpleNamespace(word=word)
@@ -71,14 +73,6 @@ def test_each_instruction_leaves_the_masks_that_the_architecture_says(
     word: int, before: int, expected: int
 ) -> None:
     assert daif.after(word, before, {"x3": 0x6000_0080}) == expected
-
-
-@pytest.mark.parametrize(
-    ("word", "expected"),
-    [(SET_15, True), (SET_3, False), (CLEAR_15, False), (MSR_X3, True), (MSR_XZR, False)],
-)
-def test_what_masks_debug_exceptions_is_known(word: int, expected: bool) -> None:  # noqa: FBT001 -- a table
-    assert daif.masks_debug(word, {"x3": 0x200}) is expected
 
 
 def test_only_reads_and_writes_of_daif_are_taken_for_such() -> None:
