@@ -15,7 +15,7 @@ COMPLAINT = re.compile(
     rb"|breakpoint remove failed"
     rb"|Catastrophic error detected"
     rb"|Timed out waiting for secondary CPUs\."
-    rb"|Unexpected kernel single-step exception at EL1"
+    rb"|(?P<step_flood>Unexpected kernel single-step exception at EL1)"
     rb"|bad unlock balance detected"
     rb"|BUG:"
     rb"|WARNING:"
@@ -24,6 +24,14 @@ COMPLAINT = re.compile(
     rb"|rcu: INFO: [^\n]* stall"
     rb"|soft lockup"
 )
+
+# What is more than a `splat`, by the group of the pattern.
+SIGNATURES = {"panic": Signature.PANIC, "step_flood": Signature.STEP_FLOOD}
+
+
+def unexpected_steps(text: bytes) -> int:
+    """Count the step exceptions that ``text`` complains of."""
+    return sum(match.lastgroup == "step_flood" for match in COMPLAINT.finditer(text))
 
 
 class Ear:
@@ -50,6 +58,6 @@ class Ear:
     @staticmethod
     def _judge(text: bytes) -> None:
         if match := COMPLAINT.search(text):
-            signature = Signature.PANIC if match["panic"] else Signature.SPLAT
+            signature = SIGNATURES.get(match.lastgroup or "", Signature.SPLAT)
             line = text[text.rfind(b"\n", 0, match.start()) + 1 :].splitlines()[0]
             raise KernelFault(signature, line.decode(errors="replace").strip())

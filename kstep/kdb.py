@@ -112,12 +112,13 @@ class Kdb:
         """Turn the pager off for this boot."""
         self.command("set LINES 10000")
 
-    def breakpoint(self, function: str) -> Breakpoint:
-        """Set a breakpoint (``bp``)."""
-        text = self.command(f"bp {function}")
+    def breakpoint(self, place: str | int) -> Breakpoint:
+        """Set a breakpoint (``bp``) on a function, or at an address."""
+        where = place if isinstance(place, str) else f"{place:#x}"
+        text = self.command(f"bp {where}")
         match = BREAKPOINT.search(text)
         if match is None:
-            raise MachineryError(f"kdb: bp {function}: cannot read the answer {text!r}")
+            raise MachineryError(f"kdb: bp {where}: cannot read the answer {text!r}")
         return Breakpoint(int(match["number"]), int(match["address"], 16))
 
     def clear(self, breakpoint_: Breakpoint) -> None:

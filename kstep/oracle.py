@@ -172,6 +172,11 @@ def masks_debug(word: int, read_registers: Callable[[], Registers]) -> bool:
     return False
 
 
+def is_atomic(word: int) -> bool:
+    """Whether it is one of FEAT_LSE's: LDADD and its like, SWP, CAS or CASP, of any size."""
+    return any(word & mask == value for mask, value in _ATOMICS)
+
+
 def _is_exclusive(word: int, load: int) -> bool:
     return word >> 22 & 1 == load and any(word & mask == value for mask, value in _EXCLUSIVES)
 
@@ -224,6 +229,16 @@ _EXCLUSIVES = (
 # MSR DAIFSet, #imm, with D in bit 11; MSR DAIF, Xt, with D in bit 9 of the register.
 _MSR_DAIFSET = 0xD503_40DF
 _MSR_DAIF = 0xD51B_4220
+
+# LD<op> (ST<op> is LD<op> to XZR), SWP; CAS; CASP.
+_ATOMICS = (
+    (0x3F20_8C00, 0x3820_0000),
+    (0x3F20_FC00, 0x3820_8000),
+    (0x3FA0_7C00, 0x08A0_7C00),
+    (0xBFA0_7C00, 0x0820_7C00),
+)
+
+WFI = 0xD503_207F
 
 # Conditions of compare-and-branch, in bits 23..21: the first two compare signed.
 _REGISTER_COMPARISONS = {

@@ -58,6 +58,16 @@ class Step:
         """Whether the step went where program order goes."""
         return self.after.address in self.expected
 
+    @property
+    def returned(self) -> bool:
+        """Whether the step was a return from a function.
+
+        Then nothing is half done there. That matters to whoever says `go`: kgdb holds
+        dbg_slave_lock from the first step to `go`, so what is stepped finds a preemption
+        count that is one higher, and would write it back (kernel/debug/debug_core.c).
+        """
+        return self.instruction.flow is Flow.INDIRECT and not self.instruction.links
+
     def must_follow_program_order(self) -> None:
         """Raise KernelFault where the step went elsewhere."""
         if not self.in_order:
@@ -170,7 +180,7 @@ class Path:
         )
         self._tally.steps += 1
         self._tally.in_order += step.in_order
-        self._tally.interrupts += not step.in_order and _is_interrupt(step.after)
+        self._tally.interrupts += not step.in_order and is_interrupt(step.after)
         self._tally.seconds += seconds
         self._tally.pcs.add(instruction.pc)
         self._visits[instruction.pc] += 1
@@ -195,7 +205,7 @@ class Path:
         stuck = len(places) > AFTERWARDS and len({place.address for place in places}) == 1
         if stuck or step.after == step.before:
             signature = Signature.STUCK
-        elif _is_interrupt(step.after):
+        elif is_interrupt(step.after):
             signature = Signature.ENTERS_INTERRUPT
         elif EXCEPTION.search(step.after.symbol):
             signature = Signature.ENTERS_EXCEPTION
@@ -250,7 +260,8 @@ class Path:
         return ""
 
 
-def _is_interrupt(place: Place) -> bool:
+def is_interrupt(place: Place) -> bool:
+    """Whether a place is on an interrupt's way in."""
     return INTERRUPT.search(place.symbol) is not None
 
 

@@ -66,6 +66,13 @@ class Symbols:
         """Return the address of a function; KeyError where there is none."""
         return self.by_name[name]
 
+    def span(self, name: str) -> range:
+        """Return the addresses of a function's instructions; KeyError where there is none."""
+        start = self.address(name)
+        following = bisect_right(self.addresses, start)
+        end = self.addresses[following] if following < len(self.addresses) else start + 4
+        return range(start, end, 4)
+
     def place(self, address: int) -> Place:
         """Return the function that an address is in."""
         index = bisect_right(self.addresses, address) - 1

@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from typing import IO, TYPE_CHECKING
 
-from kstep.complaint import Ear
+from kstep.complaint import Ear, unexpected_steps
 from kstep.console import SilenceError
 from kstep.deadline import Deadline
 from kstep.errors import MachineryError
@@ -24,11 +24,11 @@ from kstep.path import Path, Tally
 from kstep.shell import Answer, Command
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from kstep.machine import Machine
     from kstep.path import Step
-    from kstep.symbols import Symbols
+    from kstep.symbols import Place, Symbols
 
 WAIT = 10.0  # seconds for a command of the guest, or a stop, before the time scale
 READS_ON = 0.3  # seconds within which the shell has turned to its next line
@@ -36,6 +36,8 @@ TICKS = 0.005  # seconds: some periods of a 1000 Hz timer
 AGAIN = 3  # times that `go` is given to a breakpoint that hits again
 COMPLAINT_ENDS = re.compile(rb"---\[ end (trace|Kernel panic)|kdb> \Z")
 COMPLAINT_TEXT = 2.0  # seconds for the rest of a complaint
+FLOOD = 2.0  # seconds for which unexpected steps are counted
+NOTHING = re.compile(rb"(?!)")
 
 _numbers = count(1)
 
@@ -105,12 +107,27 @@ class Target:
     # -- kdb
 
     @contextmanager
-    def in_kdb(self) -> Iterator[Kdb]:
-        """Enter kdb by sysrq-g for the block, and let the guest go on after it."""
-        with self.running("echo g > /proc/sysrq-trigger"):
+    def in_kdb(self, then: str = "") -> Iterator[Kdb]:
+        """Enter kdb by sysrq-g for the block, and let the guest go on after it.
+
+        What the guest is to do ``then`` is typed before, so nothing comes between.
+        """
+        with self.running("echo g > /proc/sysrq-trigger" + (f" && {then}" if then else "")):
             self._expect_stop(KEYBOARD)
             yield self.kdb
             self.go()
+
+    def find(self, function: str, wanted: Callable[[int], bool]) -> int:
+        """Return the address of the first instruction of a function that is ``wanted``."""
+        for address in self._symbols.span(function):
+            if wanted(self._text.word(address)):
+                return address
+        raise MachineryError(f"{function} has no instruction of the kind that is looked for")
+
+    def place(self, stop: Stop) -> Place:
+        """Return where a stop is."""
+        assert stop.pc is not None  # noqa: S101 -- breakpoints and steps name their PC
+        return self._symbols.place(stop.pc)
 
     def go(self) -> None:
         """Let the kernel run on (``go``)."""
@@ -145,7 +162,7 @@ class Target:
         if heard.reason != BREAKPOINT_HIT or heard.pc != breakpoint_.address:
             raise self._unexpected(heard)
         self._stop = heard
-        self._let_an_interrupt_fall_due()
+        self.let_an_interrupt_fall_due()
         return heard
 
     def steps(self, count: int) -> Iterator[Step]:
@@ -184,7 +201,8 @@ class Target:
         if isinstance(heard, Answer):
             raise KernelFault(
                 Signature.RUNAWAY,
-                f"the step from {self._here()} never came back: the guest ran on",
+                f"the step from {self._here()} never came back: the guest ran on,"
+                f" and the command ended with status {heard.status}",
             )
         if heard.pc is None:
             raise KernelFault(
@@ -235,10 +253,10 @@ class Target:
         self._stop = heard
         if pc is not None:
             self._registers = self.kdb.registers()
-        self._let_an_interrupt_fall_due()
+        self.let_an_interrupt_fall_due()
         return heard
 
-    def _let_an_interrupt_fall_due(self) -> None:
+    def let_an_interrupt_fall_due(self) -> None:
         """Stay stopped for some ticks, as a person would: the timer's interrupt is then due.
 
         Otherwise it would depend on how fast this machine types whether the next
@@ -264,7 +282,7 @@ class Target:
         hits, later = 0, ""
         try:
             for _ in range(AGAIN):
-                self._let_an_interrupt_fall_due()
+                self.let_an_interrupt_fall_due()
                 self.go()
                 heard = self._listen("breakpoint or the command's end", WAIT)
                 if isinstance(heard, Answer) or heard.pc != stop.pc:
@@ -284,8 +302,22 @@ class Target:
         return str(self._symbols.place(self._stop.pc))
 
     def hear_out(self, fault: KernelFault) -> KernelFault:
-        """Let a complaint's remaining text come into the transcript; return the fault."""
+        """Let a complaint's remaining text come into the transcript; return the fault.
+
+        One of unexpected steps is listened to for longer, and says how many there were.
+        """
         self._console.on_text = None
+        if fault.signature is Signature.STEP_FLOOD:
+            heard = b""
+            try:
+                self._console.expect(NOTHING, "nothing", Deadline.after(FLOOD))
+            except SilenceError as error:
+                heard = error.heard
+            except MachineryError:
+                return fault
+            if count_ := unexpected_steps(heard):
+                self.metrics["unexpected_steps"] = count_
+                return KernelFault(fault.signature, f"{fault}: {count_} in {FLOOD:g} s")
         if fault.signature in (Signature.SPLAT, Signature.PANIC):
             with suppress(SilenceError, MachineryError):
                 self._console.expect(COMPLAINT_ENDS, "its end", Deadline.after(COMPLAINT_TEXT))

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kstep.complaint import Ear
+from kstep.complaint import Ear, unexpected_steps
 from kstep.outcome import KernelFault, Signature
 from tests.unit.farend import pieces
 
@@ -52,6 +52,8 @@ def hear(said: bytes, sizes: list[int]) -> tuple[Signature, str] | None:
 def test_a_complaint_is_heard_with_its_line(line: bytes) -> None:
     found = hear(b"before\r\n" + line + b"\r\nafter\r\n", [1000])
     signature = Signature.PANIC if b"panic" in line else Signature.SPLAT
+    if b"single-step" in line:
+        signature = Signature.STEP_FLOOD
     assert found == (signature, line.decode())
 
 
@@ -82,3 +84,8 @@ def test_any_cutting_gives_the_same_complaint(lines: list[bytes], sizes: list[in
 )
 def test_nothing_before_it_hides_a_complaint(before: bytes, line: bytes, sizes: list[int]) -> None:
     assert hear(before + b"\n" + line, sizes) is not None
+
+
+def test_unexpected_steps_are_counted_and_nothing_else_is() -> None:
+    said = b"\r\n".join((*COMPLAINTS, *HARMLESS, b"Unexpected kernel single-step exception at EL1"))
+    assert unexpected_steps(said) == 2

@@ -14,7 +14,7 @@ from capstone import arm64
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from kstep.oracle import Flow, decode, is_load_exclusive, is_store_exclusive, masks_debug
+from kstep.oracle import Flow, decode, is_atomic, is_load_exclusive, is_store_exclusive, masks_debug
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -93,6 +93,33 @@ GNU_OTHERS = [  # word, assembly, flow
     (0xF9400020, "ldr x0, [x1]", Flow.SEQUENTIAL),
     (0x10000020, "adr x0, .+4", Flow.SEQUENTIAL),
 ]
+GNU_ATOMICS = [  # word, assembly
+    (0xB8210062, "ldadd w1, w2, [x3]"),
+    (0xF8E10062, "ldaddal x1, x2, [x3]"),
+    (0xB821005F, "stadd w1, [x2]"),
+    (0x38211062, "ldclrb w1, w2, [x3]"),
+    (0xF8A13062, "ldseta x1, x2, [x3]"),
+    (0xB8217062, "ldumin w1, w2, [x3]"),
+    (0xF8218062, "swp x1, x2, [x3]"),
+    (0x78E18062, "swpalh w1, w2, [x3]"),
+    (0x88A17C62, "cas w1, w2, [x3]"),
+    (0xC8E1FC62, "casal x1, x2, [x3]"),
+    (0x08A17C62, "casb w1, w2, [x3]"),
+    (0x48227CC4, "casp x2, x3, x4, x5, [x6]"),
+    (0x0862FCC4, "caspal w2, w3, w4, w5, [x6]"),
+]
+
+GNU_PLAIN_ACCESSES = [  # word, assembly: their neighbours among the encodings
+    (0xF8BFC041, "ldapr x1, [x2]"),
+    (0xC8DFFC41, "ldar x1, [x2]"),
+    (0xC89FFC41, "stlr x1, [x2]"),
+    (0xF8636841, "ldr x1, [x2, x3]"),
+    (0xF8408441, "ldr x1, [x2], #8"),
+    (0xF8408041, "ldur x1, [x2, #8]"),
+    (0xF8A36840, "prfm pldl1keep, [x2, x3]"),
+    (0xC89F7C41, "stllr x1, [x2]"),
+]
+
 GNU_EXCLUSIVES = [  # word, assembly
     (0x885F7C20, "ldxr w0, [x1]"),
     (0xC85F7C20, "ldxr x0, [x1]"),
@@ -176,7 +203,14 @@ def case_id(value: object) -> str | None:
 @pytest.mark.skipif(shutil.which("aarch64-linux-gnu-as") is None, reason="no cross assembler")
 def test_gnu_as_agrees(tmp_path: Path) -> None:
     """The words of the tables are what their assembly says."""
-    tables = (GNU_BRANCHES, GNU_INDIRECT, GNU_OTHERS, GNU_EXCLUSIVES)
+    tables = (
+        GNU_BRANCHES,
+        GNU_INDIRECT,
+        GNU_OTHERS,
+        GNU_EXCLUSIVES,
+        GNU_ATOMICS,
+        GNU_PLAIN_ACCESSES,
+    )
     expected = {str(row[1]): row[0] for table in tables for row in table}
     subprocess.run(
         ["aarch64-linux-gnu-as", "-march=armv8.8-a", "-o", tmp_path / "words.o"],
@@ -485,6 +519,16 @@ def test_exclusive(word: int, assembly: str) -> None:
     stores = re.fullmatch(r"stl?t?x[rp][bh]?", mnemonic) is not None
     assert (is_load_exclusive(word), is_store_exclusive(word)) == (loads, stores)
     assert decode(word, PC).flow is Flow.SEQUENTIAL
+
+
+@pytest.mark.parametrize(
+    ("word", "assembly"), [*GNU_ATOMICS, *GNU_EXCLUSIVES, *GNU_PLAIN_ACCESSES], ids=case_id
+)
+def test_atomic(word: int, assembly: str) -> None:
+    """One instruction that reads and writes is told from all other accesses."""
+    mnemonic = assembly.split(maxsplit=1)[0]
+    atomic = re.match(r"cas|swp|(ld|st)(add|clr|eor|set|[su](max|min))", mnemonic) is not None
+    assert is_atomic(word) is atomic
 
 
 # -- any word

@@ -322,7 +322,9 @@ def test_a_step_that_never_comes_back_runs_away(monkeypatch: pytest.MonkeyPatch)
 def test_a_step_after_which_the_guest_runs_on_runs_away() -> None:
     fault = fault_of(made_up(hit(F), steps=(step(F + 4), end())), step_twice)
     assert fault.signature is Signature.RUNAWAY
-    assert str(fault) == "the step from f+0x4 never came back: the guest ran on"
+    assert str(fault) == (
+        "the step from f+0x4 never came back: the guest ran on, and the command ended with status 0"
+    )
 
 
 def test_a_step_that_ends_nowhere_is_off_order() -> None:
@@ -368,6 +370,17 @@ def test_a_complaint_ends_whatever_goes_on(
             step_twice(target)
         heard = target.hear_out(fault.value)
     assert (heard.signature, str(heard)) == (signature, line)
+
+
+def test_unexpected_steps_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(targets, "FLOOD", 0.1)
+    unexpected = "[    1.5] Unexpected kernel single-step exception at EL1"
+    with booted(made_up(say(f"{unexpected}\n" * 3))) as target:
+        with pytest.raises(KernelFault) as fault:
+            go_past(target)
+        heard = target.hear_out(fault.value)
+    assert (heard.signature, str(heard)) == (Signature.STEP_FLOOD, f"{unexpected}: 3 in 0.1 s")
+    assert target.metrics["unexpected_steps"] == 3
 
 
 def test_another_fault_is_not_waited_for() -> None:

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Can the idle loop be stepped, across WFI?
+
+Claim: none was made; it is where a kernel most often is, and where an interrupt is what the
+code waits for. WFI is left when an interrupt is pending, masked or not, so a step of it comes
+back behind it. It is taken two instructions later, where arch_cpu_idle() unmasks.
+
+Measured: steps from the idle loop's last function that may hold a breakpoint, with interrupts
+masked, across WFI, and some way on. The guest sleeps for some milliseconds, so an
+interrupt is due when WFI is reached.
+
+Refuted by a step that leaves program order (`stuck`, `enters-interrupt`, `off-order`) or does
+not come back (`runaway`), by a sleeper that is not woken (`hang`), by any complaint.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kstep.errors import MachineryError
+from kstep.oracle import WFI
+from kstep.session import session
+
+if TYPE_CHECKING:
+    from kstep.target import Target
+
+# kernel/sched/idle.c: called by do_idle() with interrupts off. Beyond it all is noinstr or
+# on kgdb's block list.
+FUNCTION = "arch_cpu_idle_enter"
+MOST = 1500  # steps up to WFI: some 120 where the tick is kept, more where it is stopped
+BEYOND = 40  # steps behind WFI: over the interrupt, and short of the scheduler
+
+
+@session(claim="A step across WFI in the idle loop goes to the next instruction.")
+def step_idle(target: Target) -> None:
+    """Step the idle loop until some way behind WFI."""
+    with target.in_kdb(then="sleep 0.05") as kdb:
+        idling = kdb.breakpoint(FUNCTION)
+        target.go()
+        target.expect_breakpoint(idling)
+        waited = 0
+        for step in target.steps(MOST):
+            step.must_follow_program_order()
+            if step.instruction.word == WFI:
+                waited = step.number
+            if waited and step.number >= waited + BEYOND and step.returned:
+                break
+        target.metrics["steps_to_wfi"] = waited
+        if not waited:
+            raise MachineryError(f"there is no WFI within {MOST} steps of {FUNCTION}()")
+        kdb.clear(idling)
+    target.must_tick()

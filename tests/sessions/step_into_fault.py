@@ -1,0 +1,72 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What does a step of an instruction that faults come to?
+
+Claim: a step and an exception of the stepped instruction itself go together: the step ends
+in the exception's entry, and what it was that faulted is mended as ever. Nobody in the
+review spoke of it; but 1/2 takes SPSR.SS for the sign of an interrupt during a step, and a
+fault is entered with it set too (Arm ARM, D2.11: the instruction has not been completed).
+
+What the architecture makes of it: the fault is taken with D masked, el1_abort() unmasks it
+(local_daif_inherit() in arch/arm64/kernel/entry-common.c), and there, with PSTATE.SS clear,
+the step traps. From there on the handler can be stepped, up to where it masks D. The next
+step runs through the ERET; that restores SPSR.SS, so one instruction more is run, the
+first of the fix-up, and the step ends behind it, in the function that faulted.
+
+Measured: get_user() and copy_from_user() of a bad address, stepped from the system call's
+entry into the fault, through its handler and out of it; the system call must fail with EFAULT.
+
+Refuted by a step that ends elsewhere (`stuck`, `enters-interrupt`, `off-order`,
+`runaway`), by another result (`wrong-result`), by a `hang` or a complaint.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kstep.errors import MachineryError
+from kstep.outcome import KernelFault, Signature
+from kstep.session import Stepped, session
+
+if TYPE_CHECKING:
+    from kstep.target import Target
+
+FUNCTIONS = (
+    # kernel/sched/core.c: the size, by get_user()
+    Stepped("__arm64_sys_sched_setattr", "syscall sched_setattr 1 0 0x1000 0", "get_user()"),
+    # kernel/time/hrtimer.c: the time, by copy_from_user(), with its loads in arch/arm64/lib
+    Stepped("__arm64_sys_nanosleep", "syscall nanosleep 1 0x1000", "copy_from_user()"),
+)
+ENTRY = "el1_abort"  # arch/arm64/kernel/entry-common.c: where D is unmasked
+
+
+@session(
+    claim="A step of an instruction that faults ends in the fault's entry, and later behind it.",
+    cases=FUNCTIONS,
+)
+def step_into_fault(target: Target, function: Stepped) -> None:
+    """Step into a fault, through its handler, and out of it."""
+    with target.in_kdb() as kdb:
+        stop_here = kdb.breakpoint(function.name)
+    with target.running(f"! {function.trigger}") as ended:
+        target.expect_breakpoint(stop_here)
+        faulted = None
+        for step in target.steps(600):
+            if not step.in_order and step.after.symbol == ENTRY:
+                faulted = step.before
+            else:
+                step.must_follow_program_order()
+        if faulted is None:
+            raise MachineryError(f"{function.name} has not faulted")
+        behind = target.place(target.step_unjudged())
+        if behind.symbol == ENTRY:  # QEMU's model still traps behind the instruction that masks D
+            behind = target.place(target.step_unjudged())
+        if behind.symbol != faulted.symbol:
+            raise KernelFault(
+                Signature.OFF_ORDER,
+                f"the step out of the fault at {faulted} ended at {behind}",
+            )
+        kdb.clear(stop_here)
+        target.go()
+    if "EFAULT" not in ended[0].text:
+        raise KernelFault(Signature.WRONG_RESULT, f"not EFAULT: {ended[0].text.strip()}")
+    target.must_tick()
