@@ -17,7 +17,7 @@ from kstep.session import Session, Stepped
 ROOT = Path(__file__).parents[2]
 SCRIPTS = sorted((ROOT / "tests/sessions").glob("*.py"))
 
-SCRIPT = '''\
+SCRIPT = """\
 from kstep.machine import Hardware
 from kstep.session import Stepped, session
 
@@ -32,7 +32,7 @@ def first_things_first(target, function):
 @session(claim="It works alone.")
 def alone(target):
     target.append("alone")
-'''
+"""
 
 
 def scripts(folder: Path, **texts: str) -> Path:
