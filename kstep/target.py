@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING
 from kstep.complaint import Ear
 from kstep.console import SilenceError
 from kstep.deadline import Deadline
+from kstep.effect import Watch
 from kstep.errors import MachineryError
 from kstep.kdb import BREAKPOINT_HIT, KEYBOARD, PROMPT, STEPPED, Breakpoint, Kdb, Stop
 from kstep.machine import Text
@@ -130,6 +131,10 @@ class Target:
             for name, value in path.metrics.items():
                 rate = name == "steps_per_second"
                 self.metrics[name] = value if rate else self.metrics.get(name, 0) + value
+
+    def watch_registers(self) -> Watch:
+        """Hold the registers against the steps that follow, from where the kernel stopped."""
+        return Watch(self.kdb, self._text, self._machine.read)
 
     def _take_step(self) -> Stop:
         self.kdb.resume_step()
