@@ -16,6 +16,7 @@ from typing import IO, TYPE_CHECKING
 from kstep.complaint import Ear, unexpected_steps
 from kstep.console import SilenceError
 from kstep.deadline import Deadline
+from kstep.effect import Watch
 from kstep.errors import MachineryError
 from kstep.kdb import BREAKPOINT_HIT, KEYBOARD, PROMPT, STEPPED, Breakpoint, Kdb, Stop
 from kstep.machine import Text
@@ -186,6 +187,10 @@ class Target:
                 yield step
         finally:
             self.metrics.update(self._tally.metrics)
+
+    def watch_registers(self) -> Watch:
+        """Hold the registers against the steps that follow, from where the kernel stopped."""
+        return Watch(self.kdb, self._text, self._machine.read)
 
     def step_unjudged(self) -> Stop:
         """Single-step (``ss``) once, and return where the kernel stopped."""
