@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+FIGURE = re.compile(r"\b(?P<name>[a-z_]+)=(?P<value>-?\d+)\b")
 READY = re.compile(rb"KSTEP-READY (?P<release>\S+) cpus=(?P<cpus>\d+)\r?\n")  # tests/guest/init.c
 
 
@@ -19,6 +20,11 @@ class Answer:
 
     status: int
     text: str
+
+    @property
+    def figures(self) -> dict[str, int]:
+        """The numbers that a program of tests/guest/ reports: ``name=value``."""
+        return {match["name"]: int(match["value"]) for match in FIGURE.finditer(self.text)}
 
 
 @dataclass(frozen=True)
