@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #define BETWEEN_LOOKS 100       // calls; looking at /proc/stat takes longer than one
+#define TRIES 1000
 
 static _Noreturn void die(const char *what)
 {
@@ -30,15 +31,17 @@ static _Noreturn void die(const char *what)
 static int count(const char *spec)
 {
 	struct perf_event_attr attr = { .type = PERF_TYPE_BREAKPOINT, .size = sizeof(attr) };
+	unsigned long long address;
+	char kind[2], rest;
 	int fd;
 
-	if ((*spec != 'x' && *spec != 'w') || spec[1] != ':') {
+	if (sscanf(spec, "%1[xw]:%llx%c", kind, &address, &rest) != 2) {
 		errno = EINVAL;
 		die(spec);
 	}
-	attr.bp_type = *spec == 'x' ? HW_BREAKPOINT_X : HW_BREAKPOINT_W;
-	attr.bp_addr = strtoull(spec + 2, NULL, 0);
-	attr.bp_len = *spec == 'x' ? HW_BREAKPOINT_LEN_4 : HW_BREAKPOINT_LEN_8;
+	attr.bp_addr = address;
+	attr.bp_type = *kind == 'x' ? HW_BREAKPOINT_X : HW_BREAKPOINT_W;
+	attr.bp_len = *kind == 'x' ? HW_BREAKPOINT_LEN_4 : HW_BREAKPOINT_LEN_8;
 	fd = syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
 	if (fd < 0)
 		die(spec);
@@ -104,17 +107,22 @@ struct reading {
 	uint64_t interrupts, hits;
 };
 
-// Both at one moment: no interrupt came in between.
+static uint64_t unsettled;
+
+// Both at one moment: no interrupt came in between. A machine may be too slow for
+// such a moment; then the interrupts that came count as unsettled.
 static struct reading reading(int irq)
 {
 	struct reading r;
 	uint64_t before;
+	int tries = 0;
 
 	do {
 		before = interrupts();
 		r.hits = hits(irq);
 		r.interrupts = interrupts();
-	} while (r.interrupts != before);
+	} while (r.interrupts != before && ++tries < TRIES);
+	unsettled += r.interrupts - before;
 	return r;
 }
 
@@ -144,9 +152,9 @@ int main(int argc, char **argv)
 	} while (interrupts() - first.interrupts < enough);
 	ioctl(often, PERF_EVENT_IOC_DISABLE, 0);
 	last = reading(irq);
-	printf("calls=%lu call_hits=%llu interrupts=%llu interrupt_hits=%llu\n", calls,
-	       (unsigned long long)hits(task),
+	printf("calls=%lu call_hits=%llu interrupts=%llu interrupt_hits=%llu unsettled=%llu\n",
+	       calls, (unsigned long long)hits(task),
 	       (unsigned long long)(last.interrupts - first.interrupts),
-	       (unsigned long long)(last.hits - first.hits));
+	       (unsigned long long)(last.hits - first.hits), (unsigned long long)unsettled);
 	return 0;
 }

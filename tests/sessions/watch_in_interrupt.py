@@ -23,6 +23,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kstep.errors import MachineryError
 from kstep.outcome import KernelFault, Signature
 from kstep.session import session
 
@@ -66,6 +67,8 @@ def watch_in_interrupt(target: Target, pair: Pair) -> None:
     places = f"{pair.task}:{task[pair.task]:#x} {pair.irq}:{irq[pair.irq]:#x}"
     counted = target.run(f"hits {INTERRUPTS} {places}", 30).figures
     target.metrics.update(counted)
+    if counted["unsettled"]:
+        raise MachineryError("this machine is too slow to count interrupts between two of them")
     reached, hits = counted[f"{pair.judged}s"], counted[f"{pair.judged}_hits"]
     if hits != reached:
         raise KernelFault(
