@@ -8,7 +8,8 @@ import re
 from kstep.outcome import KernelFault, Signature
 
 # From kernel/debug/debug_core.c, kernel/debug/kdb/kdb_bp.c, arch/arm64/kernel/debug-monitors.c,
-# kernel/panic.c, kernel/rcu/tree_stall.h, kernel/watchdog.c and lib/locking of Linux 6.1.
+# drivers/misc/kgdbts.c, kernel/panic.c, kernel/rcu/tree_stall.h, kernel/watchdog.c and
+# lib/locking of Linux 6.1.
 COMPLAINT = re.compile(
     rb"Critical breakpoint error"
     rb"|BP remove failed"
@@ -16,6 +17,7 @@ COMPLAINT = re.compile(
     rb"|Catastrophic error detected"
     rb"|Timed out waiting for secondary CPUs\."
     rb"|(?P<step_flood>Unexpected kernel single-step exception at EL1)"
+    rb"|kgdbts: (?:ERROR|BP mismatch|SingleStep failed)"
     rb"|bad unlock balance detected"
     rb"|BUG:"
     rb"|WARNING:"

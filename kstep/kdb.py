@@ -28,6 +28,8 @@ ENTERING = re.compile(
 )
 BREAKPOINT = re.compile(r"BP #(?P<number>\d+) at 0x(?P<address>[0-9a-f]+)")
 REGISTER = re.compile(r"\b(?P<name>x\d+|sp|pc|pstate): (?P<value>[0-9a-f]+)")
+SYMBOL = re.compile(r"^\S+ = 0x(?P<address>[0-9a-f]+) \(", re.MULTILINE)
+PER_CPU = re.compile(r"^ *0 0x(?P<address>[0-9a-f]+) ", re.MULTILINE)
 REFUSED = re.compile(r"diag: -\d+: (?P<why>.*)|Unknown kdb command: (?P<what>.*)")
 
 BREAKPOINT_HIT = "Breakpoint"
@@ -124,6 +126,21 @@ class Kdb:
     def clear(self, breakpoint_: Breakpoint) -> None:
         """Remove a breakpoint (``bc``)."""
         self.command(f"bc {breakpoint_.number}")
+
+    def address(self, symbol: str) -> int:
+        """Return the address of a symbol (its name alone)."""
+        return self._address(SYMBOL, symbol)
+
+    def per_cpu_address(self, symbol: str) -> int:
+        """Return the address of a variable that every processor has, on processor 0."""
+        return self._address(PER_CPU, f"per_cpu {symbol}")
+
+    def _address(self, pattern: re.Pattern[str], line: str) -> int:
+        text = self.command(line)
+        match = pattern.search(text)
+        if match is None:
+            raise MachineryError(f"kdb: {line}: cannot read the answer {text!r}")
+        return int(match["address"], 16)
 
     def registers(self) -> dict[str, int]:
         """Return x0 to x30, sp, pc and pstate of the stopped context (``rd``)."""

@@ -10,6 +10,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from kstep.errors import MachineryError
+
+FIGURES = re.compile(r"^(?:[a-z_]+=-?\d+(?: |$))+$", re.MULTILINE)
 READY = re.compile(rb"KSTEP-READY (?P<release>\S+) cpus=(?P<cpus>\d+)\r?\n")  # tests/guest/init.c
 
 
@@ -19,6 +22,18 @@ class Answer:
 
     status: int
     text: str
+
+    @property
+    def figures(self) -> dict[str, int]:
+        """The numbers that a program of tests/guest/ reports: a line of ``name=value``.
+
+        Raises MachineryError where there is none, or where a message of the kernel cut it
+        in two: half a number is worse than none.
+        """
+        lines = FIGURES.findall(self.text)
+        if len(lines) != 1:
+            raise MachineryError(f"no line of figures, or several, in {self.text[-200:]!r}")
+        return {name: int(value) for name, value in (part.split("=") for part in lines[0].split())}
 
 
 @dataclass(frozen=True)

@@ -57,6 +57,7 @@ class Target:
         self._trace = trace
         self._text = Text(machine)
         self._command: Command | None = None
+        self._kdb_is_here = True
         self._stop: Stop | None = None
         self._registers: dict[str, int] = {}
         self.kdb = Kdb(self._console, machine.scale)
@@ -129,6 +130,15 @@ class Target:
         """Return where a stop is."""
         assert stop.pc is not None  # noqa: S101 -- breakpoints and steps name their PC
         return self._symbols.place(stop.pc)
+
+    @contextmanager
+    def without_kgdboc(self) -> Iterator[None]:
+        """Take kgdb off the serial line for the block: a prompt of kdb's is not for us."""
+        self.run("echo > /sys/module/kgdboc/parameters/kgdboc")
+        self._kdb_is_here = False
+        yield
+        self._kdb_is_here = True
+        self.run("echo ttyAMA0 > /sys/module/kgdboc/parameters/kgdboc")
 
     def go(self) -> None:
         """Let the kernel run on (``go``)."""
@@ -220,9 +230,8 @@ class Target:
 
     def _listen(self, what: str, seconds: float) -> Stop | Answer:
         """Wait for a stop, or for the end of the command that runs."""
-        pattern = PROMPT.pattern
-        if self._command is not None:
-            pattern = self._command.end + b"|" + pattern
+        ends = [] if self._command is None else [self._command.end]
+        pattern = b"|".join([*ends, PROMPT.pattern] if self._kdb_is_here else ends)
         deadline = Deadline.after(seconds * self._machine.scale)
         text = b""
         while True:

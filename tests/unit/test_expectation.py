@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 
 import pytest
 
@@ -14,6 +13,10 @@ from kstep.plan import Cell
 from kstep.record import Expected
 from kstep.series import Patch, Series
 from tests.unit.test_plan import a_session
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SESSIONS = {
     each.name: each for each in (a_session("step-in-order", "f", "g"), a_session("kgdbts", "v1"))

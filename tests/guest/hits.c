@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// hits COUNT TASK IRQ: calls settimeofday(NULL, &tz) in a loop, until COUNT
+// interrupts have come, with two perf events open that count how often the kernel
+// runs the instruction at an address (x:ADDRESS) or writes the long at it
+// (w:ADDRESS). TASK is to be a place that the call passes once, IRQ one that every
+// interrupt passes once. Prints what the events counted beside what there was to
+// be counted: its own calls, and the interrupts as /proc/stat has them. One CPU.
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/hw_breakpoint.h>
+#include <linux/perf_event.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#define BETWEEN_LOOKS 100       // calls; looking at /proc/stat takes longer than one
+#define TRIES 1000
+
+static _Noreturn void die(const char *what)
+{
+	fprintf(stderr, "hits: %s: %s\n", what, strerror(errno));
+	exit(2);
+}
+
+// On CPU 0, whatever runs there: the event is in the debug registers all the time.
+static int count(const char *spec)
+{
+	struct perf_event_attr attr = { .type = PERF_TYPE_BREAKPOINT, .size = sizeof(attr) };
+	unsigned long long address;
+	char kind[2], rest;
+	int fd;
+
+	if (sscanf(spec, "%1[xw]:%llx%c", kind, &address, &rest) != 2) {
+		errno = EINVAL;
+		die(spec);
+	}
+	attr.bp_addr = address;
+	attr.bp_type = *kind == 'x' ? HW_BREAKPOINT_X : HW_BREAKPOINT_W;
+	attr.bp_len = *kind == 'x' ? HW_BREAKPOINT_LEN_4 : HW_BREAKPOINT_LEN_8;
+	fd = syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+	if (fd < 0)
+		die(spec);
+	return fd;
+}
+
+// A source of interrupts, ten times as many as the tick of a 1000 Hz kernel: an
+// hrtimer that starts itself again, whatever its task does (perf_swevent_hrtimer()
+// in kernel/events/core.c). Off at first.
+static int interrupt_often(void)
+{
+	struct perf_event_attr attr = {
+		.type = PERF_TYPE_SOFTWARE,
+		.config = PERF_COUNT_SW_CPU_CLOCK,
+		.size = sizeof(attr),
+		.sample_period = 100000,        // ns
+		.disabled = 1,
+	};
+	int fd = syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
+
+	if (fd < 0)
+		die("cpu-clock");
+	return fd;
+}
+
+static uint64_t hits(int fd)
+{
+	uint64_t value;
+
+	if (read(fd, &value, sizeof(value)) != sizeof(value))
+		die("read");
+	return value;
+}
+
+// Interrupts so far, by adding up the single ones: the sum that stands in front
+// of them counts IPIs twice (show_stat() in fs/proc/stat.c).
+static uint64_t interrupts(void)
+{
+	static char text[65536];
+	static int fd = -1;
+	uint64_t total = 0;
+	char *at, *end;
+	ssize_t size;
+
+	if (fd < 0)
+		fd = open("/proc/stat", O_RDONLY | O_CLOEXEC);
+	size = pread(fd, text, sizeof(text) - 1, 0);
+	if (size < 0)
+		die("/proc/stat");
+	text[size] = '\0';
+	at = strstr(text, "\nintr ");
+	if (!at)
+		die("/proc/stat has no interrupts");
+	end = strchr(at + 1, '\n');
+	*end = '\0';
+	strtoull(at + 6, &at, 10);
+	while (*at == ' ')
+		total += strtoull(at + 1, &at, 10);
+	return total;
+}
+
+struct reading {
+	uint64_t interrupts, hits;
+};
+
+static uint64_t unsettled;
+
+// Both at one moment: no interrupt came in between. A machine may be too slow for
+// such a moment; then the interrupts that came count as unsettled.
+static struct reading reading(int irq)
+{
+	struct reading r;
+	uint64_t before;
+	int tries = 0;
+
+	do {
+		before = interrupts();
+		r.hits = hits(irq);
+		r.interrupts = interrupts();
+	} while (r.interrupts != before && ++tries < TRIES);
+	unsettled += r.interrupts - before;
+	return r;
+}
+
+int main(int argc, char **argv)
+{
+	const struct { int minuteswest, dsttime; } zone = { 0, 0 };
+	const uint64_t enough = argc == 4 ? strtoull(argv[1], NULL, 10) : 0;
+	struct reading first, last;
+	unsigned long calls = 0;
+	int task, irq, often;
+
+	if (!enough) {
+		fprintf(stderr, "usage: hits COUNT TASK IRQ\n");
+		return 2;
+	}
+	// The first call of a boot takes another way (timekeeping_warp_clock()).
+	if (syscall(SYS_settimeofday, NULL, &zone) < 0)
+		die("settimeofday");
+	task = count(argv[2]);
+	irq = count(argv[3]);
+	often = interrupt_often();
+	first = reading(irq);
+	ioctl(often, PERF_EVENT_IOC_ENABLE, 0);
+	do {
+		for (int i = 0; i < BETWEEN_LOOKS; i++, calls++)
+			syscall(SYS_settimeofday, NULL, &zone);
+	} while (interrupts() - first.interrupts < enough);
+	ioctl(often, PERF_EVENT_IOC_DISABLE, 0);
+	last = reading(irq);
+	printf("calls=%lu call_hits=%llu interrupts=%llu interrupt_hits=%llu unsettled=%llu\n",
+	       calls, (unsigned long long)hits(task),
+	       (unsigned long long)(last.interrupts - first.interrupts),
+	       (unsigned long long)(last.hits - first.hits), (unsigned long long)unsettled);
+	return 0;
+}

@@ -1,0 +1,77 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Do hardware breakpoints and watchpoints in the kernel count each hit exactly once?
+
+Claim: clearing MDSCR_EL1.SS while an interrupt is handled "will break the implicit
+handling of kernel {break,watch}points". Made by Will Deacon in the review of v5.
+
+perf's default overflow handler has the kernel step over what was hit, with every
+breakpoint (or every watchpoint) of EL1 switched off until the step is done
+(arch/arm64/kernel/hw_breakpoint.c). An interrupt that is due comes before the step: without
+patch 1/2 it ends the step too early, and what was to be stepped over is hit once more; with
+the patch the step waits, and so do the breakpoints, throughout the interrupt's handler.
+
+Measured: the hits of one perf event in a task and of another in interrupts, against how
+often each place was reached: the task's system calls, and the interrupts of /proc/stat. A
+case judges one of the two, so that a fault which a patch moves from one to the other shows.
+
+Refuted by a place counted more often than it was reached (`double-hits`), or less often
+(`missed-hits`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kstep.errors import MachineryError
+from kstep.outcome import KernelFault, Signature
+from kstep.session import session
+
+if TYPE_CHECKING:
+    from kstep.target import Target
+
+INTERRUPTS = 1000  # some hundreds of them come while a step is due
+
+
+@dataclass(frozen=True)
+class Pair:
+    """What watches the task and the interrupts, x executed, w written, and who is judged."""
+
+    name: str
+    task: str
+    irq: str
+    judged: str
+
+
+PAIRS = (
+    Pair("bp_with_bp_in_task", "x", "x", "call"),
+    Pair("bp_with_bp_in_irq", "x", "x", "interrupt"),
+    Pair("bp_with_wp_in_task", "x", "w", "call"),
+    Pair("bp_with_wp_in_irq", "x", "w", "interrupt"),
+    Pair("wp_with_wp_in_task", "w", "w", "call"),
+    Pair("wp_with_wp_in_irq", "w", "w", "interrupt"),
+)
+
+
+@session(
+    claim="A kernel break- or watchpoint counts each hit once, whatever interrupts do.",
+    cases=PAIRS,
+)
+def watch_in_interrupt(target: Target, pair: Pair) -> None:
+    """Count hits in a task and in interrupts, and hold them against what happened."""
+    with target.in_kdb() as kdb:
+        # kernel/time/time.c: entered once a call, and sys_tz written once a call
+        task = {"x": kdb.address("__arm64_sys_settimeofday"), "w": kdb.address("sys_tz")}
+        # kernel/irq/: entered once an interrupt, and kstat.irqs_sum written once
+        irq = {"x": kdb.address("generic_handle_domain_irq"), "w": kdb.per_cpu_address("kstat")}
+    places = f"{pair.task}:{task[pair.task]:#x} {pair.irq}:{irq[pair.irq]:#x}"
+    counted = target.run(f"hits {INTERRUPTS} {places}", 30).figures
+    target.metrics.update(counted)
+    if counted["unsettled"]:
+        raise MachineryError("this machine is too slow to count interrupts between two of them")
+    reached, hits = counted[f"{pair.judged}s"], counted[f"{pair.judged}_hits"]
+    if hits != reached:
+        raise KernelFault(
+            Signature.DOUBLE_HITS if hits > reached else Signature.MISSED_HITS,
+            f"the place that {reached} {pair.judged}s passed was hit {hits} times",
+        )

@@ -1,0 +1,33 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The numbers that a guest program reports on a line that the kernel writes to as well."""
+
+from __future__ import annotations
+
+import pytest
+
+from kstep.errors import MachineryError
+from kstep.shell import Answer
+
+MESSAGE = "[    2.776247] hrtimer: interrupt took 3580496 ns\n"
+
+
+def test_reads_the_line_among_others() -> None:
+    answer = Answer(0, f"{MESSAGE}woken=329 due=500 worst_us=57595 change=-3\n{MESSAGE}")
+    assert answer.figures == {"woken": 329, "due": 500, "worst_us": 57595, "change": -3}
+
+
+@pytest.mark.parametrize("cut", range(1, len("calls=4353 hits=17")))
+def test_half_a_number_is_never_read(cut: int) -> None:
+    line = "calls=4353 hits=17\n"
+    answer = Answer(0, line[:cut] + MESSAGE + line[cut:])
+    try:
+        found = answer.figures
+    except MachineryError:
+        return
+    assert "calls" not in found  # so that who asks for it gets an error, not a number
+    assert found.get("hits", 17) == 17
+
+
+def test_no_figures_is_an_error() -> None:
+    with pytest.raises(MachineryError):
+        _ = Answer(0, "sh: hits: not found\n").figures
