@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,7 +14,6 @@ from kstep.plan import Cell
 from kstep.record import Expected
 from kstep.series import Patch, Series
 from tests.unit.test_plan import a_session
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pathlib import Path
