@@ -314,7 +314,7 @@ class DockerToolchain(Toolchain):
             read_only=True,
             tmpfs={"/tmp": "exec,mode=1777"},  # noqa: S108 -- the container's own
             init=True,
-            labels={LABEL: str(os.getpid())},
+            labels={LABEL: _owner(os.getpid())},
         )
 
     def run(
@@ -387,11 +387,25 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
         yield rest.decode(errors="replace")
 
 
+def _owner(pid: int) -> str:
+    """Name a process so that a later one with its number has another name.
+
+    The 22nd field of /proc/PID/stat is when it started; the 2nd, in parentheses, may hold
+    blanks (proc(5)).
+    """
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return ""
+    return f"{pid}-{stat.rpartition(')')[2].split()[19]}"
+
+
 def _remove_orphans(client: docker.DockerClient) -> None:
     """Remove containers whose kstep was killed before it could."""
     for container in client.containers.list(all=True, filters={"label": LABEL}):
         owner = container.labels.get(LABEL, "")
-        if not owner.isdigit() or not Path(f"/proc/{owner}").exists():
+        pid = owner.partition("-")[0]
+        if not pid.isdigit() or owner != _owner(int(pid)):
             with contextlib.suppress(docker.errors.APIError):
                 container.remove(force=True)
 
