@@ -10,6 +10,7 @@ import shutil
 import signal
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,6 +54,14 @@ def _exit_statuses(command: Callable[..., int | None]) -> Callable[..., None]:
             raise Exit("\n  ".join((f"kstep: {error}", *error.details)), error.status) from None
         except KeyboardInterrupt:
             raise Exit("kstep: interrupted", INTERRUPTED) from None
+        except OSError as error:
+            raise Exit(f"kstep: {error}", MachineryError.status) from None
+        except Exit:
+            raise
+        except Exception as error:  # noqa: BLE001 -- Python's own status, 1, would be a verdict
+            traceback.print_exc()
+            message = f"kstep: it failed itself: {type(error).__name__}: {error}"
+            raise Exit(message, MachineryError.status) from None
         if status:
             raise Exit(code=status)
 

@@ -14,6 +14,7 @@ from kstep.document import nearest
 from kstep.errors import RequestError
 from kstep.outcome import Outcome, Signature
 from kstep.record import Expected
+from kstep.series import parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -100,11 +101,17 @@ FIELDS = {
 }
 
 
+def _is_variant(name: str, series: Series) -> bool:
+    """Whether a variant of the series is called so; v6/2+1, say, would never hold."""
+    try:
+        return parse(name, [series]).name == name
+    except RequestError:
+        return False
+
+
 def _rules(series: Series, sessions: Mapping[str, Session]) -> tuple[Rule, ...]:
     assert series.folder is not None  # noqa: S101 -- load() asked
     doc = document.load(series.folder / FILE, _schema())
-    cases = {case.name for each in sessions.values() for case in each.cases}
-    patches = {patch.id for patch in series.patches}
     rules = []
     for number, item in enumerate(doc.value["rules"]):
         for index, name in enumerate(item["sessions"]):
@@ -113,6 +120,7 @@ def _rules(series: Series, sessions: Mapping[str, Session]) -> tuple[Rule, ...]:
                 raise doc.fault(
                     f'session "{name}" does not exist; {mend}', "rules", number, "sessions", index
                 )
+        cases = {case.name for name in item["sessions"] for case in sessions[name].cases}
         for index, name in enumerate(item.get("cases", [])):
             if name not in cases:
                 raise doc.fault(
@@ -123,19 +131,20 @@ def _rules(series: Series, sessions: Mapping[str, Session]) -> tuple[Rule, ...]:
                     index,
                 )
         for index, name in enumerate(item["variants"]):
-            prefix, _, members = name.rpartition("/")
-            if name != "none" and not (
-                prefix == series.name and set(members.split("+")) <= patches
-            ):
+            if not _is_variant(name, series):
                 raise doc.fault(
                     f'variant "{name}" is none of series {series.name};'
-                    f" write none, or {series.name}/ and patch numbers joined by +",
+                    f" write none, or {series.name}/ and patch numbers in order, joined by +",
                     "rules",
                     number,
                     "variants",
                     index,
                 )
         signature = item.get("signature")
+        if signature is not None and item["outcome"] == "pass":
+            raise doc.fault(
+                "a cell that passes has no signature; take it out", "rules", number, "signature"
+            )
         kernel = [str(word) for word in Signature if word not in ERRORS]
         if signature is not None and signature not in kernel:
             raise doc.fault(

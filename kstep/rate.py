@@ -6,8 +6,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Self
 
-from scipy import stats
-
 from kstep.outcome import Outcome
 
 if TYPE_CHECKING:
@@ -41,6 +39,8 @@ class Rate:
         """
         if not self.total:
             return 0.0, 1.0
+        from scipy import stats  # noqa: PLC0415 -- as long to load as all else together
+
         found = stats.binomtest(self.passes, self.total).proportion_ci(confidence, method="wilson")
         return float(found.low), float(found.high)
 
@@ -56,5 +56,7 @@ def compare(one: Rate, other: Rate) -> float:
 
     Two-sided; 1 where one of them has no repeats.
     """
+    from scipy import stats  # noqa: PLC0415 -- as long to load as all else together
+
     table = [[rate.passes, rate.total - rate.passes] for rate in (one, other)]
     return float(stats.fisher_exact(table).pvalue)

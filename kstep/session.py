@@ -93,6 +93,11 @@ def session(
     def mark(script: Callable[..., None]) -> Callable[..., None]:
         name = script.__name__.replace("_", "-")
         code = inspect.unwrap(script).__code__
+        place = f'{code.co_filename}:{code.co_firstlineno}: session "{name}"'
+        if name in _found:
+            raise MachineryError(f"{place} is in {_found[name].file} too")
+        if len({case.name for case in cases}) < len(cases):
+            raise MachineryError(f"{place} has two cases of one name")
         _found[name] = Session(
             name=name,
             claim=claim,

@@ -100,6 +100,7 @@ def request(
     if repeats < 1:
         raise RequestError(f"--repeat {repeats}: it is 1 or more")
     series_list = tuple(series.load(spec, root) for spec in series_specs)
+    _require_some("--series", series_specs)
     _require_distinct("--series", [each.name for each in series_list])
     found = session.load(root / "tests/sessions")
     for name in session_names:
@@ -109,8 +110,10 @@ def request(
     variants = tuple(series.parse(name, series_list) for name in variant_names)
     _require_distinct("--variants", [each.name for each in variants])
     kconfigs = tuple(kconfig.load(name, root / "kconfigs") for name in kconfig_names)
+    _require_some("--kconfig", kconfig_names)
     _require_distinct("--kconfig", [each.name for each in kconfigs])
     trees = tuple(tree.parse(spec) for spec in tree_specs)
+    _require_some("--tree", tree_specs)
     _require_distinct("--tree", [each.id for each in trees])
     asked = Request(
         root=root,
@@ -127,12 +130,26 @@ def request(
     return asked
 
 
+def _require_some(option: str, names: Sequence[str]) -> None:
+    if not names:
+        raise RequestError(f"{option}: nothing is named; name one, or leave the option out")
+
+
 def _require_distinct(option: str, names: Iterable[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
             raise RequestError(f"{option}: {name} is named twice; name it once")
         seen.add(name)
+
+
+def _require_new(folder: Path) -> None:
+    """Raise where a run's folder is there, or cannot be made once all is built."""
+    if folder.exists():
+        raise RequestError(f"--out {folder}: it exists; name a new folder")
+    above = next(parent for parent in folder.absolute().parents if parent.exists())
+    if not above.is_dir() or not os.access(above, os.W_OK):
+        raise RequestError(f"--out {folder}: {above} is no folder to write into")
 
 
 @dataclass(frozen=True)
@@ -254,8 +271,9 @@ class Verification:
         cache: Cache,
         progress: Progress,
     ) -> None:
-        if folder.exists():
-            raise RequestError(f"--out {folder}: it exists; name a new folder")
+        _require_new(folder)
+        if jobs < 1:
+            raise RequestError(f"--jobs {jobs}: it is 1 or more")
         self.asked = asked
         self.folder = folder
         self.toolchain_kind = toolchain_kind

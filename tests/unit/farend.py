@@ -121,6 +121,11 @@ def _raise(faults: list[BaseException]) -> None:
         raise faults[0]
 
 
+def _symbols(by_name: Mapping[str, int]) -> Symbols:
+    names = sorted(by_name, key=by_name.__getitem__)
+    return Symbols(tuple(by_name[name] for name in names), tuple(names), by_name)
+
+
 class FakeMachine(Machine):
     """A machine with a console and memory, and no QEMU."""
 
@@ -176,7 +181,7 @@ class Recording:
         assert number is not None
         return cls(
             deque((typed, said) for typed, said in turns),
-            Symbols(tuple(sorted(symbols)), tuple(symbols[a] for a in sorted(symbols)), {}),
+            _symbols({name: address for address, name in symbols.items()}),
             words,
             int(number[1]),
         )
@@ -217,6 +222,7 @@ class MadeUp:
     words: dict[int, int] = field(default_factory=dict)
     runs: list[Event] = field(default_factory=list)
     steps: Iterator[Event] = field(default_factory=lambda: iter(()))
+    after_sysrq: Event | None = None  # by itself, the command ends
     answers: dict[str, str] = field(default_factory=dict)  # of kdb, by command
     smp: bool = True
     registers: dict[str, int] = field(default_factory=dict)
@@ -231,9 +237,7 @@ class MadeUp:
     @property
     def names(self) -> Symbols:
         """Its functions."""
-        by_address = sorted((address, name) for name, address in self.symbols.items())
-        addresses = tuple(address for address, _ in by_address)
-        return Symbols(addresses, tuple(name for _, name in by_address), self.symbols)
+        return _symbols(self.symbols)
 
     def hear(self, typed: bytes) -> bytes:
         """Take what was typed; lines are done one by one."""
@@ -273,7 +277,7 @@ class MadeUp:
                 self.stopped = False
                 if self._sysrq:
                     self._sysrq = False
-                    return end()(self)
+                    return (self.after_sysrq or end())(self)
                 return self._next()
             case "ss":
                 self.stopped = False

@@ -37,7 +37,7 @@ HARMLESS = [
 
 
 def hear(said: bytes, sizes: list[int]) -> tuple[Signature, str] | None:
-    """Let an ear hear all of it, in pieces, to the end; give its first complaint."""
+    """Let an ear hear all of it, in pieces, and that nothing follows; give its complaint."""
     ear = Ear()
     try:
         for piece in pieces(sizes)(said):
@@ -62,9 +62,18 @@ def test_the_rest_is_not(line: bytes) -> None:
     assert hear(line + b"\r\n", [1000]) is None
 
 
-def test_a_complaint_needs_no_end_of_line() -> None:
+def test_a_complaint_waits_for_its_line() -> None:
+    """The rest of it says what it is about."""
+    ear = Ear()
+    ear.hear(b"[    1.5] BUG: ")
+    ear.hear(b"scheduling while atomic\r")
+    with pytest.raises(KernelFault, match=r"^\[    1\.5\] BUG: scheduling while atomic$"):
+        ear.hear(b"\n")
+
+
+def test_a_line_that_is_not_ended_can_be_one_too() -> None:
     """What the kernel says last may be cut off."""
-    assert hear(b"Kernel panic", [1]) == (Signature.PANIC, "Kernel panic")
+    assert hear(b"before\r\nKernel panic", [1]) == (Signature.PANIC, "Kernel panic")
 
 
 @given(

@@ -298,6 +298,29 @@ def test_kdb_that_does_not_say_why_it_prompts_is_no_verdict() -> None:
         target.run("true")
 
 
+def test_a_function_is_stopped_in_whoever_reaches_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The shell reaches some as it reads its next line, before the trigger is typed."""
+    monkeypatch.setattr(targets, "READS_ON", 0.1)
+
+    def reads_on(kernel: MadeUp) -> str:
+        return end()(kernel) + hit(F)(kernel)
+
+    by_trigger, by_shell, by_nobody = made_up(hit(F)), made_up(), made_up()
+    with booted(by_trigger) as target:
+        stopped = target.stop_in("f", "trigger")
+        assert stopped is not None
+        assert stopped.pc == F
+    by_shell.after_sysrq = reads_on
+    with booted(by_shell) as target:
+        stopped = target.stop_in("f", "trigger")
+        assert stopped is not None
+        assert stopped.pc == F
+    with booted(by_nobody) as target:
+        assert target.stop_in("f", "trigger") is None
+    triggered = [any(t.startswith("trigger;") for t in k.typed) for k in (by_trigger, by_shell)]
+    assert triggered == [True, False]
+
+
 # -- steps
 
 
@@ -357,7 +380,6 @@ PANIC = "[    1.5] Kernel panic - not syncing: Attempted to kill init!"
     [
         (f"------------[ cut here ]------------\n{WARNING}\nmore\n", Signature.SPLAT, WARNING),
         (f"{PANIC}\n---[ end Kernel panic - not syncing ]---\n", Signature.PANIC, PANIC),
-        ("[    1.5] BUG: half a li", Signature.SPLAT, "[    1.5] BUG: half a li"),
     ],
 )
 @pytest.mark.parametrize("where", ["command", "step"])
@@ -383,6 +405,11 @@ def test_unexpected_steps_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     assert target.metrics["unexpected_steps"] == 3
 
 
+def test_a_complaint_that_breaks_off_is_no_hang() -> None:
+    fault = fault_of(made_up(say("BUG: half a li")), lambda target: target.run("x", 0.2))
+    assert (fault.signature, str(fault)) == (Signature.SPLAT, "BUG: half a li")
+
+
 def test_another_fault_is_not_waited_for() -> None:
     fault = KernelFault(Signature.STUCK, "there")
     with booted(made_up()) as target:
@@ -395,5 +422,5 @@ def test_a_complaint_during_boot_is_heard() -> None:
         target = Target(FakeMachine(console, {}), MadeUp().names)
         assert console.on_text is not None
         with pytest.raises(KernelFault):
-            console.on_text(b"Kernel panic - not syncing\n")
+            console.on_text(b"Kernel panic - not syncing\r\n")
     assert target.metrics == {}

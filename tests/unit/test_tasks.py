@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The commands: how each way to end is told to a shell, and to a reader."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+import tasks
+from kstep.errors import MachineryError, RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+@pytest.fixture(autouse=True)
+def _own_process() -> Iterator[None]:
+    """Give this process back what a command sets for itself."""
+    umask, handler = os.umask(0o022), signal.getsignal(signal.SIGTERM)
+    yield
+    os.umask(umask)
+    signal.signal(signal.SIGTERM, handler)
+
+
+def ended(outcome: int | BaseException | None) -> tuple[int, str]:
+    """Run a command that ends so; give its status and message."""
+
+    def command() -> int | None:
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+    try:
+        tasks._exit_statuses(command)()
+    except Exit as end:
+        return end.code, end.message or ""
+    return 0, ""
+
+
+@pytest.mark.parametrize(
+    ("outcome", "status", "message"),
+    [
+        (None, 0, ""),
+        (0, 0, ""),
+        (1, 1, ""),
+        (3, 3, ""),
+        (RequestError("wrong", "a.yaml", 3), 2, "kstep: a.yaml:3: wrong"),
+        (MachineryError("it broke"), 3, "kstep: it broke"),
+        (MachineryError("it broke", details=("a", "b")), 3, "kstep: it broke\n  a\n  b"),
+        (KeyboardInterrupt(), 130, "kstep: interrupted"),
+        (OSError(28, "No space left on device", "/x"), 3,
+         "kstep: [Errno 28] No space left on device: '/x'"),
+    ],
+)  # fmt: skip
+def test_every_end_has_its_status(
+    outcome: int | BaseException | None, status: int, message: str
+) -> None:
+    assert ended(outcome) == (status, message)
+
+
+def test_a_fault_of_ours_is_no_verdict(capsys: pytest.CaptureFixture[str]) -> None:
+    """Status 1 would say that a kernel did other than predicted."""
+    status, message = ended(ZeroDivisionError("division by zero"))
+    assert status == 3
+    assert message == "kstep: it failed itself: ZeroDivisionError: division by zero"
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_sigterm_is_an_interruption() -> None:
+    """Machines and containers end by the same way as with Ctrl-C."""
+
+    def command() -> None:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Exit) as end:
+        tasks._exit_statuses(command)()
+    assert end.value.code == 130
+
+
+def test_what_is_written_can_be_read_by_others(tmp_path: Path) -> None:
+    """Whoever works in the container is somebody else."""
+    os.umask(0o077)
+
+    def command() -> None:
+        (tmp_path / "file").touch()
+
+    tasks._exit_statuses(command)()
+    assert (tmp_path / "file").stat().st_mode & 0o777 == 0o644
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [("", []), (",", []), ("a", ["a"]), ("a,b", ["a", "b"]), (" a , ,b,", ["a", "b"])],
+)
+def test_lists_are_separated_by_commas(text: str, names: list[str]) -> None:
+    assert tasks._list(text) == names
+
+
+def test_latest_points_to_the_last_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tasks, "RUNS", tmp_path)
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        tasks._point_latest(tmp_path / name)
+        assert (tmp_path / "latest").resolve() == tmp_path / name
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "latest", "second"]
+
+
+def test_clean_removes_the_cache_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "cache/kernels").mkdir(parents=True)
+    (tmp_path / "other").touch()
+    monkeypatch.setenv("KSTEP_CACHE", str(tmp_path / "cache"))
+    for _ in range(2):
+        tasks.clean(Context())
+        assert capsys.readouterr().out == f"removed {tmp_path / 'cache'}\n"
+    assert [path.name for path in tmp_path.iterdir()] == ["other"]
+
+
+def test_the_tests_that_need_no_kernel_are_run_with_this_python(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The first that fails ends it."""
+    run: list[str] = []
+
+    class Recorder:
+        def cd(self, _folder: str) -> Recorder:
+            return self
+
+        def __enter__(self) -> None:
+            pass
+
+        def __exit__(self, *_error: object) -> None:
+            pass
+
+        def run(self, command: str, **_options: object) -> object:
+            run.append(command.removeprefix(f"{sys.executable} -m "))
+            return type("Result", (), {"ok": "mypy" not in command})()
+
+    monkeypatch.setattr(tasks, "ROOT", "/")
+    with pytest.raises(Exit) as end:
+        tasks.run_tests.body(Recorder(), unit=True)
+    assert end.value.code == 1
+    assert run == ["ruff check .", "ruff format --check .", "mypy"]

@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is asked for on the command line, and every way to ask for what is not there."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import signal
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kstep import verification
+from kstep.__main__ import Commands
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+ROOT = Path(__file__).parents[2]
+PATCH = ROOT / "patches/v6/0001-arm64-entry-put-a-step-aside-while-an-interrupt-is-handled.patch"
+EXPECT = """\
+rules:
+  - variants: [none]
+    sessions: [step-in-ordr]
+    outcome: pass
+    why: because
+"""
+SERIES = f"""\
+name: mine
+subject: "x"
+patches:
+  - file: {PATCH.name}
+    subject: "x"
+    merge: "x"
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """Give a folder with broken things; nothing can be fetched, nor an engine be asked.
+
+    A request that should have been refused and is not ends with status 3 at once.
+    """
+    files = {
+        "garbage.patch": "no patch at all\n",
+        "broken.patch": PATCH.read_text().replace("@@ -", "@@ x", 1),
+        "expecting/series.patch": PATCH.read_text(),
+        "expecting/expect.yaml": EXPECT,
+        "listed/series.yaml": SERIES,
+        f"listed/{PATCH.name}": PATCH.read_text(),
+        "mine.config": "CONFIG_A=y\nCONFIG_B\n",
+        "a-file": "",
+        "run/results.json": "{",
+    }
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    monkeypatch.setenv("KSTEP_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no-engine")
+    umask, handler = os.umask(0o022), signal.getsignal(signal.SIGTERM)
+    yield tmp_path
+    os.umask(umask)
+    signal.signal(signal.SIGTERM, handler)
+
+
+V = "verify --toolchain docker"
+
+BAD = [
+    # series
+    (f"{V} --series v7", 'series "v7" is no folder under patches/, and no file; there are: v5, v6'),
+    (f"{V} --series v6,v6", "--series: v6 is named twice; name it once"),
+    (f"{V} --series=", "--series: nothing is named"),
+    (f"{V} --series {{}}/nothing.mbox", "is no folder under patches/, and no file"),
+    (f"{V} --series {{}}/garbage.patch", "{}/garbage.patch: holds no patch; give a diff"),
+    (f"{V} --series {{}}/broken.patch", "{}/broken.patch"),
+    (f"{V} --series {{}}/run", "{}/run: holds no *.patch; put the series there"),
+    (
+        f"{V} --series {{}}/listed",
+        '{}/listed/series.yaml:6: no key "merge" is known here; did you mean "merged"?',
+    ),
+    (f"{V} --series {{}}/expecting", '{}/expecting/expect.yaml:3: session "step-in-ordr" does not'),
+    # trees
+    (f"{V} --tree debian:4.4", "tree debian:4.4: there is debian:5.10"),
+    (f"{V} --tree linux", "tree linux: a tree is debian:6.1, path:DIR, git:DIR#REV or tar:FILE"),
+    (f"{V} --tree path:{{}}", "tree path:{}: this is no Linux source with arch/arm64"),
+    (f"{V} --tree tar:{{}}/none.tar", "tree tar:{}/none.tar: there is no such file"),
+    (f"{V} --tree git:{{}}#v1", "tree git:{}#v1: git cannot read it: not a git repository"),
+    (f"{V} --tree debian:6.1,debian:6.1", "--tree: debian:6.1 is named twice; name it once"),
+    (f"{V} --tree ,", "--tree: nothing is named"),
+    # configurations
+    (f"{V} --kconfig nothing", "kconfig nothing: there is base"),
+    (f"{V} --kconfig base,base", "--kconfig: base is named twice; name it once"),
+    (f"{V} --kconfig=", "--kconfig: nothing is named"),
+    (f"{V} --kconfig {{}}/mine.config", "{}/mine.config:2: 'CONFIG_B' is no option"),
+    # variants
+    (f"{V} --variants v7/1", 'variant "v7/1" is of no series of this run; did you mean "v'),
+    (f"{V} --variants v6/3", 'variant "v6/3": no patch "3"; there are: 1, 2'),
+    (f"{V} --variants v6/", 'variant "v6/": no patch ""; there are: 1, 2'),
+    (f"{V} --variants v6", 'variant "v6" is of no series of this run'),
+    (f"{V} --variants none,none", "--variants: none is named twice; name it once"),
+    (f"{V} --variants v6/1+2,v6/2+1", "--variants: v6/1+2 is named twice; name it once"),
+    # sessions
+    (f"{V} --sessions step-in-ordr", 'session "step-in-ordr" does not exist; did you mean "step-'),
+    (f"{V} --sessions kgdbts-,nothing", 'session "kgdbts-" does not exist'),
+    (f"{V} --sessions step-in-order,step-in-order", "--sessions: step-in-order is named twice"),
+    # numbers and places
+    (f"{V} --repeat 0", "--repeat 0: it is 1 or more"),
+    (f"{V} --repeat=-3", "--repeat -3: it is 1 or more"),
+    (f"{V} --jobs=-1", "--jobs -1: it is 1 or more"),
+    (f"{V} --out {{}}", "--out {}: it exists; name a new folder"),
+    (f"{V} --out {{}}/a-file/x", "--out {}/a-file/x: {}/a-file is no folder to write into"),
+    ("verify --toolchain podman", "--toolchain podman: it is auto, docker or host"),
+    # the command line itself
+    (f"{V} --repeat many", "many"),
+    (f"{V} --repeat", "repeat"),
+    (f"{V} --no-such-flag", "No idea what '--no-such-flag' is!"),
+    (f"{V} again", "No idea what 'again' is!"),
+    ("--no-such-flag", "No idea what '--no-such-flag' is!"),
+    ("verifi", "No idea what 'verifi' is!"),
+    ("report --run {}/nowhere", "{}/nowhere: cannot be read"),
+    ("report --run {}/run", "{}/run/results.json:1: not JSON"),
+]
+
+# A process each is slow: one of each kind is enough to know that all goes the same way.
+AS_A_USER = [BAD[8], BAD[-7], BAD[-5]]
+
+
+def one_line(said: str, words: str, place: Path) -> None:
+    """Look that it is one line, that it names what is wrong, and that nothing was fetched."""
+    assert said.startswith("kstep: "), said
+    assert words.replace("{}", str(place)) in said
+    assert said.count("\n") == 1
+    assert not (place / "cache").exists()
+
+
+@pytest.mark.parametrize(("command", "words"), BAD, ids=[command for command, _ in BAD])
+def test_a_wrong_request_is_told_in_one_line(
+    command: str, words: str, place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    argv = ["inv", "--search-root", str(ROOT), *command.replace("{}", str(place)).split(" ")]
+    with pytest.raises(SystemExit) as end:
+        Commands(name="kstep", binary="inv", version="test").run(argv)
+    out, err = capsys.readouterr()
+    assert (end.value.code, out) == (2, "")
+    one_line(err, words, place)
+
+
+@pytest.mark.parametrize(("command", "words"), AS_A_USER, ids=[command for command, _ in AS_A_USER])
+def test_a_user_is_told_the_same(command: str, words: str, place: Path) -> None:
+    done = subprocess.run(
+        [ROOT / "inv", *command.replace("{}", str(place)).split(" ")],
+        cwd=place,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    one_line(done.stderr, words, place)
+
+
+def test_without_an_engine_there_is_no_verdict(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The same command with nothing wrong in it goes on to the toolchain."""
+    argv = ["inv", "--search-root", str(ROOT), *V.split(), "--out", str(place / "new")]
+    with pytest.raises(SystemExit) as end:
+        Commands(name="kstep", binary="inv", version="test").run(argv)
+    assert end.value.code == 3
+    assert "--toolchain docker: no Docker engine answers" in capsys.readouterr().err
+    assert not (place / "new").exists()
+
+
+# -- a plan
+
+
+def test_a_plan_lists_every_cell_and_does_nothing(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = "verify --plan --variants none,v6/2+1 --sessions step-in-order --repeat 2"
+    Commands(name="kstep", binary="inv", version="test").run(
+        ["inv", "--search-root", str(ROOT), *command.split()], exit=False
+    )
+    out = capsys.readouterr().out.splitlines()
+    assert out[0] == "debian:6.1/base/none step-in-order[get_avenrun] 1"
+    assert out[-1] == "debian:6.1/base/v6/1+2 step-in-order[devkmsg_write] 2"
+    assert len(out) == len(set(out)) == 2 * 2 * 6
+    assert not (place / "cache").exists()
+
+
+def test_the_defaults_are_every_variant_and_every_session() -> None:
+    asked = verification.request(ROOT, series_specs=["v5", "v6"], tree_specs=["debian:6.1"])
+    names = [each.name for each in asked.variants]
+    assert names == ["none", "v5/1", "v5/2", "v5/1+2", "v6/1", "v6/2", "v6/1+2"]
+    scripts = {path.stem.replace("_", "-") for path in (ROOT / "tests/sessions").glob("*.py")}
+    assert {each.name for each in asked.sessions} <= scripts
+    assert {"step-in-order", "continue-past-breakpoint"} <= {each.name for each in asked.sessions}
+    assert {cell.kconfig for cell in asked.cells} == {"base"}
+
+
+def test_sessions_run_in_the_order_in_which_they_were_named() -> None:
+    asked = verification.request(
+        ROOT,
+        series_specs=["v6"],
+        tree_specs=["debian:6.1"],
+        session_names=["step-in-order", "continue-past-breakpoint"],
+    )
+    assert [each.name for each in asked.sessions] == ["step-in-order", "continue-past-breakpoint"]
+
+
+# -- the order of builds
+
+
+def test_kernels_that_differ_little_are_built_one_after_another() -> None:
+    header, file = {"sched.h": b"x"}, {"entry.c": b"x"}
+    wanted = [{}, file, {**file, "b.c": b"x"}, {**file, **header, "b.c": b"x"}, header]
+    found = [verification._distance(one, other) for one, other in itertools.pairwise(wanted)]
+    assert found == [1, 1, 1, 2]
+    assert verification._distance({"a": None}, {}) == 1
+    assert verification._distance({"a": None}, {"a": b""}) == 1
+    assert verification._distance({"a": b"1"}, {"a": b"1"}) == 0
