@@ -9,8 +9,8 @@ in the task's own preempt_count, for one.
 
 Of system instructions unicorn computes nothing: their meaning is that of the machine they run
 on. Those that write what kdb shows are few enough to be listed here. Encodings are those of
-the Arm ARM (DDI 0487), C5. (Capstone is not asked: regs_access() of its release 5 leaves out
-what the atomics of LSE load, LDADD, SWP and CAS with their kin.)
+the Arm ARM (DDI 0487), C5. (Capstone is not asked: regs_access() of its release 5 leaves
+out what the atomics of LSE load, for one; see tests/unit/test_effect.py.)
 """
 
 from __future__ import annotations
