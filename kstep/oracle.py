@@ -177,6 +177,11 @@ def is_atomic(word: int) -> bool:
     return any(word & mask == value for mask, value in _ATOMICS)
 
 
+def is_brk(word: int) -> bool:
+    """Whether it is BRK: a breakpoint, a probe, or what BUG() and WARN() are made of."""
+    return word & 0xFFE0_001F == _BRK
+
+
 def _is_exclusive(word: int, load: int) -> bool:
     return word >> 22 & 1 == load and any(word & mask == value for mask, value in _EXCLUSIVES)
 
@@ -239,6 +244,7 @@ _ATOMICS = (
 )
 
 WFI = 0xD503_207F
+_BRK = 0xD420_0000  # with its immediate in bits 20..5
 
 # Conditions of compare-and-branch, in bits 23..21: the first two compare signed.
 _REGISTER_COMPARISONS = {

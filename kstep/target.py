@@ -98,6 +98,21 @@ class Target:
         self._command = Command(command, next(_numbers))
         self._console.send(self._command.line)
 
+    @contextmanager
+    def provoking(self, complaint: str) -> Iterator[None]:
+        """Bring about one complaint, known by a part of its line, in the block.
+
+        Raises KernelFault ``wrong-result`` where it is not made, or made more than once.
+        """
+        self._ear.provoked, self._ear.provoked_heard = complaint.encode(), 0
+        yield
+        self._ear.provoked = None
+        if self._ear.provoked_heard != 1:
+            raise KernelFault(
+                Signature.WRONG_RESULT,
+                f"the kernel says {complaint!r} {self._ear.provoked_heard} times, not once",
+            )
+
     def must_tick(self) -> None:
         """Ask the guest whether the timer's tick still moves its clock.
 

@@ -98,3 +98,15 @@ def test_nothing_before_it_hides_a_complaint(before: bytes, line: bytes, sizes: 
 def test_unexpected_steps_are_counted_and_nothing_else_is() -> None:
     said = b"\r\n".join((*COMPLAINTS, *HARMLESS, b"Unexpected kernel single-step exception at EL1"))
     assert unexpected_steps(said) == 2
+
+
+def test_what_is_provoked_is_counted_and_the_rest_still_heard() -> None:
+    ear = Ear()
+    ear.provoked = b"at drivers/misc/lkdtm"
+    ear.hear(b"WARNING: CPU: 0 PID: 23 at drivers/misc/lkdtm/bugs.c:85 x\r\n")
+    assert ear.provoked_heard == 1
+    with pytest.raises(KernelFault, match=r"at kernel/x\.c"):
+        ear.hear(
+            b"WARNING: CPU: 0 PID: 23 at drivers/misc/lkdtm/bugs.c:85 x\r\n"
+            b"WARNING: CPU: 0 PID: 23 at kernel/x.c:1 y\r\n"
+        )
