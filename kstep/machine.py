@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import pty
+import re
 import shutil
 import tempfile
 import time
@@ -24,7 +25,7 @@ from qemu.qmp.legacy import QEMUMonitorProtocol
 from kstep.console import Console, SilenceError, Transcript
 from kstep.deadline import Deadline
 from kstep.errors import MachineryError
-from kstep.outcome import Signature
+from kstep.outcome import KernelFault, Signature
 from kstep.shell import READY
 
 if TYPE_CHECKING:
@@ -34,9 +35,17 @@ if TYPE_CHECKING:
     from kstep.toolchain import Process, Toolchain
 
 BOOT = 90.0  # seconds for QEMU to start and the guest to be ready
+QUIET = 20.0  # seconds of a boot without a word; ten times what a whole one usually takes
 USUAL_BOOT = 2.0  # seconds that this takes on an idle machine of 2024
 MOST_SCALE = 10.0  # no machine is that much slower; then something else is wrong
 PAGE = 4096
+
+# What ends a boot: the guest's word, or the kernel's last one (kernel/panic.c; kdb is
+# entered by a panic and an oops, and nobody has set a breakpoint yet).
+UP_OR_DOWN = re.compile(
+    READY.pattern + rb"|(?P<down>---\[ end Kernel panic[^\n]*\n|(\[\d+\])?(kdb|more)> \Z)"
+)
+LAST_LINES = 12
 
 
 @dataclass(frozen=True)
@@ -131,17 +140,32 @@ class Machine(AbstractContextManager["Machine"]):
     def boot(self, transcript: Transcript | None = None) -> None:
         """Wait until the guest takes commands.
 
-        Raises MachineryError ``no-boot`` with the last lines of the console.
+        Raises MachineryError ``no-boot`` with the last lines of the console, and where the
+        guest comes up after the kernel complained, what the console's ``on_text`` raised.
         """
         self.console.transcript = transcript
-        try:
-            self.console.expect(READY, "word from the guest that it is ready", Deadline.after(BOOT))
-        except SilenceError as error:
-            raise MachineryError(
-                f"the kernel does not boot: {error}",
-                Signature.NO_BOOT,
-                tuple(error.heard.decode(errors="replace").splitlines()[-12:]),
-            ) from error
+        complaint: KernelFault | None = None
+        heard = 0
+        deadline = Deadline.after(BOOT)
+        while True:
+            try:
+                match = self.console.expect(
+                    UP_OR_DOWN,
+                    "word from the guest that it is ready",
+                    Deadline.after(min(QUIET, deadline.left)),
+                )
+                break
+            except KernelFault as fault:
+                complaint, self.console.on_text = fault, None  # whether it boots all the same
+            except SilenceError as error:
+                if len(error.heard) > heard and deadline.left:
+                    heard = len(error.heard)
+                    continue
+                raise _no_boot(complaint or error, error.heard) from error
+        if match["down"]:
+            raise _no_boot(complaint or "it ends in the debugger", match.string)
+        if complaint is not None:
+            raise complaint
         self.boot_seconds = time.monotonic() - self.began
         self.scale = min(max(self.boot_seconds / USUAL_BOOT, 1.0), MOST_SCALE)
 
@@ -163,9 +187,19 @@ class Machine(AbstractContextManager["Machine"]):
             self._qmp.cmd("memsave", val=signed, size=size, filename=str(file))
             return file.read_bytes()
         except (QMPError, OSError) as error:
+            self.require_alive()
             raise MachineryError(
                 f"QEMU cannot read {size} bytes at {address:#x}: {error}"
             ) from error
+
+
+def _no_boot(why: object, console: bytes) -> MachineryError:
+    lines = console.decode(errors="replace").replace("\r", "").splitlines()[-LAST_LINES:]
+    return MachineryError(
+        f"the kernel does not boot: {why}",
+        Signature.NO_BOOT,
+        tuple(lines) or ("it said nothing",),
+    )
 
 
 class Text:

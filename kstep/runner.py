@@ -25,12 +25,13 @@ from kstep.symbols import Symbols
 from kstep.target import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Generator, Sequence
     from multiprocessing.queues import Queue
     from pathlib import Path
     from types import FrameType
 
     from kstep.kernel import Kernel
+    from kstep.machine import Hardware
     from kstep.plan import Cell
     from kstep.session import Session
     from kstep.toolchain import Toolchain
@@ -66,17 +67,24 @@ class Result:
     files: dict[str, str] = field(default_factory=dict)
 
 
-def run(boot: Boot, toolchain: Toolchain) -> Iterator[Result]:
+def run(boot: Boot, toolchain: Toolchain) -> Generator[Result, None, None]:
     """Run the cells of a boot; a machine that served a cell that did not pass is not used again.
 
-    Nor is one where the next case asks for another.
+    Nor is one where the next case asks for another. A kernel that did not boot on a
+    machine is not tried again on the same.
     """
     script = session.load(boot.sessions)[boot.cells[0].session]
     symbols = Symbols.load(boot.kernel.system_map)
     with ExitStack() as stack:
         machine: Machine | None = None
+        unbootable: dict[Hardware, Result] = {}
         for cell in boot.cells:
-            if machine is not None and machine.hardware != script.hardware_for(cell.case):
+            hardware = script.hardware_for(cell.case)
+            if hardware in unbootable:
+                message = f"not tried again: {unbootable[hardware].message}"
+                yield Result(cell, Outcome.ERROR, Signature.NO_BOOT, message)
+                continue
+            if machine is not None and machine.hardware != hardware:
                 stack.pop_all().close()
                 machine = None
             result, machine = _cell(cell, machine, boot, script, symbols, toolchain, stack)
@@ -84,6 +92,8 @@ def run(boot: Boot, toolchain: Toolchain) -> Iterator[Result]:
             if result.outcome is not Outcome.PASS:
                 stack.pop_all().close()
                 machine = None
+            if result.signature is Signature.NO_BOOT:
+                unbootable[hardware] = result
 
 
 def _cell(

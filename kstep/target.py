@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from typing import IO, TYPE_CHECKING
 
+from kstep.call import Call
 from kstep.complaint import Ear, unexpected_steps
 from kstep.console import SilenceError
 from kstep.deadline import Deadline
@@ -163,6 +164,10 @@ class Target:
     def expect_breakpoint(self, breakpoint_: Breakpoint) -> Stop:
         """Wait until a breakpoint is hit."""
         return self._expect_stop(BREAKPOINT_HIT, breakpoint_.address)
+
+    def call(self) -> Call:
+        """Take note of the call that a breakpoint on a function stopped at (``rd``)."""
+        return Call(self._here(), self.kdb)
 
     def stop_in(self, function: str, trigger: str) -> Stop | None:
         """Set a breakpoint, run a command, and return the first stop, whoever reached it.

@@ -7,10 +7,13 @@ letter of "arm64: Fix pending single-step debugging issues" (v5, 19 December 202
 
 Measured: up to 300 steps from a breakpoint, as many as the path has before it returns to
 user space, each against what the instruction at the old PC allows. Also that the path
-gets on: going round an exclusive load/store pair is in order and leads nowhere.
+gets on: going round an exclusive load/store pair is in order and leads nowhere. And where
+the function returns, that its caller's registers and interrupts are as they were: steps
+are in order for the wrong reason once interrupts stay masked.
 
 Refuted by one step that goes elsewhere (`stuck`, `enters-interrupt`, `enters-exception`,
-`off-order`, `runaway`) or by a path that goes round without end (`livelock`).
+`off-order`, `runaway`), by a path that goes round without end (`livelock`), or by a return
+with other registers (`wrong-registers`) or masks (`masked-interrupts`) than at the call.
 """
 
 from __future__ import annotations
@@ -34,8 +37,10 @@ def step_in_order(target: Target, function: Stepped) -> None:
         stop_here = kdb.breakpoint(function.name)
     with target.running(function.trigger):
         target.expect_breakpoint(stop_here)
+        call = target.call()
         for step in target.steps(300):
             step.must_follow_program_order()
             step.must_get_on()
+            call.must_restore_on_return(step)
         kdb.clear(stop_here)
         target.go()

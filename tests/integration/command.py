@@ -1,0 +1,193 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""``./inv verify`` as a user runs it: in a process of its own, which can be watched and ended."""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import json
+import os
+import signal
+import subprocess
+import time
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import docker.errors
+
+import docker
+from kstep.toolchain import LABEL
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+
+    from docker.models.containers import Container
+
+ROOT = Path(__file__).parents[2]
+PATIENCE = 600.0  # seconds for a run; a kernel may have to be built for it
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run that has ended; ``said`` is all that it printed."""
+
+    status: int
+    said: str
+    folder: Path
+
+    @property
+    def results(self) -> dict[str, Any]:
+        """What results.json holds."""
+        found: dict[str, Any] = json.loads((self.folder / "results.json").read_text())
+        return found
+
+    def cells(self, variant: str, session: str | None = None) -> list[dict[str, Any]]:
+        """Return the cells of a variant, or of one session of it; there are some."""
+        found = [
+            cell
+            for cell in self.results["cells"]
+            if cell["variant"] == variant and session in (None, cell["session"])
+        ]
+        assert found, f"no cell of {variant} {session or ''}:\n{self.said}"
+        return found
+
+
+class Verify(AbstractContextManager["Verify"]):
+    """A run under way, in a session of its own, with a folder of its own for what is temporary."""
+
+    def __init__(self, scratch: Path, *options: str) -> None:
+        self.folder = scratch / "run"
+        self.temporary = scratch / "tmp"
+        self.temporary.mkdir(parents=True)
+        self._log = scratch / "said"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [ROOT / "inv", "verify", f"--out={self.folder}", *options],
+                cwd=ROOT,
+                env={**os.environ, "TMPDIR": str(self.temporary)},
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        self._family: set[int] = set()
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        if self._process.poll() is None:
+            self.end_by(signal.SIGTERM, group=False)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(30)
+            self._process.kill()
+            self._process.wait()
+
+    @property
+    def said(self) -> str:
+        """What it has printed so far."""
+        return self._log.read_text(errors="replace")
+
+    def wait(self) -> Run:
+        """Wait for its end."""
+        status = self._process.wait(PATIENCE)
+        return Run(status, self.said, self.folder)
+
+    def until(self, condition: Callable[[], object], what: str) -> None:
+        """Wait until a condition holds, which it must while the run goes on."""
+        deadline = time.monotonic() + PATIENCE
+        while not condition():
+            assert self._process.poll() is None, f"ended before {what}:\n{self.said}"
+            assert time.monotonic() < deadline, f"no {what}:\n{self.said}"
+            time.sleep(0.02)
+
+    def finished_cells(self) -> int:
+        """How many cells are recorded; at every moment the file is whole."""
+        path = self.folder / "results.json"
+        return len(json.loads(path.read_text())["cells"]) if path.exists() else 0
+
+    def end_by(self, number: signal.Signals, *, group: bool) -> None:
+        """Send a signal, to the process or, as a terminal does, to its group."""
+        self._family = _descendants(self._process.pid)
+        (os.killpg if group else os.kill)(self._process.pid, number)
+
+    def runs(self, program: str) -> bool:
+        """Whether a program that the run started, in a container or not, is at work."""
+        return bool(self._containers(program) or self._children(program))
+
+    def kill(self, program: str) -> None:
+        """Kill a program that the run started, as the kernel does for want of memory."""
+        for container in self._containers(program):
+            container.kill()
+        for pid in self._children(program):
+            os.kill(pid, signal.SIGKILL)
+
+    def left_behind(self) -> list[str]:
+        """Name the processes, containers and files that outlived the run after ``end_by``."""
+        processes = [f"process {_command(pid)}" for pid in self._family if _command(pid)]
+        containers = [f"container {each.name}" for each in self._containers("")]
+        files = [str(path) for path in self.temporary.iterdir()]
+        return processes + containers + files + [str(p) for p in self.folder.rglob("*.part")]
+
+    def _children(self, program: str) -> list[int]:
+        return [pid for pid in _descendants(self._process.pid) if _command(pid).startswith(program)]
+
+    def _containers(self, program: str) -> list[Container]:
+        owners = self._family or _descendants(self._process.pid)
+        client = None
+        try:
+            client = docker.from_env()
+            listed = client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
+        except docker.errors.DockerException:  # the toolchain is the host's
+            return []
+        return [
+            each
+            for each in listed
+            if each.labels[LABEL] in map(str, owners) and each.attrs["Path"].startswith(program)
+        ]
+
+
+def verify(scratch: Path, *options: str) -> Run:
+    """Run ``./inv verify`` to its end."""
+    with Verify(scratch, *options) as going:
+        return going.wait()
+
+
+def _command(pid: int) -> str:
+    """Return the command line of a process; empty where it is gone, or dead and not reaped."""
+    try:
+        argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    except OSError:
+        return ""
+    return b" ".join(argv).decode(errors="replace").strip()
+
+
+def _descendants(pid: int) -> set[int]:
+    """Return a process and those that descend from it, now."""
+    parents: dict[int, int] = {}
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has just ended
+            parents[int(path.parent.name)] = int(path.read_text().rpartition(")")[2].split()[1])
+    found = {pid}
+    while more := {child for child, parent in parents.items() if parent in found} - found:
+        found |= more
+    return found
+
+
+def patch(source: Path, name: str, old: str, new: str) -> str:
+    """Return the patch that puts ``new`` for ``old``, which stands once in a file of a tree."""
+    before = (source / name).read_text()
+    assert before.count(old) == 1, f"{name} has {old!r} {before.count(old)} times"
+    after = before.replace(old, new)
+    lines = difflib.unified_diff(
+        before.splitlines(keepends=True),
+        after.splitlines(keepends=True),
+        f"a/{name}",
+        f"b/{name}",
+    )
+    return "".join(lines)

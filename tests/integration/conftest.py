@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the tests that boot kernels share: the toolchain, the tree and the kernels at hand."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kstep import verification
+from kstep.cache import Cache
+from kstep.progress import Progress
+from tests.integration.command import ROOT
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kstep.verification import Prepared
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark every test of this folder; those of others are in the list too."""
+    for item in items:
+        if item.path.is_relative_to(ROOT / "tests/integration"):
+            item.add_marker(pytest.mark.kernel)
+
+
+@pytest.fixture(scope="session")
+def prepared() -> Prepared:
+    """Prepare v6/1+2 as verify does."""
+    asked = verification.request(
+        ROOT, series_specs=["v6"], tree_specs=["debian:6.1"], variant_names=["v6/1+2"]
+    )
+    with Progress() as progress:
+        return verification.prepare(asked, "auto", Cache.default(), progress)
+
+
+@pytest.fixture(scope="session")
+def source(prepared: Prepared) -> Path:
+    """Give the kernel's source as it was fetched."""
+    return prepared.trees[0].source

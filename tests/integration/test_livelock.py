@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A path that is in order and gets nowhere is told from one that gets on."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kstep import session
+from kstep.kernel import Kernel
+from kstep.machine import Hardware, Machine
+from kstep.outcome import KernelFault, Signature
+from kstep.symbols import Symbols
+from kstep.target import Target
+from tests.integration.command import ROOT
+
+if TYPE_CHECKING:
+    from kstep.verification import Prepared
+
+
+def step_in_order(prepared: Prepared, hardware: Hardware) -> None:
+    """Run the session over a function that takes a spinlock, on a machine of one's own."""
+    kernel = prepared.built[0].kernel
+    assert isinstance(kernel, Kernel)
+    script = session.load(ROOT / "tests/sessions")["step-in-order"]
+    with Machine(kernel, prepared.initramfs.path, hardware, prepared.toolchain) as machine:
+        target = Target(machine, Symbols.load(kernel.system_map))
+        machine.boot()
+        script.run(target, "set_fs_pwd")
+
+
+def test_an_exclusive_pair_is_a_livelock(prepared: Prepared) -> None:
+    """A Cortex-A57 has no LSE atomics, so the lock is taken with LDAXR and STXR."""
+    with pytest.raises(KernelFault, match="exclusive load/store pair") as caught:
+        step_in_order(prepared, Hardware(cpu="cortex-a57"))
+    assert caught.value.signature is Signature.LIVELOCK
+
+
+def test_the_same_kernel_gets_on_with_lse_atomics(prepared: Prepared) -> None:
+    """It is the processor that makes the difference."""
+    step_in_order(prepared, Hardware())

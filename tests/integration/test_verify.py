@@ -1,0 +1,285 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The main job on real kernels, as a user runs it, and every way in which it can end."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import signal
+import uuid
+from typing import TYPE_CHECKING
+
+import jsonschema
+import junitparser
+import pytest
+
+from kstep import kernel, record, series
+from kstep.cache import Cache
+from tests.integration.command import ROOT, Run, Verify, patch, verify
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kstep.verification import Prepared
+
+CASES = 6  # functions of each session
+QUICK = "--sessions=continue-past-breakpoint"
+
+
+# -- a run that goes well
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Verify four variants, two of which are the same kernel."""
+    return verify(
+        tmp_path_factory.mktemp("verify"),
+        "--variants=none,v5/2,v6/2,v6/1+2",
+        "--sessions=step-in-order",
+    )
+
+
+def test_all_is_as_predicted(run: Run) -> None:
+    assert run.status == 0, run.said
+    assert {cell["matched"] for cell in run.results["cells"]} == {True}
+    assert {(cell["outcome"], cell["signature"]) for cell in run.cells("none")} == {
+        ("fail", "stuck")
+    }
+    assert {cell["outcome"] for cell in run.cells("v6/1+2")} == {"pass"}
+    assert "v6/1+2 fixes step-in-order (all 6)" in " ".join(run.said.split())
+
+
+def test_the_results_fit_the_schema(run: Run) -> None:
+    schema = json.loads((ROOT / "kstep/results.schema.json").read_text())
+    jsonschema.Draft202012Validator(schema).validate(run.results)
+    assert len(run.results["cells"]) == 4 * CASES
+    assert sorted(each["variant"] for each in run.results["kernels"]) == [
+        "none",
+        "v5/2",
+        "v6/1+2",
+        "v6/2",
+    ]
+    actions = {
+        (each["variant"], patch["id"]): patch["action"]
+        for each in run.results["kernels"]
+        for patch in each["patches"]
+    }
+    assert actions["none", "v6/2"] == "reverted"
+    assert (actions["v6/2", "v6/1"], actions["v6/2", "v6/2"]) == ("absent", "present")
+    assert (actions["v6/1+2", "v6/1"], actions["v6/1+2", "v6/2"]) == ("applied", "present")
+
+
+def test_identical_kernels_run_once(run: Run) -> None:
+    kernels = {each["variant"]: each for each in run.results["kernels"]}
+    assert kernels["v6/2"]["same_as"] == "v5/2"
+    assert kernels["v6/2"]["image_sha256"] == kernels["v5/2"]["image_sha256"]
+    assert len({each["image_sha256"] for each in kernels.values()}) == 3
+    for one, other in zip(run.cells("v5/2"), run.cells("v6/2"), strict=True):
+        assert one["files"] == other["files"]
+        assert one["seconds"] == other["seconds"]
+    assert sorted(path.name for path in (run.folder / "cells/debian=6.1/base").iterdir()) == [
+        "none",
+        "v5,2",
+        "v6,1+2",
+    ]
+
+
+def test_every_step_is_on_file(run: Run) -> None:
+    for cell in run.cells("v6/1+2"):
+        steps = [
+            json.loads(line)
+            for line in (run.folder / cell["files"]["trace"]).read_text().splitlines()
+        ]
+        assert len(steps) == cell["metrics"]["steps"] == cell["metrics"]["in_order"] > 100
+        assert all(step["in_order"] for step in steps)
+        assert steps[0]["at"] == cell["case"]
+        console = (run.folder / cell["files"]["console_log"]).read_text()
+        assert console.count('> "ss\\r"') == len(steps)
+
+
+def test_the_junit_file_says_the_same(run: Run) -> None:
+    suites = {
+        suite.name: suite for suite in junitparser.JUnitXml.fromfile(str(run.folder / "junit.xml"))
+    }
+    assert len(suites) == 4
+    broken, whole = suites["debian:6.1/base/none"], suites["debian:6.1/base/v6/1+2"]
+    assert (broken.tests, broken.skipped, broken.failures, broken.errors) == (CASES, CASES, 0, 0)
+    assert (whole.tests, whole.skipped, whole.failures, whole.errors) == (CASES, 0, 0, 0)
+    for case in broken:
+        assert case.classname == "kstep.debian:6.1.base.none"
+        assert case.result[0].message.startswith("expected failure:")
+
+
+def test_a_fault_that_nobody_predicted_is_status_1(tmp_path: Path) -> None:
+    """The same patches from a folder without an expect.yaml."""
+    mine = tmp_path / "mine"
+    shutil.copytree(ROOT / "patches/v6", mine, ignore=shutil.ignore_patterns("*.yaml"))
+    run = verify(tmp_path, f"--series={mine}", "--variants=none,mine/1+2", QUICK)
+    assert run.status == 1, run.said
+    assert {cell["matched"] for cell in run.cells("none")} == {False}
+    assert {cell["matched"] for cell in run.cells("mine/1+2")} == {True}
+    failed = [
+        suite.failures for suite in junitparser.JUnitXml.fromfile(str(run.folder / "junit.xml"))
+    ]
+    assert failed == [CASES, 0]
+
+
+# -- patches that are no good
+
+
+def new_patch(folder: Path, source: Path) -> series.Series:
+    """Write a patch that no kernel has been built with; it changes what one object holds."""
+    name = f"new-{uuid.uuid4().hex[:12]}"
+    text = patch(
+        source,
+        "init/version.c",
+        "const char linux_proc_banner[] =",
+        f'const char kstep_token[] = "{name}";\n\nconst char linux_proc_banner[] =',
+    )
+    path = folder / f"{name}.patch"
+    path.write_text(text)
+    return series.load(str(path), ROOT)
+
+
+def kernel_folder(prepared: Prepared, new: series.Series) -> Path:
+    """Where the cache keeps the kernel with a series' one patch."""
+    tree = prepared.trees[0]
+    variant = series.parse(f"{new.name}/1", [new])
+    sources = series.arrange(tree.source, [new], variant)
+    key = kernel.key(tree, prepared.built[0].kconfig, sources.digest, prepared.versions.compiler)
+    return Cache.default().root / "kernels" / key
+
+
+def test_a_patch_that_does_not_apply(tmp_path: Path, source: Path, prepared: Prepared) -> None:
+    new = new_patch(tmp_path, source)
+    broken = tmp_path / "broken.patch"
+    text = patch(source, "kernel/panic.c", "void panic(const char *fmt, ...)\n", "void panic()\n")
+    lines = text.splitlines(keepends=True)
+    lines[3] = " not a line of that file\n"
+    broken.write_text("".join(lines))
+    run = verify(
+        tmp_path,
+        f"--series={new.patches[0].path},{broken}",
+        f"--variants={new.name}/1,broken/1",
+        QUICK,
+    )
+    assert run.status == 2, run.said
+    (said,) = [line for line in run.said.splitlines() if line.startswith("kstep:")]
+    assert f"{broken}: patch broken/1 neither is in the tree nor applies: " in said
+    assert "kernel/panic.c:" in said
+    assert "not a line of that file" in said
+    assert run.said.rstrip().endswith(said)
+    assert not run.folder.exists()
+    assert not kernel_folder(prepared, new).exists()
+
+
+@pytest.fixture(scope="module")
+def hopeless(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Run:
+    """Verify a good kernel beside three that cannot be run."""
+    folder = tmp_path_factory.mktemp("hopeless")
+    for name, place, text in (
+        ("uncompilable", "system_state = SYSTEM_RUNNING;", "system_state = KSTEP_NEVER;"),
+        ("panics", "system_state = SYSTEM_RUNNING;", 'panic("kstep: no way");'),
+        ("loops", 'pr_notice("%s", linux_banner);', "for (;;) cpu_relax();"),
+    ):
+        (folder / f"{name}.patch").write_text(patch(source, "init/main.c", place, text))
+    files = ",".join(map(str, sorted(folder.glob("*.patch"))))
+    return verify(
+        folder,
+        f"--series=v6,{files}",
+        "--variants=v6/1+2,uncompilable/1,panics/1,loops/1",
+        QUICK,
+    )
+
+
+def test_a_kernel_that_cannot_be_run_gives_no_verdict(hopeless: Run) -> None:
+    """And does not stand in the way of one that can."""
+    assert hopeless.status == 3, hopeless.said
+    assert {cell["outcome"] for cell in hopeless.cells("v6/1+2")} == {"pass"}
+    for variant, signature in (
+        ("uncompilable/1", "infrastructure"),
+        ("panics/1", "no-boot"),
+        ("loops/1", "no-boot"),
+    ):
+        assert [(cell["outcome"], cell["signature"]) for cell in hopeless.cells(variant)] == [
+            ("error", signature)
+        ] * CASES
+
+
+def test_a_patch_that_does_not_compile_shows_the_compilers_lines(hopeless: Run) -> None:
+    for text in (hopeless.said, hopeless.cells("uncompilable/1")[0]["message"]):
+        assert "the kernel does not build" in text
+        assert "init/main.c:" in text
+        assert re.search(r"error: .KSTEP_NEVER. undeclared", text)
+
+
+def test_a_kernel_that_panics_shows_its_last_lines(hopeless: Run) -> None:
+    first, *others = hopeless.cells("panics/1")
+    assert "the kernel does not boot" in first["message"]
+    assert "Kernel panic - not syncing: kstep: no way" in first["message"]
+    assert "kernel_init" in first["message"]
+    assert first["seconds"] < 30
+    assert {cell["seconds"] for cell in others} == {0}
+
+
+def test_a_kernel_that_says_nothing_is_given_up_once(hopeless: Run) -> None:
+    first, *others = hopeless.cells("loops/1")
+    assert "the kernel does not boot" in first["message"]
+    assert "it said nothing" in first["message"]
+    assert 15 < first["seconds"] < 60
+    assert {cell["seconds"] for cell in others} == {0}
+
+
+# -- runs that are cut off
+
+
+@pytest.mark.parametrize(
+    ("number", "group"), [(signal.SIGINT, True), (signal.SIGTERM, False)], ids=["ctrl-c", "term"]
+)
+def test_cut_off_among_the_cells(tmp_path: Path, number: signal.Signals, *, group: bool) -> None:
+    with Verify(tmp_path, "--variants=v6/1+2", "--sessions=step-then-continue") as going:
+        going.until(lambda: going.finished_cells() and going.runs("qemu"), "cell and a machine")
+        going.end_by(number, group=group)
+        run = going.wait()
+        assert run.status == 130, run.said
+        assert run.said.rstrip().endswith("kstep: interrupted")
+        assert going.left_behind() == []
+    assert 0 < len(record.load(run.folder).cells) < CASES
+
+
+@pytest.mark.parametrize(
+    ("number", "group"), [(signal.SIGINT, True), (signal.SIGTERM, False)], ids=["ctrl-c", "term"]
+)
+def test_cut_off_while_a_kernel_is_built(
+    tmp_path: Path, source: Path, prepared: Prepared, number: signal.Signals, *, group: bool
+) -> None:
+    """Nothing is left of it, and the next run builds as if it had not been."""
+    new = new_patch(tmp_path, source)
+    final = kernel_folder(prepared, new)
+    options = (f"--series={new.patches[0].path}", f"--variants={new.name}/1", QUICK)
+    with Verify(tmp_path / "1", *options) as going:
+        going.until(lambda: going.runs("make"), "compiler at work")
+        going.end_by(number, group=group)
+        run = going.wait()
+        assert run.status == 130, run.said
+        assert going.left_behind() == []
+    assert list(final.parent.glob(f"*{final.name}*")) == []
+    again = verify(tmp_path / "2", *options)
+    assert len(again.cells(f"{new.name}/1")) == CASES
+    assert b"kstep_token" in (final / "System.map").read_bytes()
+    shutil.rmtree(final)  # nobody asks for it again
+
+
+def test_a_machine_that_is_killed_gives_no_verdict(tmp_path: Path) -> None:
+    """The cell that it served is an error, and another machine takes the rest."""
+    with Verify(
+        tmp_path, "--variants=v6/1+2", "--sessions=step-then-continue", "--jobs=1"
+    ) as going:
+        going.until(going.finished_cells, "cell")
+        going.kill("qemu")
+        run = going.wait()
+    assert run.status == 3, run.said
+    seen = [(cell["outcome"], cell["signature"]) for cell in run.cells("v6/1+2")]
+    assert seen.count(("error", "machine-died")) == 1
+    assert seen.count(("pass", None)) == CASES - 1

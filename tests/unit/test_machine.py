@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How a boot ends, told from what the serial line says."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from kstep import machine as machines
+from kstep.complaint import Ear
+from kstep.console import Console
+from kstep.errors import MachineryError
+from kstep.machine import Hardware, Machine
+from kstep.outcome import KernelFault, Signature
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kstep.kernel import Kernel
+    from kstep.toolchain import Toolchain
+
+READY = b"KSTEP-READY 6.1.192 cpus=1\r\n"
+WARNING = b"[    0.1] WARNING: CPU: 0 PID: 1 at init/main.c:1\r\n"
+
+
+@pytest.fixture
+def line() -> Iterator[tuple[Machine, int]]:
+    """Give a machine without QEMU, and the end of its serial line that the kernel writes to."""
+    reader, writer = os.pipe()
+    machine = Machine(
+        cast("Kernel", None), Path("/nonexistent"), Hardware(), cast("Toolchain", None)
+    )
+    machine.console = Console(reader, lambda: None)
+    machine.console.on_text = Ear().hear
+    yield machine, writer
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_guest_that_is_ready(line: tuple[Machine, int]) -> None:
+    machine, kernel = line
+    os.write(kernel, b"[    0.0] Booting Linux\r\n" + READY)
+    machine.boot()
+    assert machine.boot_seconds > 0
+    assert machine.scale == 1
+
+
+def test_a_complaint_on_the_way_up_is_the_kernels_fault(line: tuple[Machine, int]) -> None:
+    machine, kernel = line
+    os.write(kernel, WARNING + READY)
+    with pytest.raises(KernelFault, match="init/main") as caught:
+        machine.boot()
+    assert caught.value.signature is Signature.SPLAT
+
+
+@pytest.mark.parametrize(
+    "last", [b"[0]kdb> ", b"[0]more> ", b"---[ end Kernel panic - not syncing: no ]---\r\n"]
+)
+def test_a_panic_is_no_boot_and_at_once(line: tuple[Machine, int], last: bytes) -> None:
+    machine, kernel = line
+    os.write(kernel, b"[    0.1] Kernel panic - not syncing: no\r\nCall trace:\r\n" + last)
+    with pytest.raises(MachineryError, match=r"does not boot: .*not syncing: no") as caught:
+        machine.boot()
+    assert caught.value.signature is Signature.NO_BOOT
+    assert caught.value.details[1] == "Call trace:"
+
+
+def test_silence_is_no_boot(line: tuple[Machine, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machines, "QUIET", 0.05)
+    machine, kernel = line
+    os.write(kernel, b"[    0.0] Booting Linux\r\n")
+    with pytest.raises(MachineryError, match="does not boot: no word") as caught:
+        machine.boot()
+    assert caught.value.signature is Signature.NO_BOOT
+    assert caught.value.details == ("[    0.0] Booting Linux",)
+
+
+def test_a_complaint_and_then_silence_names_the_complaint(
+    line: tuple[Machine, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machines, "QUIET", 0.05)
+    machine, kernel = line
+    os.write(kernel, WARNING)
+    with pytest.raises(MachineryError, match=r"does not boot: .*WARNING"):
+        machine.boot()
