@@ -47,7 +47,11 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Session:
-    """A script and what it needs. ``cases`` is empty where there are none."""
+    """A script and what it needs. ``cases`` is empty where there are none.
+
+    ``unsettled`` says why a session is run only where it is named: what it measures is
+    not known well enough to be predicted.
+    """
 
     name: str
     claim: str
@@ -56,6 +60,7 @@ class Session:
     hardware: Hardware
     file: Path
     line: int
+    unsettled: str = ""
 
     @property
     def case_names(self) -> tuple[str | None, ...]:
@@ -87,6 +92,7 @@ def session(
     claim: str,
     cases: Sequence[Case] = (),
     hardware: Hardware | None = None,
+    unsettled: str = "",
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Mark a function as a session; its name, with dashes, is the session's."""
 
@@ -106,6 +112,7 @@ def session(
             hardware=hardware or Hardware(),
             file=Path(code.co_filename),
             line=code.co_firstlineno,
+            unsettled=unsettled,
         )
         return script
 

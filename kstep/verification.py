@@ -121,7 +121,10 @@ def request(
         trees=trees,
         kconfigs=kconfigs,
         chosen=variants or None,
-        sessions=tuple(found[name] for name in session_names or found),
+        sessions=tuple(
+            found[name]
+            for name in session_names or [n for n, each in found.items() if not each.unsettled]
+        ),
         expectations=expectation.load(series_list, found),
         repeats=repeats,
     )
