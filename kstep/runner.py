@@ -192,6 +192,7 @@ def run_all(
             worker.terminate()
         for worker in workers:
             worker.join()
+        toolchain.end_orphans()
 
 
 def _work(

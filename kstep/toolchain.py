@@ -131,6 +131,9 @@ class Toolchain(ABC):
     ) -> Process:
         """Start a program that goes on. ``line`` is a pty that it may open as ``inside(line)``."""
 
+    def end_orphans(self) -> None:  # noqa: B027 -- a child of the host's ends with its parent
+        """End what a kstep process that is gone has left running."""
+
     def inside(self, line: Path) -> Path:
         """Return the name that a pty of this machine has where the program runs."""
         return line
@@ -350,6 +353,11 @@ class DockerToolchain(Toolchain):
                 container.remove(force=True)
         if status:
             raise CommandError(argv, status, tail)
+
+    def end_orphans(self) -> None:
+        """Remove the containers of a process that was ended before it could."""
+        with self._client() as client:
+            _remove_orphans(client)
 
     def inside(self, line: Path) -> Path:
         """A container has a /dev/pts of its own, so the pty stands elsewhere in it."""
