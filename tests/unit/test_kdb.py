@@ -159,7 +159,7 @@ def test_a_debugger_that_is_silent_hangs(monkeypatch: pytest.MonkeyPatch) -> Non
     st.integers(0, (1 << 32) - 1),
     st.lists(st.integers(1, 90), min_size=1, max_size=10),
 )
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 def test_registers_of_any_value_are_read(values: list[int], pstate: int, sizes: list[int]) -> None:
     wanted = {**dict(zip(REGISTERS, values, strict=True)), "pstate": pstate}
     with at_prompt(MadeUp(registers=dict(wanted)), pieces(sizes), packets=True) as kdb:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kstep import kernel
@@ -180,6 +180,7 @@ variants = st.tuples(
 )
 
 
+@settings(max_examples=40)
 @given(st.lists(variants, min_size=1, max_size=5))
 def test_any_order_of_variants_comes_to_what_each_is(
     order: list[tuple[dict[str, str | None], set[str]]],

@@ -128,7 +128,7 @@ STAYS = f"{DEPARTURE}, and stays there"
 WALKS = f"{DEPARTURE}, and then to el1_interrupt+0x20, el1_interrupt+0x24, el1_interrupt+0x28"
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(st.lists(st.integers(1, 90), min_size=1, max_size=10))
 @pytest.mark.parametrize(
     ("name", "script", "found"),
