@@ -31,7 +31,10 @@ MOST = 1500  # steps up to WFI: some 120 where the tick is kept, more where it i
 BEYOND = 40  # steps behind WFI: over the interrupt, and short of the scheduler
 
 
-@session(claim="A step across WFI in the idle loop goes to the next instruction.")
+@session(
+    claim="A step across WFI in the idle loop goes to the next instruction.",
+    unsettled="on a busy machine the idle loop is not always reached in time",
+)
 def step_idle(target: Target) -> None:
     """Step the idle loop until some way behind WFI."""
     with target.in_kdb(then="sleep 0.05") as kdb:

@@ -47,7 +47,11 @@ class Way:
 WAYS = (Way("work", 10_000, (PRINT, READ)), Way("switch", 500, (YIELD,)))
 
 
-@session(claim="Ten thousand steps go in order.", cases=WAYS)
+@session(
+    claim="Ten thousand steps go in order.",
+    cases=WAYS,
+    unsettled="its paths took minutes on a busy machine, and how `switch` fails has varied",
+)
 def step_long(target: Target, way: Way) -> None:
     """Step the paths, one after another, until there are enough steps."""
     left = way.steps

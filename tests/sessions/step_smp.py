@@ -71,6 +71,7 @@ CROWDS = (
 @session(
     claim="Stepping one of several busy processors harms neither it nor the others.",
     cases=CROWDS,
+    unsettled="too slow for a default run, and not yet repeated often enough on every variant",
 )
 def step_smp(target: Target, crowd: Crowd) -> None:
     """Step under load, then ask every processor."""
