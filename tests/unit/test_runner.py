@@ -147,7 +147,7 @@ def test_the_files_of_a_cell_are_where_it_says(bench: Bench) -> None:
     [
         (b"[ 0.0] Booting\r\n[ 0.1] stops\r\n", "error", Signature.NO_BOOT, "[ 0.1] stops"),
         (b"", "error", Signature.NO_BOOT, "the kernel does not boot: no word from the guest"),
-        (b"[ 0.1] Kernel panic - not syncing: VFS\r\n", "error", Signature.NO_BOOT, "panic"),
+        (b"[ 0.1] Kernel panic - not syncing: VFS\r\n", "error", Signature.NO_BOOT, "syncing: VFS"),
         (READY.replace(b"Run", b"WARNING:"), "fail", Signature.SPLAT, "WARNING: /init"),
     ],
 )
