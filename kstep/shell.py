@@ -25,15 +25,15 @@ class Answer:
 
     @property
     def figures(self) -> dict[str, int]:
-        """The numbers that a program of tests/guest/ reports: a line of ``name=value``.
+        """The numbers that programs of tests/guest/ report: lines of ``name=value``.
 
-        Raises MachineryError where there is none, or where a message of the kernel cut it
-        in two: half a number is worse than none.
+        A line that a message of the kernel cut in two is none: half a number is worse than
+        none. Raises MachineryError where there is no line left.
         """
-        lines = FIGURES.findall(self.text)
-        if len(lines) != 1:
-            raise MachineryError(f"no line of figures, or several, in {self.text[-200:]!r}")
-        return {name: int(value) for name, value in (part.split("=") for part in lines[0].split())}
+        words = " ".join(FIGURES.findall(self.text)).split()
+        if not words:
+            raise MachineryError(f"no line of figures in {self.text[-200:]!r}")
+        return {name: int(value) for name, value in (word.split("=") for word in words)}
 
 
 @dataclass(frozen=True)
