@@ -202,9 +202,9 @@ def step(
     return 0
 
 
-@task(help={"run": "the folder of a run"})
+@task(positional=["run"], help={"run": "the folder of a run, such as runs/latest"})
 @_exit_statuses
-def report(_context: Context, run: str = "runs/latest") -> None:
+def report(_context: Context, run: str) -> None:
     """Draw the reports of a run again, from its results.json."""
     record = records.load(Path(run))
     verification.write_reports(record)
