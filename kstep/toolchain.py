@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 CROSS = "aarch64-linux-gnu-"
 DEBIAN = "bookworm"  # the release that every toolchain is made of
-LABEL = "kstep.owner"  # the process that a container belongs to
+LABEL = "kstep.process"  # the process that a container belongs to
 UNPRIVILEGED = 1000  # who builds where kstep itself is root
 
 # A child ends with its parent, however that ends: PR_SET_PDEATHSIG of prctl(2).
