@@ -10,7 +10,7 @@ their longest delay, beside a kernel path of some hundred milliseconds that neve
 by itself, and beside a loop in user space, the way back to which reschedules in every
 variant (exit_to_user_mode()).
 
-Refuted by a thread that wakes no more than a few times a round of the kernel path
+Refuted by a thread that wakes no more than twenty times a round of the kernel path
 (`lost-preemption`): it waits for the path's end. That is judged by counts of what the guest
 did, not by time: a machine that stalls costs wake-ups, but none while the path runs.
 Without CONFIG_PREEMPT interrupt exit never reschedules, and this path gives way by
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 SLEEPER = "sleeper --fifo 50 1000 1000"
 USER_LOOP = "(while :; do :; done)"
-FEW = 10  # wake-ups a round; one where the path does not give way, hundreds where it does
+FEW = 20  # wake-ups a round; a few where the path does not give way, hundreds where it does
 
 
 @session(claim="An interrupted kernel path gives way to the thread that the interrupt woke.")
