@@ -148,7 +148,8 @@ class Verify(AbstractContextManager["Verify"]):
         return [
             each
             for each in listed
-            if each.labels[LABEL] in map(str, owners) and each.attrs["Path"].startswith(program)
+            if int(each.labels[LABEL].partition("-")[0]) in owners
+            and each.attrs["Path"].startswith(program)
         ]
 
 

@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from kstep.verification import Prepared
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark every test of this folder; those of others are in the list too."""
-    for item in items:
-        if item.path.is_relative_to(ROOT / "tests/integration"):
-            item.add_marker(pytest.mark.kernel)
-
-
 @pytest.fixture(scope="session")
 def prepared() -> Prepared:
     """Prepare v6/1+2 as verify does."""

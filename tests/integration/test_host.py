@@ -13,6 +13,8 @@ from tests.integration.command import ROOT, verify
 if TYPE_CHECKING:
     from pathlib import Path
 
+pytestmark = pytest.mark.kernel
+
 MISSING = apt.missing((ROOT / "docker/packages.txt").read_text().split())
 
 

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from kstep.verification import Prepared
 
 
+pytestmark = pytest.mark.kernel
+
+
 def step_in_order(prepared: Prepared, hardware: Hardware) -> None:
     """Run the session over a function that takes a spinlock, on a machine of one's own."""
     kernel = prepared.built[0].kernel

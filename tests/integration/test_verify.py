@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
     from kstep.verification import Prepared
 
+pytestmark = pytest.mark.kernel
+
 CASES = 6  # functions of each session
 QUICK = "--sessions=continue-past-breakpoint"
 
