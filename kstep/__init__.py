@@ -1,9 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """kstep: does single-stepping an arm64 kernel work, and what else did a patch change?
 
-The modules, in the order in which data goes through them: series, tree, kconfig,
-toolchain, kernel, guest, plan, machine, console, symbols, kdb, oracle, effect,
-session, runner, rate, verdict, record, and the reports drawn from it: junit, table, summary.
+The modules, in the order in which data goes through them:
+
+- what is asked: series, tree, kconfig, session, expectation, plan
+- what it takes: toolchain (with apt, debian), kernel, initramfs; cache keeps them
+- a booted kernel: machine, console, shell, kdb, complaint, symbols; target joins them
+- what a step should do: oracle, path, effect, daif, call
+- what came of it: runner, outcome, record, verdict, rate
+- reports, from the record alone: junit, table, summary
+- verification is the main job; walk and bench use the same parts; doctor looks around
 """
 
 __version__ = "0.1.0"
