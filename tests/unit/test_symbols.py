@@ -60,6 +60,14 @@ def test_only_functions_have_names(symbols: Symbols) -> None:
         symbols.address("nothing")
 
 
+def test_a_function_ends_where_the_next_begins(symbols: Symbols) -> None:
+    span = symbols.span("set_fs_pwd")
+    assert (span.start, span.stop) == (0xFFFF_8000_0815_84C0, 0xFFFF_8000_0815_8550)
+    assert span.step == 4
+    assert symbols.span("alias") == span
+    assert len(symbols.span("late")) == 1  # the last one: nobody knows where it ends
+
+
 def test_a_slip_is_answered_with_what_comes_near(symbols: Symbols) -> None:
     assert symbols.like("set_fs_rot")[0] == "set_fs_root"
 
