@@ -63,9 +63,11 @@ class Verify(AbstractContextManager["Verify"]):
         self.temporary = scratch / "tmp"
         self.temporary.mkdir(parents=True)
         self._log = scratch / "said"
+        arguments = [f"--out={self.folder}", *options]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                [ROOT / "inv", "verify", f"--out={self.folder}", *options],
+                # Whoever runs the tests in the background has them ignore SIGINT.
+                ["env", "--default-signal=INT", ROOT / "inv", "verify", *arguments],
                 cwd=ROOT,
                 env={**os.environ, "TMPDIR": str(self.temporary)},
                 stdin=subprocess.DEVNULL,
