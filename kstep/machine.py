@@ -7,6 +7,7 @@ in a container; so a terminal program or gdb can use the same line.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
 import re
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from qemu.qmp import QMPError
+from qemu.qmp import ExecuteError, QMPError
 from qemu.qmp.legacy import QEMUMonitorProtocol
 
 from kstep.console import Console, SilenceError, Transcript
@@ -182,15 +183,22 @@ class Machine(AbstractContextManager["Machine"]):
             if self._qmp is None:
                 self._qmp = QEMUMonitorProtocol(str(self._scratch / "qmp"))
                 self._qmp.connect()
-                self._stack.callback(self._qmp.close)
+                self._stack.callback(_close, self._qmp)
             signed = address - (address >> 63 << 64)  # QMP's int has 64 bits with a sign
             self._qmp.cmd("memsave", val=signed, size=size, filename=str(file))
             return file.read_bytes()
-        except (QMPError, OSError) as error:
-            self.require_alive()
+        except ExecuteError as error:
             raise MachineryError(
                 f"QEMU cannot read {size} bytes at {address:#x}: {error}"
             ) from error
+        except (QMPError, OSError, EOFError) as error:
+            raise MachineryError(f"QEMU hung up: {error}", Signature.MACHINE_DIED) from error
+
+
+def _close(qmp: QEMUMonitorProtocol) -> None:
+    """Close a connection whose other end may be gone: close() tells of that once more."""
+    with contextlib.suppress(QMPError, OSError, EOFError):
+        qmp.close()
 
 
 def _no_boot(why: object, console: bytes) -> MachineryError:

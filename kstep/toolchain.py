@@ -216,7 +216,7 @@ class DockerProcess(Process):
         """Whether the container runs."""
         try:
             self._container.reload()
-        except docker.errors.NotFound:
+        except docker.errors.APIError:
             return False
         return str(self._container.status) == "running"
 
@@ -229,8 +229,8 @@ class DockerProcess(Process):
         return log.decode(errors="replace")[-4096:]
 
     def kill(self) -> None:
-        """Remove the container, running or not."""
-        with contextlib.suppress(docker.errors.NotFound):
+        """Remove the container, running or not; somebody else may be doing that already."""
+        with contextlib.suppress(docker.errors.APIError):
             self._container.remove(force=True)
 
 
@@ -350,7 +350,7 @@ class DockerToolchain(Toolchain):
                     on_line(line)
                 status = int(container.wait()["StatusCode"])
             finally:
-                container.remove(force=True)
+                DockerProcess(container).kill()
         if status:
             raise CommandError(argv, status, tail)
 
@@ -379,7 +379,7 @@ class DockerToolchain(Toolchain):
         try:
             container.start()
         except BaseException:
-            container.remove(force=True)
+            DockerProcess(container).kill()
             raise
         return DockerProcess(container)
 
