@@ -49,6 +49,10 @@ UP_OR_DOWN = re.compile(
 LAST_LINES = 12
 
 
+class UnmappedError(MachineryError):
+    """The guest has nothing at an address."""
+
+
 @dataclass(frozen=True)
 class Hardware:
     """The machine that a session asks for.
@@ -177,7 +181,10 @@ class Machine(AbstractContextManager["Machine"]):
             raise MachineryError("QEMU ended", Signature.MACHINE_DIED, tuple(said))
 
     def read(self, address: int, size: int) -> bytes:
-        """Read the guest's memory at a virtual address, as its running CPU maps it."""
+        """Read the guest's memory at a virtual address, as its running CPU maps it.
+
+        Raises UnmappedError where that CPU maps nothing.
+        """
         file = self._scratch / "memory"
         try:
             if self._qmp is None:
@@ -188,7 +195,8 @@ class Machine(AbstractContextManager["Machine"]):
             self._qmp.cmd("memsave", val=signed, size=size, filename=str(file))
             return file.read_bytes()
         except ExecuteError as error:
-            raise MachineryError(
+            unmapped = str(error).startswith("Invalid addr")
+            raise (UnmappedError if unmapped else MachineryError)(
                 f"QEMU cannot read {size} bytes at {address:#x}: {error}"
             ) from error
         except (QMPError, OSError, EOFError) as error:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
 
 from kstep.errors import MachineryError
+from kstep.machine import UnmappedError
 from kstep.oracle import (
     Flow,
     Instruction,
@@ -150,7 +151,12 @@ class Path:
             yield self._step(instruction)
 
     def _instruction(self) -> Instruction:
-        return decode(self._text.word(self.pc), self.pc)
+        try:
+            return decode(self._text.word(self.pc), self.pc)
+        except UnmappedError as error:
+            raise KernelFault(
+                Signature.OFF_ORDER, f"the path leads to {self.pc:#x}, where nothing is"
+            ) from error
 
     def _successors(self, instruction: Instruction) -> frozenset[int]:
         needed = instruction.needs_registers or instruction.flow is Flow.CONDITIONAL

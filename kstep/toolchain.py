@@ -410,7 +410,9 @@ def _owner(pid: int) -> str:
 
 def _remove_orphans(client: docker.DockerClient) -> None:
     """Remove containers whose kstep was killed before it could."""
-    for container in client.containers.list(all=True, filters={"label": LABEL}):
+    # Another kstep may remove one of its own between the list and the look at each.
+    listed = client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
+    for container in listed:
         owner = container.labels.get(LABEL, "")
         pid = owner.partition("-")[0]
         if not pid.isdigit() or owner != _owner(int(pid)):

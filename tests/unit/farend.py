@@ -23,8 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from kstep.console import Console
-from kstep.errors import MachineryError
-from kstep.machine import Hardware, Machine
+from kstep.machine import Hardware, Machine, UnmappedError
 from kstep.symbols import Symbols
 from kstep.target import Target
 
@@ -136,10 +135,10 @@ class FakeMachine(Machine):
         self.scale = 1.0
 
     def read(self, address: int, size: int) -> bytes:
-        """Read words; raises MachineryError, as QEMU has it, where there is none at all."""
+        """Read words; raises UnmappedError, as QEMU has it, where there is none at all."""
         here = [self.words.get(place) for place in range(address, address + size, 4)]
         if all(word is None for word in here):
-            raise MachineryError(f"QEMU cannot read {size} bytes at {address:#x}: Invalid addr")
+            raise UnmappedError(f"QEMU cannot read {size} bytes at {address:#x}: Invalid addr")
         return b"".join((word or 0).to_bytes(4, "little") for word in here)
 
 

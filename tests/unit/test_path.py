@@ -254,6 +254,15 @@ def test_a_departure_into_nothing_is_the_kernels_fault() -> None:
     assert "step 1 from f went to 0xdead0000, not to f+0x4" in str(fault)
 
 
+def test_a_return_into_nothing_is_the_kernels_fault_too() -> None:
+    """It is in order, for the register holds that address; but nobody called from there."""
+    kernel = made_up(text(F, RET), step(0))
+    kernel.registers = {"x30": 0}
+    fault = fault_of(kernel)
+    assert fault.signature is Signature.OFF_ORDER
+    assert "leads to 0x0, where nothing is" in str(fault)
+
+
 @pytest.mark.parametrize("then", [end(), say("")])
 def test_a_departure_stays_one_where_no_step_comes_back_from_it(
     then: Event, monkeypatch: pytest.MonkeyPatch
