@@ -142,7 +142,7 @@ def _cell(
             message = f"kstep itself failed: {type(error).__name__}: {error}"
     seconds = round(time.monotonic() - began, 3)
     result = Result(
-        cell, outcome, signature, message, seconds, round(boot_seconds, 3), dict(metrics), files
+        cell, outcome, signature, message, seconds, round(boot_seconds, 6), dict(metrics), files
     )
     return result, machine
 
