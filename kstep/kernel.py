@@ -132,7 +132,8 @@ class Builder:
         if not source.exists():
             _link(self.tree.source, source)
         objects.mkdir(exist_ok=True)
-        ccache = self.toolchain.own(self.cache.folder("ccache"))
+        # One for each: what root writes on the host, the container's user cannot.
+        ccache = self.toolchain.own(self.cache.folder("ccache", self.toolchain.kind))
         _arrange(self.tree.source, source, sources, folder / "altered.json")
         (folder / "fragment").write_text(self.kconfig.fragment)
         for path in (folder, objects, folder / "fragment"):
