@@ -1,13 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where compilers and QEMU run: in a container, or on this machine.
+"""The toolchain in a container: Debian's packages in an image, one container a command.
 
-A patch under review is untrusted code, and a kernel build runs what it brings
-(Makefiles, host programs). In the container a build has no network, no capabilities
-and no root; on the host it has what the user has, which is why ``docker`` is taken
-where an engine answers.
-
-Paths are the same inside the container and outside, so a message means the same on
-either side.
+A build there has no network, no capabilities and no root.
 """
 
 from __future__ import annotations
@@ -15,21 +9,19 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import signal
 import subprocess
 import tempfile
-from abc import ABC, abstractmethod
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import docker.errors
 import requests
 
 import docker
 from kstep import apt
-from kstep.errors import MachineryError, RequestError
+from kstep.errors import MachineryError
+from kstep.toolchain.interface import DEBIAN, CommandError, Process, Toolchain, ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,150 +30,8 @@ if TYPE_CHECKING:
 
     from kstep.progress import Progress
 
-CROSS = "aarch64-linux-gnu-"
-DEBIAN = "bookworm"  # the release that every toolchain is made of
 LABEL = "kstep.process"  # the process that a container belongs to
 UNPRIVILEGED = 1000  # who builds where kstep itself is root
-
-# A child ends with its parent, however that ends: PR_SET_PDEATHSIG of prctl(2).
-DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
-
-
-def ignore(_line: str) -> None:
-    """Take a line of output and do nothing with it."""
-
-
-@dataclass(frozen=True)
-class Versions:
-    """What compiled and ran the kernels, each as it calls itself."""
-
-    gcc: str
-    ld: str
-    qemu: str
-    gdb: str
-
-    @property
-    def compiler(self) -> str:
-        """What a kernel's bytes depend on, and so part of its key."""
-        return f"{self.gcc}; {self.ld}"
-
-
-class CommandError(MachineryError):
-    """A command of the toolchain ended with a status that is not 0.
-
-    ``details`` holds the last lines that it printed.
-    """
-
-    def __init__(self, argv: Sequence[str], status: int, tail: Iterable[str]) -> None:
-        super().__init__(f"{' '.join(argv[:3])} … ended with status {status}", details=tuple(tail))
-        self.exit_status = status
-
-
-class Process(ABC):
-    """A program that was started and goes on: a machine."""
-
-    @abstractmethod
-    def alive(self) -> bool:
-        """Whether it still runs."""
-
-    @abstractmethod
-    def output(self) -> str:
-        """What it said on standard output and error, at most the last 4 KiB."""
-
-    @abstractmethod
-    def kill(self) -> None:
-        """End it at once and release what it held; harmless when it has ended."""
-
-
-class Toolchain(ABC):
-    """Runs commands with a cross compiler, QEMU and gdb on their PATH."""
-
-    kind: ClassVar[str]
-    image_digest: str | None = None
-
-    def __init__(self, why: str) -> None:
-        self.why = why
-
-    @abstractmethod
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        cwd: Path,
-        readable: Sequence[Path] = (),
-        writable: Sequence[Path] = (),
-        env: Mapping[str, str] | None = None,
-        network: bool = False,
-        on_line: Callable[[str], None] = ignore,
-    ) -> None:
-        """Run a command to its end, each line of its output given to ``on_line``.
-
-        ``readable`` and ``writable`` are the folders that it sees (``cwd`` is one of
-        them). Raises CommandError where its status is not 0.
-        """
-
-    @abstractmethod
-    def spawn(
-        self,
-        argv: Sequence[str],
-        *,
-        readable: Sequence[Path] = (),
-        writable: Sequence[Path] = (),
-        line: Path | None = None,
-    ) -> Process:
-        """Start a program that goes on. ``line`` is a pty that it may open as ``inside(line)``."""
-
-    def end_orphans(self) -> None:  # noqa: B027 -- a child of the host's ends with its parent
-        """End what a kstep process that is gone has left running."""
-
-    def inside(self, line: Path) -> Path:
-        """Return the name that a pty of this machine has where the program runs."""
-        return line
-
-    def own(self, path: Path) -> Path:
-        """Give a file or folder, not what is in it, to the user who builds; return it."""
-        return path
-
-    def text(self, argv: Sequence[str]) -> str:
-        """Return what a short command prints."""
-        lines: list[str] = []
-        with tempfile.TemporaryDirectory(prefix="kstep-") as scratch:
-            self.run(argv, cwd=Path(scratch), readable=[Path(scratch)], on_line=lines.append)
-        return "\n".join(lines)
-
-    def versions(self) -> Versions:
-        """Ask each tool for its version."""
-        tools = {
-            f"{CROSS}gcc": f"{CROSS}gcc",
-            f"{CROSS}ld": "GNU ld",
-            "qemu-system-aarch64": "QEMU",
-            "gdb-multiarch": "GNU gdb",
-        }
-        script = "; ".join(f"{tool} --version" for tool in tools)
-        said = self.text(["sh", "-c", script]).splitlines()
-        first = [next((x for x in said if x.startswith(word)), "") for word in tools.values()]
-        return Versions(*first)
-
-
-def choose(kind: str, docker_folder: Path, progress: Progress) -> Toolchain:
-    """Return the toolchain ``docker``, ``host``, or for ``auto`` the one that can be had.
-
-    Raises MachineryError where ``docker`` is asked for and no engine answers, or where
-    packages are missing that may not be installed here.
-    """
-    if kind not in ("auto", "docker", "host"):
-        raise RequestError(f"--toolchain {kind}: it is auto, docker or host")
-    if kind == "host":
-        return HostToolchain.ready(docker_folder, "asked for", progress)
-    if fault := engine_fault():
-        if kind == "docker":
-            raise MachineryError(
-                f"--toolchain docker: no Docker engine answers ({fault});"
-                " start one, or take --toolchain host"
-            )
-        return HostToolchain.ready(docker_folder, f"no Docker engine answers: {fault}", progress)
-    why = "asked for" if kind == "docker" else "a Docker engine answers"
-    return DockerToolchain.ready(docker.from_env(timeout=600), docker_folder, why, progress)
 
 
 def engine_fault() -> str | None:
@@ -201,9 +51,6 @@ def _engine_reason(error: BaseException) -> str:
         if known in text:
             return known.lower()
     return text.splitlines()[0][:120] if text else type(error).__name__
-
-
-# -- in a container
 
 
 class DockerProcess(Process):
@@ -484,102 +331,3 @@ def _build_image(
         if line:
             tail.append(line)
             note(line)
-
-
-# -- on this machine
-
-
-class HostProcess(Process):
-    """A child of this process, in a session of its own."""
-
-    def __init__(self, child: subprocess.Popen[bytes], log: Path) -> None:
-        self._child = child
-        self._log = log
-
-    def alive(self) -> bool:
-        """Whether the child runs."""
-        return self._child.poll() is None
-
-    def output(self) -> str:
-        """Return the end of what the child printed."""
-        try:
-            return self._log.read_text(errors="replace")[-4096:]
-        except FileNotFoundError:
-            return ""
-
-    def kill(self) -> None:
-        """Kill the child and wait for it."""
-        if self._child.poll() is None:
-            self._child.kill()
-        self._child.wait()
-        self._log.unlink(missing_ok=True)
-
-
-class HostToolchain(Toolchain):
-    """The same packages, installed on this machine."""
-
-    kind = "host"
-
-    @classmethod
-    def ready(cls, docker_folder: Path, why: str, progress: Progress) -> HostToolchain:
-        """Check the packages, and install what is missing where that is allowed."""
-        wanted = (docker_folder / "packages.txt").read_text().split()
-        apt.install(wanted, progress)
-        return cls(why)
-
-    def run(
-        self,
-        argv: Sequence[str],
-        *,
-        cwd: Path,
-        readable: Sequence[Path] = (),  # noqa: ARG002 -- no walls here
-        writable: Sequence[Path] = (),  # noqa: ARG002
-        env: Mapping[str, str] | None = None,
-        network: bool = False,  # noqa: ARG002
-        on_line: Callable[[str], None] = ignore,
-    ) -> None:
-        """Run a command as a child; it and its children end with this process."""
-        with subprocess.Popen(
-            [*DIE_WITH_PARENT, *argv],
-            cwd=cwd,
-            env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        ) as child:
-            tail: deque[str] = deque(maxlen=200)
-            assert child.stdout is not None  # noqa: S101 -- it is a PIPE
-            try:
-                for raw in child.stdout:
-                    line = raw.decode(errors="replace").rstrip("\n")
-                    tail.append(line)
-                    on_line(line)
-            except BaseException:
-                with contextlib.suppress(ProcessLookupError):
-                    os.killpg(child.pid, signal.SIGKILL)
-                raise
-        if child.returncode:
-            raise CommandError(argv, child.returncode, tail)
-
-    def spawn(
-        self,
-        argv: Sequence[str],
-        *,
-        readable: Sequence[Path] = (),  # noqa: ARG002 -- no walls here
-        writable: Sequence[Path] = (),  # noqa: ARG002
-        line: Path | None = None,  # noqa: ARG002
-    ) -> Process:
-        """Start a child in a session of its own."""
-        handle, name = tempfile.mkstemp(prefix="kstep-", suffix=".log")
-        try:
-            child = subprocess.Popen(
-                [*DIE_WITH_PARENT, *argv],
-                stdin=subprocess.DEVNULL,
-                stdout=handle,
-                stderr=handle,
-                start_new_session=True,
-            )
-        finally:
-            os.close(handle)
-        return HostProcess(child, Path(name))

@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Where compilers and QEMU run: in a container, or on this machine.
+
+A patch under review is untrusted code, and a kernel build runs what it brings
+(Makefiles, host programs). In the container a build has no network, no capabilities
+and no root; on the host it has what the user has, which is why ``docker`` is taken
+where an engine answers.
+
+Paths are the same inside the container and outside, so a message means the same on
+either side.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import docker
+from kstep.errors import MachineryError, RequestError
+from kstep.toolchain.container import LABEL, DockerToolchain, engine_fault
+from kstep.toolchain.host import HostToolchain
+from kstep.toolchain.interface import (
+    CROSS,
+    DEBIAN,
+    CommandError,
+    Process,
+    Toolchain,
+    Versions,
+    ignore,
+)
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kstep.progress import Progress
+
+__all__ = [
+    "CROSS",
+    "DEBIAN",
+    "LABEL",
+    "CommandError",
+    "DockerToolchain",
+    "HostToolchain",
+    "Process",
+    "Toolchain",
+    "Versions",
+    "choose",
+    "engine_fault",
+    "ignore",
+]
+
+
+def choose(kind: str, docker_folder: Path, progress: Progress) -> Toolchain:
+    """Return the toolchain ``docker``, ``host``, or for ``auto`` the one that can be had.
+
+    Raises MachineryError where ``docker`` is asked for and no engine answers, or where
+    packages are missing that may not be installed here.
+    """
+    if kind not in ("auto", "docker", "host"):
+        raise RequestError(f"--toolchain {kind}: it is auto, docker or host")
+    if kind == "host":
+        return HostToolchain.ready(docker_folder, "asked for", progress)
+    if fault := engine_fault():
+        if kind == "docker":
+            raise MachineryError(
+                f"--toolchain docker: no Docker engine answers ({fault});"
+                " start one, or take --toolchain host"
+            )
+        return HostToolchain.ready(docker_folder, f"no Docker engine answers: {fault}", progress)
+    why = "asked for" if kind == "docker" else "a Docker engine answers"
+    return DockerToolchain.ready(docker.from_env(timeout=600), docker_folder, why, progress)

@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The toolchain of this machine: the same packages, installed here."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import tempfile
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kstep import apt
+from kstep.toolchain.interface import CommandError, Process, Toolchain, ignore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from kstep.progress import Progress
+
+# A child ends with its parent, however that ends: PR_SET_PDEATHSIG of prctl(2).
+DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
+
+
+class HostProcess(Process):
+    """A child of this process, in a session of its own."""
+
+    def __init__(self, child: subprocess.Popen[bytes], log: Path) -> None:
+        self._child = child
+        self._log = log
+
+    def alive(self) -> bool:
+        """Whether the child runs."""
+        return self._child.poll() is None
+
+    def output(self) -> str:
+        """Return the end of what the child printed."""
+        try:
+            return self._log.read_text(errors="replace")[-4096:]
+        except FileNotFoundError:
+            return ""
+
+    def kill(self) -> None:
+        """Kill the child and wait for it."""
+        if self._child.poll() is None:
+            self._child.kill()
+        self._child.wait()
+        self._log.unlink(missing_ok=True)
+
+
+class HostToolchain(Toolchain):
+    """The same packages, installed on this machine."""
+
+    kind = "host"
+
+    @classmethod
+    def ready(cls, docker_folder: Path, why: str, progress: Progress) -> HostToolchain:
+        """Check the packages, and install what is missing where that is allowed."""
+        wanted = (docker_folder / "packages.txt").read_text().split()
+        apt.install(wanted, progress)
+        return cls(why)
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        readable: Sequence[Path] = (),  # noqa: ARG002 -- no walls here
+        writable: Sequence[Path] = (),  # noqa: ARG002
+        env: Mapping[str, str] | None = None,
+        network: bool = False,  # noqa: ARG002
+        on_line: Callable[[str], None] = ignore,
+    ) -> None:
+        """Run a command as a child; it and its children end with this process."""
+        with subprocess.Popen(
+            [*DIE_WITH_PARENT, *argv],
+            cwd=cwd,
+            env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        ) as child:
+            tail: deque[str] = deque(maxlen=200)
+            assert child.stdout is not None  # noqa: S101 -- it is a PIPE
+            try:
+                for raw in child.stdout:
+                    line = raw.decode(errors="replace").rstrip("\n")
+                    tail.append(line)
+                    on_line(line)
+            except BaseException:
+                with contextlib.suppress(ProcessLookupError):
+                    os.killpg(child.pid, signal.SIGKILL)
+                raise
+        if child.returncode:
+            raise CommandError(argv, child.returncode, tail)
+
+    def spawn(
+        self,
+        argv: Sequence[str],
+        *,
+        readable: Sequence[Path] = (),  # noqa: ARG002 -- no walls here
+        writable: Sequence[Path] = (),  # noqa: ARG002
+        line: Path | None = None,  # noqa: ARG002
+    ) -> Process:
+        """Start a child in a session of its own."""
+        handle, name = tempfile.mkstemp(prefix="kstep-", suffix=".log")
+        try:
+            child = subprocess.Popen(
+                [*DIE_WITH_PARENT, *argv],
+                stdin=subprocess.DEVNULL,
+                stdout=handle,
+                stderr=handle,
+                start_new_session=True,
+            )
+        finally:
+            os.close(handle)
+        return HostProcess(child, Path(name))

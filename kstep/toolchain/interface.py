@@ -1,0 +1,134 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a toolchain is: a place where compilers and QEMU run."""
+
+from __future__ import annotations
+
+import tempfile
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar
+
+from kstep.errors import MachineryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+CROSS = "aarch64-linux-gnu-"
+DEBIAN = "bookworm"  # the release that every toolchain is made of
+
+
+def ignore(_line: str) -> None:
+    """Take a line of output and do nothing with it."""
+
+
+@dataclass(frozen=True)
+class Versions:
+    """What compiled and ran the kernels, each as it calls itself."""
+
+    gcc: str
+    ld: str
+    qemu: str
+    gdb: str
+
+    @property
+    def compiler(self) -> str:
+        """What a kernel's bytes depend on, and so part of its key."""
+        return f"{self.gcc}; {self.ld}"
+
+
+class CommandError(MachineryError):
+    """A command of the toolchain ended with a status that is not 0.
+
+    ``details`` holds the last lines that it printed.
+    """
+
+    def __init__(self, argv: Sequence[str], status: int, tail: Iterable[str]) -> None:
+        super().__init__(f"{' '.join(argv[:3])} … ended with status {status}", details=tuple(tail))
+        self.exit_status = status
+
+
+class Process(ABC):
+    """A program that was started and goes on: a machine."""
+
+    @abstractmethod
+    def alive(self) -> bool:
+        """Whether it still runs."""
+
+    @abstractmethod
+    def output(self) -> str:
+        """What it said on standard output and error, at most the last 4 KiB."""
+
+    @abstractmethod
+    def kill(self) -> None:
+        """End it at once and release what it held; harmless when it has ended."""
+
+
+class Toolchain(ABC):
+    """Runs commands with a cross compiler, QEMU and gdb on their PATH."""
+
+    kind: ClassVar[str]
+    image_digest: str | None = None
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+
+    @abstractmethod
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        readable: Sequence[Path] = (),
+        writable: Sequence[Path] = (),
+        env: Mapping[str, str] | None = None,
+        network: bool = False,
+        on_line: Callable[[str], None] = ignore,
+    ) -> None:
+        """Run a command to its end, each line of its output given to ``on_line``.
+
+        ``readable`` and ``writable`` are the folders that it sees (``cwd`` is one of
+        them). Raises CommandError where its status is not 0.
+        """
+
+    @abstractmethod
+    def spawn(
+        self,
+        argv: Sequence[str],
+        *,
+        readable: Sequence[Path] = (),
+        writable: Sequence[Path] = (),
+        line: Path | None = None,
+    ) -> Process:
+        """Start a program that goes on. ``line`` is a pty that it may open as ``inside(line)``."""
+
+    def end_orphans(self) -> None:  # noqa: B027 -- a child of the host's ends with its parent
+        """End what a kstep process that is gone has left running."""
+
+    def inside(self, line: Path) -> Path:
+        """Return the name that a pty of this machine has where the program runs."""
+        return line
+
+    def own(self, path: Path) -> Path:
+        """Give a file or folder, not what is in it, to the user who builds; return it."""
+        return path
+
+    def text(self, argv: Sequence[str]) -> str:
+        """Return what a short command prints."""
+        lines: list[str] = []
+        with tempfile.TemporaryDirectory(prefix="kstep-") as scratch:
+            self.run(argv, cwd=Path(scratch), readable=[Path(scratch)], on_line=lines.append)
+        return "\n".join(lines)
+
+    def versions(self) -> Versions:
+        """Ask each tool for its version."""
+        tools = {
+            f"{CROSS}gcc": f"{CROSS}gcc",
+            f"{CROSS}ld": "GNU ld",
+            "qemu-system-aarch64": "QEMU",
+            "gdb-multiarch": "GNU gdb",
+        }
+        script = "; ".join(f"{tool} --version" for tool in tools)
+        said = self.text(["sh", "-c", script]).splitlines()
+        first = [next((x for x in said if x.startswith(word)), "") for word in tools.values()]
+        return Versions(*first)
