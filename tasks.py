@@ -23,10 +23,11 @@ from rich.table import Table
 from kstep import bench as benchmark
 from kstep import doctor, verification
 from kstep import record as records
+from kstep import report as reports
 from kstep.cache import Cache
 from kstep.errors import MachineryError, RequestError
 from kstep.progress import Progress
-from kstep.table import table
+from kstep.report.table import table
 from kstep.verdict import exit_status
 from kstep.walk import walk
 
@@ -207,7 +208,7 @@ def step(
 def report(_context: Context, run: str) -> None:
     """Draw the reports of a run again, from its results.json."""
     record = records.load(Path(run))
-    verification.write_reports(record)
+    reports.write(record)
     _print_table(record)
 
 

@@ -8,7 +8,7 @@ The modules, in the order in which data goes through them:
 - a booted kernel: machine, console, shell, kdb, complaint, symbols; target joins them
 - what a step should do: oracle, path, effect, daif, call
 - what came of it: runner, outcome, record, verdict, rate
-- reports, from the record alone: junit, table, summary
+- reports, from the record alone: the package report
 - verification is the main job; walk and bench use the same parts; doctor looks around
 """
 

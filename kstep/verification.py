@@ -17,6 +17,7 @@ from kstep import (
     initramfs,
     kconfig,
     plan,
+    report,
     runner,
     series,
     session,
@@ -25,7 +26,6 @@ from kstep import (
 )
 from kstep.document import nearest
 from kstep.errors import MachineryError, RequestError
-from kstep.junit import junit
 from kstep.kernel import Builder, Kernel
 from kstep.outcome import Outcome
 from kstep.record import (
@@ -38,7 +38,6 @@ from kstep.record import (
     TreeRecord,
 )
 from kstep.runner import Boot, Result
-from kstep.summary import summary
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -295,7 +294,7 @@ class Verification:
         self._record_kernels(record, prepared.built)
         self._run_cells(record, prepared)
         record.write()
-        write_reports(record)
+        report.write(record)
         return record
 
     def _open(self, started: datetime, prepared: Prepared) -> Record:
@@ -441,9 +440,3 @@ def _distance(one: Mapping[str, bytes | None], other: Mapping[str, bytes | None]
     missing = object()
     names = {*one, *other}
     return sum(one.get(name, missing) != other.get(name, missing) for name in names)
-
-
-def write_reports(record: Record) -> None:
-    """Draw the files of a run from its record."""
-    (record.folder / "junit.xml").write_text(junit(record), "utf-8")
-    (record.folder / "summary.md").write_text(summary(record), "utf-8")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kstep.outcome import Outcome
 from kstep.rate import Rate
 from kstep.record import printable
-from kstep.table import Grid, grids
+from kstep.report.grid import Grid, grids
 from kstep.verdict import sentences
 
 if TYPE_CHECKING:

@@ -7,8 +7,7 @@ No mark needs colour to be read: ``pass`` and ``(stuck)`` are as predicted, ``pa
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from dataclasses import dataclass
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -19,12 +18,14 @@ from rich.text import Text
 from kstep.outcome import Outcome, Signature
 from kstep.rate import Rate
 from kstep.record import printable
-from kstep.verdict import order, sentences
+from kstep.report.grid import grids
+from kstep.verdict import sentences
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kstep.record import CellRecord, Record
+    from kstep.report.grid import Grid
 
 # What does not say itself in the five letters that leave room for seven variants.
 SHORT = {
@@ -53,41 +54,6 @@ LEGEND = (
 )
 NAMES = 16  # columns of a terminal that the sessions get at least
 MARKS = 7  # as wide as the widest mark, (stuck)
-
-
-@dataclass(frozen=True)
-class Grid:
-    """The cells of one tree and kconfig; ``cells`` by cell name and variant, all repeats."""
-
-    tree: str
-    kconfig: str
-    variants: tuple[str, ...]
-    names: tuple[tuple[str, str | None], ...]  # session and case
-    cells: dict[tuple[str, str | None, str], list[CellRecord]]
-
-    @property
-    def repeats(self) -> int:
-        """How many a cell has at most; some have fewer while a run goes on."""
-        return max(map(len, self.cells.values()))
-
-
-def grids(record: Record) -> list[Grid]:
-    """Sort the cells into one grid for each tree and kconfig."""
-    places: dict[tuple[str, str], dict[tuple[str, str | None, str], list[CellRecord]]]
-    places = defaultdict(lambda: defaultdict(list))
-    for each in record.cells:
-        cell = each.cell
-        places[cell.tree, cell.kconfig][cell.session, cell.case, cell.variant].append(each)
-    return [
-        Grid(
-            tree,
-            kconfig,
-            tuple(sorted({variant for *_, variant in cells}, key=order)),
-            tuple(sorted({key[:2] for key in cells}, key=lambda key: (key[0], key[1] or ""))),
-            dict(cells),
-        )
-        for (tree, kconfig), cells in sorted(places.items())
-    ]
 
 
 def table(record: Record, width: int) -> Group:

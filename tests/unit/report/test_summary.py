@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from kstep.record import CellRecord, printable
-from kstep.summary import summary
+from kstep.report.summary import summary
 from tests.unit.test_record import a_cell, a_record
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kstep.junit import junit
 from kstep.record import CellRecord, printable
+from kstep.report.junit import junit
 from tests.unit.test_record import a_cell, a_record
 
 NOWHERE = Path("/nonexistent")

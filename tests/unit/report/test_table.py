@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from kstep.outcome import Signature
-from kstep.table import LEGEND, MARKS, SHORT, mark, table
+from kstep.report.table import LEGEND, MARKS, SHORT, mark, table
 from tests.unit.test_record import a_cell, a_record
 
 if TYPE_CHECKING:

@@ -1,0 +1,30 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is drawn from a record, and from nothing else, so that any old run can be drawn again.
+
+- grid: the cells, sessions down and variants across, as every form shows them
+- for people: table (the terminal), summary (a web page's Markdown)
+- for machines: junit
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kstep.report.junit import junit
+from kstep.report.summary import summary
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kstep.record import Record
+
+FILES: Mapping[str, Callable[[Record], str]] = {
+    "junit.xml": junit,
+    "summary.md": summary,
+}
+
+
+def write(record: Record) -> None:
+    """Draw every file of a run, in its folder."""
+    for name, draw in FILES.items():
+        (record.folder / name).write_text(draw(record), "utf-8")

@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The cells of a run in order: sessions down, variants across, as every form shows them."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kstep.verdict import order
+
+if TYPE_CHECKING:
+    from kstep.record import CellRecord, Record
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The cells of one tree and kconfig; ``cells`` by cell name and variant, all repeats."""
+
+    tree: str
+    kconfig: str
+    variants: tuple[str, ...]
+    names: tuple[tuple[str, str | None], ...]  # session and case
+    cells: dict[tuple[str, str | None, str], list[CellRecord]]
+
+    @property
+    def repeats(self) -> int:
+        """How many a cell has at most; some have fewer while a run goes on."""
+        return max(map(len, self.cells.values()))
+
+
+def grids(record: Record) -> list[Grid]:
+    """Sort the cells into one grid for each tree and kconfig."""
+    places: dict[tuple[str, str], dict[tuple[str, str | None, str], list[CellRecord]]]
+    places = defaultdict(lambda: defaultdict(list))
+    for each in record.cells:
+        cell = each.cell
+        places[cell.tree, cell.kconfig][cell.session, cell.case, cell.variant].append(each)
+    return [
+        Grid(
+            tree,
+            kconfig,
+            tuple(sorted({variant for *_, variant in cells}, key=order)),
+            tuple(sorted({key[:2] for key in cells}, key=lambda key: (key[0], key[1] or ""))),
+            dict(cells),
+        )
+        for (tree, kconfig), cells in sorted(places.items())
+    ]
