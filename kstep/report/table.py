@@ -8,6 +8,7 @@ No mark needs colour to be read: ``pass`` and ``(stuck)`` are as predicted, ``pa
 from __future__ import annotations
 
 from collections import Counter
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from rich import box
@@ -59,7 +60,9 @@ MARKS = 7  # as wide as the widest mark, (stuck)
 def table(record: Record, width: int) -> Group:
     """Draw the run for a terminal ``width`` characters wide, from about 30 on.
 
-    Where the variants do not fit side by side, they go on in a further table below.
+    Cases that all have the same marks stand on one line, for the session is what is asked
+    about; where they differ each has its own. Where the variants do not fit side by side,
+    they go on in a further table below.
     """
     parts: list[Table | Text] = []
     for grid in grids(record):
@@ -122,15 +125,18 @@ def _table(grid: Grid, variants: dict[str, int], width: int) -> Table:
     drawn.add_column("", width=min(room, max(map(len, names))), overflow="fold")
     for variant, wide in variants.items():
         drawn.add_column(Text(printable(variant)), width=wide, overflow="fold")
-    session = None
-    for name in grid.names:
-        cells = [_cell(grid.cells.get((*name, variant), ()), grid.repeats) for variant in variants]
-        if name[0] != session:
-            session = name[0]
-            heading = Text(printable(session), "bold")
-            drawn.add_row(heading, *(cells if name[1] is None else []))
-        if name[1] is not None:
-            drawn.add_row(Text(f"  {printable(name[1])}"), *cells)
+    for session, rows in groupby(grid.names, key=lambda name: name[0]):
+        marks = {
+            case: [_cell(grid.cells.get((session, case, v), ()), grid.repeats) for v in variants]
+            for _, case in rows
+        }
+        heading = Text(printable(session), "bold")
+        drawn.add_row(heading, *marks.pop(None, []))
+        first, *others = marks.values() or [[]]
+        if others and all(row == first for row in others):
+            marks = {f"all {len(marks)} cases": first}
+        for case, row in marks.items():
+            drawn.add_row(Text(f"  {printable(str(case))}"), *row)
     return drawn
 
 

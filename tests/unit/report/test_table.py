@@ -62,8 +62,8 @@ def test_seven_variants_fit_80_columns_side_by_side() -> None:
     assert lines[0] == "debian:6.1, kconfig base"
     assert lines[1].split() == VARIANTS
     (heading,) = (n for n, line in enumerate(lines) if line.strip() == "continue-past-breakpoint")
-    assert lines[heading + 3].split() == [
-        "get_avenrun",
+    assert " ".join(lines[heading + 1].split()[:3]) == "all 4 cases"
+    assert lines[heading + 1].split()[3:] == [
         "(mask)",
         "pass",
         "stuck!",
@@ -72,7 +72,18 @@ def test_seven_variants_fit_80_columns_side_by_side() -> None:
         "(rehit)",
         "splat!",
     ]
-    assert sum(line.startswith("  get_avenrun ") for line in lines) == 3
+    assert sum(line.startswith("  all 4 cases ") for line in lines) == 3
+
+
+def test_cases_that_differ_in_one_variant_have_a_line_each() -> None:
+    cells = [a_cell("none", f"s[{case}]") for case in "ab"]
+    cells += [a_cell("v5/1", "s[a]"), a_cell("v5/1", "s[b]", "stuck", "stuck")]
+    lines = lines_of(drawn(80, *cells), 80)
+    assert [line.split() for line in lines[3:6]] == [
+        ["s"],
+        ["a", "pass", "pass"],
+        ["b", "pass", "(stuck)"],
+    ]
 
 
 def test_the_legend_tells_what_the_marks_mean_and_only_those() -> None:
