@@ -101,6 +101,20 @@ class KernelRecord:
 
 
 @dataclass(frozen=True)
+class SessionRecord:
+    """A session of the run: what it claims, its script's docstring, and where it is written.
+
+    ``file`` is relative to kstep's folder; ``line`` is that of the session's decorator.
+    """
+
+    name: str
+    claim: str
+    text: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True)
 class Expected:
     """What ``expect.yaml`` predicts of a cell."""
 
@@ -112,8 +126,9 @@ class Expected:
 class CellRecord:
     """What one cell came to.
 
-    ``files`` are paths relative to the run's folder: ``console_log`` and ``trace``; and
-    ``session``, the script, as the reader of a report finds it in the source.
+    ``files`` are paths relative to the run's folder: ``console_log`` and ``trace``, and
+    ``lines``, the source lines of the trace's addresses; and ``session``, the script, as the
+    reader of a report finds it in the source.
     """
 
     cell: Cell
@@ -193,11 +208,13 @@ class Record:
         *,
         trees: Iterable[TreeRecord] = (),
         kernels: Iterable[KernelRecord] = (),
+        sessions: Iterable[SessionRecord] = (),
         cells: Iterable[CellRecord] = (),
     ) -> None:
         self.folder = folder
         self.run = run
         self.toolchain = toolchain
+        self.sessions = {each.name: each for each in sessions}
         self._opened = time.monotonic() - run.seconds
         self._lock = Lock()
         self._trees = {tree.id: tree for tree in trees}
@@ -249,21 +266,32 @@ class Record:
         with self._lock:
             self._write()
 
+    def path(self, record: CellRecord, name: str) -> Path | None:
+        """Return where a file of a cell is; None where it is not there.
+
+        results.json may be somebody else's: its names do not lead out of the run.
+        """
+        try:
+            path = (self.folder / record.files.get(name, "")).resolve()
+            inside = path.is_relative_to(self.folder.resolve()) and path.is_file()
+        except (OSError, ValueError):
+            return None
+        return path if inside else None
+
     def tail(self, record: CellRecord, lines: int = 40) -> list[str]:
         """Read the last lines of a cell's console; none where there is no log.
 
         What was sent stands on a line of its own behind ``> ``.
         """
+        path = self.path(record, "console_log")
+        if path is None:
+            return []
         try:
-            path = (self.folder / record.files.get("console_log", "")).resolve()
-            # results.json may be somebody else's: its names must not lead out of the run.
-            if not path.is_relative_to(self.folder.resolve()) or not path.is_file():
-                return []
             with path.open("rb") as log:
                 size = log.seek(0, os.SEEK_END)
                 log.seek(max(0, size - _TAIL_BYTES))
                 records = log.read().decode("utf-8", "replace").splitlines()
-        except (OSError, ValueError):
+        except OSError:
             return []
         whole = records[1:] if size > _TAIL_BYTES else records
         text = _TERMINAL.sub("", "".join(map(_console_text, whole)))
@@ -278,6 +306,7 @@ class Record:
             "toolchain": json.dumps(asdict(self.toolchain)),
             "trees": _array(json.dumps(asdict(tree)) for tree in self._trees.values()),
             "kernels": _array(json.dumps(asdict(kernel)) for kernel in self._kernels.values()),
+            "sessions": _array(json.dumps(asdict(each)) for each in self.sessions.values()),
             "cells": _array(self._lines.values()),
             "verdict": json.dumps(verdict(self._cells.values())),
         }
@@ -324,6 +353,7 @@ def load(path: Path) -> Record:
         ToolchainRecord(**data["toolchain"]),
         trees=(TreeRecord(**item) for item in data["trees"]),
         kernels=map(KernelRecord.from_json, data["kernels"]),
+        sessions=(SessionRecord(**item) for item in data.get("sessions", [])),
         cells=map(CellRecord.from_json, data["cells"]),
     )
 
@@ -335,9 +365,14 @@ def folder(cell: Cell) -> PurePosixPath:
     colon is written ``=``, a slash ``,`` and what else is not plain ``%XX``. No two cells
     share a folder. (The upload-artifact action refuses names with a colon.)
     """
-    names = [cell.tree, cell.kconfig, cell.variant, cell.session]
-    names += [] if cell.case is None else [cell.case]
-    return PurePosixPath("cells", *map(_component, names), str(cell.repeat))
+    names = [cell.session] if cell.case is None else [cell.session, cell.case]
+    above = kernel_folder(cell.tree, cell.kconfig, cell.variant)
+    return above.joinpath(*map(_component, names), str(cell.repeat))
+
+
+def kernel_folder(tree: str, kconfig: str, variant: str) -> PurePosixPath:
+    """Where the cells of a kernel are, relative to the run's folder."""
+    return PurePosixPath("cells", *map(_component, (tree, kconfig, variant)))
 
 
 def printable(text: str) -> str:

@@ -49,8 +49,8 @@ class Stepped:
 class Session:
     """A script and what it needs. ``cases`` is empty where there are none.
 
-    ``unsettled`` says why a session is run only where it is named: what it measures is
-    not known well enough to be predicted.
+    ``text`` is the docstring of its file. ``unsettled`` says why a session is run only
+    where it is named: what it measures is not known well enough to be predicted.
     """
 
     name: str
@@ -60,6 +60,7 @@ class Session:
     hardware: Hardware
     file: Path
     line: int
+    text: str = ""
     unsettled: str = ""
 
     @property
@@ -112,6 +113,7 @@ def session(
             hardware=hardware or Hardware(),
             file=Path(code.co_filename),
             line=code.co_firstlineno,
+            text=inspect.cleandoc(script.__globals__.get("__doc__") or ""),
             unsettled=unsettled,
         )
         return script

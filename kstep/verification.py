@@ -16,6 +16,7 @@ from kstep import (
     expectation,
     initramfs,
     kconfig,
+    lines,
     plan,
     report,
     runner,
@@ -34,6 +35,7 @@ from kstep.record import (
     PatchRecord,
     Record,
     RunRecord,
+    SessionRecord,
     ToolchainRecord,
     TreeRecord,
 )
@@ -293,6 +295,7 @@ class Verification:
             record.add_tree(TreeRecord(each.id, each.version, each.sha256))
         self._record_kernels(record, prepared.built)
         self._run_cells(record, prepared)
+        self._keep_lines(record, prepared)
         record.write()
         report.write(record)
         return record
@@ -324,6 +327,10 @@ class Verification:
                 gcc=prepared.versions.gcc,
                 qemu=prepared.versions.qemu,
                 gdb=prepared.versions.gdb,
+            ),
+            sessions=(
+                SessionRecord(each.name, each.claim, each.text, self._file_of(each), line=each.line)
+                for each in self.asked.sessions
             ),
         )
         record.write()
@@ -402,7 +409,9 @@ class Verification:
         """Record a result for every variant that the kernel stands for."""
         cell = result.cell
         script = next(each for each in self.asked.sessions if each.name == cell.session)
-        files = {**result.files, "session": str(script.file.relative_to(self.asked.root))}
+        files = {**result.files, "session": self._file_of(script)}
+        if "trace" in files:
+            files["lines"] = lines.place(cell.tree, cell.kconfig, cell.variant)
         for variant in variants:
             own = replace(cell, variant=variant)
             record.add(
@@ -418,6 +427,23 @@ class Verification:
                     files=files,
                 )
             )
+
+    def _keep_lines(self, record: Record, prepared: Prepared) -> None:
+        """Keep, for each kernel that was stepped, the source lines of where it was."""
+        traces: dict[str, list[Path]] = defaultdict(list)
+        for each in record.cells:
+            if (trace := record.path(each, "trace")) is not None:
+                traces[each.files["lines"]].append(trace)
+        with self.progress.task("source lines", len(prepared.built), "kernels") as task:
+            for built in prepared.built:
+                file = lines.place(built.tree.id, built.kconfig.name, built.first)
+                if isinstance(built.kernel, Kernel):
+                    into = self.folder / file
+                    lines.keep(built.kernel, traces[file], into, prepared.toolchain)
+                task.advance(note=built.first)
+
+    def _file_of(self, script: Session) -> str:
+        return str(script.file.relative_to(self.asked.root))
 
 
 def _near_first(

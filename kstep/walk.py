@@ -3,29 +3,23 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from capstone import CS_ARCH_ARM64, CS_MODE_ARM, Cs
 
-from kstep.errors import MachineryError, RequestError
+from kstep.errors import RequestError
 from kstep.kdb import CommandRefusedError
 from kstep.kernel import Kernel
+from kstep.lines import source_lines
 from kstep.machine import Hardware, Machine
 from kstep.outcome import KernelFault
 from kstep.symbols import Symbols
 from kstep.target import Target
-from kstep.toolchain import CROSS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from kstep.path import Step
-    from kstep.toolchain import Toolchain
     from kstep.verification import Prepared
-
-SOURCE = re.compile(r".*?/source/")  # what stands before a file's name in the kernel's tree
 
 
 @dataclass(frozen=True)
@@ -90,16 +84,4 @@ def walk(prepared: Prepared, function: str, trigger: str, count: int) -> Walk:
         except CommandRefusedError as error:
             raise RequestError(f"function {function}: {error}") from error
     addresses = sorted({step.instruction.pc for step in steps})
-    return Walk(tuple(steps), fault, _lines(kernel, addresses, prepared.toolchain))
-
-
-def _lines(kernel: Kernel, addresses: Sequence[int], toolchain: Toolchain) -> dict[int, str]:
-    """Ask the debug information for the source lines of addresses."""
-    said: list[str] = []
-    argv = [f"{CROSS}addr2line", "-e", str(kernel.vmlinux), *map(hex, addresses)]
-    try:
-        toolchain.run(argv, cwd=kernel.folder, readable=[kernel.folder], on_line=said.append)
-    except MachineryError:
-        return {}  # the path is worth showing without them
-    plain = (SOURCE.sub("", line).removesuffix("?").partition(" (")[0] for line in said)
-    return dict(zip(addresses, plain, strict=False))
+    return Walk(tuple(steps), fault, source_lines(kernel, addresses, prepared.toolchain))

@@ -28,6 +28,7 @@ from kstep.record import (
     PatchRecord,
     Record,
     RunRecord,
+    SessionRecord,
     ToolchainRecord,
     TreeRecord,
     folder,
@@ -105,6 +106,15 @@ def a_record(path: Path, *cells: CellRecord) -> Record:
                 objects_compiled=17,
             )
         ],
+        sessions=[
+            SessionRecord(
+                "step-in-order",
+                "A step goes to the next instruction.",
+                "Does it?\n\nClaim: so.",
+                "tests/sessions/step_in_order.py",
+                34,
+            )
+        ],
         cells=cells,
     )
 
@@ -138,7 +148,16 @@ def test_the_file_holds_exactly_what_the_design_names(tmp_path: Path) -> None:
     record.add(a_cell("none", seen="stuck", wanted="stuck", metrics={"steps": 300}))
     record.add(a_cell("v5/1", files={"console_log": "cells/x/console.log"}))
     data = validate(tmp_path)
-    assert list(data) == ["schema", "run", "toolchain", "trees", "kernels", "cells", "verdict"]
+    assert list(data) == [
+        "schema",
+        "run",
+        "toolchain",
+        "trees",
+        "kernels",
+        "sessions",
+        "cells",
+        "verdict",
+    ]
     assert data["schema"] == 1
     assert data["run"]["host"] == {"cores": 2}
     assert data["kernels"][0]["patches"][1] == {
@@ -203,6 +222,7 @@ def test_a_loaded_record_is_the_one_that_was_written(tmp_path: Path) -> None:
         assert again.toolchain == record.toolchain
         assert again.trees == record.trees
         assert again.kernels == record.kernels
+        assert again.sessions == record.sessions
         assert again.cells == record.cells
         assert again.folder == tmp_path
 
@@ -311,6 +331,14 @@ def test_a_wrong_value_is_named(tmp_path: Path, where: tuple[Any, ...], value: o
     (tmp_path / "results.json").write_text(json.dumps(data))
     with pytest.raises(RequestError, match=re.escape(str(where[-1]))):
         load(tmp_path)
+
+
+def test_a_run_of_before_there_were_sessions_is_read(tmp_path: Path) -> None:
+    a_record(tmp_path, a_cell()).write()
+    data = validate(tmp_path)
+    del data["sessions"]
+    (tmp_path / "results.json").write_text(json.dumps(data))
+    assert load(tmp_path).sessions == {}
 
 
 def test_binary_and_missing_files_are_refused(tmp_path: Path) -> None:
