@@ -5,7 +5,7 @@ The modules, in the order in which data goes through them:
 
 - what is asked: series, tree, kconfig, session, expectation, plan
 - what it takes: toolchain (with apt, debian), kernel, initramfs; cache keeps them
-- a booted kernel: machine, console, shell, kdb, complaint, symbols; target joins them
+- a booted kernel: machine, console, shell, kdb, complaint, symbols, backtrace; target joins them
 - what a step should do: oracle, path, effect, daif, call
 - what came of it: runner, outcome, record, lines, verdict, rate
 - reports, from the record alone: the package report

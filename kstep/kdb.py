@@ -18,8 +18,9 @@ from kstep.outcome import KernelFault, Signature
 if TYPE_CHECKING:
     from kstep.console import Console
 
-# kdb waits for input behind its prompt, so a prompt is the last thing on the line.
-PROMPT = re.compile(rb"(?:\[(?P<cpu>\d+)\])?(?P<kind>kdb|more)> \Z")
+# kdb waits for input behind its prompt, so a prompt is the last thing on the line. What
+# `env` and the commands of a macro show looks like one: PROMPT=[%d]kdb>, [dumpall]kdb>.
+PROMPT = re.compile(rb"(?:\[(?P<cpu>\d+)\]|(?<![]=]))(?P<kind>kdb|more)> \Z")
 ENTERING = re.compile(
     rb"Entering kdb \(current=0x(?P<task>[0-9a-f]+), pid (?P<pid>\d+)\) "
     rb"(?:on processor (?P<cpu>\d+) )?"
@@ -31,6 +32,7 @@ REGISTER = re.compile(r"\b(?P<name>x\d+|sp|pc|pstate): (?P<value>[0-9a-f]+)")
 SYMBOL = re.compile(r"^\S+ = 0x(?P<address>[0-9a-f]+) \(", re.MULTILINE)
 PER_CPU = re.compile(r"^ *0 0x(?P<address>[0-9a-f]+) ", re.MULTILINE)
 REFUSED = re.compile(r"diag: -\d+: (?P<why>.*)|Unknown kdb command: (?P<what>.*)")
+UNKNOWN = re.compile(rb"Unknown kdb command: '(?P<what>[^\r\n]*)'\r?\n")
 
 BREAKPOINT_HIT = "Breakpoint"
 STEPPED = "SS trap"
@@ -94,19 +96,41 @@ class Kdb:
             raise CommandRefusedError(f"kdb: {line}: {match['why'] or match['what']}".strip())
         return text
 
+    def refusal(self, line: str) -> str:
+        """Send a command; return why kdb refuses it, "" where it does not."""
+        match = REFUSED.search(self._ask(line))
+        return "" if match is None else (match["why"] or match["what"]).strip()
+
+    def press(self, keys: bytes, until: re.Pattern[bytes] = PROMPT) -> re.Match[bytes]:
+        """Send keys just as they are; return the match of what comes then, a prompt's.
+
+        What was printed before it is at the beginning of the match's string.
+        """
+        self._console.send(keys)
+        return self._expect(until, f"answer to {keys!r}")
+
+    def taken(self, keys: bytes) -> str:
+        """Type keys that make no command, and Enter; return the line that kdb took them for.
+
+        Keys that move the cursor have the prompt drawn anew, so it is not what tells the end.
+        """
+        line = self.press(keys + b"\r", UNKNOWN)["what"].decode(errors="replace")
+        self._expect(PROMPT, "prompt")
+        return line
+
     def _ask(self, line: str) -> str:
         self._console.send(line.encode() + b"\r")
         text = b""
         while True:
-            match = self._prompt(f"answer to {line!r}")
+            match = self._expect(PROMPT, f"answer to {line!r}")
             text += match.string[: match.start()]
             if match["kind"] == b"kdb":
                 return text.decode(errors="replace").partition("\n")[2].replace("\r", "")
             self._console.send(b" ")
 
-    def _prompt(self, what: str) -> re.Match[bytes]:
+    def _expect(self, pattern: re.Pattern[bytes], what: str) -> re.Match[bytes]:
         try:
-            return self._console.expect(PROMPT, what, Deadline.after(ANSWER * self._scale))
+            return self._console.expect(pattern, what, Deadline.after(ANSWER * self._scale))
         except SilenceError as error:
             raise KernelFault(Signature.HANG, f"kdb gives {error}") from error
 
@@ -151,6 +175,9 @@ class Kdb:
         """Let the kernel run on (``go``); what it says next is for the guest to hear."""
         self._console.send(b"go\r")
 
-    def resume_step(self) -> None:
-        """Let the kernel run one instruction (``ss``); where it stops is to be heard."""
-        self._console.send(b"ss\r")
+    def resume_step(self, command: str = "ss") -> None:
+        """Let the kernel run one instruction (``ss``); where it stops is to be heard.
+
+        After one, an empty command does the same.
+        """
+        self._console.send(command.encode() + b"\r")

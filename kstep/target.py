@@ -13,6 +13,7 @@ from contextlib import contextmanager, suppress
 from itertools import count
 from typing import IO, TYPE_CHECKING
 
+from kstep import backtrace
 from kstep.call import Call
 from kstep.complaint import Ear, unexpected_steps
 from kstep.console import SilenceError
@@ -26,7 +27,7 @@ from kstep.path import Path, Tally
 from kstep.shell import Answer, Command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from kstep.machine import Machine
     from kstep.path import Step
@@ -54,7 +55,8 @@ class Target:
     def __init__(self, machine: Machine, symbols: Symbols, trace: IO[str] | None = None) -> None:
         self._machine = machine
         self._console = machine.console
-        self._symbols = symbols
+        self.symbols = self._symbols = symbols
+        self.read = machine.read  # memory at a virtual address, past the kernel and kdb
         self._trace = trace
         self._text = Text(machine)
         self._command: Command | None = None
@@ -142,6 +144,15 @@ class Target:
                 return address
         raise MachineryError(f"{function} has no instruction of the kind that is looked for")
 
+    def must_show_stack(self, shown: str, registers: Mapping[str, int]) -> None:
+        """Hold a printed backtrace against the stack in memory, from ``pc`` and ``x29`` on.
+
+        Raises KernelFault ``wrong-result`` where a frame is missing or another one.
+        """
+        stack = backtrace.recorded(registers["pc"], registers["x29"], self.read)
+        if fault := backtrace.disagreement(backtrace.printed(shown), stack, self._symbols):
+            raise KernelFault(Signature.WRONG_RESULT, f"the backtrace is not the stack: {fault}")
+
     def place(self, stop: Stop) -> Place:
         """Return where a stop is."""
         assert stop.pc is not None  # noqa: S101 -- breakpoints and steps name their PC
@@ -222,9 +233,9 @@ class Target:
         """Hold the registers against the steps that follow, from where the kernel stopped."""
         return Watch(self.kdb, self._text, self._machine.read)
 
-    def step_unjudged(self) -> Stop:
+    def step_unjudged(self, command: str = "ss") -> Stop:
         """Single-step (``ss``) once, and return where the kernel stopped."""
-        self.kdb.resume_step()
+        self.kdb.resume_step(command)
         try:
             heard = self._listen("stop after a step", WAIT)
         except KernelFault as fault:

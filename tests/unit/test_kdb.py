@@ -134,6 +134,33 @@ def test_a_refusal_is_our_mistake(command: str, why: str) -> None:
     assert error.value.signature is Signature.INFRASTRUCTURE
 
 
+@pytest.mark.parametrize(
+    ("command", "why"),
+    [("bp no_such_function", "Illegal Numeric Value"), ("bph", "'bph'"), ("rd", "")],
+)
+def test_a_refusal_that_is_wanted(command: str, why: str) -> None:
+    with at_prompt(MadeUp()) as kdb:
+        assert kdb.refusal(command) == why
+
+
+@pytest.mark.parametrize("said", ["PROMPT=[%d]kdb> \n", "MOREPROMPT=more> \n", "[dumpall]kdb> x\n"])
+def test_what_looks_like_a_prompt_is_none(said: str) -> None:
+    """Wherever a read happens to end."""
+    kernel = MadeUp(answers={"env": said})
+    with at_prompt(kernel, byte_by_byte, packets=True) as kdb:
+        assert kdb.command("env") == said
+    assert kernel.typed == ["env"]
+
+
+def test_keys_are_sent_as_they_are() -> None:
+    kernel = MadeUp(answers={"help": f"one\n{MORE}two\n"})
+    with at_prompt(kernel) as kdb:
+        page = kdb.press(b"help\r")
+        assert (page["kind"], page.string[: page.start()]) == (b"more", b"help\r\none\r\n")
+        assert kdb.press(b" ")["kind"] == b"kdb"
+        assert kdb.taken(b"no such") == "no such"
+
+
 def test_an_answer_that_cannot_be_read_is_shown() -> None:
     with (
         at_prompt(MadeUp(answers={"bp x": "What?\n"})) as kdb,

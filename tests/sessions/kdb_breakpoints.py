@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Checks of kdb's commands for breakpoints, and of `go`.
+
+The truth is the instruction in memory, read by QEMU while the guest runs, and whether the
+function stops. A breakpoint is cleared or disabled before `go`: getting over one is what
+`continue-past-breakpoint` asks.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from tests.sessions.checks import checks, must, must_be
+
+if TYPE_CHECKING:
+    from kstep.kdb import Kdb
+    from kstep.target import Target
+
+BRK = 0xD420_8000  # brk #0x400: KGDB_DYN_DBG_BRK_IMM (arch/arm64/include/asm/brk-imm.h)
+MOST = 16  # KDB_MAXBPT (kernel/debug/kdb/kdb_private.h)
+# As kernel/debug/kdb/kdb_bp.c prints one.
+LISTED = re.compile(
+    r"BP #(?P<number>\d+) at 0x(?P<address>[0-9a-f]+) \((?P<name>\S+)\)\n +is (?P<state>\w+)"
+)
+# System calls that this guest makes when it is told to.
+NAMES = """
+getitimer setitimer timer_create timer_settime timer_gettime timer_getoverrun timer_delete
+capget capset getsid getpgid sched_getscheduler sched_getparam getpriority setpriority
+settimeofday adjtimex
+"""
+FUNCTIONS = tuple(f"__arm64_sys_{name}" for name in NAMES.split())
+TRIGGER = "syscall getitimer 1 0 @"
+CALL = FUNCTIONS[0]
+
+
+def word(target: Target, address: int) -> int:
+    """Read an instruction over QEMU."""
+    return int.from_bytes(target.read(address, 4), "little")
+
+
+def listed(kdb: Kdb) -> dict[int, tuple[int, str]]:
+    """Read what `bl` shows: address and state by number."""
+    return {
+        int(each["number"]): (int(each["address"], 16), each["state"])
+        for each in LISTED.finditer(kdb.command("bl"))
+    }
+
+
+def bp_and_bc(target: Target) -> None:
+    """`bp` plants a breakpoint that stops and `bl` lists, `bc` takes it out for good."""
+    address = target.symbols.address(CALL)
+    original = word(target, address)
+    with target.in_kdb() as kdb:
+        call = kdb.breakpoint(CALL)
+        must_be(call.address, address, "the breakpoint's address")
+        must_be(listed(kdb), {call.number: (address, "enabled")}, "bl")
+        must_be(word(target, address), original, "the instruction while kdb has the machine")
+        must(kdb.refusal(f"bp {CALL}") != "", "a second breakpoint in one place is taken")
+    must_be(word(target, address), BRK, "the instruction while the guest runs")
+    with target.running(TRIGGER):
+        must_be(target.expect_breakpoint(call).cpu, 0, "the processor of the stop")
+        kdb.clear(call)
+        must_be(listed(kdb), {}, "bl after bc")
+        target.go()
+    must_be(word(target, address), original, "the instruction after bc")
+    target.run(TRIGGER)
+
+
+def bd_and_be(target: Target) -> None:
+    """`bd` takes a breakpoint out and keeps it, `be` plants it again."""
+    with target.in_kdb() as kdb:
+        call = kdb.breakpoint(CALL)
+        kdb.command(f"bd {call.number}")
+        must_be(listed(kdb), {call.number: (call.address, "disabled")}, "bl after bd")
+    must(word(target, call.address) != BRK, "a disabled breakpoint is in memory")
+    target.run(TRIGGER)
+    with target.in_kdb() as kdb:
+        kdb.command(f"be {call.number}")
+        must_be(listed(kdb), {call.number: (call.address, "enabled")}, "bl after be")
+    with target.running(TRIGGER):
+        target.expect_breakpoint(call)
+        kdb.command("bd *")
+        target.go()
+    target.run(TRIGGER)
+    with target.in_kdb() as kdb:
+        kdb.clear(call)
+
+
+def bp_many(target: Target) -> None:
+    """There may be sixteen breakpoints, each planted; `bc *` takes all of them out."""
+    addresses = [target.symbols.address(name) for name in FUNCTIONS]
+    original = [word(target, address) for address in addresses]
+    with target.in_kdb() as kdb:
+        points = [kdb.breakpoint(name) for name in FUNCTIONS[:MOST]]
+        must("Too many" in kdb.refusal(f"bp {FUNCTIONS[MOST]}"), "there is a seventeenth")
+        must_be([each.address for each in points], addresses[:MOST], "the addresses")
+        must_be(len(listed(kdb)), MOST, "the breakpoints in bl")
+    must_be({word(target, each.address) for each in points}, {BRK}, "the instructions")
+    with target.running(TRIGGER):
+        target.expect_breakpoint(points[0])
+        must("not found" in kdb.refusal("bc 99"), "bc of a breakpoint that is none is taken")
+        kdb.command("bc *")
+        must_be(listed(kdb), {}, "bl after bc *")
+        target.go()
+    must_be([word(target, address) for address in addresses], original, "the instructions")
+    target.run(TRIGGER)
+
+
+def bp_refused(target: Target) -> None:
+    """`bp` refuses what is no address, what is not mapped, and what kgdb cannot do without."""
+    with target.in_kdb() as kdb:
+        for place in ("no_such_function", "0x10", "0", "do_debug_exception", "brk_handler"):
+            must(kdb.refusal(f"bp {place}") != "", f"bp {place} is taken")
+        must_be(listed(kdb), {}, "bl after what was refused")
+
+
+def go_many_times(target: Target) -> None:
+    """`go` lets the guest run on, its clock ticking, as often as kdb is entered."""
+    for _ in range(20):
+        with target.in_kdb() as kdb:
+            must(kdb.refusal("go one two") != "", "go with two arguments is taken")
+    target.must_tick()
+
+
+def ss_again(target: Target) -> None:
+    """`ss` comes back in the same task, a bare Enter steps again; `go` ends it."""
+    with target.in_kdb() as kdb:
+        call = kdb.breakpoint(CALL)
+    with target.running(TRIGGER):
+        before = target.expect_breakpoint(call)
+        kdb.clear(call)
+        must(kdb.refusal("ss 5") != "", "ss with an argument is taken")
+        first = target.step_unjudged()
+        again = target.step_unjudged("")
+        for stop in (first, again):
+            must_be((stop.pid, stop.cpu), (before.pid, before.cpu), "task and processor of a step")
+        target.go()
+    target.must_tick()
+
+
+CHECKS = checks(bp_and_bc, bd_and_be, bp_many, bp_refused, go_many_times, ss_again)

@@ -1,0 +1,39 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Do kdb's commands still do what they did?
+
+Claim: a patch for single-stepping must not break the rest of kdb. kgdbtest, by Daniel
+Thompson, who keeps kdb, holds commands against the form of what they print; here what they
+show is held against another source of it, and what they change is looked at from outside.
+
+Measured: a check a command or two, each with its claim, in kdb_memory.py and its like: what
+kdb shows against System.map, memory that QEMU reads past the kernel, and the guest's /proc.
+
+Refuted by a value that is another (`wrong-result`), a breakpoint that is not hit or hit too
+often (`missed-hits`, `off-order`), a complaint (`splat`), or a prompt that does not come back
+(`hang`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kstep.session import session
+from tests.sessions import kdb_breakpoints, kdb_memory, kdb_system, kdb_tasks
+
+if TYPE_CHECKING:
+    from kstep.target import Target
+    from tests.sessions.checks import Check
+
+
+@session(
+    claim="kdb's commands show what is there, and change what they say.",
+    cases=(
+        *kdb_breakpoints.CHECKS,
+        *kdb_memory.CHECKS,
+        *kdb_tasks.CHECKS,
+        *kdb_system.CHECKS,
+    ),
+)
+def kdb_commands(target: Target, check: Check) -> None:
+    """Run one check."""
+    check.run(target)
