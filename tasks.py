@@ -14,9 +14,10 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from invoke.collection import Collection
 from invoke.context import Context  # noqa: TC002 -- invoke looks at it when it runs
 from invoke.exceptions import Exit
-from invoke.tasks import task
+from invoke.tasks import Task, task
 from rich.console import Console
 from rich.table import Table
 
@@ -24,6 +25,7 @@ from kstep import bench as benchmark
 from kstep import doctor, verification
 from kstep import record as records
 from kstep import report as reports
+from kstep import series as serieses
 from kstep.cache import Cache
 from kstep.errors import MachineryError, RequestError
 from kstep.progress import Progress
@@ -85,7 +87,7 @@ def _print_table(record: records.Record) -> None:
 
 @task(
     help={
-        "series": "names under patches/, folders, mboxes or patch files",
+        "series": "names under patches/, folders, mboxes, patch files, git:DIR#A..B",
         "tree": "kernel sources: debian:6.1, path:DIR, git:DIR#REV, tar:FILE",
         "kconfig": "base, or fragments on top of it: names under kconfigs/, or files",
         "variants": "such as none,v6/1+2; default: none, each patch alone, all together",
@@ -152,6 +154,30 @@ def _point_latest(folder: Path) -> None:
     scratch = RUNS / f".latest.{os.getpid()}"
     scratch.symlink_to(folder.name)
     scratch.replace(link)
+
+
+@task(
+    name="add",
+    positional=["source"],
+    help={
+        "source": "a folder of patches, an mbox, a patch, git:DIR#A..B, or a thread's message id",
+        "name": "what it is called under patches/; default: after the source",
+    },
+)
+@_exit_statuses
+def series_add(_context: Context, source: str, name: str = "") -> None:
+    """Take a series into patches/, from where it is, with its patches named and in order."""
+    found = serieses.load(source, ROOT)
+    called = name or found.name
+    if not serieses.NAME.fullmatch(called):
+        raise RequestError(f"--name {called}: letters, digits, dot, dash and underscore")
+    folder = ROOT / "patches" / called
+    if folder.exists():
+        raise RequestError(f"patches/{called} is there already; give another --name")
+    serieses.save(found, called, folder)
+    for patch in found.patches:
+        print(f"{called}/{patch.id} {patch.subject}")  # noqa: T201 -- what was found
+    print(f"added patches/{called}; next: ./inv verify --series {called}")  # noqa: T201 -- likewise
 
 
 @task(
@@ -275,3 +301,15 @@ def clean(_context: Context) -> None:
     root = Cache.default().root
     shutil.rmtree(root, ignore_errors=True)
     print(f"removed {root}")  # noqa: T201 -- the command's answer
+
+
+# Every task above; those of a noun under that noun. Invoke looks for this name.
+_OF_SERIES = (series_add,)
+namespace = Collection(
+    *(
+        each
+        for each in list(globals().values())
+        if isinstance(each, Task) and each not in _OF_SERIES
+    ),
+    Collection("series", *_OF_SERIES),
+)

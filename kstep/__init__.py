@@ -3,7 +3,7 @@
 
 The modules, in the order in which data goes through them:
 
-- what is asked: series, tree, kconfig, session, expectation, plan
+- what is asked: series (from a thread or a history), tree, kconfig, session, expectation, plan
 - what it takes: toolchain (with apt, debian), kernel, initramfs; cache keeps them
 - a booted kernel: machine, console, shell, kdb, complaint, symbols, backtrace; target joins them
 - what a step should do: oracle, path, effect, daif, call

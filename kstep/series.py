@@ -3,8 +3,6 @@
 
 from __future__ import annotations
 
-import email
-import email.policy
 import hashlib
 import json
 import os
@@ -14,11 +12,14 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
-from kstep import document
+import yaml
+
+from kstep import document, thread
 from kstep.document import nearest
 from kstep.errors import MachineryError, RequestError
+from kstep.history import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,12 +28,9 @@ if TYPE_CHECKING:
 SCHEMA = json.loads(Path(__file__).with_name("series.schema.json").read_text(encoding="utf-8"))
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-# As git mailsplit tells it: an asctime and a year. The mailbox module takes any line that
-# begins with "From ", and so cuts a commit message that has one.
-POSTMARK = re.compile(rb"^From .*\d:\d\d.* \d{4}\b.*\n", re.MULTILINE)
-NUMBER = re.compile(r"\[[^]]*\bPATCH\b[^]]*?(\d+)/(\d+)\s*\]", re.IGNORECASE)
+BASE = re.compile(rb"^base-commit: ([0-9a-f]{40,64})$", re.MULTILINE)
+WORDS = 6  # of a thread's subject, for a name
 TAG = re.compile(r"^\s*(\[[^]]*\]\s*)+")
-DIFF = re.compile(rb"^(diff --git |--- .+\n\+\+\+ )", re.MULTILINE)
 LINK_OR_SUBMODULE = re.compile(
     rb"^ (create mode|delete mode|mode change|mode change \d+ =>) (120000|160000)\b", re.MULTILINE
 )
@@ -82,8 +80,9 @@ class Series:
     patches: tuple[Patch, ...]
     folder: Path | None
     subject: str | None = None
-    message_id: str | None = None
+    message_id: str | None = None  # of the cover letter, or else of the first patch
     origin: str | None = None
+    base_commit: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,9 +114,11 @@ class Arrangement:
 
 
 def load(spec: str, root: Path) -> Series:
-    """Read a series: a name under ``root``/patches, a folder, an mbox or one patch file.
+    """Read a series from where it is.
 
-    Raises RequestError, with the line where there is one.
+    That is a name under ``root``/patches, a folder of patches, an mbox, one patch file,
+    commits as git:DIR#A..B, or a thread's message id. Raises RequestError, with the line
+    where there is one; MachineryError where a thread cannot be fetched.
     """
     named = root / "patches" / spec
     if NAME.fullmatch(spec) and named.is_dir():
@@ -127,10 +128,46 @@ def load(spec: str, root: Path) -> Series:
         return _load_folder(path)
     if path.is_file():
         return _load_file(path)
+    if spec.startswith("git:"):
+        return _load_range(spec)
+    if thread.ID.fullmatch(spec):
+        return _load_thread(spec)
     names = [folder.name for folder in (root / "patches").glob("*/")]
     raise RequestError(
         f'series "{spec}" is no folder under patches/, and no file; {nearest(spec, names)}'
     )
+
+
+def save(series: Series, name: str, folder: Path) -> None:
+    """Write ``folder``, new, with series.yaml and the patches, numbered in their order."""
+    files = {
+        f"{number:04}-{_safe(patch.subject)[:60].rstrip('-.')}.patch": patch
+        for number, patch in enumerate(series.patches, 1)
+    }
+    known = {
+        "name": name,
+        "subject": series.subject or series.patches[0].subject,
+        "message-id": series.message_id,
+        "origin": series.origin,
+        "base-commit": series.base_commit,
+        "patches": [
+            _present_only({"file": file, "subject": patch.subject, "message-id": patch.message_id})
+            for file, patch in files.items()
+        ],
+    }
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(prefix=f".{name}.", dir=folder.parent) as scratch:
+        made = Path(scratch, name)
+        made.mkdir()
+        for file, patch in files.items():
+            (made / file).write_bytes(patch.diff)
+        text = yaml.safe_dump(_present_only(known), sort_keys=False, allow_unicode=True, width=90)
+        (made / "series.yaml").write_text(text, encoding="utf-8")
+        made.rename(folder)
+
+
+def _present_only(fields: Mapping[str, object]) -> dict[str, object]:
+    return {key: value for key, value in fields.items() if value is not None}
 
 
 def variants(series_list: Sequence[Series]) -> list[Variant]:
@@ -223,39 +260,19 @@ def arrange(sources: Path, series_list: Sequence[Series], variant: Variant) -> A
 # Reading a series.
 
 
-@dataclass(frozen=True)
-class _Letter:
-    """A mail, or a bare patch file; ``line`` is where it begins, None if it was decoded."""
-
-    subject: str
-    message_id: str | None
-    diff: bytes
-    line: int | None
-
-    @property
-    def number(self) -> int | None:
-        """The n of [PATCH n/m]; 0 is a cover letter."""
-        found = NUMBER.search(self.subject)
-        return int(found[1]) if found else None
-
-    @property
-    def is_patch(self) -> bool:
-        """Whether it has a diff of its own: not quoted, nor proposed in a reply."""
-        reply = self.subject.lower().startswith("re:")
-        return self.number != 0 and not reply and bool(DIFF.search(self.diff))
-
-
 def _load_folder(folder: Path) -> Series:
     if (folder / "series.yaml").exists():
         return _load_listed(folder)
-    letters = [(path, _only_letter(path)) for path in sorted(folder.glob("*.patch"))]
-    patches = [(path, letter) for path, letter in letters if letter.number != 0]
+    mails = [(path, _only_mail(path)) for path in sorted(folder.glob("*.patch"))]
+    patches = [(path, mail) for path, mail in mails if not thread.is_cover(mail)]
     if not patches:
         raise RequestError("holds no *.patch; put the series there", folder)
+    covers = [mail for _, mail in mails if thread.is_cover(mail)]
     return Series(
         _safe(folder.resolve().name),
-        tuple(_patch(n, path, letter) for n, (path, letter) in enumerate(patches, 1)),
+        tuple(_patch(n, path, mail, line=1) for n, (path, mail) in enumerate(patches, 1)),
         folder,
+        **_heading(covers, [mail for _, mail in patches]),
     )
 
 
@@ -272,7 +289,7 @@ def _load_listed(folder: Path) -> Series:
         path = folder / file
         patches.append(
             replace(
-                _patch(n + 1, path, _only_letter(path)),
+                _patch(n + 1, path, _only_mail(path), line=1),
                 subject=entry["subject"],
                 message_id=entry.get("message-id"),
                 merged=entry.get("merged"),
@@ -287,75 +304,119 @@ def _load_listed(folder: Path) -> Series:
         listed.value["subject"],
         listed.value.get("message-id"),
         listed.value.get("origin"),
+        listed.value.get("base-commit"),
     )
 
 
 def _load_file(path: Path) -> Series:
     """Read an mbox, or a single patch, which may be a mail or not."""
-    letters = [letter for letter in _letters(path) if letter.is_patch]
-    if not letters:
+    mails = thread.split(path)
+    if len(mails) > 1:
+        return _of_thread(_safe(path.stem), path, mails)
+    mail = _read_mail(path)
+    if not thread.is_patch(mail):
         raise RequestError("holds no patch; give a diff, or mails that have one", path)
-    letters.sort(key=lambda letter: letter.number or 0)
-    numbers = [letter.number for letter in letters if letter.number]
-    for before, number in zip([0, *numbers], numbers, strict=False):
-        if number == before:
-            raise RequestError(f"two mails are patch {number}; keep one revision", path)
-        if number > before + 1 and len(letters) > 1:
-            raise RequestError(f"patch {before + 1} is missing; get the whole thread", path)
-    patches = tuple(_patch(n, path, letter) for n, letter in enumerate(letters, 1))
-    return Series(_safe(path.stem), patches, None)
+    patch = _patch(1, path, mail, line=1)
+    return Series(_safe(path.stem), (patch,), None, **_heading([], [mail]))
 
 
-def _only_letter(path: Path) -> _Letter:
-    letters = _letters(path)
-    patches = [letter for letter in letters if letter.is_patch]
-    if len(patches) > 1:
-        raise RequestError(
-            f"holds {len(patches)} patches; give each a file, or name the mbox", path
-        )
-    return patches[0] if patches else letters[0]
+def _load_thread(spec: str) -> Series:
+    fetched = _of_thread("", Path(spec), thread.fetch(spec))
+    words = str(fetched.subject or fetched.patches[0].subject).split()[:WORDS]
+    return replace(fetched, name=_safe("-".join(words).lower()))
 
 
-def _letters(path: Path) -> list[_Letter]:
-    """Cut a file into its mails; one that does not begin like an mbox is a single one."""
+def _of_thread(name: str, path: Path, mails: Sequence[bytes]) -> Series:
+    found = thread.read(path, mails)
+    covers = [found.cover] if found.cover else []
+    heading = _heading(covers, found.patches)
+    patches = tuple(_patch(n, path, mail) for n, mail in enumerate(found.patches, 1))
+    origin = "; ".join((f"{path.name}, put in order by b4", *found.said))
+    return Series(name, patches, None, **heading, origin=origin)
+
+
+def _load_range(spec: str) -> Series:
+    """Read commits as patches; the name is that of the last revision, or of the folder."""
+    place, _, revisions = spec.removeprefix("git:").partition("#")
+    old, dots, new = revisions.partition("..")
+    if not (place and old and dots and new) or new.startswith("."):
+        raise RequestError(f"series {spec}: commits are named so: git:DIR#A..B")
+    repository = Repository(Path(place), f"series {spec}")
+    first, last = repository.commit(old), repository.commit(new)
+    if not repository.count(first, last):
+        back = repository.count(last, first)
+        mend = "swap them" if back else "they are the same commit"
+        raise RequestError(f"series {spec}: {new} has no commit that {old} has not; {mend}")
+    with TemporaryDirectory(prefix="kstep-range-") as scratch:
+        repository.format_patches(first, last, Path(scratch))
+        mails = [path.read_bytes() for path in sorted(Path(scratch).iterdir())]
+    if not mails:
+        raise RequestError(f"series {spec}: there are merges only; name the commits merged")
+    name = Path(place).resolve().name if new == "HEAD" else new
+    patches = tuple(_patch(n, Path(spec), mail) for n, mail in enumerate(mails, 1))
+    base = repository.ask("merge-base", first, last) or first
+    return Series(
+        _safe(name),
+        patches,
+        None,
+        patches[0].subject if len(patches) == 1 else f"{len(patches)} commits up to {new}",
+        origin=f"{new} ({last[:12]}), from {old} ({first[:12]}) on",
+        base_commit=base.strip(),
+    )
+
+
+class _Heading(TypedDict):
+    subject: str | None
+    message_id: str | None
+    base_commit: str | None
+
+
+def _heading(covers: Sequence[bytes], mails: Sequence[bytes]) -> _Heading:
+    """Tell what is said of a series as a whole: by its cover letter, or by its only patch."""
+    heads = [*covers, *mails[:1]]
+    whole = heads[0] if covers or len(mails) == 1 else None
+    bases = [found for mail in (*covers, *mails) if (found := BASE.search(thread.text(mail)))]
+    return {
+        "subject": (whole and TAG.sub("", thread.subject(whole))) or None,
+        "message_id": thread.message_id(heads[0]),
+        "base_commit": bases[0][1].decode() if bases else None,
+    }
+
+
+def _only_mail(path: Path) -> bytes:
+    mails = thread.split(path)
+    patches = sum(map(thread.is_patch, mails))
+    if patches > 1:
+        raise RequestError(f"holds {patches} patches; give each a file, or name the mbox", path)
+    return _read_mail(path)
+
+
+def _read_mail(path: Path) -> bytes:
+    """Read a file that is one mail or diff."""
     try:
         raw = path.read_bytes()
     except OSError as error:
         raise RequestError(f"cannot be read: {error.strerror}", path) from error
     if raw.partition(b"\n")[0].endswith(b"\r"):  # the mail program's, not the diff's
         raw = raw.replace(b"\r\n", b"\n")
-    starts = [found.start() for found in POSTMARK.finditer(raw)] if POSTMARK.match(raw) else [0]
-    return [
-        _letter(raw[start:end], raw.count(b"\n", 0, start) + 1)
-        for start, end in zip(starts, [*starts[1:], len(raw)], strict=True)
-    ]
+    return raw
 
 
-def _letter(raw: bytes, line: int) -> _Letter:
-    mail = email.message_from_bytes(raw, policy=email.policy.default)
-    subject = " ".join(str(mail["subject"] or "").split())
-    message_id = str(mail["message-id"] or "").strip(" <>") or None
-    encoding = str(mail["content-transfer-encoding"] or "").lower()
-    if not mail.is_multipart() and encoding not in {"base64", "quoted-printable"}:
-        return _Letter(subject, message_id, raw, line)
-    texts = [part for part in mail.walk() if part.get_content_maintype() == "text"]
-    payloads = [
-        part.get_payload(decode=True) for part in texts if part.get_content_subtype() != "html"
-    ]
-    decoded = b"\n".join(payload for payload in payloads if isinstance(payload, bytes))
-    return _Letter(subject, message_id, decoded.replace(b"\r\n", b"\n"), None)  # as git am does
+def _patch(number: int, path: Path, mail: bytes, *, line: int | None = None) -> Patch:
+    """Ask git what the diff touches; refuse what is no patch or leaves the tree.
 
-
-def _patch(number: int, path: Path, letter: _Letter) -> Patch:
-    """Ask git what the diff touches; refuse what is no patch or leaves the tree."""
+    ``line`` is where the mail begins in the file, None where that is not known.
+    """
+    diff = thread.text(mail)
     names: set[str] = set()
     for direction in ([], ["--reverse"]):  # one gives the names after, the other those before
-        listed = _git(["--numstat", "-z", *direction], letter.diff)
+        listed = _git(["--numstat", "-z", *direction], diff)
         if listed.returncode:
             reason = _complaint(listed)
             at = re.search(r" line (\d+)", reason)
-            line = letter.line + int(at[1]) - 1 if at and letter.line else None
-            raise RequestError(f"is no patch: {reason}; make it with git format-patch", path, line)
+            at_line = line + int(at[1]) - 1 if at and line and diff is mail else None
+            fault = f"is no patch: {reason}; make it with git format-patch"
+            raise RequestError(fault, path, at_line)
         rows = listed.stdout.split(b"\0")[:-1]
         names.update(os.fsdecode(row.split(b"\t", 2)[2]) for row in rows)
     for name in sorted(names):
@@ -364,17 +425,17 @@ def _patch(number: int, path: Path, letter: _Letter) -> Patch:
             raise RequestError(
                 f"patch {number} reaches outside the tree: {name}; take that out", path
             )
-    if LINK_OR_SUBMODULE.search(_git(["--summary"], letter.diff).stdout):
+    if LINK_OR_SUBMODULE.search(_git(["--summary"], diff).stdout):
         fault = f"patch {number} has a symbolic link or submodule; only plain files are taken"
         raise RequestError(fault, path)
     return Patch(
         id=str(number),
         path=path,
-        subject=TAG.sub("", letter.subject) or path.stem,
-        diff=letter.diff,
-        sha256=hashlib.sha256(letter.diff).hexdigest(),
+        subject=TAG.sub("", thread.subject(mail)) or path.stem,
+        diff=diff,
+        sha256=hashlib.sha256(diff).hexdigest(),
         touched=tuple(sorted(names)),
-        message_id=letter.message_id,
+        message_id=thread.message_id(mail),
     )
 
 

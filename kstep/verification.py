@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import platform
 from collections import defaultdict
@@ -102,7 +103,13 @@ def request(
         raise RequestError(f"--repeat {repeats}: it is 1 or more")
     series_list = tuple(series.load(spec, root) for spec in series_specs)
     _require_some("--series", series_specs)
-    _require_distinct("--series", [each.name for each in series_list])
+    _require_distinct("--series", series_specs)
+    for one, other in itertools.combinations(series_list, 2):
+        if one.name == other.name:
+            raise RequestError(
+                f"--series: two are called {one.name};"
+                " give one another name (./inv series.add --name)"
+            )
     found = session.load(root / "tests/sessions")
     for name in session_names:
         if name not in found:

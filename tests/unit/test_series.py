@@ -4,8 +4,10 @@
 from __future__ import annotations
 
 import base64
+import email
 import os
 import quopri
+import re
 import subprocess
 import tempfile
 from email.message import EmailMessage
@@ -231,10 +233,10 @@ def test_a_patch_in_an_attachment_is_found(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("subjects", "message"),
     [
-        (["[PATCH 1/2] a", "[PATCH v2 1/2] a"], "two mails are patch 1; keep one revision"),
-        (["[PATCH 1/3] a", "[PATCH 3/3] a"], "patch 2 is missing; get the whole thread"),
-        (["[PATCH 2/3] a", "[PATCH 3/3] a"], "patch 1 is missing; get the whole thread"),
-        (["Re: [PATCH 1/2] a", "[PATCH 0/2] a"], "holds no patch"),
+        (["[PATCH 1/2] a", "[PATCH v2 1/2] a"], "patch 2 of 2 is missing; get the whole thread"),
+        (["[PATCH 1/3] a", "[PATCH 3/3] a"], "patch 2 of 3 is missing; get the whole thread"),
+        (["[PATCH 2/3] a", "[PATCH 3/3] a"], "patch 1 of 3 is missing; get the whole thread"),
+        (["Re: [PATCH 1/2] a", "[PATCH 0/2] a"], "is no series: b4 finds no patch"),
     ],
 )
 def test_an_mbox_that_is_no_whole_series_is_refused(
@@ -247,6 +249,127 @@ def test_an_mbox_that_is_no_whole_series_is_refused(
     with pytest.raises(RequestError, match=message) as caught:
         series.load(str(mbox), ROOT)
     assert one_line(caught).startswith(str(mbox))
+
+
+def sent(folder: Path, *states: Tree, options: tuple[str, ...] = ()) -> list[bytes]:
+    """Make a thread as git send-email sends it: a cover letter, and mails that answer it."""
+    thread = ("--thread", "--cover-letter", "--reroll-count=3", *options)
+    return [path.read_bytes() for path in mails(folder, *states, options=thread)]
+
+
+def answer(to: bytes, body: str, who: str = "Rita Reader <rita@example.org>") -> bytes:
+    """Make a reply to a mail."""
+    header = email.message_from_bytes(to)
+    subject, first = header["subject"], header["message-id"]
+    head = (
+        f"{POSTMARK}From: {who}\nSubject: Re: {subject}\nDate: Mon, 2 Jan 2023 10:00:00 +0000\n"
+        f"Message-ID: <answer-{len(body)}@example.org>\nIn-Reply-To: {first}\n\n"
+    )
+    return (head + body + "\n").encode()
+
+
+def test_a_thread_s_trailers_go_where_they_belong(tmp_path: Path) -> None:
+    """Of its last revision, with the base that the cover letter names."""
+    cover, first, second = sent(tmp_path, ONE, TWO, options=("--base=HEAD~2",))
+    earlier = b"Date: Sun, 2 Jan 2022 10:00:00 +0000"
+    old = [
+        re.sub(
+            b"(?m)^Date:.*$",
+            earlier,
+            mail.replace(b"PATCH v3", b"PATCH v2").replace(b".git.", b".old."),
+        )
+        for mail in sent(tmp_path / "old", THREE)
+    ]
+    mbox = tmp_path / "it.mbox"
+    answers = [
+        answer(
+            first, quoted(first.decode()) + "\nFine.\n\nReviewed-by: Rita Reader <rita@example.org>"
+        ),
+        answer(second, "Why not so?\n\n" + second.decode().split("\n\n", 1)[1]),
+    ]
+    mbox.write_bytes(b"\n".join([*old, answers[0], second, cover, *answers[1:], first]))
+    loaded = series.load(str(mbox), ROOT)
+    assert [patch.touched for patch in loaded.patches] == [(STEP,), (IRQ, "kernel/new.c")]
+    assert b"Reviewed-by: Rita Reader" in loaded.patches[0].diff
+    assert b"Reviewed-by" not in loaded.patches[1].diff
+    assert loaded.subject == "*** SUBJECT HERE ***"
+    assert f"<{loaded.message_id}>".encode() in cover
+    assert loaded.base_commit == git(tmp_path / "work", "rev-parse", "HEAD~2").strip()
+    assert "Will use the latest revision: v3" in str(loaded.origin)
+
+
+def test_what_was_saved_is_what_was_loaded(tmp_path: Path) -> None:
+    """And a variant of it is the same kernel."""
+    mbox = tmp_path / "it.mbox"
+    umlaut: Tree = {STEP: text(STEP, line_3="größer\n")}
+    mbox.write_bytes(b"\n".join(sent(tmp_path, umlaut, TWO)))
+    loaded = series.load(str(mbox), ROOT)
+    series.save(loaded, "mine", tmp_path / "patches/mine")
+    again = series.load("mine", tmp_path)
+    assert again.name == "mine"
+    assert [path.name for path in sorted((tmp_path / "patches/mine").iterdir())] == [
+        "0001-kernel-change-1.patch",
+        "0002-kernel-change-2.patch",
+        "series.yaml",
+    ]
+    assert (again.subject, again.message_id) == (loaded.subject, loaded.message_id)
+    assert [(each.diff, each.subject, each.message_id) for each in again.patches] == [
+        (each.diff, each.subject, each.message_id) for each in loaded.patches
+    ]
+    tree = put(tmp_path / "tree", PRISTINE)
+    assert arranged(tree, [again], series.parse("mine/1+2", [again]))[0] == {**umlaut, **TWO}
+
+
+def test_a_git_range(tmp_path: Path) -> None:
+    """Whatever the user's git makes of a diff; the checkout is not touched."""
+    mails(tmp_path, ONE, TWO)
+    work = tmp_path / "work"
+    for key, value in (
+        ("diff.noprefix", "true"),
+        ("format.attach", "x"),
+        ("format.numbered", "false"),
+    ):
+        git(work, "config", key, value)
+    git(work, "tag", "mended")
+    (work / STEP).write_text("dirty\n")
+    loaded = series.load(f"git:{work}#HEAD~2..mended", ROOT)
+    assert loaded.name == "mended"
+    assert [(patch.id, patch.subject) for patch in loaded.patches] == [
+        ("1", "kernel: change 1"),
+        ("2", "kernel: change 2"),
+    ]
+    assert loaded.base_commit == git(work, "rev-parse", "HEAD~2").strip()
+    assert series.load(f"git:{work}#HEAD~1..HEAD", ROOT).name == "work"
+    tree = put(tmp_path / "tree", PRISTINE)
+    assert arranged(tree, [loaded], series.parse("mended/1+2", [loaded]))[0] == {**ONE, **TWO}
+    assert git(work, "status", "--porcelain") == f" M {STEP}\n"
+
+
+@pytest.mark.parametrize(
+    ("revisions", "message"),
+    [
+        ("HEAD..HEAD~1", "HEAD~1 has no commit that HEAD has not; swap them"),
+        ("HEAD..HEAD", "HEAD has no commit that HEAD has not; they are the same commit"),
+        ("mend..HEAD", 'there is no revision "mend"; did you mean "mended"?'),
+        ("HEAD~1..--all", 'there is no revision "--all"'),
+        ("HEAD", "commits are named so: git:DIR#A..B"),
+        ("HEAD~1...HEAD", "commits are named so: git:DIR#A..B"),
+        ("..HEAD", "commits are named so: git:DIR#A..B"),
+    ],
+)
+def test_a_git_range_that_is_none(tmp_path: Path, revisions: str, message: str) -> None:
+    """In one line, with the mend."""
+    mails(tmp_path, ONE)
+    git(tmp_path / "work", "tag", "mended")
+    with pytest.raises(RequestError) as caught:
+        series.load(f"git:{tmp_path}/work#{revisions}", ROOT)
+    assert message in one_line(caught)
+
+
+def test_a_range_in_what_is_no_repository(tmp_path: Path) -> None:
+    """Git's own reason is given."""
+    with pytest.raises(RequestError, match=f"series git:{tmp_path}#a..b: .*not a git repository"):
+        series.load(f"git:{tmp_path}#a..b", ROOT)
 
 
 # series.yaml.
@@ -330,7 +453,7 @@ new file mode 120000
     ("diff", "message"),
     [
         ("hello\n", ": is no patch: No valid patches in input"),
-        ("", ": is no patch: No valid patches in input"),
+        ("", ": is empty; save the thread or the patch again"),
         ("--- a/x\n+++ b/x\n@@ -1,3 +1 @@\n-a\n+b\n", ":6: is no patch: corrupt patch at line 6"),
         (
             "--- a/../x\n+++ b/../x\n@@ -1 +1 @@\n-a\n+b\n",

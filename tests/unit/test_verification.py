@@ -37,6 +37,16 @@ patches:
 """
 
 
+def mails(*subjects: str) -> str:
+    """Make an mbox, with a diff in every mail."""
+    return "".join(
+        f"From git@z Thu Jan  1 00:00:00 1970\nFrom: s@example.org\nSubject: {subject}\n"
+        f"Date: Mon, 2 Jan 2023 10:00:00 +0000\nMessage-ID: <{number}@example.org>\n\n"
+        "--- a/x\n+++ b/x\n@@ -1 +1 @@\n-a\n+b\n\n"
+        for number, subject in enumerate(subjects)
+    )
+
+
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """Give a folder with broken things; nothing can be fetched, nor an engine be asked.
@@ -52,6 +62,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         f"listed/{PATCH.name}": PATCH.read_text(),
         "mine.config": "CONFIG_A=y\nCONFIG_B\n",
         "a-file": "",
+        "replies.mbox": mails("Re: [PATCH 1/3] x", "[PATCH 0/3] x"),
+        "gap.mbox": mails("[PATCH 1/3] x", "[PATCH 3/3] x"),
+        "same/v6.patch": PATCH.read_text(),
         "run/results.json": "{",
     }
     for name, text in files.items():
@@ -76,6 +89,18 @@ BAD = [
     (f"{V} --series {{}}/nothing.mbox", "is no folder under patches/, and no file"),
     (f"{V} --series {{}}/garbage.patch", "{}/garbage.patch: holds no patch; give a diff"),
     (f"{V} --series {{}}/broken.patch", "{}/broken.patch"),
+    (f"{V} --series {{}}/a-file", "{}/a-file: is empty; save the thread or the patch again"),
+    (f"{V} --series {{}}/replies.mbox", "{}/replies.mbox: is no series: b4 finds no patch in it"),
+    (f"{V} --series {{}}/gap.mbox", "{}/gap.mbox: patch 2 of 3 is missing; get the whole thread"),
+    (f"{V} --series git:{{}}#a..b", "series git:{}#a..b: git cannot read it: not a git repository"),
+    (f"{V} --series git:{{}}#a", "series git:{}#a: commits are named so: git:DIR#A..B"),
+    (
+        f"{V} --series {{}}/same/v6.patch,v6",
+        "--series: two are called v6; give one another name (./inv series.add --name)",
+    ),
+    ("series.add {}/nothing", 'series "{}/nothing" is no folder under patches/, and no file'),
+    ("series.add {}/same/v6.patch", "patches/v6 is there already; give another --name"),
+    ("series.add {}/same/v6.patch --name a/b", "--name a/b: letters, digits, dot, dash"),
     (f"{V} --series {{}}/run", "{}/run: holds no *.patch; put the series there"),
     (
         f"{V} --series {{}}/listed",
