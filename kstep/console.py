@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import select
 import time
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from typing import IO, TYPE_CHECKING
 
 from kstep.errors import MachineryError
@@ -14,7 +14,7 @@ from kstep.outcome import Signature
 
 if TYPE_CHECKING:
     import re
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -129,6 +129,28 @@ class Console:
     def forget(self) -> None:
         """Drop what has come and was not consumed."""
         self._buffer = b""
+
+    def catch_up(self) -> None:
+        """Take what has come, without waiting for more."""
+        while self._receive(0):
+            pass
+
+    @contextmanager
+    def through(self, fd: int) -> Iterator[None]:
+        """Speak through another descriptor for the block; who gives it keeps the transcript."""
+        own = self._fd, self.transcript
+        self._turn_to(fd)
+        self.transcript = None
+        try:
+            yield
+        finally:
+            self._turn_to(own[0])
+            self.transcript = own[1]
+
+    def _turn_to(self, fd: int) -> None:
+        self._poll.unregister(self._fd)
+        self._poll.register(fd, select.POLLIN)
+        self._fd = fd
 
     def _receive(self, timeout: float) -> bool:
         if not self._poll.poll(timeout * 1000):

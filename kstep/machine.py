@@ -105,7 +105,7 @@ class Machine(AbstractContextManager["Machine"]):
                 self.argv(self.toolchain.inside(self.pty), self._scratch),
                 readable=[self.kernel.folder, self.initramfs.parent],
                 writable=[self._scratch],
-                line=self.pty,
+                lines=[self.pty],
             )
             stack.callback(self._process.kill)
             self._qmp: QEMUMonitorProtocol | None = None

@@ -8,7 +8,7 @@ import re
 import time
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING
+from typing import IO, TYPE_CHECKING, Protocol
 
 from kstep.errors import MachineryError
 from kstep.machine import UnmappedError
@@ -25,7 +25,7 @@ from kstep.outcome import KernelFault, Signature
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from kstep.kdb import Kdb, Stop
+    from kstep.kdb import Stop
     from kstep.machine import Text
     from kstep.symbols import Place, Symbols
 
@@ -40,6 +40,13 @@ AFTERWARDS = 3  # steps taken after a departure, to tell where it leads
 LOOPING = 16  # visits of one address after which its registers are looked at
 ROUNDS = 8  # rounds with the same registers after which a path gets nowhere
 LOOP = 64  # instructions, at the most, of a loop that is watched
+
+
+class Debugger(Protocol):
+    """Who makes the kernel step: kdb or gdb."""
+
+    def registers(self) -> dict[str, int]:
+        """Return x0 to x30, sp, pc and pstate of the stopped context."""
 
 
 @dataclass(frozen=True)
@@ -112,7 +119,7 @@ class Path:
         self,
         start: Stop,
         take: Callable[[], Stop],
-        kdb: Kdb,
+        debugger: Debugger,
         text: Text,
         symbols: Symbols,
         trace: IO[str] | None,
@@ -120,7 +127,7 @@ class Path:
     ) -> None:
         assert start.pc is not None  # noqa: S101 -- breakpoints and steps name their PC
         self._take = take
-        self._kdb = kdb
+        self._debugger = debugger
         self._text = text
         self._symbols = symbols
         self._trace = trace
@@ -145,7 +152,7 @@ class Path:
         for _ in range(count):
             instruction = self._instruction()
             leaves = instruction.flow in (Flow.EXCEPTION_RETURN, Flow.EXCEPTION)
-            if leaves or masks_debug(instruction.word, self._kdb.registers):
+            if leaves or masks_debug(instruction.word, self._debugger.registers):
                 self.ended = True
                 return
             yield self._step(instruction)
@@ -160,7 +167,7 @@ class Path:
 
     def _successors(self, instruction: Instruction) -> frozenset[int]:
         needed = instruction.needs_registers or instruction.flow is Flow.CONDITIONAL
-        return instruction.successors(self._kdb.registers() if needed else None)
+        return instruction.successors(self._debugger.registers() if needed else None)
 
     def _step(self, instruction: Instruction) -> Step:
         expected = self._successors(instruction)
@@ -247,7 +254,7 @@ class Path:
                 self._visits[pc] = 0
             return
         self._anchored = step.number
-        registers = self._kdb.registers()
+        registers = self._debugger.registers()
         self._rounds = self._rounds + 1 if registers == self._registers else 0
         self._registers = registers
         if self._rounds >= ROUNDS:

@@ -123,12 +123,12 @@ def _cell(
                     Machine(boot.kernel, boot.initramfs, hardware, toolchain)
                 )
                 transcript = own.enter_context(Transcript(log, machine.began))
-                target = Target(machine, symbols, trace)
+                target = Target(machine, symbols, trace, boot.folder / place)
                 machine.boot(transcript)
                 boot_seconds = machine.boot_seconds
             else:
                 machine.console.transcript = own.enter_context(Transcript(log, machine.began))
-                target = Target(machine, symbols, trace)
+                target = Target(machine, symbols, trace, boot.folder / place)
             metrics = target.metrics
             script.run(target, cell.case)
         except KernelFault as fault:
@@ -140,6 +140,8 @@ def _cell(
         except Exception as error:  # noqa: BLE001 -- a fault of ours is no verdict, and must not end the run
             outcome, signature = Outcome.ERROR, Signature.INFRASTRUCTURE
             message = f"kstep itself failed: {type(error).__name__}: {error}"
+    for log in sorted((boot.folder / place).glob("gdb*.log")):
+        files[f"{log.stem.replace('-', '_')}_log"] = str(place / log.name)
     seconds = round(time.monotonic() - began, 3)
     result = Result(
         cell, outcome, signature, message, seconds, round(boot_seconds, 6), dict(metrics), files

@@ -9,31 +9,35 @@ from __future__ import annotations
 
 import re
 import time
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import count
 from typing import IO, TYPE_CHECKING
 
 from kstep import backtrace
 from kstep.call import Call
 from kstep.complaint import Ear, unexpected_steps
-from kstep.console import SilenceError
+from kstep.console import SilenceError, Transcript
 from kstep.deadline import Deadline
 from kstep.effect import Watch
 from kstep.errors import MachineryError
+from kstep.gdb import Gdb
 from kstep.kdb import BREAKPOINT_HIT, KEYBOARD, PROMPT, STEPPED, Breakpoint, Kdb, Stop
 from kstep.machine import Text
 from kstep.outcome import KernelFault, Signature
 from kstep.path import Path, Tally
+from kstep.relay import BACK_TO_KDB, Relay
 from kstep.shell import Answer, Command
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
+    from pathlib import Path as Folder
 
     from kstep.machine import Machine
     from kstep.path import Step
     from kstep.symbols import Place, Symbols
 
 WAIT = 10.0  # seconds for a command of the guest, or a stop, before the time scale
+SWITCHED = re.compile(rb"\$3#33\r?\n")  # kdb's last words, kdb_kgdb() in kdb_main.c
 READS_ON = 0.3  # seconds within which the shell has turned to its next line
 TICKS = 0.005  # seconds: some periods of a 1000 Hz timer
 AGAIN = 3  # times that `go` is given to a breakpoint that hits again
@@ -49,11 +53,20 @@ class Target:
     """One cell's conversation with a booted kernel.
 
     Every verb raises KernelFault where the kernel did wrong, and MachineryError where we
-    or the machine did. ``metrics`` is what the cell reports.
+    or the machine did. ``metrics`` is what the cell reports; into ``folder`` goes what gdb
+    was told and said.
     """
 
-    def __init__(self, machine: Machine, symbols: Symbols, trace: IO[str] | None = None) -> None:
+    def __init__(
+        self,
+        machine: Machine,
+        symbols: Symbols,
+        trace: IO[str] | None = None,
+        folder: Folder | None = None,
+    ) -> None:
         self._machine = machine
+        self._folder = folder
+        self._gdb_logs = count(1)
         self._console = machine.console
         self.symbols = self._symbols = symbols
         self.read = machine.read  # memory at a virtual address, past the kernel and kdb
@@ -207,16 +220,16 @@ class Target:
         self.let_an_interrupt_fall_due()
         return heard
 
-    def steps(self, count: int) -> Iterator[Step]:
-        """Single-step (``ss``) up to ``count`` times from where the kernel stopped.
+    def steps(self, count: int, gdb: Gdb | None = None) -> Iterator[Step]:
+        """Single-step up to ``count`` times from where the kernel stopped: ``ss``, or ``stepi``.
 
         Ends sooner where the path returns to user space.
         """
         assert self._stop is not None  # noqa: S101 -- a script that steps before a stop is wrong
         path = Path(
             self._stop,
-            self.step_unjudged,
-            self.kdb,
+            self.step_unjudged if gdb is None else gdb.step_instruction,
+            gdb or self.kdb,
             self._text,
             self._symbols,
             self._trace,
@@ -256,6 +269,79 @@ class Target:
             )
         self._stop = heard
         return heard
+
+    # -- gdb
+
+    @contextmanager
+    def in_gdb(self) -> Iterator[Gdb]:
+        """Go from kdb to gdb for the block, which is left with the kernel stopped."""
+        with self._gdb_log() as log, self.line_for_gdb() as relay, self.gdb_at(relay, log) as gdb:
+            gdb.connect(self._machine.toolchain.inside(relay.pty))
+            yield gdb
+            gdb.disconnect()
+
+    @contextmanager
+    def line_for_gdb(self) -> Iterator[Relay]:
+        """Switch kgdb from kdb to gdb's protocol for the block (``kgdb``), and back after it.
+
+        gdb connects to the relay's pty, and leaves the kernel stopped (``disconnect``).
+        """
+        self._console.send(b"kgdb\r")
+        try:
+            self._console.expect(
+                SWITCHED, "word that gdb may come", Deadline.after(WAIT * self._machine.scale)
+            )
+        except SilenceError as error:
+            raise KernelFault(Signature.HANG, f"kdb gives {error}") from error
+        with Relay(self._machine.serial, self._console) as relay:
+            yield relay
+        self._text.forget()
+        self._console.send(BACK_TO_KDB)
+        stop = self._listen("kdb after gdb", WAIT)
+        if isinstance(stop, Answer):
+            raise KernelFault(
+                Signature.RUNAWAY, "the guest runs where it was stopped when gdb disconnected"
+            )
+        self._stop = stop
+
+    def _gdb_log(self) -> AbstractContextManager[Transcript | None]:
+        if self._folder is None:
+            return nullcontext()
+        number = next(self._gdb_logs)
+        name = "gdb.log" if number == 1 else f"gdb-{number}.log"
+        return Transcript(self._folder / name, self._machine.began)
+
+    def gdb_at(self, relay: Relay, log: Transcript | None = None) -> Gdb:
+        """Return a gdb, not started, that may use a relay."""
+
+        def look() -> None:
+            relay.require_sound()
+            self._machine.require_alive()
+            self._console.catch_up()
+
+        return Gdb(
+            self._machine.toolchain,
+            self._machine.kernel.vmlinux,
+            scale=self._machine.scale,
+            lines=[relay.pty],
+            kernel_runs=lambda: relay.running,
+            look=look,
+            log=log,
+        )
+
+    def expect_breakpoint_in_gdb(self, gdb: Gdb, breakpoint_: Breakpoint) -> None:
+        """Wait until gdb sees a breakpoint hit."""
+        stop = gdb.wait(f"stop at {self._symbols.place(breakpoint_.address)}")
+        self._text.forget()
+        if stop.reason != BREAKPOINT_HIT or stop.pc != breakpoint_.address:
+            assert stop.pc is not None  # noqa: S101 -- gdb always names it
+            raise KernelFault(
+                Signature.OFF_ORDER,
+                f"gdb sees {stop.reason} at {self._symbols.place(stop.pc)}, not a hit of"
+                f" {self._symbols.place(breakpoint_.address)}",
+            )
+        self._stop = stop
+        self.let_an_interrupt_fall_due()
 
     # -- what is heard
 

@@ -142,14 +142,14 @@ class DockerToolchain(Toolchain):
         *,
         readable: Sequence[Path],
         writable: Sequence[Path],
-        line: Path | None = None,
+        lines: Sequence[Path] = (),
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
         network: bool = False,
     ) -> Container:
         volumes = {str(p): {"bind": str(p), "mode": "ro"} for p in readable}
         volumes |= {str(p): {"bind": str(p), "mode": "rw"} for p in writable}
-        if line is not None:
+        for line in lines:
             volumes[str(line)] = {"bind": str(self.inside(line)), "mode": "rw"}
         return client.containers.create(
             self.image,
@@ -216,13 +216,13 @@ class DockerToolchain(Toolchain):
         *,
         readable: Sequence[Path] = (),
         writable: Sequence[Path] = (),
-        line: Path | None = None,
+        lines: Sequence[Path] = (),
     ) -> Process:
         """Start a container and leave it running."""
-        if line is not None:
+        for line in lines:
             self.own(line)
         client = docker.from_env(timeout=600)
-        container = self._create(client, argv, readable=readable, writable=writable, line=line)
+        container = self._create(client, argv, readable=readable, writable=writable, lines=lines)
         try:
             container.start()
         except BaseException:

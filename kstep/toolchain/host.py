@@ -103,7 +103,7 @@ class HostToolchain(Toolchain):
         *,
         readable: Sequence[Path] = (),  # noqa: ARG002 -- no walls here
         writable: Sequence[Path] = (),  # noqa: ARG002
-        line: Path | None = None,  # noqa: ARG002
+        lines: Sequence[Path] = (),  # noqa: ARG002
     ) -> Process:
         """Start a child in a session of its own."""
         handle, name = tempfile.mkstemp(prefix="kstep-", suffix=".log")

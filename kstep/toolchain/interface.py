@@ -98,9 +98,9 @@ class Toolchain(ABC):
         *,
         readable: Sequence[Path] = (),
         writable: Sequence[Path] = (),
-        line: Path | None = None,
+        lines: Sequence[Path] = (),
     ) -> Process:
-        """Start a program that goes on. ``line`` is a pty that it may open as ``inside(line)``."""
+        """Start a program that goes on. ``lines`` are ptys, each opened as ``inside(line)``."""
 
     def end_orphans(self) -> None:  # noqa: B027 -- a child of the host's ends with its parent
         """End what a kstep process that is gone has left running."""

@@ -9,15 +9,21 @@ from __future__ import annotations
 
 from kstep.session import Stepped
 
+# fs/char_dev.c: through the driver's file operations
+CALLS_THROUGH_POINTER = Stepped("chrdev_open", ": < /dev/zero", "one that calls through a pointer")
+
+# fs/fs_struct.c: fs->lock and a sequence count, interrupts on
+TAKES_SPINLOCK = Stepped(
+    "set_fs_pwd", "cd /tmp", "one that takes a spinlock without disabling interrupts"
+)
+
 FUNCTIONS = (
     # kernel/sched/loadavg.c; then seq_printf, down to the copy to user space
     Stepped("get_avenrun", "cat /proc/loadavg", "a leaf"),
     # fs/proc/meminfo.c: over LRU lists and memory zones
     Stepped("meminfo_proc_show", "cat /proc/meminfo", "one with loops"),
-    # fs/char_dev.c: through the driver's file operations
-    Stepped("chrdev_open", ": < /dev/zero", "one that calls through a pointer"),
-    # fs/fs_struct.c: fs->lock and a sequence count, interrupts on
-    Stepped("set_fs_pwd", "cd /tmp", "one that takes a spinlock without disabling interrupts"),
+    CALLS_THROUGH_POINTER,
+    TAKES_SPINLOCK,
     # fs/namei.c
     Stepped("vfs_mkdir", "mkdir /tmp/new && rmdir /tmp/new", "one in the VFS"),
     # kernel/printk/printk.c; then vprintk_emit, where the first report of the fault was

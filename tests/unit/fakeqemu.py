@@ -113,9 +113,9 @@ class FakeToolchain(Toolchain):
         *,
         readable: Sequence[Path] = (),
         writable: Sequence[Path] = (),
-        line: Path | None = None,
+        lines: Sequence[Path] = (),
     ) -> Process:
         """Start what plays a machine."""
         del argv, readable, writable
-        assert line is not None
+        (line,) = lines
         return FakeProcess(line, self.log, self.greeting)

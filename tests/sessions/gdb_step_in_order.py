@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Does gdb's `stepi` over the serial line go to the next instruction, and to kdb's?
+
+Claim: with the two patches it does, as kdb's `ss` does, for both are kgdb's `s`; without
+them a step ends in the interrupt handler. Made by the cover letter of "arm64: Fix pending
+single-step debugging issues" (v5, 19 December 2022), of which gdb's users are most.
+
+Measured: up to 25 steps of gdb's from a breakpoint, each against what the instruction at
+the old PC allows; then the same path with kdb's `ss`, after a trigger of its own. The
+functions are such as take the same way each time.
+
+Refuted by one step that goes elsewhere (`stuck`, `enters-interrupt`, `enters-exception`,
+`off-order`, `runaway`), or where the two debuggers see different paths (`wrong-result`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kstep.outcome import KernelFault, Signature
+from kstep.session import session
+from tests.sessions.functions import CALLS_THROUGH_POINTER, TAKES_SPINLOCK
+
+if TYPE_CHECKING:
+    from kstep.session import Stepped
+    from kstep.target import Target
+
+STEPS = 25  # of gdb's an idle machine makes some fifty a second
+
+
+@session(
+    claim="A step of gdb's goes to the next instruction, and where kdb's goes.",
+    cases=(CALLS_THROUGH_POINTER, TAKES_SPINLOCK),
+)
+def gdb_step_in_order(target: Target, function: Stepped) -> None:
+    """Step a function's path with gdb, and again with kdb."""
+    target.run(function.trigger)  # what is looked up once is known, so both take one way
+    with target.in_kdb(then=function.trigger), target.in_gdb() as gdb:
+        stop_here = gdb.breakpoint(function.name)
+        gdb.resume()
+        target.expect_breakpoint_in_gdb(gdb, stop_here)
+        by_gdb = []
+        for step in target.steps(STEPS, gdb):
+            step.must_follow_program_order()
+            by_gdb.append(step.after)
+        target.metrics["gdb_steps_per_second"] = target.metrics["steps_per_second"]
+        gdb.clear(stop_here)
+    with target.in_kdb(then=function.trigger) as kdb:
+        stop_here = kdb.breakpoint(function.name)
+        target.go()
+        target.expect_breakpoint(stop_here)
+        for step in target.steps(STEPS):
+            step.must_follow_program_order()
+            if step.after != by_gdb[step.number - 1]:
+                raise KernelFault(
+                    Signature.WRONG_RESULT,
+                    f"step {step.number} from {step.before} goes to {step.after} by kdb and"
+                    f" to {by_gdb[step.number - 1]} by gdb",
+                )
+        kdb.clear(stop_here)
