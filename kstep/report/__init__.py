@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What is drawn from a record, and from nothing else, so that any old run can be drawn again.
 
-- grid: the cells, sessions down and variants across, as every form shows them
-- for people: table (the terminal), summary (a web page's Markdown)
+- grid: the cells, sessions down and variants across, as every form shows them; story: what
+  they came to, in words; command: how to repeat them; trace and picture: their steps
+- for people: table (the terminal), page (report.html), summary (a web page's Markdown)
 - for machines: junit
 """
 
@@ -10,8 +11,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kstep.report.junit import junit
-from kstep.report.summary import summary
+from kstep.report import junit, page, summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from kstep.record import Record
 
 FILES: Mapping[str, Callable[[Record], str]] = {
-    "junit.xml": junit,
-    "summary.md": summary,
+    "junit.xml": junit.junit,
+    "report.html": page.page,
+    "summary.md": summary.summary,
 }
 
 

@@ -98,6 +98,8 @@ def test_every_step_is_on_file(run: Run) -> None:
         assert steps[0]["at"] == cell["case"]
         console = (run.folder / cell["files"]["console_log"]).read_text()
         assert console.count('> "ss\\r"') == len(steps)
+        lines = json.loads((run.folder / cell["files"]["lines"]).read_text())
+        assert all(re.fullmatch(r"[\w./-]+\.[chS]:\d+", lines[step["pc"]]) for step in steps)
 
 
 def test_the_junit_file_says_the_same(run: Run) -> None:

@@ -1,0 +1,189 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the pictures of stepped paths are drawn from: short enough for 500 cells on one page.
+
+Instructions are listed once, by function and offset, whatever kernel they are in; a path is
+the list of the instructions that it stood at. Equal paths are listed once.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING
+
+from capstone import CS_ARCH_ARM64, CS_MODE_ARM, Cs
+
+from kstep.path import INTERRUPT
+from kstep.record import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from kstep.report.trace import Taken
+
+IN_ORDER, IN_INTERRUPT, ELSEWHERE = range(3)  # where a path is, as page.js knows it
+ADDRESS = re.compile(r"#0x([0-9a-f]{9,16})\b")  # of the kernel: no immediate is as long
+CONDITIONAL = re.compile(r"b\.|cbn?z|tbn?z")
+
+Row = tuple[int, int, str, int]
+
+
+@dataclass
+class Pictures:
+    """Everything that is drawn, collected path by path; ``data`` is what the page gets.
+
+    ``functions``, ``lines``: names. ``instructions``: index of the function, offset, text,
+    index of the source line (-1: not known). ``paths``: for each path ``at``, the indices of
+    the instructions where it stood, one more than it has steps for each start; ``begins``,
+    the positions where it was started; ``spans``, pairs of a position and IN_ORDER,
+    IN_INTERRUPT or ELSEWHERE from there on; ``left``, the positions whose step left program
+    order, with the reason of the stop where it is another than the step itself.
+    """
+
+    functions: dict[str, int] = field(default_factory=dict)
+    lines: dict[str, int] = field(default_factory=dict)
+    instructions: dict[Row, int] = field(default_factory=dict)
+    paths: dict[str, int] = field(default_factory=dict)
+    _shapes: list[dict[str, object]] = field(default_factory=list)
+
+    @property
+    def data(self) -> dict[str, object]:
+        """All of it, as JSON can hold it."""
+        return {
+            "functions": list(self.functions),
+            "lines": list(self.lines),
+            "instructions": [list(row) for row in self.instructions],
+            "paths": self._shapes,
+        }
+
+    def add(self, steps: Sequence[Taken], lines: Mapping[int, str]) -> int | None:
+        """Take in the steps of a cell; return the number of their path, None without steps."""
+        if not steps:
+            return None
+        names = _Names(steps)
+        words = {step.pc: step.word for step in steps}
+        at: list[int] = []
+        begins: list[int] = []
+        spans: list[tuple[int, int]] = []
+        left: list[tuple[int, str]] = []
+        way = _Way()
+        for step, following in zip(steps, [*steps[1:], None], strict=True):
+            if step.number == 1 or not at:
+                begins.append(len(at))
+                way.begin(spans, len(at))
+            at.append(self._index(step.pc, step.at, words, lines, names))
+            if not step.in_order:
+                left.append((len(at) - 1, "" if step.reason == "SS trap" else step.reason))
+            way.follow(step, spans, len(at))
+            if following is None or following.number == 1:
+                at.append(self._index(step.to, step.to_at, words, lines, names))
+        shape = {"at": at, "begins": begins, "spans": spans, "left": left}
+        number = self.paths.setdefault(repr(shape), len(self.paths))
+        if number == len(self._shapes):
+            self._shapes.append(shape)
+        return number
+
+    def _index(
+        self,
+        address: int,
+        place: str,
+        words: Mapping[int, int],
+        lines: Mapping[int, str],
+        names: _Names,
+    ) -> int:
+        symbol, offset = _split(place)
+        text = _disassemble(words[address], address) if address in words else ""
+        line = lines.get(address)
+        row = (
+            self.functions.setdefault(printable(symbol), len(self.functions)),
+            offset,
+            names.put_into(text, symbol, address - offset),
+            -1 if line is None else self.lines.setdefault(printable(line), len(self.lines)),
+        )
+        return self.instructions.setdefault(row, len(self.instructions))
+
+
+class _Way:
+    """Whether a path is in program order, in an interrupt that it fell into, or elsewhere."""
+
+    def __init__(self) -> None:
+        self._kind = IN_ORDER
+        self._back: frozenset[int] = frozenset()  # where program order goes on
+
+    def begin(self, spans: list[tuple[int, int]], position: int) -> None:
+        self._kind = IN_ORDER
+        self._back = frozenset()
+        spans.append((position, IN_ORDER))
+
+    def follow(self, step: Taken, spans: list[tuple[int, int]], position: int) -> None:
+        """Take the step that leads to ``position``."""
+        kind = self._kind
+        if step.to in self._back:
+            kind, self._back = IN_ORDER, frozenset()
+        elif not step.in_order:
+            if kind == IN_ORDER:
+                self._back = frozenset(step.expected)
+            symbol, _ = _split(step.to_at)
+            kind = IN_INTERRUPT if INTERRUPT.search(symbol) else max(kind, ELSEWHERE)
+        if kind != self._kind:
+            self._kind = kind
+            spans.append((position, kind))
+
+
+class _Names:
+    """The names that a trace has for addresses; functions are known as far as it went."""
+
+    def __init__(self, steps: Sequence[Taken]) -> None:
+        self._exact = {step.to: step.to_at for step in steps} | {s.pc: s.at for s in steps}
+        ends: dict[str, int] = {}
+        starts: dict[str, int] = {}
+        for address, place in self._exact.items():
+            symbol, offset = _split(place)
+            starts[symbol] = address - offset
+            ends[symbol] = max(address, ends.get(symbol, 0))
+        self._spans = [(starts[symbol], ends[symbol], symbol) for symbol in starts]
+
+    def put_into(self, text: str, symbol: str, start: int) -> str:
+        """Name the addresses in an instruction of a function that begins at ``start``.
+
+        A conditional branch stays in its function, so its target has a name in any case.
+        """
+
+        def named(match: re.Match[str]) -> str:
+            address = int(match[1], 16)
+            if name := self._name(address):
+                return name
+            inside = CONDITIONAL.match(text) is not None and address >= start
+            return printable(f"{symbol}+{address - start:#x}") if inside else match[0]
+
+        return ADDRESS.sub(named, text)
+
+    @cache  # noqa: B019 -- lives as long as one trace is read
+    def _name(self, address: int) -> str | None:
+        if address in self._exact:
+            return printable(self._exact[address])
+        for start, end, symbol in self._spans:
+            if start <= address <= end:
+                return printable(f"{symbol}+{address - start:#x}")
+        return None
+
+
+def _split(place: str) -> tuple[str, int]:
+    """Take ``symbol+0xoffset`` apart; an address without a symbol is its own name."""
+    symbol, _, offset = place.rpartition("+0x")
+    try:
+        return (symbol, int(offset, 16)) if symbol else (place, 0)
+    except ValueError:
+        return place, 0
+
+
+@cache
+def _disassembler() -> Cs:
+    return Cs(CS_ARCH_ARM64, CS_MODE_ARM)
+
+
+@cache
+def _disassemble(word: int, pc: int) -> str:
+    found = next(_disassembler().disasm(word.to_bytes(4, "little"), pc), None)
+    return f".word {word:#010x}" if found is None else f"{found.mnemonic} {found.op_str}".strip()

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a cell came to, in words, from what its record holds and nothing else."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kstep.outcome import Outcome
+from kstep.record import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kstep.record import CellRecord
+
+
+def happened(each: CellRecord) -> str:
+    """Say what was seen; the message of a fault, or what a pass was measured by."""
+    if each.message:
+        return printable(each.message)
+    if each.outcome is not Outcome.PASS:
+        return each.seen
+    steps, in_order = each.metrics.get("steps"), each.metrics.get("in_order")
+    if not isinstance(steps, int) or not steps:
+        return "The claim held."
+    order = "all in program order" if steps == in_order else f"{in_order} in program order"
+    pcs = each.metrics.get("distinct_pcs")
+    where = f", over {pcs} different instructions" if isinstance(pcs, int) else ""
+    return f"The claim held: {steps} steps, {order}{where}."
+
+
+def expectation(each: CellRecord) -> str:
+    """Say what was predicted, and whether it came."""
+    if each.outcome is Outcome.ERROR:
+        return f"{each.wanted} was expected; there is no verdict"
+    if each.expected is None:
+        came = "it did" if each.matched else f"it did not: {each.seen}"
+        return f"nothing is predicted, so it has to pass: {came}"
+    return f"{each.wanted}, as predicted" if each.matched else f"{each.wanted}, but: {each.seen}"
+
+
+def headline(cells: Sequence[CellRecord]) -> str:
+    """Say in one sentence whether a run came out as predicted."""
+    if not cells:
+        return "No cell was run: there is no verdict."
+    errors = sum(each.outcome is Outcome.ERROR for each in cells)
+    wrong = sum(not each.matched for each in cells) - errors
+    if not wrong and not errors:
+        return f"All {len(cells)} cells came out as predicted."
+    parts = [f"{wrong} of {len(cells)} cells came out other than predicted"] if wrong else []
+    parts += [f"{errors} of {len(cells)} have no verdict"] if errors else []
+    return f"{'; '.join(parts)}."

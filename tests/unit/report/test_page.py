@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""report.html as a parser reads it; a browser does so in tests/integration/test_page.py."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import re
+import time
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from kstep.report.page import page
+from tests.unit.report.material import WALKED, a_run, stepped, steps_of
+from tests.unit.test_record import a_cell, a_record
+
+if TYPE_CHECKING:
+    from kstep.record import CellRecord
+
+NOWHERE = Path("/nonexistent")
+VOID = {"meta", "input", "link", "br", "hr", "img"}
+
+
+@pytest.fixture(autouse=True)
+def _no_vega(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave the library out, which is long and is nothing of ours."""
+    monkeypatch.setattr("kstep.report.page.vega", lambda: "// vega")
+
+
+class Read(HTMLParser):
+    """A page taken apart: elements, texts, and whether every element is closed in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: dict[str, list[str]] = {}
+        self.open: list[str] = []
+        self.feed(text)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Note an element."""
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        """Close one: the last that was opened."""
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        """Note a text under its element."""
+        if self.open:
+            self.texts.setdefault(self.open[-1], []).append(data)
+
+
+def test_the_verdict_stands_on_top_then_the_table_then_the_cells(tmp_path: Path) -> None:
+    text = page(a_run(tmp_path))
+    places = ["2 of 6 cells came out other", "<b>v5/1</b> fixes", 'class="grid"', 'class="claim"']
+    found = [text.index(place) for place in places]
+    assert found == sorted(found)
+
+
+def test_every_mark_leads_to_a_cell_and_every_id_is_there_once(tmp_path: Path) -> None:
+    read = Read(page(a_run(tmp_path)))
+    ids = [attributes["id"] for _, attributes in read.elements if "id" in attributes]
+    links = [attributes["href"] or "" for tag, attributes in read.elements if tag == "a"]
+    assert len(ids) == len(set(ids))
+    inner = [link.removeprefix("#") for link in links if link.startswith("#")]
+    assert len(inner) > 6
+    assert set(inner) <= set(ids)
+    for link in links:
+        if not link.startswith("#"):
+            assert (tmp_path / unquote(link)).is_file()
+
+
+def test_a_cell_tells_all_that_is_known(tmp_path: Path) -> None:
+    text = page(a_run(tmp_path))
+    for what in (
+        "A step goes to the next instruction.",
+        "Claim: so.",
+        "tests/sessions/step_in_order.py:34",
+        "step 1 went to el1_interrupt+0x1c, and stays there",
+        "stuck, as predicted",
+        "rate <b>301.5</b>",
+        "./inv verify --tree debian:6.1 --kconfig base --variants none,v5/1 --sessions",
+        "[0]kdb&gt;",
+        "&gt; ss",
+        'href="none.jsonl"',
+    ):
+        assert what in text
+
+
+def test_no_sign_is_colour_alone(tmp_path: Path) -> None:
+    read = Read(page(a_run(tmp_path)))
+    marks = {text for text in read.texts["span"] if text.strip()}
+    assert {"(stuck)", "pass", "rehit!", "?boot", "hang!"} <= marks
+
+
+def test_nothing_is_fetched_and_no_script_but_ours_runs(tmp_path: Path) -> None:
+    text = page(a_run(tmp_path))
+    read = Read(text)
+    assert not {"link", "img", "iframe", "object", "embed"} & {tag for tag, _ in read.elements}
+    assert not any("src" in attributes for _, attributes in read.elements)
+    assert "@import" not in text
+    assert "url(" not in text
+    policy = next(
+        attributes["content"] or ""
+        for tag, attributes in read.elements
+        if tag == "meta" and "http-equiv" in attributes
+    )
+    assert policy.startswith("default-src 'none';")
+    assert "unsafe-eval" not in policy
+    kinds = [attributes.get("type") for tag, attributes in read.elements if tag == "script"]
+    scripts = [
+        script for script, kind in zip(read.texts["script"], kinds, strict=True) if kind is None
+    ]
+    hashes = [base64.b64encode(hashlib.sha256(each.encode()).digest()) for each in scripts]
+    assert re.findall(r"'sha256-(\S+)'", policy) == [each.decode() for each in hashes]
+
+
+def test_repeats_are_opened_one_by_one_and_have_a_rate() -> None:
+    cells = [a_cell(seen=("pass", "stuck")[n == 3], repeat=n) for n in range(1, 6)]
+    text = page(a_record(NOWHERE, *cells))
+    assert "4 of 5 passed: 80% (38-96)" in text
+    assert text.count('class="cell repeat') == 5
+    (embedded,) = re.findall(r'id="data">(.*?)</script>', text)
+    assert json.loads(embedded)["rates"] == [
+        {
+            "rows": [
+                {
+                    "case": "up_read",
+                    "variant": "none",
+                    "passes": 4,
+                    "total": 5,
+                    "low": 0.3755,
+                    "high": 0.9638,
+                }
+            ]
+        }
+    ]
+
+
+def test_one_repeat_has_no_rate() -> None:
+    assert 'data-rates="' not in page(a_record(NOWHERE, a_cell()))
+
+
+def test_several_trees_are_told_apart() -> None:
+    text = page(a_record(NOWHERE, a_cell(), a_cell(tree="path:/x"), a_cell("v5/1")))
+    assert "<b>debian:6.1/base/v5/1</b>" in text
+    assert text.count('class="grid"') == 2
+
+
+def test_an_empty_run_can_be_drawn() -> None:
+    assert "No cell was run" in page(a_record(NOWHERE))
+
+
+def test_files_that_are_gone_are_not_linked(tmp_path: Path) -> None:
+    record = a_run(tmp_path)
+    for file in tmp_path.iterdir():
+        file.unlink()
+    text = page(record)
+    assert "console.log" not in text
+    assert "trace.jsonl" not in text
+    assert "data-path=" not in text
+
+
+anything = st.text(st.characters()) | st.text(st.sampled_from("<>&\"'/!-\0\x1b\n{}%#script"))
+
+
+@settings(max_examples=40)
+@given(anything, anything)
+def test_nothing_from_a_guest_is_markup(
+    tmp_path_factory: pytest.TempPathFactory, text: str, name: str
+) -> None:
+    folder = tmp_path_factory.mktemp("hostile")
+
+    def shape(text: str, name: str) -> list[tuple[str, list[str]]]:
+        steps = [{**step, "at": f"f{text}", "reason": text} for step in steps_of(WALKED)[:2]]
+        console = f"0.1 < {json.dumps(f'x{text}')}\n"
+        cell: CellRecord = stepped(
+            folder,
+            "x",
+            steps,
+            console,
+            variant=f"v5/{name}",
+            name=f"s[{name}]",
+            seen="stuck",
+            message=f"seen: {text}",
+            metrics={text: text},
+        )
+        drawn = page(a_record(folder, cell))
+        drawn.encode("utf-8")
+        assert not re.search("[\0-\x08\x0b-\x1f\x7f-\x9f]", drawn)
+        return [(tag, sorted(attributes)) for tag, attributes in Read(drawn).elements]
+
+    assert shape(text, name) == shape("x", "x")
+
+
+def test_a_run_of_500_cells_of_300_steps_is_drawn_soon_and_short(tmp_path: Path) -> None:
+    """Measured: 1 s and 2 MB; the machine may be busy."""
+    steps = steps_of(WALKED, repeat=4)[:300]
+    line = '0.1 < "a line of the console, as long as they are\\r\\n"\n'
+    cells = []
+    for number in range(500):
+        own = [{**step, "n": n + 1} for n, step in enumerate(steps)]
+        own[number % 300]["to_at"] = f"el1_interrupt+{4 * number:#x}"
+        variant, case = ("none", "v5/1", "v6/1")[number % 3], f"f{number // 3}"
+        cells.append(
+            stepped(tmp_path, f"c{number}", own, 90 * line, variant=variant, name=f"s[{case}]")
+        )
+    began = time.process_time()
+    text = page(a_record(tmp_path, *cells))
+    assert time.process_time() - began < 30
+    assert len(text) < 4_000_000
