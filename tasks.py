@@ -259,9 +259,19 @@ def bench(_context: Context, toolchain: str = "auto", out: str = "bench.json") -
     Path(out).write_text(json.dumps(measured.to_json(), indent=1) + "\n")
 
 
-@task(name="test", help={"unit": "only what needs no kernel: lint, types, unit tests"})
+@task(
+    name="test",
+    help={
+        "unit": "only what needs no kernel: lint, types, unit tests",
+        "nightly": "also every mutant against every session that is to see it",
+    },
+)
 @_exit_statuses
-def run_tests(context: Context, unit: bool = False) -> int:  # noqa: FBT001, FBT002 -- a flag
+def run_tests(
+    context: Context,
+    unit: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
+    nightly: bool = False,  # noqa: FBT001, FBT002 -- likewise
+) -> int:
     """Run the project's own tests: lint, types, unit tests, and tests that boot kernels.
 
     The tests with kernels get what verify gets, by the same way, and share its cache.
@@ -271,7 +281,7 @@ def run_tests(context: Context, unit: bool = False) -> int:  # noqa: FBT001, FBT
         f"{python} -m ruff check .",
         f"{python} -m ruff format --check .",
         f"{python} -m mypy",
-        f"{python} -m pytest" + (" tests/unit" if unit else ""),
+        f"{python} -m pytest" + " tests/unit" * unit + " -m ''" * nightly,
     ]
     for check in checks:
         print(f"$ {check.removeprefix(python).strip()}", flush=True)  # noqa: T201 -- for the reader

@@ -7,6 +7,9 @@ the stack pointer up: interrupts and the debugger work below. What else is loade
 judged, since a tick may change it, as the debugger does: while it holds the CPU it counts
 in the task's own preempt_count, for one.
 
+What it stores is told in the same way. Memory is looked at where it is RAM: a
+device is changed by being read. And not in the task's own structure, where the debugger counts.
+
 Of system instructions unicorn computes nothing: their meaning is that of the machine they run
 on. Those that write what kdb shows are few enough to be listed here. Encodings are those of
 the Arm ARM (DDI 0487), C5. (Capstone is not asked: regs_access() of its release 5 leaves
@@ -17,7 +20,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import unicorn
 from unicorn import arm64_const as arm64
@@ -37,12 +40,21 @@ Registers = Mapping[str, int]
 Foreseen = Mapping[str, int | None]
 """The registers after an instruction; None where that cannot be told."""
 
+Stored = Mapping[int, int]
+"""The bytes that an instruction leaves in memory, by address."""
+
 Read = Callable[[int, int], bytes]
 """Reads the guest's memory: so many bytes at an address."""
 
 PAGE: Final = 4096
 STACK: Final = 4 * PAGE  # THREAD_SIZE in asm/memory.h, and aligned to it
 ZEROS, ONES = b"\x00", b"\xff"
+# arch/arm64/include/asm/memory.h: with 48 bits of address, RAM as it lies, and nothing else
+# (from 5.4 on; before, it is the upper half).
+LINEAR_MAP: Final = range(0xFFFF_0000_0000_0000, 0xFFFF_8000_0000_0000)
+# A task_struct, which the way into the debugger counts in: preempt_count in
+# debug_exception_enter() (arch/arm64/mm/fault.c), rcu_read_lock_nesting in the notifiers.
+TASK: Final = 4096
 
 NZCV = 0xF << 28
 DAIF = 0xF << 6
@@ -82,6 +94,13 @@ _SIGNS_LINK = frozenset({7, *range(24, 32)})
 _SIGNS_X17 = frozenset(range(8, 16))
 
 
+class Effect(NamedTuple):
+    """What an instruction makes of the registers, and what it stores as far as that is known."""
+
+    registers: Foreseen
+    stored: Stored
+
+
 class Emulator:
     """An arm64 processor beside the one under test, whose stack it reads through ``read``."""
 
@@ -94,32 +113,38 @@ class Emulator:
         self._machine = unicorn.Uc(unicorn.UC_ARCH_ARM64, unicorn.UC_MODE_ARM)
         self._machine.ctl_set_cpu_model(arm64.UC_CPU_ARM64_MAX)
         self._machine.hook_add(unicorn.UC_HOOK_MEM_UNMAPPED, self._provide)
+        self._stored: dict[int, int] = {}
+        self._machine.hook_add(unicorn.UC_HOOK_MEM_WRITE, self._note)
 
-    def foresee(self, word: int, registers: Registers) -> Foreseen:
-        """Tell the registers after the instruction ``word`` from those before it.
+    def foresee(self, word: int, registers: Registers) -> Effect:
+        """Tell what the instruction ``word`` makes of the registers, and what it stores.
 
         Of ``pstate`` all that the instruction does not write is as before.
         """
         if word >> 24 == 0xD5:  # noqa: PLR2004 -- the group "System instructions"
-            return _system(word, registers)
+            return Effect(_system(word, registers), {})
         if word >> 24 == 0xD4:  # noqa: PLR2004 -- HVC and SMC, whose x0 to x17 are lost (SMCCC)
             lost = {f"x{n}": None for n in range(18)}
-            return {**registers, **lost, "pc": registers["pc"] + 4}
+            return Effect({**registers, **lost, "pc": registers["pc"] + 4}, {})
         self._pages.clear()
         try:
             zeros, ones = (self._run(word, registers, fill) for fill in (ZEROS, ONES))
         except unicorn.UcError:
             if self._failure is not None:
                 raise self._failure from None
-            return dict.fromkeys(registers)
-        foreseen = {name: value if value == ones[name] else None for name, value in zeros.items()}
+            return Effect(dict.fromkeys(registers), {})
+        stored = zeros.stored if zeros.stored == ones.stored else {}
+        foreseen = {
+            name: value if value == ones.registers[name] else None
+            for name, value in zeros.registers.items()
+        }
         if decode(word, registers["pc"]).form.authenticated:
             foreseen["pc"] = None
         if word & 0xFFFF_0000 == 0xDAC1_0000:  # noqa: PLR2004 -- PACIA and its like, by a key
             foreseen |= _unknown(word & 31)
-        return foreseen
+        return Effect(foreseen, stored)
 
-    def _run(self, word: int, registers: Registers, fill: bytes) -> dict[str, int]:
+    def _run(self, word: int, registers: Registers, fill: bytes) -> Effect:
         machine, pc = self._machine, registers["pc"]
         self._fill, self._sp = fill, registers["sp"]
         for begin, end, _ in list(machine.mem_regions()):
@@ -133,10 +158,17 @@ class Emulator:
         machine.reg_write(arm64.UC_ARM64_REG_NZCV, registers["pstate"] & NZCV)
         for number in _VECTORS:
             machine.reg_write(number, int.from_bytes(fill * 16, "little"))
+        self._stored = {}
         machine.emu_start(pc, 0, count=1)
         flags = machine.reg_read(arm64.UC_ARM64_REG_NZCV) & NZCV
         after = {name: machine.reg_read(number) for name, number in _ALL.items()}
-        return {**after, "pstate": registers["pstate"] & ~NZCV | flags}
+        return Effect({**after, "pstate": registers["pstate"] & ~NZCV | flags}, self._stored)
+
+    def _note(
+        self, _machine: unicorn.Uc, _kind: int, address: int, size: int, value: int, _data: object
+    ) -> None:
+        content = (value & (1 << 8 * size) - 1).to_bytes(size, "little")
+        self._stored.update(enumerate(content, address))
 
     def _provide(
         self, machine: unicorn.Uc, _kind: int, address: int, _size: int, _value: int, _data: object
@@ -162,13 +194,15 @@ class Emulator:
 class Watch:
     """The registers of what is stepped, held against what each instruction makes of them.
 
-    ``judged`` counts the instructions whose every register was foreseen, ``in_part`` those
-    that loaded what nobody knew.
+    So is the memory that it stores to. ``judged`` counts the instructions whose every
+    register was foreseen, ``in_part`` those that loaded what nobody knew, ``stores`` those
+    that left something in memory which was looked at.
     """
 
     def __init__(self, kdb: Kdb, text: Text, read: Read) -> None:
         self._kdb = kdb
         self._text = text
+        self._read = read
         self._emulator = Emulator(read)
         self._counts: Counter[str] = Counter()
         self._look(kdb.registers())
@@ -176,14 +210,15 @@ class Watch:
     @property
     def metrics(self) -> dict[str, float]:
         """How many steps were judged, and how."""
-        return {name: self._counts[name] for name in ("judged", "in_part")}
+        return {name: self._counts[name] for name in ("judged", "in_part", "stores")}
 
     def must_be_right(self, step: Step) -> None:
         """Raise KernelFault ``wrong-registers`` where a register is not what it must be.
 
-        Call it once for every step, before the next.
+        ``wrong-memory`` where a store is not found where it must have gone. Call it once for
+        every step, before the next.
         """
-        before, word, foreseen = self._registers, self._word, self._foreseen
+        before, word, (foreseen, stored) = self._registers, self._word, self._effect
         self._look(self._kdb.registers())
         if step.instruction.word != word:
             return  # patched by an interrupt, before it was stepped
@@ -198,11 +233,28 @@ class Watch:
                 Signature.WRONG_REGISTERS,
                 f"step {step.number} from {step.before} ({word:08x}) leaves {', '.join(wrong)}",
             )
+        self._must_be_stored(step, stored)
+
+    def _must_be_stored(self, step: Step, stored: Stored) -> None:
+        own = range(step.stop.task, step.stop.task + TASK)
+        known = sorted(at for at in stored if at in LINEAR_MAP and at not in own)
+        if not known:
+            return
+        self._counts["stores"] += 1
+        found = self._read(known[0], known[-1] + 1 - known[0])
+        wrong = [at for at in known if found[at - known[0]] != stored[at]]
+        if wrong:
+            wanted = bytes(stored[at] for at in known)
+            raise KernelFault(
+                Signature.WRONG_MEMORY,
+                f"step {step.number} from {step.before} ({step.instruction.word:08x}) leaves"
+                f" {found.hex()} at {known[0]:#x}, and was to store {wanted.hex()}",
+            )
 
     def _look(self, registers: Registers) -> None:
         self._registers = {**registers, "pstate": registers["pstate"] & ~SS}
         self._word = self._text.word(registers["pc"])
-        self._foreseen = self._emulator.foresee(self._word, self._registers)
+        self._effect = self._emulator.foresee(self._word, self._registers)
 
 
 def _system(word: int, registers: Registers) -> Foreseen:

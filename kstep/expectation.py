@@ -19,11 +19,13 @@ from kstep.series import parse
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from kstep.document import Document
     from kstep.plan import Cell
     from kstep.series import Series
     from kstep.session import Session
 
 FILE = "expect.yaml"
+VARIES = "varies"  # stands for a signature where a cell fails now in one way and now in another
 ERRORS = (
     Signature.NO_BOOT,
     Signature.CONSOLE_LOST,
@@ -140,25 +142,32 @@ def _rules(series: Series, sessions: Mapping[str, Session]) -> tuple[Rule, ...]:
                     "variants",
                     index,
                 )
-        signature = item.get("signature")
-        if signature is not None and item["outcome"] == "pass":
-            raise doc.fault(
-                "a cell that passes has no signature; take it out", "rules", number, "signature"
-            )
-        kernel = [str(word) for word in Signature if word not in ERRORS]
-        if signature is not None and signature not in kernel:
-            raise doc.fault(
-                f'signature "{signature}" is none of a kernel\'s; {nearest(signature, kernel)}',
-                "rules",
-                number,
-                "signature",
-            )
         rules.append(
             Rule(
                 where={field: frozenset(item[key]) for key, field in FIELDS.items() if key in item},
-                expected=Expected(Outcome(item["outcome"]), signature and Signature(signature)),
+                expected=_expected(doc, number, item),
                 path=doc.path,
                 line=doc.line_of("rules", number),
             )
         )
     return tuple(rules)
+
+
+def _expected(doc: Document, number: int, item: Mapping[str, str]) -> Expected:
+    """Read what a rule expects, the ``number``-th of its file."""
+    outcome, signature = Outcome(item["outcome"]), item.get("signature")
+    if signature is None or (signature == VARIES and outcome is Outcome.FAIL):
+        return Expected(outcome, None)
+    if outcome is Outcome.PASS:
+        raise doc.fault(
+            "a cell that passes has no signature; take it out", "rules", number, "signature"
+        )
+    kernel = [str(word) for word in Signature if word not in ERRORS]
+    if signature not in kernel:
+        raise doc.fault(
+            f'signature "{signature}" is none of a kernel\'s; {nearest(signature, kernel)}',
+            "rules",
+            number,
+            "signature",
+        )
+    return Expected(outcome, Signature(signature))

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from kstep.toolchain import Toolchain
 
 RECIPE = "1"  # part of the key: count it up when the way of packing changes
-PROGRAMS = ("syscall", "sleeper", "ticks", "cpus", "sampler", "hits", "stepper", "zeros")
+PROGRAMS = ("syscall", "sleeper", "ticks", "cpus", "sampler", "hits", "herd", "stepper", "zeros")
 FOLDER, PROGRAM, LINK = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755, stat.S_IFLNK | 0o777
 
 

@@ -43,12 +43,16 @@ ANSWER = 5.0  # seconds within which kdb answers a command, before the time scal
 
 @dataclass(frozen=True)
 class Stop:
-    """Why and where the kernel stopped: ``pc`` is None where kdb names none."""
+    """Why and where the kernel stopped: ``pc`` is None where kdb names none.
+
+    ``task`` is the address of the task_struct of what was running.
+    """
 
     reason: str
     pc: int | None
     pid: int
     cpu: int
+    task: int = 0
 
     @classmethod
     def parse(cls, text: bytes) -> Stop | None:
@@ -59,7 +63,11 @@ class Stop:
         last = found[-1]
         pc = None if last["pc"] is None else int(last["pc"], 16)
         return cls(
-            last["reason"].decode(errors="replace"), pc, int(last["pid"]), int(last["cpu"] or 0)
+            last["reason"].decode(errors="replace"),
+            pc,
+            int(last["pid"]),
+            int(last["cpu"] or 0),
+            int(last["task"], 16),
         )
 
 

@@ -30,6 +30,7 @@ class Signature(StrEnum):
     MASKED_INTERRUPTS = "masked-interrupts"
     LIVELOCK = "livelock"
     WRONG_REGISTERS = "wrong-registers"
+    WRONG_MEMORY = "wrong-memory"
     WRONG_RESULT = "wrong-result"  # the stepped command came to another end than unstepped
     SPLAT = "splat"  # the kernel complained
     PANIC = "panic"

@@ -41,6 +41,7 @@ SHORT = {
     Signature.MASKED_INTERRUPTS: "mask",
     Signature.LIVELOCK: "live",
     Signature.WRONG_REGISTERS: "regs",
+    Signature.WRONG_MEMORY: "mem",
     Signature.WRONG_RESULT: "res",
     Signature.NO_BOOT: "boot",
     Signature.CONSOLE_LOST: "cons",

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// hits COUNT TASK IRQ: calls settimeofday(NULL, &tz) in a loop, until COUNT
-// interrupts have come, with two perf events open that count how often the kernel
-// runs the instruction at an address (x:ADDRESS) or writes the long at it
+// hits COUNT PERIOD_US TASK IRQ: calls settimeofday(NULL, &tz) in a loop, until
+// COUNT interrupts have come, with two perf events open that count how often the
+// kernel runs the instruction at an address (x:ADDRESS) or writes the long at it
 // (w:ADDRESS). TASK is to be a place that the call passes once, IRQ one that every
-// interrupt passes once. Prints what the events counted beside what there was to
-// be counted: its own calls, and the interrupts as /proc/stat has them. One CPU.
+// interrupt passes once. Beside the tick an interrupt comes every PERIOD_US, or
+// none if that is 0. Prints what the events counted beside what there was to be
+// counted: its own calls, and the interrupts as /proc/stat has them. One CPU.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -48,16 +49,15 @@ static int count(const char *spec)
 	return fd;
 }
 
-// A source of interrupts, ten times as many as the tick of a 1000 Hz kernel: an
-// hrtimer that starts itself again, whatever its task does (perf_swevent_hrtimer()
-// in kernel/events/core.c). Off at first.
-static int interrupt_often(void)
+// A source of interrupts: an hrtimer that starts itself again, whatever its task
+// does (perf_swevent_hrtimer() in kernel/events/core.c). Off at first.
+static int interrupt_every(unsigned long us)
 {
 	struct perf_event_attr attr = {
 		.type = PERF_TYPE_SOFTWARE,
 		.config = PERF_COUNT_SW_CPU_CLOCK,
 		.size = sizeof(attr),
-		.sample_period = 100000,        // ns
+		.sample_period = us * 1000,     // ns
 		.disabled = 1,
 	};
 	int fd = syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
@@ -129,28 +129,32 @@ static struct reading reading(int irq)
 int main(int argc, char **argv)
 {
 	const struct { int minuteswest, dsttime; } zone = { 0, 0 };
-	const uint64_t enough = argc == 4 ? strtoull(argv[1], NULL, 10) : 0;
+	const uint64_t enough = argc == 5 ? strtoull(argv[1], NULL, 10) : 0;
+	const unsigned long period = argc == 5 ? strtoul(argv[2], NULL, 10) : 0;
 	struct reading first, last;
 	unsigned long calls = 0;
-	int task, irq, often;
+	int task, irq, often = -1;
 
 	if (!enough) {
-		fprintf(stderr, "usage: hits COUNT TASK IRQ\n");
+		fprintf(stderr, "usage: hits COUNT PERIOD_US TASK IRQ\n");
 		return 2;
 	}
 	// The first call of a boot takes another way (timekeeping_warp_clock()).
 	if (syscall(SYS_settimeofday, NULL, &zone) < 0)
 		die("settimeofday");
-	task = count(argv[2]);
-	irq = count(argv[3]);
-	often = interrupt_often();
+	task = count(argv[3]);
+	irq = count(argv[4]);
+	if (period)
+		often = interrupt_every(period);
 	first = reading(irq);
-	ioctl(often, PERF_EVENT_IOC_ENABLE, 0);
+	if (period)
+		ioctl(often, PERF_EVENT_IOC_ENABLE, 0);
 	do {
 		for (int i = 0; i < BETWEEN_LOOKS; i++, calls++)
 			syscall(SYS_settimeofday, NULL, &zone);
 	} while (interrupts() - first.interrupts < enough);
-	ioctl(often, PERF_EVENT_IOC_DISABLE, 0);
+	if (period)
+		ioctl(often, PERF_EVENT_IOC_DISABLE, 0);
 	last = reading(irq);
 	printf("calls=%lu call_hits=%llu interrupts=%llu interrupt_hits=%llu unsettled=%llu\n",
 	       calls, (unsigned long long)hits(task),

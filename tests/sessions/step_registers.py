@@ -11,9 +11,11 @@ the instruction makes of those before it, as unicorn computes it: what it does n
 before, and what it writes is right. Of pstate only SS is left out, for the debugger writes it;
 DAIF, PAN, UAO, SSBS and the flags change by MSR and by arithmetic alone, for an exception saves
 them all and its return restores them. What is loaded is judged where it comes from the stack
-of the stepped code, above its stack pointer; that of system registers is not.
+of the stepped code, above its stack pointer; that of system registers is not. What is
+stored to RAM must be found there (by QEMU's monitor), byte by byte.
 
-Refuted by one register that is another (`wrong-registers`), or a step that goes elsewhere.
+Refuted by one register that is another (`wrong-registers`), a store that is not where it must
+be (`wrong-memory`), or a step that goes elsewhere.
 """
 
 from __future__ import annotations

@@ -13,9 +13,14 @@ the patch the step waits, and so do the breakpoints, throughout the interrupt's 
 Measured: the hits of one perf event in a task and of another in interrupts, against how
 often each place was reached: the task's system calls, and the interrupts of /proc/stat. A
 case judges one of the two, so that a fault which a patch moves from one to the other shows.
+Interrupts come ten times as often as the tick, so that one may be due when another has been
+handled, before the step: then a watchpoint that the first has hit is still off. The case
+`bp_with_wp_in_tick` does without: of two ticks each finds the watchpoint on, if a handler is
+not deaf to it because a step is owed, as every fifth or so would be.
 
 Refuted by a place counted more often than it was reached (`double-hits`), or less often
-(`missed-hits`).
+(`missed-hits`): by one hit, or at the tick by one in ten, for a machine that stalls makes
+ticks follow upon each other.
 """
 
 from __future__ import annotations
@@ -31,16 +36,24 @@ if TYPE_CHECKING:
     from kstep.target import Target
 
 INTERRUPTS = 1000  # some hundreds of them come while a step is due
+OFTEN = 100  # microseconds
+TICK_ALONE = 0
 
 
 @dataclass(frozen=True)
 class Pair:
-    """What watches the task and the interrupts, x executed, w written, and who is judged."""
+    """What watches the task and the interrupts, x executed, w written, and who is judged.
+
+    ``period`` is that of the interrupts beside the tick, in microseconds; of the hits a
+    ``share`` must be counted.
+    """
 
     name: str
     task: str
     irq: str
     judged: str
+    period: int = OFTEN
+    share: float = 1.0
 
 
 PAIRS = (
@@ -50,6 +63,7 @@ PAIRS = (
     Pair("bp_with_wp_in_irq", "x", "w", "interrupt"),
     Pair("wp_with_wp_in_task", "w", "w", "call"),
     Pair("wp_with_wp_in_irq", "w", "w", "interrupt"),
+    Pair("bp_with_wp_in_tick", "x", "w", "interrupt", TICK_ALONE, 0.9),
 )
 
 
@@ -65,12 +79,12 @@ def watch_in_interrupt(target: Target, pair: Pair) -> None:
         # kernel/irq/: entered once an interrupt, and kstat.irqs_sum written once
         irq = {"x": kdb.address("generic_handle_domain_irq"), "w": kdb.per_cpu_address("kstat")}
     places = f"{pair.task}:{task[pair.task]:#x} {pair.irq}:{irq[pair.irq]:#x}"
-    counted = target.run(f"hits {INTERRUPTS} {places}", 30).figures
+    counted = target.run(f"hits {INTERRUPTS} {pair.period} {places}", 30).figures
     target.metrics.update(counted)
     if counted["unsettled"]:
         raise MachineryError("this machine is too slow to count interrupts between two of them")
     reached, hits = counted[f"{pair.judged}s"], counted[f"{pair.judged}_hits"]
-    if hits != reached:
+    if not pair.share * reached <= hits <= reached:
         raise KernelFault(
             Signature.DOUBLE_HITS if hits > reached else Signature.MISSED_HITS,
             f"the place that {reached} {pair.judged}s passed was hit {hits} times",

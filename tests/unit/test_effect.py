@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from kstep.effect import PAGE, SS, Emulator, Watch
+from kstep.effect import PAGE, SS, TASK, Emulator, Read, Watch
 from kstep.errors import MachineryError
+from kstep.kdb import Stop
 from kstep.oracle import Flow, decode
 from kstep.outcome import KernelFault, Signature
 
@@ -44,7 +45,7 @@ def registers(**values: int) -> dict[str, int]:
 
 def changes(word: int, before: dict[str, int], emulator: Emulator | None = None) -> object:
     """Tell what the instruction changes, the PC apart where that goes to the next."""
-    after = (emulator or Emulator(zeros)).foresee(word, before)
+    after = (emulator or Emulator(zeros)).foresee(word, before).registers
     assert after.keys() == before.keys()
     found = {name: value for name, value in after.items() if value != before[name]}
     if found.get("pc") == before["pc"] + 4:
@@ -137,6 +138,37 @@ def test_each_instruction_has_its_own_memory() -> None:
     assert changes(0xF94003E0, registers(), emulator) == {"x0": 0x0101_0101_0101_0101}
 
 
+RAM = 0xFFFF_0000_0123_4560
+OWN = 0xFFFF_0000_00A1_1800
+COUNTED = b"".join(bytes([n]) for n in range(1, 17))
+
+
+@pytest.mark.parametrize(
+    ("word", "assembly", "at", "content"),
+    [
+        (0xF9000420, "str x0, [x1, #8]", RAM + 8, COUNTED[:8]),
+        (0xB9000020, "str w0, [x1]", RAM, COUNTED[:4]),
+        (0x39000020, "strb w0, [x1]", RAM, COUNTED[:1]),
+        (0xF8010C20, "str x0, [x1, #16]!", RAM + 16, COUNTED[:8]),
+        (0xA9000820, "stp x0, x2, [x1]", RAM, COUNTED),
+        (0xF90003E0, "str x0, [sp]", SP, COUNTED[:8]),
+        (0xF900003F, "str xzr, [x1]", RAM, bytes(8)),
+        # what depends on memory that nobody knows, or on a vector
+        (0xF8200020, "ldadd x0, x0, [x1]", RAM, b""),
+        (0xC8A07C22, "cas x0, x2, [x1]", RAM, b""),
+        (0x3D800020, "str q0, [x1]", RAM, b""),
+        # what the monitor that every step clears does not let through
+        (0xC8037C20, "stxr w3, x0, [x1]", RAM, b""),
+        (0xF9400020, "ldr x0, [x1]", RAM, b""),
+    ],
+)
+def test_what_is_stored(word: int, assembly: str, at: int, content: bytes) -> None:
+    before = registers(
+        x0=int.from_bytes(COUNTED[:8], "little"), x1=RAM, x2=int.from_bytes(COUNTED[8:], "little")
+    )
+    assert Emulator(zeros).foresee(word, before).stored == dict(enumerate(content, at)), assembly
+
+
 EMULATOR = Emulator(zeros)
 DISASSEMBLER = capstone.Cs(capstone.CS_ARCH_ARM64, capstone.CS_MODE_LITTLE_ENDIAN)
 DISASSEMBLER.detail = True
@@ -165,7 +197,7 @@ def test_capstone_and_the_oracle_agree(word: int, chance: random.Random) -> None
     assume(found and not SILENT.match(found[0].mnemonic))
     names = {DISASSEMBLER.reg_name(number) for number in found[0].regs_access()[1]}
     written = {re.sub(r"^w(?=\d)", "x", ALIASES.get(name, name)) for name in names}
-    foreseen = EMULATOR.foresee(word, before)
+    foreseen = EMULATOR.foresee(word, before).registers
     assume(set(foreseen.values()) != {None})
     changed = {name for name, value in foreseen.items() if value != before[name]} - {"pc"}
     assert changed <= written
@@ -173,12 +205,14 @@ def test_capstone_and_the_oracle_agree(word: int, chance: random.Random) -> None
 
 
 class Scripted:
-    """Stands for kdb, the text and a step: ``add x0, x1, #4`` again and again."""
+    """Stands for kdb, the text and a step: the same instruction again and again."""
 
-    number, before, instruction = 1, "f+0x0", decode(0x91001020, PC)
+    number, before = 1, "f+0x0"
+    stop = Stop("SS trap", PC, 1, 0, task=OWN)
 
-    def __init__(self, *contexts: dict[str, int]) -> None:
+    def __init__(self, *contexts: dict[str, int], word: int = 0x91001020) -> None:
         self._contexts = list(contexts)
+        self.instruction = decode(word, PC)
 
     def registers(self) -> dict[str, int]:
         """Show the next context."""
@@ -187,13 +221,16 @@ class Scripted:
     def word(self, address: int) -> int:
         """Find the same instruction everywhere."""
         assert address % 4 == 0
-        return 0x91001020
+        return self.instruction.word
 
 
-def judge(*contexts: dict[str, int]) -> Watch:
-    """Let a watch see a step from the first context to the second, and so on."""
-    scripted = Scripted(*contexts)
-    watch = Watch(cast("Kdb", scripted), cast("Text", scripted), zeros)
+def judge(*contexts: dict[str, int], word: int = 0x91001020, read: Read = zeros) -> Watch:
+    """Let a watch see a step from the first context to the second, and so on.
+
+    They step ``add x0, x1, #4`` where nothing else is said.
+    """
+    scripted = Scripted(*contexts, word=word)
+    watch = Watch(cast("Kdb", scripted), cast("Text", scripted), read)
     for _ in contexts[1:]:
         watch.must_be_right(cast("Step", scripted))
     return watch
@@ -204,7 +241,7 @@ RIGHT = registers(x0=0x2226, pc=PC + 4)
 
 def test_a_step_that_does_what_its_instruction_says() -> None:
     watch = judge(registers(), RIGHT, {**RIGHT, "pc": PC + 8})
-    assert watch.metrics == {"judged": 2, "in_part": 0}
+    assert watch.metrics == {"judged": 2, "in_part": 0, "stores": 0}
 
 
 def test_the_step_bit_is_the_debuggers() -> None:
@@ -227,3 +264,40 @@ def test_one_register_that_is_another_is_found(name: str, value: int) -> None:
     with pytest.raises(KernelFault, match=f"leaves {name} {value:#x}, not") as caught:
         judge(registers(), {**RIGHT, name: value})
     assert caught.value.signature is Signature.WRONG_REGISTERS
+
+
+STORE = 0xF9000020  # str x0, [x1]
+
+
+def test_a_store_that_is_where_it_must_be() -> None:
+    before = registers(x0=0x0807_0605_0403_0201, x1=RAM)
+    asked = []
+
+    def read(address: int, size: int) -> bytes:
+        asked.append((address, size))
+        return COUNTED[:size]
+
+    watch = judge(before, {**before, "pc": PC + 4}, word=STORE, read=read)
+    assert asked == [(RAM, 8)]
+    assert watch.metrics == {"judged": 1, "in_part": 0, "stores": 1}
+
+
+def test_a_store_that_is_not_there_is_found() -> None:
+    before = registers(x0=0x0807_0605_0403_0201, x1=RAM)
+    with pytest.raises(KernelFault, match=f"leaves {'00' * 8} at {RAM:#x}") as caught:
+        judge(before, {**before, "pc": PC + 4}, word=STORE)
+    assert caught.value.signature is Signature.WRONG_MEMORY
+
+
+@pytest.mark.parametrize(
+    "address",
+    [0xFFFF_8000_0A00_0000, 0x40_0000, OWN, OWN + TASK - 8],
+    ids=["a device's, or the image's", "a program's", "the task's", "its last"],
+)
+def test_memory_that_is_not_looked_at(address: int) -> None:
+    def fail(_address: int, _size: int) -> bytes:
+        raise AssertionError
+
+    before = registers(x0=1, x1=address)
+    watch = judge(before, {**before, "pc": PC + 4}, word=STORE, read=fail)
+    assert watch.metrics["stores"] == 0

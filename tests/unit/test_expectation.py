@@ -96,6 +96,11 @@ def test_a_rule_can_be_narrower(field: str, names: str, holds: bool, tmp_path: P
     assert (expected(tmp_path, a_cell(), text) == PASS) is holds
 
 
+def test_a_failure_that_varies_has_no_signature(tmp_path: Path) -> None:
+    text = rules(rule(outcome="fail", signature="varies"))
+    assert expected(tmp_path, a_cell(), text) == Expected(Outcome.FAIL, None)
+
+
 def test_a_rule_with_cases_says_nothing_of_a_session_without(tmp_path: Path) -> None:
     sessions = {**SESSIONS, "alone": a_session("alone")}
     text = rules(rule(sessions="[alone, step-in-order]", cases="[f]"))
@@ -151,6 +156,7 @@ def test_a_rule_that_is_overruled_contradicts_nobody(tmp_path: Path) -> None:
         ({"outcome": "error"}, 4, '"outcome" cannot be "error"'),
         ({"outcome": "fail"}, 2, 'key "signature" is missing'),
         ({"signature": "stuck"}, 6, "signature"),
+        ({"signature": "varies"}, 6, "a cell that passes has no signature"),
         ({**FAILS, "signature": "stuk"}, 6, 'did you mean "stuck"?'),
         ({**FAILS, "signature": "no-boot"}, 6, "is none of a kernel's"),
         ({"why": None}, 2, 'key "why" is missing'),

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 PC = 0xFFFF_8000_0815_84C0
+TASK = 0xFFFF_0000_00A1_1800
 
 
 @contextmanager
@@ -42,7 +43,7 @@ def at_prompt(
 
 def entering(rest: str, *, processor: str = "on processor 3 ") -> bytes:
     """Make the text of a stop."""
-    return f"\r\nEntering kdb (current=0xffff000000a11800, pid 23) {processor}{rest}\r\n".encode()
+    return f"\r\nEntering kdb (current={TASK:#x}, pid 23) {processor}{rest}\r\n".encode()
 
 
 # -- what kdb_main.c prints in kdb_local(), reason by reason
@@ -65,7 +66,7 @@ def entering(rest: str, *, processor: str = "on processor 3 ") -> bytes:
 @pytest.mark.parametrize("smp", [True, False], ids=["SMP", "UP"])
 def test_a_stop_says_why_and_where(text: str, reason: str, pc: int | None, smp: bool) -> None:  # noqa: FBT001 -- a parameter
     said = b"[    0.3] sysrq: DEBUG\r\n" + entering(text, processor="on processor 3 " * smp)
-    assert Stop.parse(said + b"[3]kdb> ") == Stop(reason, pc, 23, 3 * smp)
+    assert Stop.parse(said + b"[3]kdb> ") == Stop(reason, pc, 23, 3 * smp, TASK)
 
 
 @pytest.mark.parametrize(
@@ -77,7 +78,7 @@ def test_no_stop_is_told_where_there_is_none(said: bytes) -> None:
 
 def test_of_several_stops_the_last_counts() -> None:
     said = entering("due to cpu switch") + b"[3]kdb> \r\n" + entering(f"due to SS trap @ {PC:#x}")
-    assert Stop.parse(said) == Stop("SS trap", PC, 23, 3)
+    assert Stop.parse(said) == Stop("SS trap", PC, 23, 3, TASK)
 
 
 # -- commands

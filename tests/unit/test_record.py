@@ -143,6 +143,14 @@ def test_matched(seen: str, wanted: str | None, matched: bool) -> None:  # noqa:
     assert a_cell(seen=seen, wanted=wanted).matched is matched
 
 
+@pytest.mark.parametrize(
+    ("seen", "matched"), [("stuck", True), ("hang", True), ("pass", False), ("no-boot", False)]
+)
+def test_a_failure_that_varies(seen: str, matched: bool) -> None:  # noqa: FBT001 -- a row
+    cell = replace(a_cell(seen=seen), expected=Expected(Outcome.FAIL, None))
+    assert cell.matched is matched
+
+
 def test_the_file_holds_exactly_what_the_design_names(tmp_path: Path) -> None:
     record = a_record(tmp_path)
     record.add(a_cell("none", seen="stuck", wanted="stuck", metrics={"steps": 300}))
