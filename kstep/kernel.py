@@ -38,6 +38,7 @@ REPRODUCIBLE = {
     "KBUILD_BUILD_HOST": "kstep",
     "KBUILD_BUILD_VERSION": "1",
 }
+OTHERS = {"allnoconfig": ["-n"], "alldefconfig": []}  # of scripts/kconfig/merge_config.sh
 COMPILED = re.compile(r"^  (CC|AS)  +(\S+)")
 COMPLAINT = re.compile(r"error:|Error \d|undefined reference|No rule to make|fatal:", re.IGNORECASE)
 OUTPUTS = {
@@ -148,7 +149,12 @@ class Builder:
                     task.advance(note=match[2])
 
             self._configure(source, objects, folder)
-            self.kconfig.check(objects / ".config")
+            missed = self.kconfig.check(objects / ".config")
+            if missed and first:
+                self.progress.say(
+                    f"kconfig {self.kconfig.name}: {len(missed)} of its options are not for"
+                    f" this version or this compiler: {', '.join(missed)}"
+                )
             argv = ["make", "-C", str(source), f"O={objects}", f"-j{os.cpu_count() or 1}", "Image"]
             try:
                 self.toolchain.run(
@@ -174,7 +180,7 @@ class Builder:
         )
 
     def _configure(self, source: Path, objects: Path, folder: Path) -> None:
-        """Let the kernel's own script merge the fragment into allnoconfig.
+        """Let the kernel's own script merge the fragment into the others' configuration.
 
         Done for every variant, for a patch may touch Kconfig files; make looks at what
         changed in .config, so an unchanged one costs no object.
@@ -187,7 +193,7 @@ class Builder:
         script = source / "scripts/kconfig/merge_config.sh"
         try:
             self.toolchain.run(
-                ["sh", str(script), "-n", str(folder / "fragment")],
+                ["sh", str(script), *OTHERS[self.kconfig.others], str(folder / "fragment")],
                 cwd=objects,
                 readable=[source, folder / "fragment"],
                 writable=[objects],

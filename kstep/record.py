@@ -70,12 +70,14 @@ class TreeRecord:
 class PatchRecord:
     """One patch of the series and what became of it in one kernel.
 
-    ``action`` is ``applied``, ``reverted``, ``present`` or ``absent``.
+    ``action`` is ``applied``, ``reverted``, ``present`` or ``absent``; ``port`` is the file
+    that counted, where that was one of the patch's ports.
     """
 
     id: str
     sha256: str
     action: str
+    port: str | None = None
 
 
 @dataclass(frozen=True)

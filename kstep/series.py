@@ -59,7 +59,8 @@ class Patch:
 
     ``diff`` is what git apply is given: the file as it is, or the mail's decoded
     text; ``sha256`` is over it. ``touched`` are the files before and after, relative
-    to the tree's top. ``merged`` says which trees have it.
+    to the tree's top. ``merged`` says which trees have it. ``ports`` are the same change as
+    it was made to other trees; ``port`` is the file's place below the series, of a port.
     """
 
     id: str
@@ -70,6 +71,8 @@ class Patch:
     touched: tuple[str, ...]
     message_id: str | None = None
     merged: str | None = None
+    ports: tuple[Patch, ...] = ()
+    port: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,13 +106,15 @@ class Arrangement:
 
     ``files`` has the new content of every file that differs from pristine, or None
     where the file is to go; of these, ``executable`` must have that mode. ``actions``
-    goes by "series/patch", over the variant's own series, or over all for ``none``.
+    goes by "series/patch", over the variant's own series, or over all for ``none``; so does
+    ``patches``, which has each patch as it fits this tree: itself or one of its ports.
     Two variants with the same resulting tree have the same ``digest``.
     """
 
     files: Mapping[str, bytes | None]
     executable: frozenset[str]
     actions: Mapping[str, Action]
+    patches: Mapping[str, Patch]
     digest: str
 
 
@@ -206,10 +211,11 @@ def arrange(sources: Path, series_list: Sequence[Series], variant: Variant) -> A
     """Work out what ``variant`` changes in the pristine tree ``sources``, which is only read.
 
     Whether a patch is in is asked of git apply, series by series, from the last patch
-    to the first: one that reverses is in. Raises RequestError for a patch that neither
-    is in nor applies, with the hunk that was refused.
+    to the first: one that reverses is in. Of a patch and its ports that one counts which is
+    in, or else the first that applies. Raises RequestError for a patch that neither is in
+    nor applies, with the hunk that was refused.
     """
-    patches = [patch for series in series_list for patch in series.patches]
+    patches = [each for series in series_list for patch in series.patches for each in _forms(patch)]
     touched = sorted({name for patch in patches for name in patch.touched})
     _refuse_links(sources, patches)
     with TemporaryDirectory(prefix="kstep-series-") as folder:
@@ -222,11 +228,14 @@ def arrange(sources: Path, series_list: Sequence[Series], variant: Variant) -> A
         tree = _copy(sources, scratch / "variant", touched)
         for series in series_list:
             _take_out(series, present[series.name], tree)
-        for series in series_list:
-            whole = _copy(tree, scratch / "whole" / series.name, touched)
-            for patch in series.patches:
-                fault = f"patch {series.name}/{patch.id} neither is in the tree nor applies"
-                _put_in(patch, whole, fault, mend="rebase it")
+        series_list = [
+            _fit(
+                series,
+                present[series.name],
+                _copy(tree, scratch / "whole" / series.name, touched),
+            )
+            for series in series_list
+        ]
         own = [series for series in series_list if variant.series in {None, series.name}]
         for series in own:
             for patch in series.patches:
@@ -253,6 +262,7 @@ def arrange(sources: Path, series_list: Sequence[Series], variant: Variant) -> A
             name for name in changed if name in result and result[name].executable
         ),
         actions=actions,
+        patches={f"{series.name}/{patch.id}": patch for series in own for patch in series.patches},
         digest=_digest({name: result.get(name) for name in changed}),
     )
 
@@ -278,24 +288,33 @@ def _load_folder(folder: Path) -> Series:
 
 def _load_listed(folder: Path) -> Series:
     listed = document.load(folder / "series.yaml", SCHEMA)
-    found = {path.name for path in folder.glob("*.patch")}
-    patches: list[Patch] = []
-    for n, entry in enumerate(listed.value["patches"]):
-        file = entry["file"]
+    found = {str(path.relative_to(folder)) for path in folder.rglob("*.patch")}
+    seen: set[str] = set()
+
+    def read(n: int, file: str, *place: str | int) -> Patch:
         if file not in found:
-            raise listed.fault(f"no file {file} here; {nearest(file, found)}", "patches", n, "file")
-        if any(patch.path.name == file for patch in patches):
-            raise listed.fault(f"{file} is listed a second time; keep one", "patches", n, "file")
-        path = folder / file
+            raise listed.fault(f"no file {file} here; {nearest(file, found)}", *place, "file")
+        if file in seen:
+            raise listed.fault(f"{file} is listed a second time; keep one", *place, "file")
+        seen.add(file)
+        return _patch(n + 1, folder / file, _only_mail(folder / file), line=1)
+
+    patches = []
+    for n, entry in enumerate(listed.value["patches"]):
+        ports = [
+            replace(read(n, port["file"], "patches", n, "ports", index), port=port["file"])
+            for index, port in enumerate(entry.get("ports", []))
+        ]
         patches.append(
             replace(
-                _patch(n + 1, path, _only_mail(path), line=1),
+                read(n, entry["file"], "patches", n),
                 subject=entry["subject"],
                 message_id=entry.get("message-id"),
                 merged=entry.get("merged"),
+                ports=tuple(ports),
             )
         )
-    if unlisted := sorted(found - {patch.path.name for patch in patches}):
+    if unlisted := sorted(found - seen):
         raise listed.fault(f"{unlisted[0]} is not listed; list it or remove it", "patches")
     return Series(
         listed.value["name"].strip(),  # "$" in the schema allows a last newline
@@ -521,25 +540,49 @@ def _read(tree: Path, names: Iterable[str]) -> dict[str, _File]:
     }
 
 
-def _present(series: Series, tree: Path) -> frozenset[str]:
-    """Give the ids of the patches that ``tree`` has, and reverse them there."""
-    present = set()
-    for patch in reversed(series.patches):
-        before = _read(tree, patch.touched)
-        reversed_ = not _git(["--reverse"], patch.diff, tree).returncode
-        if reversed_ and _read(tree, patch.touched) != before:  # a bare mode always reverses
-            present.add(patch.id)
-    return frozenset(present)
+def _forms(patch: Patch) -> tuple[Patch, ...]:
+    """Give a patch and its ports."""
+    return (patch, *patch.ports)
 
 
-def _take_out(series: Series, present: frozenset[str], tree: Path) -> None:
+def _present(series: Series, tree: Path) -> dict[str, Patch]:
+    """Give what ``tree`` has of a series, each patch as it is in, and reverse it there."""
+    return {
+        patch.id: form
+        for patch in reversed(series.patches)
+        if (form := next((each for each in _forms(patch) if _reverse(each, tree)), None))
+    }
+
+
+def _reverse(patch: Patch, tree: Path) -> bool:
+    """Reverse a patch where that changes something: a bare mode always reverses."""
+    before = _read(tree, patch.touched)
+    reversed_ = not _git(["--reverse"], patch.diff, tree).returncode
+    return reversed_ and _read(tree, patch.touched) != before
+
+
+def _take_out(series: Series, present: Mapping[str, Patch], tree: Path) -> None:
     """Reverse what is present; another series of the run may have the same patch, and was first."""
-    for patch in reversed(series.patches):
-        if patch.id not in present or not _git(["--reverse"], patch.diff, tree).returncode:
+    for patch in present.values():
+        if not _git(["--reverse"], patch.diff, tree).returncode:
             continue
         if _git(["--check"], patch.diff, tree).returncode:
             fault = f"patch {series.name}/{patch.id} is in the tree and cannot be taken out"
             raise RequestError(f"{fault} after the series before it; run it alone", patch.path)
+
+
+def _fit(series: Series, present: Mapping[str, Patch], tree: Path) -> Series:
+    """Give the series in the form that fits ``tree``, and put it in there, patch by patch."""
+    fitting = []
+    for patch in series.patches:
+        forms = (present[patch.id],) if patch.id in present else _forms(patch)
+        form = next((each for each in forms if not _git([], each.diff, tree).returncode), None)
+        if form is None:
+            fault = f"patch {series.name}/{patch.id} neither is in the tree nor applies"
+            fault += f", nor does one of its {len(patch.ports)} ports" if patch.ports else ""
+            _put_in(patch, tree, fault, mend="rebase it")
+        fitting.append(form or patch)
+    return replace(series, patches=tuple(fitting))
 
 
 def _put_in(patch: Patch, tree: Path, fault: str, *, mend: str) -> None:

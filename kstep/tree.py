@@ -66,9 +66,9 @@ def parse(text: str) -> Request:
     if kind not in GETTERS or not place:
         raise RequestError(f"tree {text}: a tree is {FORMS}")
     if kind == "debian":
-        if place not in debian.SUITES:
-            there = ", ".join(f"debian:{version}" for version in debian.SUITES)
-            raise RequestError(f"tree {text}: there is {there}")
+        if not re.fullmatch(r"\d+\.\d+", place):
+            there = ", ".join(f"debian:{version}" for version in debian.USUAL)
+            raise RequestError(f"tree {text}: name a version, such as {there}")
     elif kind == "path":
         _require_linux(text, Path(place))
     elif kind == "tar":
@@ -138,7 +138,9 @@ def _debian(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
         _untar(next(unpacked.glob("usr/src/linux-source-*.tar.xz")), into, toolchain)
         toolchain.run(["rm", "-r", "package"], cwd=into, writable=[into])
 
-    return _entry(request, package.sha256, cache, make, f"{package.name} {package.version}")
+    return _entry(
+        request, package.sha256, cache, make, f"{package.name} {package.version}, {package.origin}"
+    )
 
 
 def _tar(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:

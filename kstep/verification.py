@@ -65,7 +65,7 @@ class Request:
     root: Path
     series: tuple[Series, ...]
     trees: tuple[tree.Request, ...]
-    kconfigs: tuple[Kconfig, ...]
+    kconfigs: tuple[kconfig.Request, ...]
     chosen: tuple[Variant, ...] | None
     sessions: tuple[Session, ...]
     expectations: Expectations
@@ -206,6 +206,8 @@ def prepare(
     versions = tools.versions()
     trees = tuple(each.get(tools, cache, progress) for each in asked.trees)
     arranged = [_arrange(asked, each, progress) for each in trees]
+    for each in trees:
+        _require_known(asked.kconfigs, each, progress)
     guest = initramfs.make(asked.root / "tests/guest", tools, versions.compiler, cache, progress)
     built = [
         kernel
@@ -214,7 +216,7 @@ def prepare(
         for kernel in _build(
             Builder(
                 tree=source,
-                kconfig=config,
+                kconfig=config.on(source.version),
                 toolchain=tools,
                 compiler=versions.compiler,
                 cache=cache,
@@ -244,7 +246,24 @@ def _arrange(
             if asked.chosen is not None:
                 raise
             progress.say(f"left out: {error}")
+    ports = {
+        f"{name} as ported in {patch.port}"
+        for _, arrangement in found
+        for name, patch in arrangement.patches.items()
+        if patch.port
+    }
+    for port in sorted(ports):
+        progress.say(f"tree {source.id}: {port}")
     return found
+
+
+def _require_known(kconfigs: Iterable[kconfig.Request], source: Tree, progress: Progress) -> None:
+    """Raise RequestError for an option that this source lacks; say what is other there."""
+    declared = kconfig.declared(source.source)
+    for config in kconfigs:
+        config.require_known(source.version, declared)
+        for remark in config.remarks(source.version):
+            progress.say(f"tree {source.id}, kconfig {config.name}: {remark}")
 
 
 def _build(builder: Builder, arranged: Sequence[tuple[Variant, Arrangement]]) -> list[Built]:
@@ -345,11 +364,6 @@ class Verification:
 
     def _record_kernels(self, record: Record, built: Iterable[Built]) -> None:
         """Record every variant's kernel; one with an image that another has says so."""
-        hashes = {
-            f"{each.name}/{patch.id}": patch.sha256
-            for each in self.asked.series
-            for patch in each.patches
-        }
         images: dict[tuple[str, str, str], str] = {}
         for each in built:
             if isinstance(each.kernel, MachineryError):
@@ -366,8 +380,8 @@ class Verification:
                         vmlinux_sha256=kernel.vmlinux_sha256,
                         config_sha256=kernel.config_sha256,
                         patches=tuple(
-                            PatchRecord(name, hashes[name], action)
-                            for name, action in sources.actions.items()
+                            PatchRecord(name, patch.sha256, sources.actions[name], patch.port)
+                            for name, patch in sources.patches.items()
                         ),
                         cached=kernel.cached,
                         same_as=images.get(key),

@@ -120,10 +120,11 @@ def test_a_fragment_stands_on_base_and_wins(tmp_path: Path) -> None:
     other = elsewhere / "mine.config"
     own.rename(other)
     wanted = {"CONFIG_A": "y", "CONFIG_PREEMPT": "n", "CONFIG_B": "y"}
-    assert kconfig.load(str(other), tmp_path) == Kconfig("mine", wanted)
+    assert kconfig.load(str(other), tmp_path).on("6.1") == Kconfig("mine", wanted)
     other.rename(own)
-    assert kconfig.load("voluntary", tmp_path) == Kconfig("voluntary", wanted)
-    assert kconfig.load("base", tmp_path).options == {"CONFIG_A": "y", "CONFIG_PREEMPT": "y"}
+    assert kconfig.load("voluntary", tmp_path).on("6.1") == Kconfig("voluntary", wanted)
+    base = kconfig.load("base", tmp_path).on("6.1")
+    assert base.options == {"CONFIG_A": "y", "CONFIG_PREEMPT": "y"}
 
 
 @pytest.mark.parametrize("name", ["nothing", "/nowhere/x.config", "."])
@@ -133,7 +134,7 @@ def test_what_is_no_fragment_is_answered_with_what_there_is(name: str, tmp_path:
     with pytest.raises(RequestError) as error:
         kconfig.load(name, tmp_path)
     assert str(error.value) == (
-        f"kconfig {name}: there is base, voluntary, or the path of a fragment"
+        f"kconfig {name}: there is base, voluntary, or the path of a fragment or of a .config"
     )
 
 
@@ -142,6 +143,142 @@ def test_the_digest_is_that_of_what_is_asked_for() -> None:
     assert one.digest == Kconfig("other", {"CONFIG_A": "y"}).digest
     assert one.digest != Kconfig("one", {"CONFIG_A": "m"}).digest
     assert one.digest != Kconfig("one", {"CONFIG_A": "n"}).digest
+
+
+# -- versions
+
+
+VERSIONED = (
+    "CONFIG_OLD=y  # up to 5.17: why\nCONFIG_NEW=y  # from 5.18: why\n"
+    "CONFIG_PAST=y # from 5.12 up to 6.1: why\n# CONFIG_GONE is not set # up to 6.1: why\n"
+    "CONFIG_ALWAYS=y # from one processor up to eight: why\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("version", "wanted"),
+    [
+        ("5.10.262", "OLD GONE ALWAYS"),
+        ("5.17.0", "OLD PAST GONE ALWAYS"),
+        ("5.18.1", "NEW PAST GONE ALWAYS"),
+        ("6.1.192 (linux-source-6.1 6.1.192-1)", "NEW PAST GONE ALWAYS"),
+        ("6.12.117", "NEW ALWAYS"),
+        ("7.2-rc1", "NEW ALWAYS"),
+    ],
+)
+def test_an_option_is_asked_of_the_versions_that_have_it(
+    version: str, wanted: str, tmp_path: Path
+) -> None:
+    """A comment that only begins like it is no bound; 6.12 comes after 6.2."""
+    written(tmp_path, VERSIONED)
+    asked = kconfig.load("base", tmp_path)
+    assert list(asked.on(version).options) == [f"CONFIG_{name}" for name in wanted.split()]
+    left = [remark.split()[1] for remark in asked.remarks(version)]
+    assert len(left) == 5 - len(wanted.split())
+    assert not set(left) & set(asked.on(version).options)
+
+
+def test_what_is_left_out_is_told_with_its_reason(tmp_path: Path) -> None:
+    written(tmp_path, "CONFIG_OLD=y  # up to 5.17: it has another name\n")
+    remarks = kconfig.load("base", tmp_path).remarks("6.1.192")
+    assert remarks == ["without CONFIG_OLD (up to 5.17: it has another name)"]
+
+
+def test_an_option_that_no_kconfig_declares_is_named_with_its_line(tmp_path: Path) -> None:
+    source = tmp_path / "linux"
+    (source / "arch/arm64").mkdir(parents=True)
+    (source / "Kconfig").write_text('config PREEMPT\n\tbool "x"\n\nmenuconfig MODULES\n')
+    (source / "arch/arm64/Kconfig.debug").write_text("if X\n  config KGDB\nendif\n")
+    declared = kconfig.declared(source)
+    assert declared == {"CONFIG_PREEMPT", "CONFIG_MODULES", "CONFIG_KGDB"}
+    written(tmp_path, "CONFIG_KGDB=y\n# CONFIG_NEVER is not set\nCONFIG_PREEMT=y # from 6.1: x\n")
+    asked = kconfig.load("base", tmp_path)
+    asked.require_known("5.10.262", declared)
+    with pytest.raises(RequestError) as error:
+        asked.require_known("6.1.192", declared)
+    said = str(error.value)
+    assert said.startswith(
+        f"{tmp_path}/base.config:3: Linux 6.1.192 has no option CONFIG_PREEMT;"
+        ' did you mean "CONFIG_PREEMPT"?'
+    )
+    assert "\n" not in said
+
+
+# -- several fragments, and a whole configuration
+
+
+def test_fragments_are_joined_in_their_order(tmp_path: Path) -> None:
+    written(tmp_path, "CONFIG_A=y\n")
+    written(tmp_path, "CONFIG_B=y\nCONFIG_C=1\n", "one")
+    mine = written(tmp_path, "CONFIG_C=2\n", "my+own")
+    for text in (f"one+{tmp_path}/two.config", f"base+one+{tmp_path}/two.config"):
+        (tmp_path / "two.config").write_text("CONFIG_C=3\n")
+        asked = kconfig.load(text, tmp_path)
+        assert asked.name == "one+two"
+        assert asked.on("6.1").options == {"CONFIG_A": "y", "CONFIG_B": "y", "CONFIG_C": "3"}
+    assert kconfig.load(str(mine), tmp_path).name == "my+own"  # a file that is called so
+
+
+WHOLE = """\
+#
+# Automatically generated file; DO NOT EDIT.
+# Linux/arm64 6.1.192 Kernel Configuration
+#
+CONFIG_CC_VERSION_TEXT="gcc 9"
+CONFIG_OWN=y
+CONFIG_PREEMPT_NONE=y
+# CONFIG_KGDB is not set
+"""
+ON_WHOLE = (
+    "CONFIG_KGDB=y  # the debugger\nCONFIG_PREEMPT=y  # free: as we like it\n"
+    "CONFIG_OWN=y  # so have they\n# CONFIG_RANDOMIZE_BASE is not set  # addresses\n"
+)
+
+
+def test_a_whole_configuration_takes_the_place_of_base_and_gets_what_is_needed(
+    tmp_path: Path,
+) -> None:
+    written(tmp_path, ON_WHOLE)
+    written(tmp_path, "CONFIG_MORE=y\n", "more")
+    whole = written(tmp_path, WHOLE, "theirs")
+    asked = kconfig.load(f"{whole}+more", tmp_path)
+    config = asked.on("6.1.192")
+    assert (asked.name, config.others) == ("theirs+more", "alldefconfig")
+    assert config.options == {
+        "CONFIG_CC_VERSION_TEXT": '"gcc 9"',
+        "CONFIG_OWN": "y",
+        "CONFIG_PREEMPT_NONE": "y",
+        "CONFIG_KGDB": "y",
+        "CONFIG_RANDOMIZE_BASE": "n",
+        "CONFIG_MORE": "y",
+    }
+    assert asked.remarks("6.1.192") == [
+        "CONFIG_KGDB y, CONFIG_MORE y added or changed, for kstep needs it"
+    ]
+    alike = Kconfig("x", config.options)
+    assert config.digest != alike.digest
+    lost = "CONFIG_KGDB=y\nCONFIG_MORE=y\nCONFIG_OWN=y\nCONFIG_CC_VERSION_TEXT=12\n"
+    assert config.check(written(tmp_path, lost, "got")) == ("CONFIG_PREEMPT_NONE",)
+    with pytest.raises(MachineryError, match="CONFIG_KGDB is n, not y"):
+        config.check(written(tmp_path, "CONFIG_MORE=y\nCONFIG_OWN=y\n", "got"))
+
+
+@pytest.mark.parametrize(
+    "text", ["base+{whole}", "more+{whole}", "{whole}+base", "{whole}+{other}"]
+)
+def test_a_whole_configuration_stands_first_and_alone(text: str, tmp_path: Path) -> None:
+    written(tmp_path, ON_WHOLE)
+    written(tmp_path, "CONFIG_MORE=y\n", "more")
+    places = {"whole": written(tmp_path, WHOLE, "a"), "other": written(tmp_path, WHOLE, "b")}
+    with pytest.raises(RequestError, match="is a whole configuration; name it first"):
+        kconfig.load(text.format(**places), tmp_path)
+
+
+def test_a_whole_configuration_of_another_machine_is_refused(tmp_path: Path) -> None:
+    written(tmp_path, "")
+    whole = written(tmp_path, WHOLE.replace("arm64", "x86"), "theirs")
+    with pytest.raises(RequestError, match="is a configuration for x86; give one for arm64"):
+        kconfig.load(str(whole), tmp_path)
 
 
 # -- what Kconfig made of it

@@ -39,7 +39,7 @@ def a_pristine(folder: Path) -> Path:
 def arrangement(files: Mapping[str, str | None], *executable: str) -> Arrangement:
     """Make what a variant changes."""
     content = {name: None if text is None else text.encode() for name, text in files.items()}
-    return Arrangement(content, frozenset(executable), {}, "")
+    return Arrangement(content, frozenset(executable), {}, {}, "")
 
 
 def state(folder: Path) -> dict[str, tuple[str, bool]]:

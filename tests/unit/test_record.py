@@ -172,6 +172,7 @@ def test_the_file_holds_exactly_what_the_design_names(tmp_path: Path) -> None:
         "id": "v5/2",
         "sha256": "5e" * 32,
         "action": "reverted",
+        "port": None,
     }
     assert data["cells"][0] == {
         "tree": "debian:6.1",

@@ -418,6 +418,11 @@ def test_series_yaml_gives_order_and_metadata(tmp_path: Path) -> None:
         ("file: 0002-", "file: ../0002-", ':4: "file" cannot be'),
         ("patches:\n", "patches: []\nmore:\n", ':3: "patches" is empty'),
         (
+            "    merged: abc in v1.0",
+            "    ports:\n      - file: 6.12/0001.patch\n        why: x",
+            ":9: no file 6.12/0001.patch here",
+        ),
+        (
             '  - file: 0002-kernel-change-2.patch\n    subject: "second, first"\n',
             "",
             ":3: 0002-kernel-change-2",
@@ -644,6 +649,63 @@ def test_a_tree_with_one_revision_in_takes_the_other(tree: Path, tmp_path: Path)
     assert found.actions == {"b/1": "applied"}
     with pytest.raises(RequestError, match="patch b/1 neither is in the tree nor applies"):
         series.arrange(tree, both[1:], series.NONE)
+
+
+def ported(folder: Path) -> tuple[series.Series, Tree, Tree]:
+    """Make a series whose first patch is ported to a tree where its neighbours are others.
+
+    Gives also that tree's file, and the same with the port in.
+    """
+    other: Tree = {STEP: text(STEP, line_2="elsewhere\n", line_4="moved\n")}
+    mended: Tree = {STEP: text(STEP, line_2="elsewhere\n", line_3="one\n", line_4="moved\n")}
+    paths = mails(folder / "mails", ONE, TWO)
+    (port,) = mails(folder / "port", mended, base={**PRISTINE, **other})
+    (paths[0].parent / "6.12").mkdir()
+    port.rename(paths[0].parent / "6.12/0001.patch")
+    listed = "".join(
+        f"  - file: {path.name}\n    subject: x\n"
+        + ("    ports: [{file: 6.12/0001.patch, why: moved}]\n" if path == paths[0] else "")
+        for path in paths
+    )
+    (paths[0].parent / "series.yaml").write_text(f"name: s\nsubject: x\npatches:\n{listed}")
+    return load_all(paths), other, mended
+
+
+def test_a_port_counts_where_it_applies(tree: Path, tmp_path: Path) -> None:
+    loaded, other, mended = ported(tmp_path)
+    assert [len(patch.ports) for patch in loaded.patches] == [1, 0]
+    one = series.parse("s/1", [loaded])
+    assert arranged(tree, [loaded], one) == ({STEP: ONE[STEP]}, {"s/1": "applied", "s/2": "absent"})
+    found = series.arrange(tree, [loaded], one)
+    assert [patch.port for patch in found.patches.values()] == [None, None]
+    put(tree, other)
+    assert arranged(tree, [loaded], one) == (
+        {STEP: mended[STEP]},
+        {"s/1": "applied", "s/2": "absent"},
+    )
+    found = series.arrange(tree, [loaded], one)
+    assert found.patches["s/1"].port == "6.12/0001.patch"
+    assert found.patches["s/1"].sha256 != loaded.patches[0].sha256
+
+
+def test_a_port_that_is_in_is_taken_out(tree: Path, tmp_path: Path) -> None:
+    loaded, other, mended = ported(tmp_path)
+    put(tree, mended)
+    assert arranged(tree, [loaded], series.NONE) == (
+        {STEP: other[STEP]},
+        {"s/1": "reverted", "s/2": "absent"},
+    )
+    assert arranged(tree, [loaded], series.parse("s/1", [loaded]))[1]["s/1"] == "present"
+
+
+def test_a_patch_of_which_no_port_applies_is_told(tree: Path, tmp_path: Path) -> None:
+    loaded, _, _ = ported(tmp_path)
+    put(tree, {STEP: "nothing of it\n"})
+    with pytest.raises(RequestError) as caught:
+        series.arrange(tree, [loaded], series.NONE)
+    assert "s/1 neither is in the tree nor applies, nor does one of its 1 ports: at " in one_line(
+        caught
+    )
 
 
 def test_renames_deletions_and_modes(tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_what_is_no_form_is_answered_with_the_forms(spec: str) -> None:
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("debian:4.4", "there is debian:5.10, debian:6.1, debian:6.12, debian:7.2"),
+        ("debian:sid", "name a version, such as debian:5.10, debian:6.1, debian:6.12, debian:7.2"),
         ("path:{nothing}", "there is no such folder"),
         ("path:{file}", "there is no such folder"),
         ("path:{empty}", "this is no Linux source with arch/arm64"),

@@ -108,7 +108,7 @@ BAD = [
     ),
     (f"{V} --series {{}}/expecting", '{}/expecting/expect.yaml:3: session "step-in-ordr" does not'),
     # trees
-    (f"{V} --tree debian:4.4", "tree debian:4.4: there is debian:5.10"),
+    (f"{V} --tree debian:sid", "tree debian:sid: name a version, such as debian:5.10"),
     (f"{V} --tree linux", "tree linux: a tree is debian:6.1, path:DIR, git:DIR#REV or tar:FILE"),
     (f"{V} --tree path:{{}}", "tree path:{}: this is no Linux source with arch/arm64"),
     (f"{V} --tree tar:{{}}/none.tar", "tree tar:{}/none.tar: there is no such file"),
