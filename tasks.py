@@ -29,6 +29,7 @@ from kstep import series as serieses
 from kstep.cache import Cache
 from kstep.errors import MachineryError, RequestError
 from kstep.progress import Progress
+from kstep.report.compare import compare as compare_runs
 from kstep.report.table import table
 from kstep.verdict import exit_status
 from kstep.walk import walk
@@ -236,6 +237,21 @@ def report(_context: Context, run: str) -> None:
     record = records.load(Path(run))
     reports.write(record)
     _print_table(record)
+
+
+@task(
+    positional=["before", "after"],
+    help={"before": "the folder of a run", "after": "the folder of a later one"},
+)
+@_exit_statuses
+def compare(_context: Context, before: str, after: str) -> int:
+    """Say what changed between two runs: cells, rates, what they were made with.
+
+    Exit status: 0 nothing is worse, 1 something broke, 3 no cell has a verdict in both.
+    """
+    found = compare_runs(records.load(Path(before)), records.load(Path(after)))
+    print("\n".join(found.text()))  # noqa: T201 -- the command's answer
+    return found.status
 
 
 @task(help={"toolchain": "auto, docker or host", "out": "the file to write"})

@@ -46,3 +46,14 @@ def grids(record: Record) -> list[Grid]:
         )
         for (tree, kconfig), cells in sorted(places.items())
     ]
+
+
+def columns(record: Record) -> dict[str, list[CellRecord]]:
+    """Sort the cells by column, the columns and what is in them in order."""
+    found: dict[tuple[str, str, str], list[CellRecord]] = defaultdict(list)
+    for each in record.cells:
+        found[each.cell.tree, each.cell.kconfig, each.cell.variant].append(each)
+    return {
+        "/".join(key): sorted(found[key], key=lambda each: (each.cell.name, each.cell.repeat))
+        for key in sorted(found, key=lambda key: (*key[:2], order(key[2])))
+    }

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kstep.record import CellRecord, Record
 
 LINES = 20  # of the console, for each fault
+MOST = 1024 * 1024 - 64 * 1024  # bytes: GitHub takes a MiB a step, and others may add theirs
 
 
 def summary(record: Record) -> str:
@@ -29,9 +30,9 @@ def summary(record: Record) -> str:
     for grid in grids(record):
         lines += ["", *_table(grid)]
     lines += ["", "Cells in **bold** are not as predicted.", ""]
-    lines += _unmatched(record)
-    lines += [*_provenance(record), ""]
-    return "\n".join(lines)
+    provenance = [*_provenance(record), ""]
+    room = MOST - sum(len(line.encode()) + 1 for line in (*lines, *provenance))
+    return "\n".join([*lines, *_unmatched(record, room), *provenance])
 
 
 def _table(grid: Grid) -> Iterator[str]:
@@ -67,34 +68,47 @@ def _mark(each: CellRecord) -> str:
     return each.seen if each.outcome is Outcome.PASS else f"{each.seen} (predicted)"
 
 
-def _unmatched(record: Record) -> Iterator[str]:
-    """Tell what was not as predicted; repeats that came to the same are told once."""
+def _unmatched(record: Record, room: int) -> list[str]:
+    """Tell what was not as predicted; repeats that came to the same are told once.
+
+    What does not fit into ``room`` bytes any more is counted, not told.
+    """
     alike: dict[tuple[str, str, str], list[CellRecord]] = defaultdict(list)
     for each in record.cells:
         if not each.matched:
             alike[each.cell.column, each.cell.name, each.seen].append(each)
-    if alike:
-        yield "## Not as predicted"
-    for (column, name, what), group in sorted(alike.items()):
-        first = min(group, key=lambda each: each.cell.repeat)
-        times = f" {len(group)} times" if len(group) > 1 else ""
+    lines = ["## Not as predicted", ""] if alike else []
+    left = len(alike)
+    for _, group in sorted(alike.items()):
+        told = [*_told(record, group), ""]
+        room -= sum(len(line.encode()) + 1 for line in told)
+        if room < 0:
+            break
+        lines += told
+        left -= 1
+    if left:
+        lines += [f"And {left} more, for which there is no room here: see report.html.", ""]
+    return lines
+
+
+def _told(record: Record, group: Sequence[CellRecord]) -> Iterator[str]:
+    """Tell repeats that came to the same, with the console of the first."""
+    first = min(group, key=lambda each: each.cell.repeat)
+    times = f" {len(group)} times" if len(group) > 1 else ""
+    yield f"### {_plain(first.cell.column)}: {_plain(first.cell.name)}"
+    yield ""
+    yield f"**{first.seen}**{times}, where {first.wanted} was expected: {_plain(first.message)}"
+    tail = record.tail(first, LINES)
+    if tail:
         yield ""
-        yield f"### {_plain(column)}: {_plain(name)}"
+        yield "<details><summary>the last lines of the console</summary>"
         yield ""
-        yield f"**{what}**{times}, where {first.wanted} was expected: {_plain(first.message)}"
-        tail = record.tail(first, LINES)
-        if tail:
-            yield ""
-            yield "<details><summary>the last lines of the console</summary>"
-            yield ""
-            # In <pre> nothing is Markdown, and an escaped line cannot end it.
-            yield "<pre>"
-            yield from (html.escape(line, quote=False) for line in tail)
-            yield "</pre>"
-            yield ""
-            yield "</details>"
-    if alike:
+        # In <pre> nothing is Markdown, and an escaped line cannot end it.
+        yield "<pre>"
+        yield from (html.escape(line, quote=False) for line in tail)
+        yield "</pre>"
         yield ""
+        yield "</details>"
 
 
 def _provenance(record: Record) -> Iterator[str]:

@@ -59,7 +59,13 @@ MARKS = 7  # as wide as the widest mark, (stuck)
 
 
 def table(record: Record, width: int) -> Group:
-    """Draw the run for a terminal ``width`` characters wide, from about 30 on.
+    """Draw the run for a terminal ``width`` characters wide, from about 30 on."""
+    said = [Text(printable(line)) for line in sentences(record.cells)]
+    return Group(tables(record, width), Text(legend(record), "dim"), Text(), *said)
+
+
+def tables(record: Record, width: int) -> Group:
+    """Draw the tables alone.
 
     Cases that all have the same marks stand on one line, for the session is what is asked
     about; where they differ each has its own. Where the variants do not fit side by side,
@@ -69,13 +75,14 @@ def table(record: Record, width: int) -> Group:
     for grid in grids(record):
         for variants in _abreast(grid, width):
             parts += [_heading(grid), _table(grid, variants, width), Text()]
-    parts.append(Text(LEGEND, "dim"))
+    return Group(*parts)
+
+
+def legend(record: Record) -> str:
+    """Say what the marks mean, and those of them that are short for a signature."""
     used = {each.signature for each in record.cells if each.signature in SHORT}
     words = [f"{SHORT[signature]} = {signature}" for signature in sorted(used - {None})]
-    parts += [Text(", ".join(words) + ".", "dim")] if words else []
-    parts.append(Text())
-    parts += [Text(printable(line)) for line in sentences(record.cells)]
-    return Group(*parts)
+    return LEGEND + (f"\n{', '.join(words)}." if words else "")
 
 
 def mark(each: CellRecord) -> str:

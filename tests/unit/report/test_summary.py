@@ -82,6 +82,15 @@ def test_what_repeats_share_is_told_once(tmp_path: Path) -> None:
     assert blocks[1] == "<pre>\n&lt;/pre&gt;&lt;b&gt;&amp;\n\n# `end`\n</pre>\n"
 
 
+def test_what_github_has_no_room_for_is_counted() -> None:
+    cells = [a_cell("none", f"s[f{n}]", "stuck", message="é" * 2000) for n in range(500)]
+    text = summary(a_record(NOWHERE, *cells))
+    assert 900_000 < len(text.encode()) < 1024 * 1024
+    told = text.count("### ")
+    assert f"And {500 - told} more, for which there is no room here: see report.html." in text
+    assert text.rstrip().endswith("6.1.192")
+
+
 def test_a_run_without_cells_can_be_drawn() -> None:
     assert "kstep" in summary(a_record(NOWHERE))
 

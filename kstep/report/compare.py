@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What changed between two runs: cells, rates, and what they were made with."""
+
+from __future__ import annotations
+
+import textwrap
+from collections import defaultdict
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+from kstep.outcome import Outcome
+from kstep.rate import Rate
+from kstep.rate import compare as fisher
+from kstep.record import printable
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from kstep.record import CellRecord, Record
+
+WIDTH = 80
+RARE = 0.05  # p below which rates are said to differ
+KINDS = {
+    "broken": "passed, and fails now",
+    "fixed": "failed, and passes now",
+    "otherwise": "fails otherwise",
+    "rarer": "passes less often",
+    "oftener": "passes more often",
+    "lost": "had a verdict, and has none now",
+    "found": "had no verdict, and has one now",
+    "gone": "not run any more",
+    "new": "not run before",
+}
+
+
+@dataclass(frozen=True)
+class Change:
+    """One cell, all repeats together, that came to something else; ``p`` is Fisher's."""
+
+    kind: str
+    name: str
+    before: str
+    after: str
+    p: float | None
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All that differs; ``common`` is how many cells both runs have a verdict on."""
+
+    changes: tuple[Change, ...]
+    provenance: tuple[str, ...]
+    common: int
+
+    @property
+    def status(self) -> int:
+        """0 nothing is worse; 1 something broke; 3 there is nothing to compare."""
+        worse = {"broken", "otherwise", "rarer", "lost"}
+        if any(change.kind in worse for change in self.changes):
+            return 1
+        return 0 if self.common else 3
+
+    def text(self) -> list[str]:
+        """Say it in lines of 80 columns."""
+        lines: list[str] = []
+        for kind, words in KINDS.items():
+            found = [change for change in self.changes if change.kind == kind]
+            if found:
+                lines += [f"{words}: {len(found)}", *(_line(change) for change in found), ""]
+        if not self.common:
+            lines += ["no cell has a verdict in both runs", ""]
+        elif not self.changes:
+            lines += [f"nothing changed: {self.common} cells as before", ""]
+        if self.provenance:
+            lines += ["made with something else:", *self.provenance]
+        wrapped = (_wrap(line) if line else [""] for line in lines)
+        return [line for group in wrapped for line in group]
+
+
+def compare(before: Record, after: Record) -> Comparison:
+    """Compare two runs, ``before`` and ``after``, cell by cell."""
+    old, new = _grouped(before), _grouped(after)
+    changes = [
+        change
+        for name in sorted(old.keys() | new.keys())
+        if (change := _change(name, old.get(name, []), new.get(name, []))) is not None
+    ]
+    common = sum(
+        bool(_rate(old[name]).total and _rate(new[name]).total) for name in old.keys() & new.keys()
+    )
+    provenance = tuple(_differences(_provenance(before), _provenance(after)))
+    return Comparison(tuple(changes), provenance, common)
+
+
+def _grouped(record: Record) -> dict[str, list[CellRecord]]:
+    found: dict[str, list[CellRecord]] = defaultdict(list)
+    for each in record.cells:
+        found[f"{each.cell.column} {each.cell.name}"].append(each)
+    return found
+
+
+def _rate(cells: Sequence[CellRecord]) -> Rate:
+    return Rate.of(each.outcome for each in cells)
+
+
+def _change(name: str, old: Sequence[CellRecord], new: Sequence[CellRecord]) -> Change | None:
+    before, after = _rate(old), _rate(new)
+    p = fisher(before, after) if max(before.total, after.total) > 1 else None
+    kind = _kind(old, new, before, after, p)
+    return None if kind is None else Change(kind, name, _seen(old), _seen(new), p)
+
+
+def _kind(
+    old: Sequence[CellRecord],
+    new: Sequence[CellRecord],
+    before: Rate,
+    after: Rate,
+    p: float | None,
+) -> str | None:
+    if not old or not new:
+        return "gone" if old else "new"
+    if not before.total or not after.total:
+        return "lost" if before.total else "found" if after.total else None
+    if before.passes == before.total and after.passes < after.total:
+        return "broken"
+    if before.passes < before.total and after.passes == after.total:
+        return "fixed"
+    if p is not None and p < RARE:
+        worse = after.passes / after.total < before.passes / before.total
+        return "rarer" if worse else "oftener"
+    return "otherwise" if _faults(new) - _faults(old) else None
+
+
+def _faults(cells: Sequence[CellRecord]) -> set[str]:
+    return {each.seen for each in cells if each.outcome is Outcome.FAIL}
+
+
+def _seen(cells: Sequence[CellRecord]) -> str:
+    """Say what all repeats came to, and how often they passed where there are several."""
+    if not cells:
+        return "nothing"
+    words = "/".join(sorted({each.seen for each in cells}))
+    return f"{words}, {_rate(cells)} of {len(cells)}" if len(cells) > 1 else words
+
+
+def _provenance(record: Record) -> dict[str, str]:
+    found = {"kstep": record.run.kstep_version}
+    found |= {f"host {name}": str(value) for name, value in record.run.host.items()}
+    found |= {f"toolchain {name}": str(v) for name, v in asdict(record.toolchain).items()}
+    for tree in record.trees:
+        found[f"tree {tree.id}"] = f"{tree.version}, sha256 {tree.sha256}"
+    for kernel in record.kernels:
+        name = f"{kernel.tree}/{kernel.kconfig}/{kernel.variant}"
+        found[f"config of {name}"] = kernel.config_sha256
+        found[f"image of {name}"] = kernel.image_sha256
+        for patch in kernel.patches:
+            found[f"patch {patch.id} in {name}"] = f"{patch.action}, sha256 {patch.sha256}"
+    return found
+
+
+def _differences(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
+    """Tell what both runs have and is not the same; what only one has was told as cells."""
+    for name, value in old.items():
+        if new.get(name, value) != value:
+            yield f"  {name}: {value} -> {new[name]}"
+
+
+def _line(change: Change) -> str:
+    chance = "" if change.p is None else f" (p = {change.p:.2g})"
+    if change.kind in ("gone", "new"):
+        return f"  {change.name}: {change.before if change.kind == 'gone' else change.after}"
+    return f"  {change.name}: {change.before} -> {change.after}{chance}"
+
+
+def _wrap(line: str) -> list[str]:
+    return textwrap.wrap(printable(line), WIDTH, subsequent_indent="      ", break_on_hyphens=False)

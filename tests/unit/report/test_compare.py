@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Two runs beside each other."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from kstep.record import CellRecord, Record
+from kstep.report.compare import Comparison, compare
+from tests.unit.test_record import a_cell, a_record
+
+NOWHERE = Path("/nonexistent")
+
+
+def repeats(*seen: str) -> list[CellRecord]:
+    """Make the repeats of one cell."""
+    return [a_cell(seen=word, repeat=number) for number, word in enumerate(seen, 1)]
+
+
+def compared(old: list[CellRecord], new: list[CellRecord]) -> Comparison:
+    """Compare runs of these cells."""
+    return compare(a_record(NOWHERE, *old), a_record(NOWHERE, *new))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "kind", "status"),
+    [
+        (["pass"], ["pass"], None, 0),
+        (["stuck"], ["stuck"], None, 0),
+        (["pass"], ["stuck"], "broken", 1),
+        (["stuck"], ["pass"], "fixed", 0),
+        (["stuck"], ["rehit"], "otherwise", 1),
+        (["pass"], ["no-boot"], "lost", 1),
+        (["no-boot"], ["pass"], "found", 3),
+        (["no-boot"], ["machine-died"], None, 3),
+        (["pass"], [], "gone", 3),
+        ([], ["stuck"], "new", 3),
+        ([], [], None, 3),
+        (["pass"] * 20, ["pass"] * 19 + ["stuck"], "broken", 1),
+        (["pass", "stuck"], ["stuck", "pass"], None, 0),
+        (["stuck"] + ["pass"] * 19, ["stuck"] * 12 + ["pass"] * 8, "rarer", 1),
+        (["stuck"] * 12 + ["pass"] * 8, ["stuck"] + ["pass"] * 19, "oftener", 0),
+        (["stuck"] * 5, ["stuck", "stuck"], None, 0),
+    ],
+)
+def test_a_change_has_a_name(old: list[str], new: list[str], kind: str | None, status: int) -> None:
+    found = compared(repeats(*old), repeats(*new))
+    assert [change.kind for change in found.changes] == ([] if kind is None else [kind])
+    assert found.status == status
+
+
+def test_rates_are_told_with_their_test() -> None:
+    found = compared(repeats(*["stuck"] * 4), repeats(*["pass"] * 4))
+    text = " ".join(" ".join(found.text()).split())
+    assert "stuck, 0% (0-49) of 4 -> pass, 100% (51-100) of 4 (p = 0.029)" in text
+
+
+def test_what_broke_comes_first() -> None:
+    old = [a_cell(name="a"), a_cell(name="b", seen="stuck"), a_cell(name="c")]
+    new = [a_cell(name="a", seen="splat"), a_cell(name="b"), a_cell(name="d")]
+    assert compared(old, new).text() == [
+        "passed, and fails now: 1",
+        "  debian:6.1/base/none a: pass -> splat",
+        "",
+        "failed, and passes now: 1",
+        "  debian:6.1/base/none b: stuck -> pass",
+        "",
+        "not run any more: 1",
+        "  debian:6.1/base/none c: pass",
+        "",
+        "not run before: 1",
+        "  debian:6.1/base/none d: pass",
+        "",
+    ]
+
+
+def test_provenance_that_differs_is_told() -> None:
+    old = a_record(NOWHERE, a_cell())
+    new = Record(
+        NOWHERE,
+        replace(old.run, host={"cores": 4, "accel": "tcg"}),
+        replace(old.toolchain, qemu="qemu 8.2"),
+        kernels=[replace(old.kernels[0], config_sha256="0f" * 32)],
+        cells=[a_cell()],
+    )
+    found = compare(old, new)
+    assert found.status == 0
+    assert found.provenance == (
+        "  host cores: 2 -> 4",
+        "  toolchain qemu: qemu 7.2.9 -> qemu 8.2",
+        f"  config of debian:6.1/base/v5/1: {'3c' * 32} -> {'0f' * 32}",
+    )
+    assert found.text()[0] == "nothing changed: 1 cells as before"
+    assert all(len(line) <= 80 for line in found.text())

@@ -1,0 +1,94 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""reply.txt: what stands in it, in which order, and how wide."""
+
+from __future__ import annotations
+
+import shlex
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kstep.record import CellRecord, Record
+from kstep.report.reply import TESTED_BY, may_sign, reply
+from tests.unit.test_record import a_cell, a_record
+
+NOWHERE = Path("/nonexistent")
+GOOD = [a_cell("none", seen="stuck"), a_cell("v5/1")]
+BAD = [a_cell("none"), a_cell("v5/1", seen="splat", message="it complained")]
+
+
+def test_regressions_come_first() -> None:
+    text = reply(a_record(NOWHERE, *BAD))
+    assert text.startswith("debian:6.1/base/v5/1 breaks what works without the series:\n")
+    places = ["- step-in-order[up_read]: splat: it complained", 'Against "none"', "up_read  "]
+    places += ["What was tested:", "To repeat it"]
+    found = [text.index(place) for place in places]
+    assert found == sorted(found)
+
+
+@pytest.mark.parametrize(
+    ("cells", "signed"),
+    [
+        (GOOD, True),
+        ([a_cell("none"), a_cell("v5/1")], True),
+        (BAD, False),
+        ([*GOOD, a_cell("v5/2", seen="no-boot")], False),
+        ([a_cell("none")], False),
+        ([a_cell("v5/1")], False),
+        ([a_cell("none", seen="no-boot"), a_cell("v5/1")], False),
+        ([], False),
+    ],
+)
+def test_a_tester_signs_what_was_measured_and_broke_nothing(
+    cells: list[CellRecord],
+    signed: bool,  # noqa: FBT001 -- a row
+) -> None:
+    record = a_record(NOWHERE, *cells)
+    assert may_sign(record) == signed
+    assert (TESTED_BY in reply(record)) == ("Tested-by" in reply(record)) == signed
+
+
+def test_what_was_tested_is_named() -> None:
+    text = " ".join(reply(a_record(NOWHERE, *GOOD)).split())
+    for what in (
+        "debian:6.1: 6.1.192, sha256 7e7e7e7e7e7e",
+        "v5/1 applied, v5/2 reverted; config 3c3c3c3c3c3c, image 1a1a1a1a1a1a",
+        "compiler: gcc 12.2.0",
+        "machine: qemu 7.2.9",
+    ):
+        assert what in text
+    assert "TCG" not in text  # nobody recorded it
+
+
+def test_without_none_nothing_is_said_of_regressions() -> None:
+    text = " ".join(reply(a_record(NOWHERE, a_cell("v5/1"))).split())
+    assert text.startswith("Nothing can be said about a regression: the kernel without the")
+
+
+def repeating(*argv: str) -> str:
+    """Draw the reply to a run with such a command, and read the command as a shell does."""
+    record = a_record(NOWHERE, *GOOD)
+    run = replace(record.run, argv=("verify", *argv))
+    lines = reply(Record(NOWHERE, run, record.toolchain, cells=GOOD)).splitlines()
+    assert all(len(line) <= 72 for line in lines)
+    start = next(n for n, line in enumerate(lines) if line.startswith("To repeat it")) + 2
+    command = "\n".join(lines[start : lines.index("", start)])
+    return " ".join(shlex.split(command.replace("\\\n", "")))
+
+
+@pytest.mark.parametrize("tree", ["debian:6.1", "path:/" + "long/" * 9, "path:/" + "x" * 200])
+def test_the_command_survives_the_wrapping(tree: str) -> None:
+    assert repeating("--tree", tree, "--variants", "none,v6/1") == (
+        f"./inv verify --tree {tree} --variants none,v6/1"
+    )
+
+
+@given(st.text(st.characters()), st.text(st.characters()))
+def test_no_line_is_longer_than_72_columns(text: str, name: str) -> None:
+    cells = [a_cell("none", f"s[{name}]"), a_cell("v5/1", f"s[{name}]", "stuck", message=text)]
+    drawn = reply(a_record(NOWHERE, *cells))
+    drawn.encode("utf-8")
+    assert all(len(line) <= 72 for line in drawn.split("\n"))

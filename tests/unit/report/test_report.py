@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""All the files of a run, drawn and drawn again; and runs that are old or damaged."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from invoke.context import Context
+from invoke.exceptions import Exit
+
+import tasks
+from kstep import record, report
+from tests.unit.report.material import a_run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+DRAWN = ["junit.xml", "kcidb.json", "reply.txt", "report.html", "results.ktap", "summary.md"]
+
+
+def test_every_file_is_drawn_and_nothing_else_is_left(tmp_path: Path) -> None:
+    run = a_run(tmp_path)
+    run.write()
+    before = {path.name for path in tmp_path.iterdir()}
+    report.write(run)
+    assert sorted({path.name for path in tmp_path.iterdir()} - before) == DRAWN
+    assert sorted(report.FILES) == DRAWN
+
+
+def test_drawn_again_they_are_the_same(tmp_path: Path) -> None:
+    a_run(tmp_path).write()
+    report.write(record.load(tmp_path))
+    first = {name: (tmp_path / name).read_bytes() for name in DRAWN}
+    report.write(record.load(tmp_path))
+    assert {name: (tmp_path / name).read_bytes() for name in DRAWN} == first
+
+
+def test_a_run_without_its_cells_files_can_be_drawn(tmp_path: Path) -> None:
+    whole, bare = tmp_path / "whole", tmp_path / "bare"
+    whole.mkdir()
+    bare.mkdir()
+    a_run(whole).write()
+    shutil.copy(whole / "results.json", bare)
+    report.write(record.load(bare))
+    assert sorted(path.name for path in bare.iterdir()) == sorted([*DRAWN, "results.json"])
+
+
+@pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 1}', '{"schema": 7}'])
+def test_a_broken_run_is_one_line_and_status_2(tmp_path: Path, text: str) -> None:
+    (tmp_path / "results.json").write_text(text)
+    for command in (tasks.report, lambda c, run: tasks.compare(c, run, run)):
+        with pytest.raises(Exit) as ended:
+            command(Context(), str(tmp_path))
+        assert ended.value.code == 2
+        assert str(ended.value.message).startswith(f"kstep: {tmp_path}/results.json:")
+        assert "\n" not in str(ended.value.message)
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
