@@ -209,25 +209,26 @@ def step(
     """Step one function once, and print its path; exit status 1 where it leaves program order."""
     if count < 1:
         raise RequestError(f"--count {count}: it is 1 or more")
-    named = variant.rpartition("/")[0] or "v6"
-    asked = verification.request(
+    if not trigger.strip() or not trigger.isprintable():
+        raise RequestError(f"--trigger {trigger!r}: give one line, a command of the guest's shell")
+    asked = _one_kernel(variant, series, tree, kconfig)
+    with Progress() as progress:
+        prepared = verification.prepare(asked, toolchain, Cache.default(), progress)
+        with progress.task(f"stepping {function}", unit="steps") as task_:
+            walked = walk(prepared, function, trigger, count, task_.advance)
+    print("\n".join([*walked.text(), walked.ending]))  # noqa: T201 -- the command's answer
+    return 0 if walked.fault is None else 1
+
+
+def _one_kernel(variant: str, series: str, tree: str, kconfig: str) -> verification.Request:
+    """Ask for one kernel: the series is the one that the variant names, if none is."""
+    return verification.request(
         ROOT,
-        series_specs=_list(series) or [named],
+        series_specs=_list(series) or [variant.rpartition("/")[0] or "v6"],
         tree_specs=[tree],
         kconfig_names=[kconfig],
         variant_names=[variant],
     )
-    with Progress() as progress:
-        prepared = verification.prepare(asked, toolchain, Cache.default(), progress)
-        with progress.task(f"stepping {function}"):
-            walked = walk(prepared, function, trigger, count)
-    print("\n".join(walked.text()))  # noqa: T201 -- the command's answer
-    if walked.fault is not None:
-        print(f"{walked.fault.signature}: {walked.fault}")  # noqa: T201 -- likewise
-        return 1
-    ended = "" if len(walked.steps) == count else ", to the path's end"
-    print(f"{len(walked.steps)} steps in order{ended}")  # noqa: T201 -- likewise
-    return 0
 
 
 @task(positional=["run"], help={"run": "the folder of a run, such as runs/latest"})

@@ -31,6 +31,10 @@ BREAKPOINT = re.compile(r"BP #(?P<number>\d+) at 0x(?P<address>[0-9a-f]+)")
 REGISTER = re.compile(r"\b(?P<name>x\d+|sp|pc|pstate): (?P<value>[0-9a-f]+)")
 SYMBOL = re.compile(r"^\S+ = 0x(?P<address>[0-9a-f]+) \(", re.MULTILINE)
 PER_CPU = re.compile(r"^ *0 0x(?P<address>[0-9a-f]+) ", re.MULTILINE)
+TASK = re.compile(
+    r"^0x[0-9a-f]+ +(?P<pid>\d+) +(?P<parent>\d+) .* 0x[0-9a-f]+ [ *](?P<name>.*)$", re.MULTILINE
+)
+FRAME = re.compile(r"^ +(?P<symbol>[\w.]+)\+0x[0-9a-f]+/0x[0-9a-f]+", re.MULTILINE)
 REFUSED = re.compile(r"diag: -\d+: (?P<why>.*)|Unknown kdb command: (?P<what>.*)")
 UNKNOWN = re.compile(rb"Unknown kdb command: '(?P<what>[^\r\n]*)'\r?\n")
 
@@ -77,6 +81,15 @@ class Breakpoint:
 
     number: int
     address: int
+
+
+@dataclass(frozen=True)
+class Task:
+    """A task of the kernel, as ``ps`` has it."""
+
+    pid: int
+    parent: int
+    name: str
 
 
 class CommandRefusedError(MachineryError):
@@ -173,6 +186,15 @@ class Kdb:
         if match is None:
             raise MachineryError(f"kdb: {line}: cannot read the answer {text!r}")
         return int(match["address"], 16)
+
+    def tasks(self) -> list[Task]:
+        """Return the tasks that kdb's ``ps`` shows, which leaves out sleeping kernel threads."""
+        text = self.command("ps")
+        return [Task(int(m["pid"]), int(m["parent"]), m["name"]) for m in TASK.finditer(text)]
+
+    def backtrace(self, pid: int) -> list[str]:
+        """Return the functions that a task is in, the innermost first (``btp``)."""
+        return [match["symbol"] for match in FRAME.finditer(self.command(f"btp {pid}"))]
 
     def registers(self) -> dict[str, int]:
         """Return x0 to x30, sp, pc and pstate of the stopped context (``rd``)."""

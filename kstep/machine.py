@@ -7,7 +7,6 @@ in a container; so a terminal program or gdb can use the same line.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pty
 import re
@@ -20,12 +19,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from qemu.qmp import ExecuteError, QMPError
-from qemu.qmp.legacy import QEMUMonitorProtocol
-
 from kstep.console import Console, SilenceError, Transcript
 from kstep.deadline import Deadline
 from kstep.errors import MachineryError
+from kstep.monitor import LINE, Monitor
 from kstep.outcome import KernelFault, Signature
 from kstep.shell import READY
 
@@ -47,10 +44,6 @@ UP_OR_DOWN = re.compile(
     READY.pattern + rb"|(?P<down>---\[ end Kernel panic[^\n]*\n|(\[\d+\])?(kdb|more)> \Z)"
 )
 LAST_LINES = 12
-
-
-class UnmappedError(MachineryError):
-    """The guest has nothing at an address."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +101,7 @@ class Machine(AbstractContextManager["Machine"]):
                 lines=[self.pty],
             )
             stack.callback(self._process.kill)
-            self._qmp: QEMUMonitorProtocol | None = None
+            self.monitor = stack.enter_context(Monitor(self._scratch / "qmp", self._scratch))
             self._stack = stack.pop_all()
         return self
 
@@ -134,8 +127,8 @@ class Machine(AbstractContextManager["Machine"]):
             *("-display", "none"),
             "-nodefaults",
             "-no-reboot",
-            *("-chardev", f"serial,id=line,path={serial}"),
-            *("-serial", "chardev:line"),
+            *("-chardev", f"serial,id={LINE},path={serial}"),
+            *("-serial", f"chardev:{LINE}"),
             *("-qmp", f"unix:{scratch}/qmp,server=on,wait=off"),
             *("-kernel", str(self.kernel.image)),
             *("-initrd", str(self.initramfs)),
@@ -180,33 +173,13 @@ class Machine(AbstractContextManager["Machine"]):
             said = self._process.output().strip().splitlines()[-5:]
             raise MachineryError("QEMU ended", Signature.MACHINE_DIED, tuple(said))
 
+    def send_break(self) -> None:
+        """Send a BREAK on the serial line."""
+        self.monitor.send_break()
+
     def read(self, address: int, size: int) -> bytes:
-        """Read the guest's memory at a virtual address, as its running CPU maps it.
-
-        Raises UnmappedError where that CPU maps nothing.
-        """
-        file = self._scratch / "memory"
-        try:
-            if self._qmp is None:
-                self._qmp = QEMUMonitorProtocol(str(self._scratch / "qmp"))
-                self._qmp.connect()
-                self._stack.callback(_close, self._qmp)
-            signed = address - (address >> 63 << 64)  # QMP's int has 64 bits with a sign
-            self._qmp.cmd("memsave", val=signed, size=size, filename=str(file))
-            return file.read_bytes()
-        except ExecuteError as error:
-            unmapped = str(error).startswith("Invalid addr")
-            raise (UnmappedError if unmapped else MachineryError)(
-                f"QEMU cannot read {size} bytes at {address:#x}: {error}"
-            ) from error
-        except (QMPError, OSError, EOFError) as error:
-            raise MachineryError(f"QEMU hung up: {error}", Signature.MACHINE_DIED) from error
-
-
-def _close(qmp: QEMUMonitorProtocol) -> None:
-    """Close a connection whose other end may be gone: close() tells of that once more."""
-    with contextlib.suppress(QMPError, OSError, EOFError):
-        qmp.close()
+        """Read the guest's memory; see Monitor.read()."""
+        return self.monitor.read(address, size)
 
 
 def _no_boot(why: object, console: bytes) -> MachineryError:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Protocol
 
 from kstep.errors import MachineryError
-from kstep.machine import UnmappedError
+from kstep.monitor import UnmappedError
 from kstep.oracle import (
     Flow,
     Instruction,
@@ -23,7 +23,7 @@ from kstep.oracle import (
 from kstep.outcome import KernelFault, Signature
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from kstep.kdb import Stop
     from kstep.machine import Text
@@ -133,7 +133,7 @@ class Path:
         self._trace = trace
         self._tally = tally
         self.pc: int = start.pc
-        self.ended = False
+        self.end: Instruction | None = None  # what is not stepped, once it is reached
         self._visits: Counter[int] = Counter()
         self._anchor: int | None = None
         self._anchored = 0
@@ -153,7 +153,7 @@ class Path:
             instruction = self._instruction()
             leaves = instruction.flow in (Flow.EXCEPTION_RETURN, Flow.EXCEPTION)
             if leaves or masks_debug(instruction.word, self._debugger.registers):
-                self.ended = True
+                self.end = instruction
                 return
             yield self._step(instruction)
 
@@ -215,6 +215,10 @@ class Path:
         except (KernelFault, MachineryError) as error:
             # Where it went may be no place to step from; that it went there is seen already.
             later = f"; then: {error}"
+        return self.fault(step, places, later)
+
+    def fault(self, step: Step, places: Sequence[Place], later: str = "") -> KernelFault:
+        """Say what a departure is by where it and the steps after it went."""
         stuck = len(places) > AFTERWARDS and len({place.address for place in places}) == 1
         if stuck or step.after == step.before:
             signature = Signature.STUCK

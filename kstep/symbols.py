@@ -66,6 +66,11 @@ class Symbols:
         """Return the address of a function; KeyError where there is none."""
         return self.by_name[name]
 
+    def all_named(self, name: str) -> tuple[int, ...]:
+        """Return the address of every function of a name, which static ones may share."""
+        shown = (a for a, n in zip(self.addresses, self.names, strict=True) if n == name)
+        return tuple(sorted({self.by_name[name], *shown}))
+
     def span(self, name: str) -> range:
         """Return the addresses of a function's instructions; KeyError where there is none."""
         start = self.address(name)

@@ -21,7 +21,16 @@ from kstep.deadline import Deadline
 from kstep.effect import Watch
 from kstep.errors import MachineryError
 from kstep.gdb import Gdb
-from kstep.kdb import BREAKPOINT_HIT, KEYBOARD, PROMPT, STEPPED, Breakpoint, Kdb, Stop
+from kstep.kdb import (
+    BREAKPOINT_HIT,
+    KEYBOARD,
+    PROMPT,
+    STEPPED,
+    Breakpoint,
+    CommandRefusedError,
+    Kdb,
+    Stop,
+)
 from kstep.machine import Text
 from kstep.outcome import KernelFault, Signature
 from kstep.path import Path, Tally
@@ -29,7 +38,7 @@ from kstep.relay import BACK_TO_KDB, Relay
 from kstep.shell import Answer, Command
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path as Folder
 
     from kstep.machine import Machine
@@ -99,9 +108,7 @@ class Target:
         self._start(command)
         answers: list[Answer] = []
         yield answers
-        heard = self._listen(f"end of the command {command!r}", seconds)
-        if isinstance(heard, Stop):
-            raise self._unexpected(heard)
+        heard = self._end(command, seconds)
         if heard.status:
             raise KernelFault(
                 Signature.WRONG_RESULT,
@@ -109,6 +116,17 @@ class Target:
                 f" {heard.text.strip()[-200:] or 'it said nothing'}",
             )
         answers.append(heard)
+
+    def ask(self, command: str, seconds: float = WAIT) -> Answer:
+        """Run a command in the guest, to whatever status."""
+        self._start(command)
+        return self._end(command, seconds)
+
+    def _end(self, command: str, seconds: float) -> Answer:
+        heard = self._listen(f"end of the command {command!r}", seconds)
+        if isinstance(heard, Stop):
+            raise self._unexpected(heard)
+        return heard
 
     def _start(self, command: str) -> None:
         self._command = Command(command, next(_numbers))
@@ -193,32 +211,65 @@ class Target:
         """Take note of the call that a breakpoint on a function stopped at (``rd``)."""
         return Call(self._here(), self.kdb)
 
-    def stop_in(self, function: str, trigger: str) -> Stop | None:
-        """Set a breakpoint, run a command, and return the first stop, whoever reached it.
+    def stop_in(
+        self, places: Sequence[str | int], trigger: str, seconds: float = WAIT
+    ) -> Stop | Answer:
+        """Set breakpoints, run a command, and return the first stop, whoever reached it.
 
-        None where the command ended and the function was not reached. For functions of
-        which it is not known that only the trigger reaches them.
+        The command's end where it ended and none was reached. For functions of which it is
+        not known that only the trigger reaches them. Raises CommandRefusedError where kdb
+        takes none of the breakpoints.
         """
         self._start("echo g > /proc/sysrq-trigger")
         self._expect_stop(KEYBOARD)
-        breakpoint_ = self.kdb.breakpoint(function)
+        addresses = self._breakpoints(places)
         self.go()
         heard = self._listen("end of the way out of kdb", WAIT)
         if isinstance(heard, Answer):
-            try:
-                heard = self._listen("stop by the shell itself, as it reads on", READS_ON)
-            except KernelFault as fault:
-                if fault.signature is not Signature.HANG:
-                    raise
-                self._start(trigger)
-                heard = self._listen(f"stop in {function}", WAIT)
+            heard = self._stop_of_its_own(heard)
         if isinstance(heard, Answer):
-            return None
-        if heard.reason != BREAKPOINT_HIT or heard.pc != breakpoint_.address:
+            self._start(trigger)
+            heard = self._listen(f"stop and no end of the command {trigger!r}", seconds)
+        if isinstance(heard, Answer):
+            heard = self._stop_of_its_own(heard)
+        if isinstance(heard, Answer):
+            return heard
+        if heard.reason != BREAKPOINT_HIT or heard.pc not in addresses:
             raise self._unexpected(heard)
         self._stop = heard
         self.let_an_interrupt_fall_due()
         return heard
+
+    def _stop_of_its_own(self, answer: Answer) -> Stop | Answer:
+        """Listen for a stop after a command's end: the shell's own, or one in the background."""
+        try:
+            return self._listen("stop after the command's end", READS_ON)
+        except KernelFault as fault:
+            if fault.signature is not Signature.HANG:
+                raise
+            return answer
+
+    def _breakpoints(self, places: Sequence[str | int]) -> set[int]:
+        addresses: set[int] = set()
+        refused: CommandRefusedError | None = None
+        for place in places:
+            try:
+                addresses.add(self.kdb.breakpoint(place).address)
+            except CommandRefusedError as error:
+                refused = error
+        if refused is not None and not addresses:
+            raise refused
+        return addresses
+
+    def break_in(self) -> None:
+        """Enter kdb by BREAK and g on the line, whatever the guest is at."""
+        self._machine.send_break()
+        self._console.send(b"g")
+        heard = self._listen("stop after BREAK and g", WAIT)
+        if isinstance(heard, Answer):  # the command ended just then
+            heard = self._listen("stop after BREAK and g", WAIT)
+        if isinstance(heard, Answer) or heard.reason != KEYBOARD:
+            raise MachineryError(f"BREAK and g do not lead into kdb, but to {heard}")
 
     def steps(self, count: int, gdb: Gdb | None = None) -> Iterator[Step]:
         """Single-step up to ``count`` times from where the kernel stopped: ``ss``, or ``stepi``.

@@ -3,85 +3,225 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from capstone import CS_ARCH_ARM64, CS_MODE_ARM, Cs
 
+from kstep import stoppable
 from kstep.errors import RequestError
-from kstep.kdb import CommandRefusedError
+from kstep.instead import still_running, what_ran
+from kstep.kdb import CommandRefusedError, Stop
 from kstep.kernel import Kernel
 from kstep.lines import source_lines
 from kstep.machine import Hardware, Machine
-from kstep.outcome import KernelFault
+from kstep.oracle import Flow
+from kstep.outcome import KernelFault, Signature
+from kstep.path import AFTERWARDS, is_interrupt
 from kstep.symbols import Symbols
 from kstep.target import Target
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from kstep.oracle import Instruction
     from kstep.path import Step
-    from kstep.verification import Prepared
+    from kstep.shell import Answer
+    from kstep.verification import Built, Prepared
+
+PATIENCE = 20.0  # seconds for a trigger to reach the function, before the time scale
+NO_COMMAND = (126, 127)  # a shell's status of what it cannot run
+
+WHY_ENDED = {
+    Flow.EXCEPTION_RETURN: "it returns from an exception, to user space or to what was interrupted",
+    Flow.EXCEPTION: "it raises an exception by design",
+}
+MASKS_DEBUG = "it masks debug exceptions: nothing is stepped until they are unmasked"
 
 
 @dataclass(frozen=True)
 class Walk:
-    """The steps that were taken, and how they ended: ``fault`` is None where all is well."""
+    """The steps that were taken, and how they ended: ``fault`` is None where all is well.
 
+    ``lines`` has ``file:line`` by address, ``sources`` the lines of text by file.
+    """
+
+    start: Stop | None  # None where the kernel did wrong before it stopped
     steps: tuple[Step, ...]
     fault: KernelFault | None
-    lines: dict[int, str]  # "file:line" by address
+    symbols: Symbols
+    lines: Mapping[int, str]
+    sources: Mapping[str, Sequence[str]]
 
     def text(self) -> list[str]:
-        """Describe each step: number, place, instruction, source line; departures marked."""
-        disassembler = Cs(CS_ARCH_ARM64, CS_MODE_ARM)
+        """Describe each step: number, place, instruction, source line.
+
+        ``!`` marks a step that left program order, ``i`` those in the interrupt that it
+        entered.
+        """
         shown = []
+        if self.start is not None and self.start.pc is not None:
+            at, cpu = self.symbols.place(self.start.pc), self.start.cpu
+            shown = [f"stopped at {at}, pid {self.start.pid}, processor {cpu}"]
+        last, interrupted = "", False
         for step in self.steps:
-            pc, word = step.instruction.pc, step.instruction.word
-            decoded = next(disassembler.disasm(word.to_bytes(4, "little"), pc), None)
-            what = (
-                f".word {word:#010x}" if decoded is None else f"{decoded.mnemonic} {decoded.op_str}"
-            )
-            sign = " " if step.in_order else "!"
-            source = self.lines.get(pc, "")
-            shown.append(f"{sign}{step.number:5} {step.before!s:40} {what:36} {source}".rstrip())
+            source = self.lines.get(step.instruction.pc, "")
+            line = source if source == last else self._with_text(source)
+            last = source
+            mark = "!" if not step.in_order else "i" if interrupted else " "
+            code = self._disassemble(step.instruction)
+            shown.append(f"{mark}{step.number:5} {step.before!s:36} {code:40} {line}".rstrip())
             if not step.in_order:
-                shown.append(f"!      went to {step.after}")
+                interrupted = is_interrupt(step.after)
+                where = "enters an interrupt" if interrupted else "leaves program order"
+                shown.append(f"!      {where}: {step.after}")
         return shown
 
+    @property
+    def ending(self) -> str:
+        """Say in one line how it ended."""
+        if self.fault is not None:
+            return f"{self.fault.signature}: {self.fault}"
+        count = len(self.steps)
+        said = f"{count} step in order" if count == 1 else f"{count} steps in order"
+        if not self.steps:
+            return f"{said}: the function's first instruction cannot be stepped"
+        end = self.steps[-1].path.end
+        if end is None:
+            return said
+        at, why = self.symbols.place(end.pc), WHY_ENDED.get(end.flow, MASKS_DEBUG)
+        return f"{said}, to the path's end: {at} {self._disassemble(end)} ({why})"
 
-def walk(prepared: Prepared, function: str, trigger: str, count: int) -> Walk:
+    def _with_text(self, source: str) -> str:
+        file, _, number = source.rpartition(":")
+        lines = self.sources.get(file, ())
+        if not number.isdigit() or not 0 < int(number) <= len(lines):
+            return source
+        return f"{source}: {lines[int(number) - 1].strip()}"
+
+    def _disassemble(self, instruction: Instruction) -> str:
+        decoder = Cs(CS_ARCH_ARM64, CS_MODE_ARM)
+        code = instruction.word.to_bytes(4, "little")
+        decoded = next(decoder.disasm(code, instruction.pc), None)
+        if decoded is None:
+            return f".word {instruction.word:#010x}"
+        operands = str(decoded.op_str)
+        if instruction.target is not None:
+            target = self.symbols.place(instruction.target)
+            operands = operands.replace(f"#{instruction.target:#x}", str(target))
+        return f"{decoded.mnemonic} {operands}".rstrip()
+
+
+def walk(
+    prepared: Prepared,
+    function: str,
+    trigger: str,
+    count: int,
+    on_step: Callable[[], None],
+) -> Walk:
     """Step ``function`` on the one kernel that was prepared, up to ``count`` times.
 
-    Raises RequestError for a function that is not there, may not be stopped in, or is not
-    reached by the trigger.
+    Goes on where a step left program order, to show where it leads, unless the kernel is
+    stuck there. ``on_step`` is called at each. Raises RequestError for a function that is
+    not there, may not be stopped in, or is not reached by the trigger.
     """
-    kernel = prepared.built[0].kernel
+    built = prepared.built[0]
+    kernel = built.kernel
     if not isinstance(kernel, Kernel):
         raise kernel
     symbols = Symbols.load(kernel.system_map)
-    if function not in symbols:
-        near = ", ".join(symbols.like(function)) or "none"
-        raise RequestError(
-            f"function {function}: this kernel has none of that name (it may be inlined, or not"
-            f" configured); the nearest names: {near}"
-        )
-    steps: list[Step] = []
-    fault: KernelFault | None = None
+    places = stoppable.places(function, kernel, symbols, prepared.toolchain)
+    command = f"eval {shlex.quote(trigger)}"
     with Machine(kernel, prepared.initramfs.path, Hardware(), prepared.toolchain) as machine:
         machine.boot()
         target = Target(machine, symbols)
+        _require_command(target, trigger)
         try:
-            stop = target.stop_in(function, trigger)
-            if stop is None:
-                raise RequestError(
-                    f"function {function}: the command {trigger!r} ended and had not reached it"
-                )
-            for step in target.steps(count):
-                steps.append(step)
-                step.must_follow_program_order()
-                step.must_get_on()
-        except KernelFault as found:
-            fault = target.hear_out(found)
+            start = _start(target, places, command, f"function {function}: the command {trigger!r}")
         except CommandRefusedError as error:
-            raise RequestError(f"function {function}: {error}") from error
+            why = stoppable.why_refused(places, kernel, symbols, str(error))
+            raise RequestError(f"function {function}: {why}") from error
+        except KernelFault as found:
+            return Walk(None, (), target.hear_out(found), symbols, {}, {})
+        if isinstance(start, Stop):
+            steps, fault = _step(target, count, on_step)
+    if not isinstance(start, Stop):
+        said = (start.text.strip().splitlines() or ["nothing"])[-1]
+        if start.status in NO_COMMAND:
+            raise RequestError(f"--trigger {trigger!r}: the guest cannot run it: {said}")
+        raise RequestError(
+            f"function {function}: the command {trigger!r} ended with status {start.status} and"
+            f" had not reached it; it said: {said};"
+            f" {what_ran(prepared, kernel, symbols, places, command)}"
+        )
     addresses = sorted({step.instruction.pc for step in steps})
-    return Walk(tuple(steps), fault, source_lines(kernel, addresses, prepared.toolchain))
+    lines = source_lines(kernel, addresses, prepared.toolchain)
+    sources = _sources(built, {line.rpartition(":")[0] for line in lines.values()})
+    return Walk(start, tuple(steps), fault, symbols, lines, sources)
+
+
+def _start(target: Target, places: Sequence[int], command: str, what: str) -> Stop | Answer:
+    """Have the command run until a place is reached, or it ends.
+
+    Raises RequestError where neither comes about, and KernelFault where nothing does.
+    """
+    try:
+        return target.stop_in(places, command, PATIENCE)
+    except KernelFault as fault:
+        if fault.signature is not Signature.HANG:
+            raise
+    try:
+        instead = still_running(target)
+    except KernelFault as fault:
+        raise KernelFault(
+            Signature.HANG,
+            f"with the breakpoint set nothing answers any more, which happens where the debugger"
+            f" or the way into it needs the function: {fault}",
+        ) from fault
+    raise RequestError(
+        f"{what} has not reached it, and has not ended, after {PATIENCE:g} s; {instead}"
+    )
+
+
+def _require_command(target: Target, trigger: str) -> None:
+    """Raise RequestError for what the guest's shell cannot read."""
+    answer = target.ask(f"sh -n -c {shlex.quote(trigger)}")
+    if answer.status:
+        raise RequestError(f"--trigger {trigger!r}: {answer.text.strip()}")
+
+
+def _step(
+    target: Target, count: int, on_step: Callable[[], None]
+) -> tuple[list[Step], KernelFault | None]:
+    """Take the steps; return them and what was wrong with the first that was."""
+    steps: list[Step] = []
+    later: KernelFault | None = None
+    try:
+        for step in target.steps(count):
+            steps.append(step)
+            on_step()
+            latest = steps[-AFTERWARDS - 1 :]
+            if len(latest) > AFTERWARDS and len({each.after.address for each in latest}) == 1:
+                break
+            step.must_get_on()
+    except KernelFault as found:
+        later = target.hear_out(found)
+    departed = next((n for n, step in enumerate(steps) if not step.in_order), None)
+    if departed is None:
+        return steps, later
+    after = [step.after for step in steps[departed : departed + AFTERWARDS + 1]]
+    step = steps[departed]
+    return steps, step.path.fault(step, after, "" if later is None else f"; later: {later}")
+
+
+def _sources(built: Built, files: Iterable[str]) -> dict[str, list[str]]:
+    """Read the source files of a kernel, as its variant has them."""
+    altered = built.variants[0][1].files
+    found = {}
+    for file in files:
+        path = built.tree.source / file
+        data = altered[file] if file in altered else path.read_bytes() if path.is_file() else None
+        if data is not None:
+            found[file] = data.decode(errors="replace").splitlines()
+    return found

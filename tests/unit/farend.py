@@ -23,7 +23,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from kstep.console import Console
-from kstep.machine import Hardware, Machine, UnmappedError
+from kstep.machine import Hardware, Machine
+from kstep.monitor import UnmappedError
 from kstep.symbols import Symbols
 from kstep.target import Target
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from kstep import kdb as dialect
 from kstep.errors import MachineryError
-from kstep.kdb import Breakpoint, CommandRefusedError, Kdb, Stop
+from kstep.kdb import Breakpoint, CommandRefusedError, Kdb, Stop, Task
 from kstep.outcome import KernelFault, Signature
 from tests.unit.farend import (
     MORE,
@@ -192,3 +192,26 @@ def test_registers_of_any_value_are_read(values: list[int], pstate: int, sizes: 
     wanted = {**dict(zip(REGISTERS, values, strict=True)), "pstate": pstate}
     with at_prompt(MadeUp(registers=dict(wanted)), pieces(sizes), packets=True) as kdb:
         assert kdb.registers() == wanted
+
+
+PS = """\
+21 sleeping system daemon (state [ims]) processes suppressed,
+use 'ps A' to see all.
+Task Addr               Pid   Parent [*] cpu State Thread             Command
+0xffff800008368fc0        0        0  1    0   R  0xffff8000083697a0 *swapper/0
+0xffff0000008c8000        1        0  0    0   S  0xffff0000008c87e0  init
+0xffff000000a13000       25        1  0    0   S  0xffff000000a137e0  a name
+"""
+BTP = """\
+Stack traceback for pid 25
+0xffff000000a13000       25        1  0    0   S  0xffff000000a137e0  a name
+Call trace:
+ __switch_to+0xcc/0x130
+ do_nanosleep.constprop.0+0x94/0x170
+"""
+
+
+def test_tasks_and_where_they_are() -> None:
+    with at_prompt(MadeUp(answers={"ps": PS, "btp 25": BTP})) as kdb:
+        assert kdb.tasks() == [Task(0, 0, "swapper/0"), Task(1, 0, "init"), Task(25, 1, "a name")]
+        assert kdb.backtrace(25) == ["__switch_to", "do_nanosleep.constprop.0"]

@@ -81,3 +81,12 @@ def test_a_place_is_the_nearest_symbol_below(addresses: set[int], address: int) 
         assert place == Place(address, f"f{below[-1]}", address - below[-1])
     else:
         assert place == Place(address, "", 0)
+
+
+def test_static_functions_share_a_name(tmp_path: Path) -> None:
+    (tmp_path / "System.map").write_text(
+        "ffff800008000000 t show\nffff800008000010 t other\nffff800008000020 t show\n"
+    )
+    symbols = Symbols.load(tmp_path / "System.map")
+    assert symbols.all_named("show") == (0xFFFF800008000000, 0xFFFF800008000020)
+    assert symbols.all_named("other") == (0xFFFF800008000010,)

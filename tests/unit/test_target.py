@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from kstep import console as consoles
 from kstep import target as targets
 from kstep.errors import MachineryError
+from kstep.kdb import Stop
 from kstep.outcome import KernelFault, Signature
+from kstep.shell import Answer
 from kstep.target import Target
 from tests.unit.farend import (
     MORE,
@@ -307,16 +309,18 @@ def test_a_function_is_stopped_in_whoever_reaches_it(monkeypatch: pytest.MonkeyP
 
     by_trigger, by_shell, by_nobody = made_up(hit(F)), made_up(), made_up()
     with booted(by_trigger) as target:
-        stopped = target.stop_in("f", "trigger")
-        assert stopped is not None
+        stopped = target.stop_in(["f"], "trigger")
+        assert isinstance(stopped, Stop)
         assert stopped.pc == F
     by_shell.after_sysrq = reads_on
     with booted(by_shell) as target:
-        stopped = target.stop_in("f", "trigger")
-        assert stopped is not None
+        stopped = target.stop_in(["f"], "trigger")
+        assert isinstance(stopped, Stop)
         assert stopped.pc == F
     with booted(by_nobody) as target:
-        assert target.stop_in("f", "trigger") is None
+        ended = target.stop_in(["f", "g"], "trigger")
+        assert isinstance(ended, Answer)
+        assert ended.status == 0
     triggered = [any(t.startswith("trigger;") for t in k.typed) for k in (by_trigger, by_shell)]
     assert triggered == [True, False]
 

@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Who calls a function: the direct branches to it in a kernel's image."""
+
+from __future__ import annotations
+
+import sys
+from array import array
+from typing import TYPE_CHECKING
+
+from kstep.oracle import Flow, decode
+
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from kstep.kernel import Kernel
+    from kstep.symbols import Symbols
+
+BRANCHES = (0b000101, 0b100101)  # the top six bits of B and BL
+
+
+def callers(kernel: Kernel, symbols: Symbols, targets: Collection[int]) -> list[str]:
+    """Name the functions that branch to one of ``targets``, and are not it, in address order.
+
+    The image lies in memory as it is on disk, from ``_text`` on
+    (Documentation/arm64/booting.rst).
+    """
+    words = array("I")
+    data = kernel.image.read_bytes()
+    words.frombytes(data[: len(data) // words.itemsize * words.itemsize])
+    if sys.byteorder == "big":
+        words.byteswap()
+    begin = symbols.address("_text")
+    found: dict[str, None] = {}
+    for number, word in enumerate(words):
+        if word >> 26 in BRANCHES:
+            instruction = decode(word, begin + 4 * number)
+            if instruction.flow is Flow.BRANCH and instruction.target in targets:
+                found[symbols.place(instruction.pc).symbol] = None
+    for target in targets:
+        found.pop(symbols.place(target).symbol, None)
+    return list(found)

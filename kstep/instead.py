@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What runs where a command does not reach the function that it was to reach."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from kstep.callers import callers
+from kstep.lines import source_lines
+from kstep.machine import Hardware, Machine
+from kstep.outcome import KernelFault
+from kstep.path import INTERRUPT
+from kstep.target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from kstep.kernel import Kernel
+    from kstep.symbols import Symbols
+    from kstep.verification import Prepared
+
+SYSTEM_CALL = "__arm64_sys_"  # asm/syscall_wrapper.h
+WATCHED = 3.0  # seconds that a command is watched for, before the time scale; some 100 MB of log
+KTHREADD = 2  # the parent of the kernel's own threads
+MOST = 8  # names that a list has
+FRAMES = 6  # functions of a task's backtrace that tell where it is
+
+
+def some(names: Sequence[str], most: int = MOST) -> str:
+    """Join names; of many the first, and how many there are besides."""
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
+
+
+def still_running(target: Target) -> str:
+    """Say where the command is that has not ended; raises KernelFault where nothing answers.
+
+    The kernel is in kdb afterwards.
+    """
+    target.break_in()
+    tasks = {task.pid: task for task in target.kdb.tasks() if task.parent != KTHREADD}
+    parents = {task.parent for task in tasks.values()}
+    leaves = [task for pid, task in tasks.items() if pid > 1 and pid not in parents]
+    places = [f"{task.name} (pid {task.pid}) in {_place(target, task.pid)}" for task in leaves]
+    said = f"what runs instead: {'; '.join(places) or 'nothing'}"
+    itself = [task.parent for task in leaves] == [1]
+    return f"{said}, which is the shell itself" if itself else said
+
+
+def _place(target: Target, pid: int) -> str:
+    """Say where a task is; of one that BREAK has interrupted, where it was."""
+    frames = target.kdb.backtrace(pid)
+    if "kgdb_handle_exception" in frames:
+        handlers = [number for number, name in enumerate(frames) if INTERRUPT.search(name)]
+        frames = frames[handlers[-1] + 1 :] if handlers else frames
+    return " < ".join(frames[:FRAMES]) or "user space"
+
+
+def what_ran(
+    prepared: Prepared,
+    kernel: Kernel,
+    symbols: Symbols,
+    places: Collection[int],
+    trigger: str,
+) -> str:
+    """Say what a command does, on a machine that QEMU logs the code of; ``places`` it misses.
+
+    Its system calls (the shell's with them), which callers of the function ran, and what
+    else of the function's source file did.
+    """
+    with Machine(kernel, prepared.initramfs.path, Hardware(), prepared.toolchain) as machine:
+        machine.boot()
+        target = Target(machine, symbols)
+        with machine.monitor.executed() as pcs, suppress(KernelFault):
+            target.ask(trigger, WATCHED)
+    entered = [symbols.place(pc) for pc in sorted(pcs)]
+    ran = {place.symbol: place.address for place in entered if place.symbol and not place.offset}
+    calls = [name.removeprefix(SYSTEM_CALL) for name in ran if name.startswith(SYSTEM_CALL)]
+    lines = source_lines(kernel, [*places, *ran.values()], prepared.toolchain)
+    files = {address: line.rpartition(":")[0] for address, line in lines.items()}
+    own = {files[place] for place in places if place in files}
+    beside = [name for name, address in ran.items() if files.get(address) in own]
+    return (
+        f"what ran instead: the system calls {some(calls, 2 * MOST) or 'none'};"
+        f" {_callers(callers(kernel, symbols, places), ran)};"
+        f" of {some(sorted(own)) or 'its file'} {some(beside) or 'nothing'}"
+    )
+
+
+def _callers(names: Iterable[str], ran: Collection[str]) -> str:
+    did = [name for name in names if name in ran]
+    did_not = [name for name in names if name not in ran]
+    if did:
+        return f"of its callers {some(did)}, without calling it"
+    if did_not:
+        return f"of its callers none, which are {some(did_not)}"
+    return "nothing calls it directly, so it is reached through a pointer or not at all"
