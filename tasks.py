@@ -90,7 +90,7 @@ def _print_table(record: records.Record) -> None:
     help={
         "series": "names under patches/, folders, mboxes, patch files, git:DIR#A..B",
         "tree": "kernel sources: debian:6.1, path:DIR, git:DIR#REV, tar:FILE",
-        "kconfig": "base, or fragments on it joined by +: names under kconfigs/, files, or a .config",
+        "kconfig": "base, or fragments on it, joined by +: names under kconfigs/, files, a .config",
         "variants": "such as none,v6/1+2; default: none, each patch alone, all together",
         "sessions": "names of tests/sessions/; default: all",
         "repeat": "how often each cell is run",
