@@ -32,6 +32,7 @@ from kstep.kdb import (
     Stop,
 )
 from kstep.machine import Text
+from kstep.oracle import decode
 from kstep.outcome import KernelFault, Signature
 from kstep.path import Path, Tally
 from kstep.relay import BACK_TO_KDB, Relay
@@ -183,6 +184,10 @@ class Target:
         stack = backtrace.recorded(registers["pc"], registers["x29"], self.read)
         if fault := backtrace.disagreement(backtrace.printed(shown), stack, self._symbols):
             raise KernelFault(Signature.WRONG_RESULT, f"the backtrace is not the stack: {fault}")
+
+    def successors(self, address: int) -> frozenset[int]:
+        """Return where the instruction at an address leads, with the registers as they are."""
+        return decode(self._text.word(address), address).successors(self.kdb.registers())
 
     def place(self, stop: Stop) -> Place:
         """Return where a stop is."""

@@ -54,7 +54,6 @@ FUNCTIONS = (
     claim="A pseudo-NMI takes no step away, with interrupts on or off.",
     cases=FUNCTIONS,
     hardware=Hardware(parameters="irqchip.gicv3_pseudo_nmi=1"),
-    unsettled="not yet repeated often enough on every variant",
 )
 def step_pnmi(target: Target, function: Stepped) -> None:
     """Step through code with interrupts off while perf samples it."""

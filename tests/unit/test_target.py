@@ -69,6 +69,11 @@ def go_past(target: Target) -> None:
         target.go()
 
 
+def test_where_an_instruction_leads() -> None:
+    with booted(made_up()) as target, target.in_kdb():
+        assert target.successors(F) == {F + 4}
+
+
 def fault_of(kernel: MadeUp, script: Callable[[Target], object] = go_past) -> KernelFault:
     """Run a script that must find a fault."""
     with pytest.raises(KernelFault) as fault, booted(kernel) as target:
