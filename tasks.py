@@ -91,7 +91,8 @@ def _print_table(record: records.Record) -> None:
         "series": "names under patches/, folders, mboxes, patch files, git:DIR#A..B",
         "tree": "kernel sources: debian:6.1, path:DIR, git:DIR#REV, tar:FILE",
         "kconfig": "base, or fragments on it, joined by +: names under kconfigs/, files, a .config",
-        "variants": "such as none,v6/1+2; default: none, each patch alone, all together",
+        "matrix": "each (none, every patch alone, all; the default), prefixes or subsets",
+        "variants": "such as none,v6/1+2, instead of a matrix",
         "sessions": "names of tests/sessions/; default: all",
         "repeat": "how often each cell is run",
         "jobs": "machines side by side; default: one a core",
@@ -106,6 +107,7 @@ def verify(
     series: str = "v5,v6",
     tree: str = "debian:6.1",
     kconfig: str = "base",
+    matrix: str = "",
     variants: str = "",
     sessions: str = "",
     repeat: int = 1,
@@ -117,7 +119,8 @@ def verify(
     """Build the variants, boot them, run the sessions, say what the patches do.
 
     Exit status: 0 every cell matched, 1 some did not, 2 the request is wrong, 3 the
-    machinery failed.
+    machinery failed. A cell of a series that has no expect.yaml matches where it does no
+    worse than with none.
     """
     asked = verification.request(
         ROOT,
@@ -125,6 +128,7 @@ def verify(
         tree_specs=_list(tree),
         kconfig_names=_list(kconfig),
         variant_names=_list(variants),
+        matrix_name=matrix,
         session_names=_list(sessions),
         repeats=repeat,
     )

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 from kstep import document
 from kstep.document import nearest
 from kstep.errors import RequestError
+from kstep.matrix import parse
 from kstep.outcome import Outcome, Signature
 from kstep.record import Expected
-from kstep.series import parse
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,17 +73,18 @@ class Expectations:
         return found[0].expected if found else None
 
 
+def describes(series: Series) -> bool:
+    """Whether somebody said what to expect of the series."""
+    return series.folder is not None and (series.folder / FILE).exists()
+
+
 def load(series_list: Sequence[Series], sessions: Mapping[str, Session]) -> Expectations:
     """Read the expect.yaml of each series that has one.
 
     Raises RequestError, with the line, for a name that does not exist.
     """
     return Expectations(
-        tuple(
-            _rules(series, sessions)
-            for series in series_list
-            if series.folder is not None and (series.folder / FILE).exists()
-        )
+        tuple(_rules(series, sessions) for series in series_list if describes(series))
     )
 
 

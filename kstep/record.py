@@ -12,6 +12,7 @@ import json
 import os
 import re
 import time
+from collections import defaultdict
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path, PurePosixPath
 from threading import Lock
@@ -22,7 +23,7 @@ import jsonschema
 from kstep.errors import MachineryError, RequestError
 from kstep.outcome import Outcome, Signature
 from kstep.plan import Cell
-from kstep.verdict import verdict
+from kstep.verdict import BASE, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -128,6 +129,9 @@ class Expected:
 class CellRecord:
     """What one cell came to.
 
+    ``held`` marks a cell of a series that nobody described: it is held against ``none``,
+    and ``base`` is what ``none`` came to there (``fail`` if any repeat failed), as far as
+    the record knows.
     ``files`` are paths relative to the run's folder: ``console_log`` and ``trace``, and
     ``lines``, the source lines of the trace's addresses; and ``session``, the script, as the
     reader of a report finds it in the source.
@@ -142,15 +146,18 @@ class CellRecord:
     boot_seconds: float
     metrics: Mapping[str, object]
     files: Mapping[str, str]
+    held: bool = False
+    base: Outcome | None = None
 
     @property
     def matched(self) -> bool:
-        """As predicted; without a prediction, passed.
+        """As predicted; without a prediction, passed, or no worse than ``none`` where held.
 
         Where no signature is predicted for a failure, it varies.
         """
         if self.expected is None:
-            return self.outcome is Outcome.PASS
+            as_none = self.outcome is self.base is Outcome.FAIL
+            return self.outcome is Outcome.PASS or as_none
         wanted = self.expected.signature
         return self.outcome is self.expected.outcome and wanted in (None, self.signature)
 
@@ -174,6 +181,7 @@ class CellRecord:
             "signature": self.signature,
             "expected": None if self.expected is None else asdict(self.expected),
             "matched": self.matched,
+            **({"held_against": BASE} if self.held else {}),
             "message": self.message,
             "seconds": self.seconds,
             "boot_seconds": self.boot_seconds,
@@ -195,7 +203,17 @@ class CellRecord:
                 Outcome(item["expected"]["outcome"]), _signature(item["expected"]["signature"])
             ),
             **{key: item[key] for key in rest},
+            held="held_against" in item,
         )
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """A variant that is not in the run, as its patches do not apply without others."""
+
+    tree: str
+    variant: str
+    why: str
 
 
 class Record:
@@ -215,17 +233,23 @@ class Record:
         trees: Iterable[TreeRecord] = (),
         kernels: Iterable[KernelRecord] = (),
         sessions: Iterable[SessionRecord] = (),
+        left_out: Iterable[LeftOut] = (),
         cells: Iterable[CellRecord] = (),
     ) -> None:
         self.folder = folder
         self.run = run
         self.toolchain = toolchain
         self.sessions = {each.name: each for each in sessions}
+        self.left_out = tuple(left_out)
         self._opened = time.monotonic() - run.seconds
         self._lock = Lock()
         self._trees = {tree.id: tree for tree in trees}
         self._kernels = {(each.tree, each.kconfig, each.variant): each for each in kernels}
-        self._cells = {record.cell: record for record in cells}
+        self._bases: dict[tuple[str | None, ...], dict[Cell, Outcome]] = defaultdict(dict)
+        found = list(cells)
+        for record in found:
+            self._learn(record)
+        self._cells = {record.cell: self._based(record) for record in found}
         # Each cell's JSON: made once, written often.
         self._lines = {cell: _line(record) for cell, record in self._cells.items()}
 
@@ -263,9 +287,28 @@ class Record:
         MachineryError where the file cannot be written; the old file stays then.
         """
         with self._lock:
-            self._lines[record.cell] = _line(record)
-            self._cells[record.cell] = record
+            _line(record)  # what cannot be written is not kept
+            self._learn(record)
+            again = [record]
+            if record.cell.variant == BASE:
+                place = _place(record.cell)
+                others = (each for cell, each in self._cells.items() if cell != record.cell)
+                again += [each for each in others if _place(each.cell) == place]
+            for each in map(self._based, again):
+                self._cells[each.cell] = each
+                self._lines[each.cell] = _line(each)
             self._write()
+
+    def _learn(self, record: CellRecord) -> None:
+        """Keep what ``none`` came to: it is the measure of cells that are held against it."""
+        if record.cell.variant == BASE:
+            self._bases[_place(record.cell)][record.cell] = record.outcome
+
+    def _based(self, record: CellRecord) -> CellRecord:
+        """Tell a cell that is held against ``none`` what that came to."""
+        seen = {*self._bases[_place(record.cell)].values()} - {Outcome.ERROR}
+        base = Outcome.FAIL if Outcome.FAIL in seen else next(iter(seen), None)
+        return replace(record, base=base) if record.held else record
 
     def write(self) -> None:
         """Write, with ``seconds`` up to now: at the beginning of a run, and at its end."""
@@ -316,6 +359,8 @@ class Record:
             "cells": _array(self._lines.values()),
             "verdict": json.dumps(verdict(self._cells.values())),
         }
+        if self.left_out:
+            parts["left_out"] = _array(json.dumps(asdict(each)) for each in self.left_out)
         text = "{" + ",\n".join(f'"{key}": {value}' for key, value in parts.items()) + "}\n"
         path = self.folder / FILE
         part = path.with_name(FILE + ".part")
@@ -360,6 +405,7 @@ def load(path: Path) -> Record:
         trees=(TreeRecord(**item) for item in data["trees"]),
         kernels=map(KernelRecord.from_json, data["kernels"]),
         sessions=(SessionRecord(**item) for item in data.get("sessions", [])),
+        left_out=(LeftOut(**item) for item in data.get("left_out", [])),
         cells=map(CellRecord.from_json, data["cells"]),
     )
 
@@ -437,6 +483,11 @@ def _path_character(character: str) -> str:
     if character.isascii() and (character.isalnum() or character in "._+-"):
         return character
     return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
+
+
+def _place(cell: Cell) -> tuple[str | None, ...]:
+    """What a cell has in common with that of ``none``."""
+    return cell.tree, cell.kconfig, cell.session, cell.case
 
 
 def _line(record: CellRecord) -> str:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A patch series, the variants that it makes of a kernel, and what each does to a tree."""
+"""A patch series, where it comes from, and what each of its variants does to a tree."""
 
 from __future__ import annotations
 
@@ -24,6 +24,8 @@ from kstep.history import Repository
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from subprocess import CompletedProcess
+
+    from kstep.matrix import Variant
 
 SCHEMA = json.loads(Path(__file__).with_name("series.schema.json").read_text(encoding="utf-8"))
 
@@ -86,18 +88,6 @@ class Series:
     message_id: str | None = None  # of the cover letter, or else of the first patch
     origin: str | None = None
     base_commit: str | None = None
-
-
-@dataclass(frozen=True)
-class Variant:
-    """Which patches are in; ``none`` belongs to no series."""
-
-    name: str
-    series: str | None
-    members: tuple[str, ...]
-
-
-NONE = Variant("none", None, ())
 
 
 @dataclass(frozen=True)
@@ -173,38 +163,6 @@ def save(series: Series, name: str, folder: Path) -> None:
 
 def _present_only(fields: Mapping[str, object]) -> dict[str, object]:
     return {key: value for key, value in fields.items() if value is not None}
-
-
-def variants(series_list: Sequence[Series]) -> list[Variant]:
-    """List the default ones: none, and of each series every patch alone, and all together."""
-    found = [NONE]
-    for series in series_list:
-        found += [_variant(series, {patch.id}) for patch in series.patches]
-        if len(series.patches) > 1:
-            found.append(_variant(series, {patch.id for patch in series.patches}))
-    return found
-
-
-def parse(name: str, series_list: Sequence[Series]) -> Variant:
-    """Make the variant called ``name``, such as "none" or "v5/1+3"; the order does not matter.
-
-    Raises RequestError for a series or patch that is not there.
-    """
-    if name == NONE.name:
-        return NONE
-    wanted, _, members = name.rpartition("/")
-    known = {series.name: series for series in series_list}
-    if wanted not in known:
-        listed = nearest(name, [variant.name for variant in variants(series_list)])
-        raise RequestError(f'variant "{name}" is of no series of this run; {listed}')
-    series = known[wanted]
-    ids = [patch.id for patch in series.patches]
-    for member in members.split("+"):
-        if member not in ids:
-            raise RequestError(
-                f'variant "{name}": no patch "{member}"; there are: {", ".join(ids)}'
-            )
-    return _variant(series, set(members.split("+")))
 
 
 def arrange(sources: Path, series_list: Sequence[Series], variant: Variant) -> Arrangement:
@@ -461,11 +419,6 @@ def _patch(number: int, path: Path, mail: bytes, *, line: int | None = None) -> 
 def _safe(name: str) -> str:
     """Make a name that can stand in a variant's, and in a path."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "series"
-
-
-def _variant(series: Series, wanted: set[str]) -> Variant:
-    members = tuple(patch.id for patch in series.patches if patch.id in wanted)
-    return Variant(f"{series.name}/{'+'.join(members)}", series.name, members)
 
 
 # Asking git, in a scratch tree of no more than the files that the patches touch.

@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from kstep import (
@@ -18,6 +19,7 @@ from kstep import (
     initramfs,
     kconfig,
     lines,
+    matrix,
     plan,
     report,
     runner,
@@ -33,6 +35,7 @@ from kstep.outcome import Outcome
 from kstep.record import (
     CellRecord,
     KernelRecord,
+    LeftOut,
     PatchRecord,
     Record,
     RunRecord,
@@ -50,9 +53,10 @@ if TYPE_CHECKING:
     from kstep.expectation import Expectations
     from kstep.initramfs import Initramfs
     from kstep.kconfig import Kconfig
+    from kstep.matrix import Variant
     from kstep.plan import Cell
     from kstep.progress import Progress
-    from kstep.series import Arrangement, Series, Variant
+    from kstep.series import Arrangement, Series
     from kstep.session import Session
     from kstep.toolchain import Toolchain, Versions
     from kstep.tree import Tree
@@ -66,15 +70,23 @@ class Request:
     series: tuple[Series, ...]
     trees: tuple[tree.Request, ...]
     kconfigs: tuple[kconfig.Request, ...]
-    chosen: tuple[Variant, ...] | None
+    variants: tuple[Variant, ...]
+    chosen: bool  # whether the variants were named one by one
     sessions: tuple[Session, ...]
     expectations: Expectations
     repeats: int
 
     @cached_property
-    def variants(self) -> tuple[Variant, ...]:
-        """The variants that were chosen, or the default ones of the series."""
-        return self.chosen or tuple(series.variants(self.series))
+    def _undescribed(self) -> frozenset[str]:
+        return frozenset(each.name for each in self.series if not expectation.describes(each))
+
+    def is_held(self, cell: Cell) -> bool:
+        """Whether a cell is held against ``none``, as nobody said what to expect of its series.
+
+        ``none`` itself is the measure where that is so of every series.
+        """
+        name = matrix.parse(cell.variant, self.series).series
+        return name in self._undescribed if name else len(self._undescribed) == len(self.series)
 
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
@@ -95,6 +107,7 @@ def request(
     tree_specs: Sequence[str],
     kconfig_names: Sequence[str] = (kconfig.BASE,),
     variant_names: Sequence[str] = (),
+    matrix_name: str = "",
     session_names: Sequence[str] = (),
     repeats: int = 1,
 ) -> Request:
@@ -115,7 +128,9 @@ def request(
         if name not in found:
             raise RequestError(f'session "{name}" does not exist; {nearest(name, found)}')
     _require_distinct("--sessions", session_names)
-    variants = tuple(series.parse(name, series_list) for name in variant_names)
+    if variant_names and matrix_name:
+        raise RequestError("--matrix and --variants both say which variants; leave one out")
+    variants = [matrix.parse(name, series_list) for name in variant_names]
     _require_distinct("--variants", [each.name for each in variants])
     kconfigs = tuple(kconfig.load(name, root / "kconfigs") for name in kconfig_names)
     _require_some("--kconfig", kconfig_names)
@@ -128,7 +143,8 @@ def request(
         series=series_list,
         trees=trees,
         kconfigs=kconfigs,
-        chosen=variants or None,
+        variants=tuple(variants or matrix.variants(series_list, matrix_name or "each")),
+        chosen=bool(variants),
         sessions=tuple(
             found[name]
             for name in session_names or [n for n, each in found.items() if not each.unsettled]
@@ -187,6 +203,7 @@ class Prepared:
     trees: tuple[Tree, ...]
     initramfs: Initramfs
     built: tuple[Built, ...]
+    left_out: tuple[LeftOut, ...] = ()
 
 
 def prepare(
@@ -205,7 +222,7 @@ def prepare(
     progress.say(f"toolchain {tools.kind}: {tools.why}")
     versions = tools.versions()
     trees = tuple(each.get(tools, cache, progress) for each in asked.trees)
-    arranged = [_arrange(asked, each, progress) for each in trees]
+    arranged, left_out = zip(*(_arrange(asked, each, progress) for each in trees), strict=True)
     for each in trees:
         _require_known(asked.kconfigs, each, progress)
     guest = initramfs.make(asked.root / "tests/guest", tools, versions.compiler, cache, progress)
@@ -225,27 +242,29 @@ def prepare(
             variants,
         )
     ]
-    return Prepared(tools, versions, trees, guest, tuple(built))
+    return Prepared(tools, versions, trees, guest, tuple(built), tuple(chain(*left_out)))
 
 
 def _arrange(
     asked: Request,
     source: Tree,
     progress: Progress,
-) -> list[tuple[Variant, Arrangement]]:
-    """Work out every variant's files.
+) -> tuple[list[tuple[Variant, Arrangement]], list[LeftOut]]:
+    """Work out every variant's files, and which variants there cannot be.
 
     A variant that nobody named, whose patch does not apply without another one of its
     series, is left out and said so.
     """
     found = []
+    left_out = []
     for variant in asked.variants:
         try:
             found.append((variant, series.arrange(source.source, asked.series, variant)))
         except series.DependentError as error:
-            if asked.chosen is not None:
+            if asked.chosen:
                 raise
             progress.say(f"left out: {error}")
+            left_out.append(LeftOut(source.id, variant.name, str(error)))
     ports = {
         f"{name} as ported in {patch.port}"
         for _, arrangement in found
@@ -254,7 +273,7 @@ def _arrange(
     }
     for port in sorted(ports):
         progress.say(f"tree {source.id}: {port}")
-    return found
+    return found, left_out
 
 
 def _require_known(kconfigs: Iterable[kconfig.Request], source: Tree, progress: Progress) -> None:
@@ -354,6 +373,7 @@ class Verification:
                 qemu=prepared.versions.qemu,
                 gdb=prepared.versions.gdb,
             ),
+            left_out=prepared.left_out,
             sessions=(
                 SessionRecord(each.name, each.claim, each.text, self._file_of(each), line=each.line)
                 for each in self.asked.sessions
@@ -446,6 +466,7 @@ class Verification:
                     boot_seconds=result.boot_seconds,
                     metrics=result.metrics,
                     files=files,
+                    held=self.asked.is_held(own),
                 )
             )
 

@@ -15,7 +15,7 @@ from junit_xml import TestCase, TestSuite, to_xml_report_string
 
 from kstep.outcome import Outcome
 from kstep.record import printable
-from kstep.verdict import order
+from kstep.verdict import BASE, order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -96,7 +96,8 @@ def _case(record: Record, each: CellRecord, *, numbered: bool) -> TestCase:
         kind = "unexpected-pass" if each.outcome is Outcome.PASS else each.seen
         case.add_failure_info(_surprise(each), _body(record, each), kind)
     elif each.outcome is Outcome.FAIL:
-        case.add_skipped_info(_line(f"expected failure: {each.seen}: {each.message}"))
+        why = f"{BASE} fails too" if each.held else "expected failure"
+        case.add_skipped_info(_line(f"{why}: {each.seen}: {each.message}"))
     return case
 
 

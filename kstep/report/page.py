@@ -137,6 +137,7 @@ def page(record: Record) -> str:
             (column.removeprefix(common), text.removeprefix(column).removeprefix(":").strip())
             for column, text in zip(verdict(record.cells), sentences(record.cells), strict=True)
         ],
+        remarks=story.remarks(record),
         parts=parts,
         several=len(parts) > 1,
         short={short: word for word, short in SHORT.items() if _used(record, word)},

@@ -16,6 +16,7 @@ from rich.console import Console
 from kstep.outcome import Outcome
 from kstep.record import printable
 from kstep.report import command
+from kstep.report.story import remarks
 from kstep.report.table import legend, tables
 from kstep.verdict import BASE, sentences, verdict
 
@@ -86,7 +87,7 @@ def _item(record: Record, column: str, name: str) -> Iterator[str]:
 
 
 def _changes(record: Record) -> list[str]:
-    said = sentences(record.cells)
+    said = (*sentences(record.cells), *remarks(record))
     lines = [line for each in said for line in _prose(each, "", "    ")]
     return [*_prose(f'Against "{BASE}", the kernel with every patch of the series out:'), *lines]
 

@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING
 
 from kstep.outcome import Outcome
 from kstep.record import printable
+from kstep.verdict import BASE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kstep.record import CellRecord
+    from kstep.record import CellRecord, Record
 
 
 def happened(each: CellRecord) -> str:
@@ -33,6 +34,8 @@ def expectation(each: CellRecord) -> str:
     """Say what was predicted, and whether it came."""
     if each.outcome is Outcome.ERROR:
         return f"{each.wanted} was expected; there is no verdict"
+    if each.held and each.base is Outcome.FAIL:
+        return f"nothing is predicted; {BASE} fails too, so a fault is not the series'"
     if each.expected is None:
         came = "it did" if each.matched else f"it did not: {each.seen}"
         return f"nothing is predicted, so it has to pass: {came}"
@@ -45,8 +48,24 @@ def headline(cells: Sequence[CellRecord]) -> str:
         return "No cell was run: there is no verdict."
     errors = sum(each.outcome is Outcome.ERROR for each in cells)
     wrong = sum(not each.matched for each in cells) - errors
+    held = all(each.held for each in cells)  # then nobody predicted anything
     if not wrong and not errors:
-        return f"All {len(cells)} cells came out as predicted."
-    parts = [f"{wrong} of {len(cells)} cells came out other than predicted"] if wrong else []
+        worse = f"None of {len(cells)} cells does worse than with {BASE}."
+        return worse if held else f"All {len(cells)} cells came out as predicted."
+    came = f"do worse than with {BASE}" if held else "came out other than predicted"
+    parts = [f"{wrong} of {len(cells)} cells {came}"] if wrong else []
     parts += [f"{errors} of {len(cells)} have no verdict"] if errors else []
     return f"{'; '.join(parts)}."
+
+
+def remarks(record: Record) -> list[str]:
+    """Say against what a series is held of which nobody said anything, and what was left out."""
+    held = [each for each in record.cells if each.held]
+    names = {each.cell.variant.rpartition("/")[0] for each in held} - {""}
+    lines = []
+    if names:
+        worse = sum(not each.matched and each.outcome is Outcome.FAIL for each in held)
+        came = f"{worse} cells do" if worse != 1 else "1 cell does"
+        who = ", ".join(sorted(names))
+        lines = [f"Nobody said what to expect of {who}: {BASE} is the measure, and {came} worse."]
+    return lines + [f"left out: {each.tree} {each.variant}: {each.why}" for each in record.left_out]

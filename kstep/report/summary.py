@@ -12,6 +12,7 @@ from kstep.outcome import Outcome
 from kstep.rate import Rate
 from kstep.record import printable
 from kstep.report.grid import Grid, grids
+from kstep.report.story import remarks
 from kstep.verdict import sentences
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ MOST = 1024 * 1024 - 64 * 1024  # bytes: GitHub takes a MiB a step, and others m
 def summary(record: Record) -> str:
     """Draw summary.md, to be written in UTF-8."""
     lines = [f"# kstep: {_plain(record.run.id)}", ""]
-    lines += [f"- {_plain(line)}" for line in sentences(record.cells)]
+    said = (*sentences(record.cells), *remarks(record))
+    lines += [f"- {_plain(line)}" for line in said]
     for grid in grids(record):
         lines += ["", *_table(grid)]
     lines += ["", "Cells in **bold** are not as predicted.", ""]
@@ -65,7 +67,9 @@ def _mark(each: CellRecord) -> str:
         return f"**no verdict: {each.seen}**"
     if not each.matched:
         return f"**{each.seen}**"
-    return each.seen if each.outcome is Outcome.PASS else f"{each.seen} (predicted)"
+    if each.outcome is Outcome.PASS:
+        return each.seen
+    return f"{each.seen} ({'as none' if each.held else 'predicted'})"
 
 
 def _unmatched(record: Record, room: int) -> list[str]:

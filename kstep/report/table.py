@@ -20,6 +20,7 @@ from kstep.outcome import Outcome, Signature
 from kstep.rate import Rate
 from kstep.record import printable
 from kstep.report.grid import grids
+from kstep.report.story import remarks
 from kstep.verdict import sentences
 
 if TYPE_CHECKING:
@@ -51,8 +52,9 @@ SHORT = {
 STYLES = {"p": "green", "(": "yellow", "?": "magenta"}
 LEGEND = (
     "pass, (fault): as predicted. pass!, fault!: not as predicted, or a fault that nobody"
-    " predicted. ?error: no verdict. -: not run. A mark without a count holds for every repeat;"
-    " 50% (30-70): so many passed, and the 95 % interval of the rate."
+    " predicted. fault=: nobody predicted anything, and none fails too. ?error: no verdict."
+    " -: not run. A mark without a count holds for every repeat; 50% (30-70): so many passed,"
+    " and the 95 % interval of the rate."
 )
 NAMES = 16  # columns of a terminal that the sessions get at least
 MARKS = 7  # as wide as the widest mark, (stuck)
@@ -60,7 +62,7 @@ MARKS = 7  # as wide as the widest mark, (stuck)
 
 def table(record: Record, width: int) -> Group:
     """Draw the run for a terminal ``width`` characters wide, from about 30 on."""
-    said = [Text(printable(line)) for line in sentences(record.cells)]
+    said = [Text(printable(line)) for line in (*sentences(record.cells), *remarks(record))]
     return Group(tables(record, width), Text(legend(record), "dim"), Text(), *said)
 
 
@@ -92,6 +94,8 @@ def mark(each: CellRecord) -> str:
         return f"?{word}"
     if not each.matched:
         return f"{word}!"
+    if each.held and each.outcome is Outcome.FAIL:
+        return f"{word}="
     return word if each.outcome is Outcome.PASS else f"({word})"
 
 

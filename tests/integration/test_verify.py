@@ -14,7 +14,7 @@ import jsonschema
 import junitparser
 import pytest
 
-from kstep import kernel, record, series
+from kstep import kernel, matrix, record, series
 from kstep.cache import Cache
 from tests.integration.command import ROOT, Run, Verify, patch, verify
 
@@ -116,9 +116,12 @@ def test_the_junit_file_says_the_same(run: Run) -> None:
 
 
 def test_a_fault_that_nobody_predicted_is_status_1(tmp_path: Path) -> None:
-    """The same patches from a folder without an expect.yaml."""
+    """The same patches, from a folder that predicts another session than the one that is run."""
     mine = tmp_path / "mine"
     shutil.copytree(ROOT / "patches/v6", mine, ignore=shutil.ignore_patterns("*.yaml"))
+    (mine / "expect.yaml").write_text(
+        "rules:\n  - {variants: [none], sessions: [kgdbts], outcome: pass, why: because}\n"
+    )
     run = verify(tmp_path, f"--series={mine}", "--variants=none,mine/1+2", QUICK)
     assert run.status == 1, run.said
     assert {cell["matched"] for cell in run.cells("none")} == {False}
@@ -149,7 +152,7 @@ def new_patch(folder: Path, source: Path) -> series.Series:
 def kernel_folder(prepared: Prepared, new: series.Series) -> Path:
     """Where the cache keeps the kernel with a series' one patch."""
     tree = prepared.trees[0]
-    variant = series.parse(f"{new.name}/1", [new])
+    variant = matrix.parse(f"{new.name}/1", [new])
     sources = series.arrange(tree.source, [new], variant)
     key = kernel.key(tree, prepared.built[0].kconfig, sources.digest, prepared.versions.compiler)
     return Cache.default().root / "kernels" / key

@@ -25,6 +25,7 @@ from kstep.record import (
     CellRecord,
     Expected,
     KernelRecord,
+    LeftOut,
     PatchRecord,
     Record,
     RunRecord,
@@ -149,6 +150,64 @@ def test_matched(seen: str, wanted: str | None, matched: bool) -> None:  # noqa:
 def test_a_failure_that_varies(seen: str, matched: bool) -> None:  # noqa: FBT001 -- a row
     cell = replace(a_cell(seen=seen), expected=Expected(Outcome.FAIL, None))
     assert cell.matched is matched
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(
+    ("none", "seen", "matched"),
+    [
+        (["pass"], "pass", True),
+        (["pass"], "stuck", False),
+        (["stuck"], "pass", True),
+        (["stuck"], "stuck", True),
+        (["stuck"], "panic", True),
+        (["stuck"], "no-boot", False),
+        (["pass", "stuck"], "stuck", True),
+        (["no-boot"], "stuck", False),
+        (["no-boot"], "pass", True),
+        ([], "stuck", False),
+    ],
+)
+def test_what_nobody_described_is_held_against_none(
+    tmp_path: Path,
+    none: list[str],
+    seen: str,
+    late: bool,  # noqa: FBT001 -- a row
+    matched: bool,  # noqa: FBT001 -- likewise
+) -> None:
+    """Whichever comes first, and also when the file is read again."""
+    measure = [a_cell("none", seen=word, held=True, repeat=n) for n, word in enumerate(none, 1)]
+    judged_cell = a_cell("mine/1", seen=seen, held=True)
+    other = a_cell("mine/1", "kgdbts", seen="stuck", held=True)
+    record = a_record(tmp_path, *([] if late else measure))
+    record.write()
+    for each in (judged_cell, other, *(measure if late else [])):
+        record.add(each)
+    data = validate(tmp_path)
+    for cells in (record.cells, load(tmp_path).cells):
+        found = {each.cell: each for each in cells}
+        assert found[judged_cell.cell].matched is matched
+        assert not found[other.cell].matched
+        for each in measure:
+            assert found[each.cell].matched is (each.outcome is not Outcome.ERROR)
+    assert {each["held_against"] for each in data["cells"]} == {"none"}
+    assert [each["matched"] for each in data["cells"] if each["variant"] != "none"] == [
+        matched,
+        False,
+    ]
+
+
+def test_a_described_cell_is_not_held_against_none(tmp_path: Path) -> None:
+    record = a_record(tmp_path, a_cell("none", seen="stuck"), a_cell("v6/1", seen="stuck"))
+    assert [each.matched for each in record.cells] == [False, False]
+
+
+def test_what_was_left_out_is_kept(tmp_path: Path) -> None:
+    record = a_record(tmp_path)
+    record.left_out = (LeftOut("debian:6.1", "mine/2", "it needs 1"),)
+    record.write()
+    assert validate(tmp_path)["left_out"][0]["why"] == "it needs 1"
+    assert load(tmp_path).left_out == record.left_out
 
 
 def test_the_file_holds_exactly_what_the_design_names(tmp_path: Path) -> None:

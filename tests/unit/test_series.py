@@ -12,14 +12,18 @@ import subprocess
 import tempfile
 from email.message import EmailMessage
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
-from kstep import series
+from kstep import matrix, series
 from kstep.errors import RequestError
-from kstep.series import Action, Variant
+from kstep.series import Action
 
 ROOT = Path(__file__).parents[2]
+
+if TYPE_CHECKING:
+    from kstep.matrix import Variant
 
 Tree = dict[str, str | None]
 
@@ -214,7 +218,7 @@ def test_an_mbox_gives_its_patches_in_the_order_of_their_numbers(tmp_path: Path,
     assert loaded.name == "thread-v2"
     assert [patch.subject for patch in loaded.patches] == [f"kernel: change {n}" for n in (1, 2, 3)]
     tree = put(tmp_path / "tree", PRISTINE)
-    files, actions = arranged(tree, [loaded], series.parse("thread-v2/1+2+3", [loaded]))
+    files, actions = arranged(tree, [loaded], matrix.parse("thread-v2/1+2+3", [loaded]))
     assert files == {STEP: text(STEP, line_3="one = größer\n", line_20="three\n"), **TWO}
     assert set(actions.values()) == {Action.APPLIED}
 
@@ -317,7 +321,7 @@ def test_what_was_saved_is_what_was_loaded(tmp_path: Path) -> None:
         (each.diff, each.subject, each.message_id) for each in loaded.patches
     ]
     tree = put(tmp_path / "tree", PRISTINE)
-    assert arranged(tree, [again], series.parse("mine/1+2", [again]))[0] == {**umlaut, **TWO}
+    assert arranged(tree, [again], matrix.parse("mine/1+2", [again]))[0] == {**umlaut, **TWO}
 
 
 def test_a_git_range(tmp_path: Path) -> None:
@@ -341,7 +345,7 @@ def test_a_git_range(tmp_path: Path) -> None:
     assert loaded.base_commit == git(work, "rev-parse", "HEAD~2").strip()
     assert series.load(f"git:{work}#HEAD~1..HEAD", ROOT).name == "work"
     tree = put(tmp_path / "tree", PRISTINE)
-    assert arranged(tree, [loaded], series.parse("mended/1+2", [loaded]))[0] == {**ONE, **TWO}
+    assert arranged(tree, [loaded], matrix.parse("mended/1+2", [loaded]))[0] == {**ONE, **TWO}
     assert git(work, "status", "--porcelain") == f" M {STEP}\n"
 
 
@@ -517,46 +521,6 @@ def test_a_folder_without_patches_is_refused(tmp_path: Path) -> None:
         series.load(str(tmp_path), ROOT)
 
 
-# Variants.
-
-
-def test_the_default_variants(tmp_path: Path) -> None:
-    """None once, each patch alone, all together; a series of one has no more than the one."""
-    single = series.load(str(mails(tmp_path, ONE)[0]), ROOT)
-    listed = series.variants([series.load("v5", ROOT), single])
-    alone = f"{single.name}/1"
-    assert [variant.name for variant in listed] == ["none", "v5/1", "v5/2", "v5/1+2", alone]
-    assert listed[3] == Variant("v5/1+2", "v5", ("1", "2"))
-    assert listed == [
-        series.parse(variant.name, [series.load("v5", ROOT), single]) for variant in listed
-    ]
-
-
-@pytest.mark.parametrize("name", ["s/1+3", "s/3+1", "s/3+1+3"])
-def test_any_subset_can_be_asked_for(tmp_path: Path, name: str) -> None:
-    """One variant has one name, however it was asked for."""
-    loaded = load_all(mails(tmp_path, ONE, TWO, THREE))
-    assert series.parse(name, [loaded]) == Variant("s/1+3", "s", ("1", "3"))
-
-
-@pytest.mark.parametrize(
-    ("name", "message"),
-    [
-        ("v9/1", 'variant "v9/1" is of no series of this run; did you mean "v5/1"?'),
-        ("", 'variant "" is of no series of this run; there are: none, v5/1, v5/1+2, v5/2'),
-        ("nonne", 'did you mean "none"?'),
-        ("v5", 'variant "v5" is of no series of this run; did you mean "v5/2"?'),
-        ("v5/3", 'variant "v5/3": no patch "3"; there are: 1, 2'),
-        ("v5/1+", 'variant "v5/1+": no patch ""; there are: 1, 2'),
-    ],
-)
-def test_an_unknown_variant_is_told_with_those_there_are(name: str, message: str) -> None:
-    """With the mend in the same line."""
-    with pytest.raises(RequestError) as caught:
-        series.parse(name, [series.load("v5", ROOT)])
-    assert message in one_line(caught)
-
-
 # Arrangements.
 
 
@@ -592,7 +556,7 @@ def test_in_or_out_is_found_out(tree: Path, tmp_path: Path, merged: str, wanted:
     loaded = load_all(mails(tmp_path / "mails", ONE, TWO, three))
     for member in filter(None, merged.split("+")):
         put(tree, states[member])
-    variant = series.parse(wanted, [loaded])
+    variant = matrix.parse(wanted, [loaded])
     files, actions = arranged(tree, [loaded], variant)
     put(tree, files)
     expected = dict(PRISTINE)
@@ -622,7 +586,7 @@ def test_two_series_that_share_a_patch_which_the_tree_has(tree: Path, tmp_path: 
     put(tree, TWO)
 
     def arrange(name: str) -> series.Arrangement:
-        return series.arrange(tree, both, series.parse(name, both))
+        return series.arrange(tree, both, matrix.parse(name, both))
 
     none = arrange("none")
     assert none.actions == {"a/1": "absent", "a/2": "reverted", "b/1": "absent", "b/2": "reverted"}
@@ -644,11 +608,11 @@ def test_a_tree_with_one_revision_in_takes_the_other(tree: Path, tmp_path: Path)
         load_all(mails(tmp_path / "b", other), "b"),
     ]
     put(tree, ONE)
-    found = series.arrange(tree, both, series.parse("b/1", both))
+    found = series.arrange(tree, both, matrix.parse("b/1", both))
     assert found.files == {STEP: str(other[STEP]).encode()}
     assert found.actions == {"b/1": "applied"}
     with pytest.raises(RequestError, match="patch b/1 neither is in the tree nor applies"):
-        series.arrange(tree, both[1:], series.NONE)
+        series.arrange(tree, both[1:], matrix.NONE)
 
 
 def ported(folder: Path) -> tuple[series.Series, Tree, Tree]:
@@ -674,7 +638,7 @@ def ported(folder: Path) -> tuple[series.Series, Tree, Tree]:
 def test_a_port_counts_where_it_applies(tree: Path, tmp_path: Path) -> None:
     loaded, other, mended = ported(tmp_path)
     assert [len(patch.ports) for patch in loaded.patches] == [1, 0]
-    one = series.parse("s/1", [loaded])
+    one = matrix.parse("s/1", [loaded])
     assert arranged(tree, [loaded], one) == ({STEP: ONE[STEP]}, {"s/1": "applied", "s/2": "absent"})
     found = series.arrange(tree, [loaded], one)
     assert [patch.port for patch in found.patches.values()] == [None, None]
@@ -691,18 +655,18 @@ def test_a_port_counts_where_it_applies(tree: Path, tmp_path: Path) -> None:
 def test_a_port_that_is_in_is_taken_out(tree: Path, tmp_path: Path) -> None:
     loaded, other, mended = ported(tmp_path)
     put(tree, mended)
-    assert arranged(tree, [loaded], series.NONE) == (
+    assert arranged(tree, [loaded], matrix.NONE) == (
         {STEP: other[STEP]},
         {"s/1": "reverted", "s/2": "absent"},
     )
-    assert arranged(tree, [loaded], series.parse("s/1", [loaded]))[1]["s/1"] == "present"
+    assert arranged(tree, [loaded], matrix.parse("s/1", [loaded]))[1]["s/1"] == "present"
 
 
 def test_a_patch_of_which_no_port_applies_is_told(tree: Path, tmp_path: Path) -> None:
     loaded, _, _ = ported(tmp_path)
     put(tree, {STEP: "nothing of it\n"})
     with pytest.raises(RequestError) as caught:
-        series.arrange(tree, [loaded], series.NONE)
+        series.arrange(tree, [loaded], matrix.NONE)
     assert "s/1 neither is in the tree nor applies, nor does one of its 1 ports: at " in one_line(
         caught
     )
@@ -723,7 +687,7 @@ def test_renames_deletions_and_modes(tmp_path: Path) -> None:
     git(work, "format-patch", "--quiet", "--find-renames", "-1")
     loaded = series.load(str(work / "0001-after.patch"), ROOT)
     assert loaded.patches[0].touched == ("Makefile", IRQ, STEP, "moved.c")
-    variants = series.variants([loaded])
+    variants = matrix.variants([loaded])
 
     tree = put(tmp_path / "tree", PRISTINE)
     none, one = (series.arrange(tree, [loaded], variant) for variant in variants)
@@ -750,9 +714,9 @@ def test_a_bare_change_of_mode_is_found_out_too(tmp_path: Path) -> None:
     path.write_text(f"diff --git a/{STEP} b/{STEP}\nold mode 100644\nnew mode 100755\n")
     loaded = series.load(str(path), ROOT)
     tree = put(tmp_path / "tree", PRISTINE)
-    assert series.arrange(tree, [loaded], series.NONE).actions == {"mode/1": "absent"}
+    assert series.arrange(tree, [loaded], matrix.NONE).actions == {"mode/1": "absent"}
     (tree / STEP).chmod(0o755)
-    found = series.arrange(tree, [loaded], series.NONE)
+    found = series.arrange(tree, [loaded], matrix.NONE)
     assert found.actions == {"mode/1": "reverted"}
     assert found.files.keys() == {STEP}
     assert not found.executable
@@ -762,7 +726,7 @@ def test_a_patch_that_neither_is_in_nor_applies_shows_the_hunk(tree: Path, tmp_p
     """File, line and the hunk's first lines, in one line; for every variant, none included."""
     loaded = load_all(mails(tmp_path / "mails", ONE, TWO))
     put(tree, {IRQ: text(IRQ, line_11="something else\n")})
-    for variant in series.variants([loaded]):
+    for variant in matrix.variants([loaded]):
         with pytest.raises(RequestError) as caught:
             series.arrange(tree, [loaded], variant)
         assert one_line(caught) == (
@@ -776,7 +740,7 @@ def test_a_patch_to_a_file_that_is_not_there(tree: Path, tmp_path: Path) -> None
     loaded = load_all(mails(tmp_path / "mails", ONE))
     (tree / STEP).unlink()
     with pytest.raises(RequestError, match=f"nor applies: {STEP}: no such file"):
-        series.arrange(tree, [loaded], series.NONE)
+        series.arrange(tree, [loaded], matrix.NONE)
 
 
 def test_a_variant_whose_patch_needs_another_is_told(tree: Path, tmp_path: Path) -> None:
@@ -784,12 +748,12 @@ def test_a_variant_whose_patch_needs_another_is_told(tree: Path, tmp_path: Path)
     loaded = load_all(
         mails(tmp_path / "mails", ONE, {STEP: text(STEP, line_3="one\n", line_4="two\n")})
     )
-    files, _ = arranged(tree, [loaded], series.parse("s/1+2", [loaded]))
+    files, _ = arranged(tree, [loaded], matrix.parse("s/1+2", [loaded]))
     assert files == {STEP: text(STEP, line_3="one\n", line_4="two\n")}
     with pytest.raises(
         RequestError, match=r"s/2 does not apply in s/2: .*; leave that variant out"
     ):
-        series.arrange(tree, [loaded], series.parse("s/2", [loaded]))
+        series.arrange(tree, [loaded], matrix.parse("s/2", [loaded]))
 
 
 def test_patches_that_stand_on_each_other_are_taken_out_from_the_last(
@@ -799,7 +763,7 @@ def test_patches_that_stand_on_each_other_are_taken_out_from_the_last(
     above: Tree = {STEP: text(STEP, line_3="one\n", line_4="two\n")}
     loaded = load_all(mails(tmp_path / "mails", ONE, above))
     put(tree, above)
-    files, actions = arranged(tree, [loaded], series.NONE)
+    files, actions = arranged(tree, [loaded], matrix.NONE)
     assert files == {STEP: PRISTINE[STEP]}
     assert actions == {"s/1": "reverted", "s/2": "reverted"}
 
@@ -812,11 +776,11 @@ def test_two_series_that_cannot_both_be_taken_out(tree: Path, tmp_path: Path) ->
     ]
     put(tree, THREE)
     for each in both:
-        assert set(series.arrange(tree, [each], series.NONE).actions.values()) == {"reverted"}
+        assert set(series.arrange(tree, [each], matrix.NONE).actions.values()) == {"reverted"}
     with pytest.raises(
         RequestError, match=r"b/1 is in the tree and cannot be taken out.*run it alone"
     ):
-        series.arrange(tree, both, series.NONE)
+        series.arrange(tree, both, matrix.NONE)
 
 
 def test_the_digest_knows_the_mode(tmp_path: Path) -> None:
@@ -828,7 +792,7 @@ def test_the_digest_knows_the_mode(tmp_path: Path) -> None:
     for diff in (plain, head + plain):
         (tmp_path / "it.patch").write_text(diff)
         loaded = series.load(str(tmp_path / "it.patch"), ROOT)
-        found = series.arrange(tree, [loaded], series.parse("it/1", [loaded]))
+        found = series.arrange(tree, [loaded], matrix.parse("it/1", [loaded]))
         assert found.files == {STEP: b"x\n"}
         digests.add(found.digest)
     assert len(digests) == 2
@@ -840,11 +804,11 @@ def test_a_way_through_a_symbolic_link_is_refused(tree: Path, tmp_path: Path) ->
     (tree / STEP).rename(tmp_path / "elsewhere.c")
     (tree / STEP).symlink_to(tmp_path / "elsewhere.c")
     with pytest.raises(RequestError, match=f"{STEP} goes through a symbolic link"):
-        series.arrange(tree, [loaded], series.NONE)
+        series.arrange(tree, [loaded], matrix.NONE)
 
 
 def test_whitespace_at_a_line_s_end_stays(tree: Path, tmp_path: Path) -> None:
     """The user's apply.whitespace is not asked."""
     state: Tree = {STEP: text(STEP, line_3="one \t\n")}
     loaded = load_all(mails(tmp_path / "mails", state))
-    assert arranged(tree, [loaded], series.parse("s/1", [loaded]))[0] == state
+    assert arranged(tree, [loaded], matrix.parse("s/1", [loaded]))[0] == state

@@ -127,6 +127,8 @@ BAD = [
     (f"{V} --variants v6", 'variant "v6" is of no series of this run'),
     (f"{V} --variants none,none", "--variants: none is named twice; name it once"),
     (f"{V} --variants v6/1+2,v6/2+1", "--variants: v6/1+2 is named twice; name it once"),
+    (f"{V} --matrix all", "--matrix all: it is each, prefixes, subsets"),
+    (f"{V} --matrix each --variants none", "--matrix and --variants both say which variants"),
     # sessions
     (f"{V} --sessions step-in-ordr", 'session "step-in-ordr" does not exist; did you mean "step-'),
     (f"{V} --sessions kgdbts-,nothing", 'session "kgdbts-" does not exist'),
@@ -223,6 +225,18 @@ def test_the_defaults_are_every_variant_and_every_session() -> None:
     assert {each.name for each in asked.sessions} <= scripts
     assert {"step-in-order", "continue-past-breakpoint"} <= {each.name for each in asked.sessions}
     assert {cell.kconfig for cell in asked.cells} == {"base"}
+
+
+def test_what_nobody_described_is_held_against_none() -> None:
+    """None itself only where that is so of every series."""
+    for specs, held in (
+        (["v6"], {"none": False, "v6/1": False}),
+        ([str(PATCH)], {"none": True, f"{PATCH.stem}/1": True}),
+        (["v6", str(PATCH)], {"none": False, "v6/1": False, f"{PATCH.stem}/1": True}),
+    ):
+        asked = verification.request(ROOT, series_specs=specs, tree_specs=["debian:6.1"])
+        found = {cell.variant: asked.is_held(cell) for cell in asked.cells}
+        assert {name: found[name] for name in held} == held
 
 
 def test_sessions_run_in_the_order_in_which_they_were_named() -> None:

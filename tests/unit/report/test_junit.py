@@ -178,3 +178,12 @@ def test_a_name_is_read_as_it_was_written(text: str) -> None:
     assert one_case(a_cell(name=f"s[{text}]")).get("name") == printable(f"s[{text}]").translate(
         spaces
     )
+
+
+def test_a_fault_that_none_has_too_is_skipped(tmp_path: Path) -> None:
+    """It is not the series'."""
+    cells = [a_cell("none", seen="stuck", held=True), a_cell("mine/1", seen="rehit", held=True)]
+    (none, mine) = suites(junit(a_record(tmp_path, *cells)))
+    for suite, word in ((none, "stuck"), (mine, "rehit")):
+        (case,) = suite
+        assert case.result[0].message.startswith(f"none fails too: {word}:")

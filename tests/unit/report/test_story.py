@@ -7,10 +7,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kstep.report.story import expectation, happened, headline
-from tests.unit.test_record import a_cell
+from kstep.record import LeftOut
+from kstep.report.story import expectation, happened, headline, remarks
+from kstep.verdict import exit_status
+from tests.unit.test_record import a_cell, a_record
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kstep.record import CellRecord
 
 STEPS = {"steps": 300, "in_order": 300, "distinct_pcs": 280}
@@ -69,3 +73,30 @@ def test_what_was_expected(seen: str, wanted: str | None, words: str) -> None:
 )
 def test_the_headline(seen: list[str], words: str) -> None:
     assert headline([a_cell(seen=word) for word in seen]) == words
+
+
+def test_what_nobody_described_is_said_to_be_held_against_none(tmp_path: Path) -> None:
+    """With how many did worse, which is what the exit status says."""
+    cells = [
+        a_cell(variant, name, seen, held=True)
+        for name, none, mine in (("a", "stuck", "rehit"), ("b", "pass", "stuck"))
+        for variant, seen in (("none", none), ("mine/1", mine))
+    ]
+    record = a_record(tmp_path, *cells)
+    assert remarks(record) == [
+        "Nobody said what to expect of mine: none is the measure, and 1 cell does worse."
+    ]
+    assert headline(record.cells) == "1 of 4 cells do worse than with none."
+    assert expectation(record.cells[1]).startswith("nothing is predicted; none fails too")
+    assert (
+        expectation(record.cells[3]) == "nothing is predicted, so it has to pass: it did not: stuck"
+    )
+    assert exit_status(record.cells) == 1
+    assert exit_status(record.cells[:2]) == 0
+    assert headline(record.cells[:2]) == "None of 2 cells does worse than with none."
+
+
+def test_what_was_left_out_is_said(tmp_path: Path) -> None:
+    record = a_record(tmp_path)
+    record.left_out = (LeftOut("debian:6.1", "mine/2", "it needs 1"),)
+    assert remarks(record) == ["left out: debian:6.1 mine/2: it needs 1"]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from kstep.record import CellRecord, printable
+from kstep.record import CellRecord, LeftOut, printable
 from kstep.report.summary import summary
 from tests.unit.test_record import a_cell, a_record
 
@@ -117,3 +117,13 @@ def test_nothing_from_a_guest_is_markup(text: str, name: str) -> None:
     ]
     expected = " ".join(f"seen: {printable(text)}".split())
     assert told == [f"stuck, where pass was expected: {expected}"]
+
+
+def test_a_fault_that_none_has_too_is_not_bold(tmp_path: Path) -> None:
+    """And what was left out is said."""
+    cells = [a_cell("none", seen="stuck", held=True), a_cell("mine/1", seen="rehit", held=True)]
+    record = a_record(tmp_path, *cells)
+    record.left_out = (LeftOut("debian:6.1", "mine/2", "it needs 1"),)
+    text = summary(record)
+    assert "| stuck (as none) | rehit (as none) |" in text
+    assert "- left out: debian:6.1 mine/2: it needs 1" in text

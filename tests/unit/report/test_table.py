@@ -164,3 +164,16 @@ def test_no_width_and_no_name_makes_it_cut(width: int, drawn_cells: list[tuple[s
     text = drawn(width, *cells)
     lines_of(text, width)
     assert all(mark(cell) in text for cell in a_record(NOWHERE, *cells).cells)
+
+
+def test_a_fault_that_none_has_too_is_marked_so() -> None:
+    """Where nobody predicted anything; one that none has not is not as it should be."""
+    cells = [
+        a_cell(variant, name, seen, held=True)
+        for name, none, mine in (("a", "stuck", "rehit"), ("b", "pass", "rehit"))
+        for variant, seen in (("none", none), ("mine/1", mine))
+    ]
+    text = drawn(80, *cells)
+    assert re.search(r"^a +stuck= +rehit= *$", text, re.MULTILINE)
+    assert re.search(r"^b +pass +rehit! *$", text, re.MULTILINE)
+    assert "fault=: nobody predicted anything, and none fails too" in " ".join(text.split())
