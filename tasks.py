@@ -21,6 +21,8 @@ from invoke.tasks import Task, task
 from rich.console import Console
 from rich.table import Table
 
+from ci.annotation import annotate
+from ci.matrix import matrix
 from kstep import bench as benchmark
 from kstep import doctor, verification
 from kstep import record as records
@@ -28,6 +30,7 @@ from kstep import report as reports
 from kstep import series as serieses
 from kstep.cache import Cache
 from kstep.errors import MachineryError, RequestError
+from kstep.merge import merge as merge_runs
 from kstep.progress import Progress
 from kstep.report.compare import compare as compare_runs
 from kstep.report.table import table
@@ -245,6 +248,36 @@ def report(_context: Context, run: str) -> None:
 
 
 @task(
+    positional=["runs"],
+    help={"runs": "folders of runs that share no cell, with commas", "out": "a new folder"},
+)
+@_exit_statuses
+def merge(_context: Context, runs: str, out: str) -> int:
+    """Put runs together that were made on several machines; exit status as that of verify."""
+    if not _list(runs):
+        raise RequestError("nothing is named; name the folders of runs, with commas")
+    record = merge_runs([records.load(Path(run)) for run in _list(runs)], Path(out))
+    reports.write(record)
+    _print_table(record)
+    return exit_status(record.cells)
+
+
+@task(name="matrix", help={"kind": "slim or nightly, as ci/matrix.yaml has them"})
+@_exit_statuses
+def ci_matrix(_context: Context, kind: str = "slim") -> None:
+    """Print the jobs of a CI run, as JSON for GitHub's strategy.matrix."""
+    print(matrix(kind))  # noqa: T201 -- the command's answer
+
+
+@task(name="annotate", positional=["run"], help={"run": "the folder of a run"})
+@_exit_statuses
+def ci_annotate(_context: Context, run: str) -> None:
+    """Print what is not as predicted as GitHub's annotations, with file and line."""
+    for line in annotate(records.load(Path(run))):
+        print(line)  # noqa: T201 -- the command's answer
+
+
+@task(
     positional=["before", "after"],
     help={"before": "the folder of a run", "after": "the folder of a later one"},
 )
@@ -335,12 +368,12 @@ def clean(_context: Context) -> None:
 
 
 # Every task above; those of a noun under that noun. Invoke looks for this name.
-_OF_SERIES = (series_add,)
+_OF = {"series": (series_add,), "ci": (ci_matrix, ci_annotate)}
 namespace = Collection(
     *(
         each
         for each in list(globals().values())
-        if isinstance(each, Task) and each not in _OF_SERIES
+        if isinstance(each, Task) and not any(each in own for own in _OF.values())
     ),
-    Collection("series", *_OF_SERIES),
+    *(Collection(noun, *own) for noun, own in _OF.items()),
 )

@@ -8,7 +8,7 @@ The modules, in the order in which data goes through them:
 - a booted kernel: machine, monitor, console, shell, kdb, gdb (with relay), complaint, symbols,
   backtrace; target joins them
 - what a step should do: oracle, path, effect, daif, call
-- what came of it: runner, outcome, record, lines, verdict, rate
+- what came of it: runner, outcome, record, lines, verdict, rate; merge joins runs
 - reports, from the record alone: the package report
 - by hand: walk, with stoppable, callers, inlined and instead, which explain what cannot be done
 - verification is the main job; walk and bench use the same parts; doctor looks around

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The command that repeats a cell: the one that was typed, narrowed down to it."""
+"""The command that repeats a cell: the one that was typed, narrowed down to it.
+
+Of merged runs, which were made by several commands, each cell has the first that asked for
+its tree and kconfig.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
 
 VERIFY = "verify"
 ROOT = "--search-root"  # which ./inv puts before what was typed
-REPLACED = ("tree", "kconfig", "variants", "sessions", "repeat", "jobs", "out")
+REPLACED = ("tree", "kconfig", "matrix", "variants", "sessions", "repeat", "jobs", "out")
 
 
 def whole(run: RunRecord) -> str:
@@ -33,7 +37,7 @@ def narrowed(run: RunRecord, cell: Cell) -> str:
 
     A command in a form that is not understood here is repeated as it is.
     """
-    found = _options(run.argv)
+    found = _options(_asking(run, cell))
     if found is None:
         return whole(run)
     variants = [BASE] if cell.variant == BASE else [BASE, cell.variant]
@@ -47,6 +51,19 @@ def narrowed(run: RunRecord, cell: Cell) -> str:
             ("sessions", cell.session),
         ]
     )
+
+
+def _asking(run: RunRecord, cell: Cell) -> Sequence[str]:
+    """Return what was typed to make a cell."""
+    merged = run.host.get("merged")
+    for origin in merged if isinstance(merged, list) else []:
+        argv = tuple(map(str, origin["argv"]))
+        asked = dict(_options(argv) or [])
+        if cell.tree in asked.get("tree", "").split(",") and cell.kconfig in asked.get(
+            "kconfig", ""
+        ).split(","):
+            return argv
+    return run.argv
 
 
 def _options(argv: Sequence[str]) -> list[tuple[str, str]] | None:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 # junit-xml leaves out a time of 0 and writes shorter ones with an exponent.
 SHORTEST = 0.001
+LONGEST = 200  # characters of a message: viewers show it on one line; the body has all of it
 
 
 def junit(record: Record) -> str:
@@ -88,6 +89,7 @@ def _case(record: Record, each: CellRecord, *, numbered: bool) -> TestCase:
         classname=printable(f"kstep.{cell.tree}.{cell.kconfig}.{cell.variant.replace('.', '_')}"),
         elapsed_sec=max(each.seconds, SHORTEST),
         file=printable(each.files.get("session", "")),
+        line=session.line if (session := record.sessions.get(cell.session)) else None,
     )
     # An element without a message and a body would be left out, and the case would pass.
     if each.outcome is Outcome.ERROR:
@@ -97,7 +99,8 @@ def _case(record: Record, each: CellRecord, *, numbered: bool) -> TestCase:
         case.add_failure_info(_surprise(each), _body(record, each), kind)
     elif each.outcome is Outcome.FAIL:
         why = f"{BASE} fails too" if each.held else "expected failure"
-        case.add_skipped_info(_line(f"{why}: {each.seen}: {each.message}"))
+        message = _line(f"{why}: {each.seen}: {each.message}")
+        case.add_skipped_info(message, printable(each.message))
     return case
 
 
@@ -105,8 +108,8 @@ def _surprise(each: CellRecord) -> str:
     """Say in a line how the cell differs from what was predicted."""
     if each.outcome is Outcome.PASS:
         return f"expected {each.wanted}, but passed"
-    seen = _line(f"{each.seen}: {each.message}")
-    return seen if each.expected is None else f"{seen} (expected {each.wanted})"
+    before = "" if each.expected is None else f"{each.wanted} expected, seen "
+    return _line(f"{before}{each.seen}: {each.message}")
 
 
 def _body(record: Record, each: CellRecord) -> str:
@@ -116,4 +119,5 @@ def _body(record: Record, each: CellRecord) -> str:
 
 
 def _line(text: str) -> str:
-    return " ".join(printable(text).split())
+    line = " ".join(printable(text).split())
+    return line if len(line) <= LONGEST else f"{line[: LONGEST - 1]}…"

@@ -67,6 +67,7 @@ def test_a_pass_says_where_and_how_long() -> None:
         "classname": "kstep.debian:6.1.base.none",
         "time": "2.250000",
         "file": "tests/sessions/step_in_order.py",
+        "line": "34",
     }
     assert list(case) == []
 
@@ -96,7 +97,7 @@ def test_a_predicted_failure_is_skipped() -> None:
             a_cell(seen="rehit", wanted="stuck", message="again"),
             "failure",
             "rehit",
-            "rehit: again (expected stuck)",
+            "stuck expected, seen rehit: again",
         ),
         (
             a_cell(wanted="stuck"),
@@ -110,6 +111,18 @@ def test_a_predicted_failure_is_skipped() -> None:
 def test_what_is_not_as_predicted(cell: CellRecord, tag: str, kind: str, message: str) -> None:
     (found,) = one_case(cell)
     assert (found.tag, found.get("type"), found.get("message")) == (tag, kind, message)
+
+
+@pytest.mark.parametrize(
+    ("seen", "wanted"), [("stuck", None), ("stuck", "stuck"), ("hang", "stuck")]
+)
+def test_a_message_is_short_and_the_body_has_all_of_it(seen: str, wanted: str | None) -> None:
+    long = "step 1 went astray " * 40
+    (found,) = one_case(a_cell(seen=seen, wanted=wanted, message=long))
+    message = found.get("message", "")
+    assert len(message) == 200
+    assert message.endswith("…")
+    assert found.text == long
 
 
 def test_the_body_ends_with_the_console(tmp_path: Path) -> None:

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The jobs of a CI run, as GitHub's ``strategy.matrix`` takes them."""
+
+from __future__ import annotations
+
+import json
+import re
+from itertools import product
+from pathlib import Path
+
+import yaml
+
+from kstep.document import nearest
+from kstep.errors import RequestError
+
+FILE = Path(__file__).with_name("matrix.yaml")
+
+
+def matrix(kind: str) -> str:
+    """Return the matrix ``kind`` of matrix.yaml, as JSON in one line.
+
+    ``name`` is the tree and the kconfig in characters that a file and an artifact may have.
+    """
+    kinds = yaml.safe_load(FILE.read_text("utf-8"))
+    if kind not in kinds:
+        raise RequestError(f'no matrix "{kind}" is in ci/{FILE.name}; {nearest(kind, kinds)}')
+    asked = kinds[kind]
+    jobs = [
+        {
+            "name": re.sub(r"[^a-z0-9.]+", "-", f"{tree}-{kconfig}"),
+            "tree": tree,
+            "kconfig": kconfig,
+            "repeat": asked["repeat"],
+        }
+        for tree, kconfig in product(asked["trees"], asked["kconfigs"])
+    ]
+    return json.dumps({"include": jobs}, separators=(",", ":"))
