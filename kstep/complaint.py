@@ -40,13 +40,12 @@ class Ear:
     """Listens to all that a line says; raises KernelFault at the first complaint.
 
     A complaint stands on one line, so each line is looked at once, when it is whole. One
-    whose line holds ``provoked`` was brought about on purpose: it is only counted.
+    whose line holds a key of ``provoked`` was brought about on purpose: it is only counted.
     """
 
     def __init__(self) -> None:
         self._rest = b""
-        self.provoked: bytes | None = None
-        self.provoked_heard = 0
+        self.provoked: dict[bytes, int] = {}
 
     def hear(self, data: bytes) -> None:
         """Take the next piece."""
@@ -61,10 +60,13 @@ class Ear:
         self._judge(text)
 
     def _judge(self, text: bytes) -> None:
+        heard = -1  # where the last line begins that was provoked; it may complain twice
         for match in COMPLAINT.finditer(text):
             signature = SIGNATURES.get(match.lastgroup or "", Signature.SPLAT)
-            line = text[text.rfind(b"\n", 0, match.start()) + 1 :].splitlines()[0]
-            if self.provoked is not None and self.provoked in line:
-                self.provoked_heard += 1
-                continue
-            raise KernelFault(signature, line.decode(errors="replace").strip())
+            start = text.rfind(b"\n", 0, match.start()) + 1
+            line = text[start:].splitlines()[0]
+            provoked = next((part for part in self.provoked if part in line), None)
+            if provoked is None:
+                raise KernelFault(signature, line.decode(errors="replace").strip())
+            self.provoked[provoked] += start != heard
+            heard = start

@@ -40,9 +40,11 @@ PAGE = 4096
 
 # What ends a boot: the guest's word, or the kernel's last one (kernel/panic.c; kdb is
 # entered by a panic and an oops, and nobody has set a breakpoint yet).
+PANIC = rb"---\[ end Kernel panic[^\n]*\n"
 UP_OR_DOWN = re.compile(
-    READY.pattern + rb"|(?P<down>---\[ end Kernel panic[^\n]*\n|(\[\d+\])?(kdb|more)> \Z)"
+    READY.pattern + rb"|(?P<down>" + PANIC + rb"|(?P<prompt>(\[\d+\])?(kdb|more)> \Z))"
 )
+UP_OR_PANIC = re.compile(READY.pattern + rb"|(?P<down>" + PANIC + rb")")
 LAST_LINES = 12
 
 
@@ -57,6 +59,8 @@ class Hardware:
     cpus: int = 1
     cpu: str = "cortex-a76"
     parameters: str = ""  # more of the kernel's command line
+    kgdboc: bool = True  # kgdb speaks on the serial line; otherwise its prompts are for others
+    waits: bool = False  # the parameters have the boot wait for a debugger
 
 
 class Machine(AbstractContextManager["Machine"]):
@@ -78,6 +82,7 @@ class Machine(AbstractContextManager["Machine"]):
         self.toolchain = toolchain
         self.boot_seconds = 0.0
         self.scale = 1.0
+        self.stopped = b""  # what was said up to where the boot waits for a debugger
         self.began = time.monotonic()
         self._stack = ExitStack()
 
@@ -117,6 +122,8 @@ class Machine(AbstractContextManager["Machine"]):
         """Return QEMU's command line."""
         hardware = self.hardware
         parameters = "console=ttyAMA0 kgdboc=ttyAMA0 nokaslr"
+        if not hardware.kgdboc:
+            parameters = "console=ttyAMA0 nokaslr"
         return [
             "qemu-system-aarch64",
             *("-machine", "virt,gic-version=3"),
@@ -136,7 +143,7 @@ class Machine(AbstractContextManager["Machine"]):
         ]
 
     def boot(self, transcript: Transcript | None = None) -> None:
-        """Wait until the guest takes commands.
+        """Wait until the guest takes commands, or waits for a debugger where it is to.
 
         Raises MachineryError ``no-boot`` with the last lines of the console, and where the
         guest comes up after the kernel complained, what the console's ``on_text`` raised.
@@ -148,7 +155,7 @@ class Machine(AbstractContextManager["Machine"]):
         while True:
             try:
                 match = self.console.expect(
-                    UP_OR_DOWN,
+                    UP_OR_DOWN if self.hardware.kgdboc else UP_OR_PANIC,
                     "word from the guest that it is ready",
                     Deadline.after(min(QUIET, deadline.left)),
                 )
@@ -160,7 +167,9 @@ class Machine(AbstractContextManager["Machine"]):
                     heard = len(error.heard)
                     continue
                 raise _no_boot(complaint or error, error.heard) from error
-        if match["down"]:
+        if self.hardware.waits and match["prompt"]:
+            self.stopped = match.string
+        elif match["down"]:
             raise _no_boot(complaint or "it ends in the debugger", match.string)
         if complaint is not None:
             raise complaint
@@ -180,6 +189,10 @@ class Machine(AbstractContextManager["Machine"]):
     def read(self, address: int, size: int) -> bytes:
         """Read the guest's memory; see Monitor.read()."""
         return self.monitor.read(address, size)
+
+    def read_physical(self, address: int, size: int) -> bytes:
+        """Read the guest's memory; see Monitor.read_physical()."""
+        return self.monitor.read_physical(address, size)
 
 
 def _no_boot(why: object, console: bytes) -> MachineryError:

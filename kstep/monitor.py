@@ -6,16 +6,17 @@ from __future__ import annotations
 import contextlib
 import re
 from contextlib import AbstractContextManager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from qemu.qmp import ExecuteError, QMPError
 from qemu.qmp.legacy import QEMUMonitorProtocol
 
+from kstep.deadline import Deadline
 from kstep.errors import MachineryError
 from kstep.outcome import Signature
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
 
@@ -66,6 +67,12 @@ class Monitor(AbstractContextManager["Monitor"]):
             ) from error
         return file.read_bytes()
 
+    def read_physical(self, address: int, size: int) -> bytes:
+        """Read the guest's memory at a physical address, whatever its CPU runs."""
+        file = self._scratch / "memory"
+        self._command("pmemsave", val=address, size=size, filename=str(file))
+        return file.read_bytes()
+
     def send_break(self) -> None:
         """Send a BREAK on the serial line, which a pty cannot carry."""
         self._command("chardev-send-break", id=LINE)
@@ -89,6 +96,27 @@ class Monitor(AbstractContextManager["Monitor"]):
             for line in lines:
                 if match := EXECUTED.match(line):
                     pcs.add(int(match["pc"], 16))
+
+    def resets(self, cause: Callable[[], None], seconds: float) -> bool:
+        """Whether the guest resets the machine, which ends QEMU, after what is to cause it."""
+        self._command("query-status")  # events come once there is a connection
+        cause()
+        deadline = Deadline.after(seconds)
+        while deadline.left:
+            event = self._event(deadline.left)
+            if event.get("event") == "SHUTDOWN":
+                return bool(event["data"]["reason"] == "guest-reset")
+        return False
+
+    def _event(self, seconds: float) -> dict[str, Any]:
+        """Return the next event; none has no name."""
+        assert self._connection is not None  # noqa: S101 -- resets() sees to it
+        try:
+            return self._connection.pull_event(wait=seconds) or {}
+        except TimeoutError:
+            return {}
+        except (QMPError, OSError, EOFError) as error:
+            raise MachineryError(f"QEMU hung up: {error}", Signature.MACHINE_DIED) from error
 
     def _human(self, line: str) -> None:
         said = self._command("human-monitor-command", **{"command-line": line})

@@ -57,3 +57,19 @@ class Command:
         """Read the end that was found."""
         text = match.string[: match.start()].decode(errors="replace").replace("\r", "")
         return Answer(int(match["status"]), text.partition("\n")[2])
+
+
+class WayUp(Command):
+    """The boot, as a command that nobody typed: it ends when the guest takes commands."""
+
+    def __init__(self) -> None:
+        super().__init__("boot", 0)
+
+    @property
+    def end(self) -> bytes:
+        """The guest's word that it is ready."""
+        return READY.pattern + rb"(?P<status>)"
+
+    def answer(self, match: re.Match[bytes]) -> Answer:
+        """Return all that was said on the way."""
+        return Answer(0, match.string[: match.start()].decode(errors="replace").replace("\r", ""))

@@ -31,12 +31,12 @@ from kstep.kdb import (
     Kdb,
     Stop,
 )
-from kstep.machine import Text
+from kstep.machine import BOOT, Text
 from kstep.oracle import decode
 from kstep.outcome import KernelFault, Signature
 from kstep.path import Path, Tally
 from kstep.relay import BACK_TO_KDB, Relay
-from kstep.shell import Answer, Command
+from kstep.shell import Answer, Command, WayUp
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -79,7 +79,8 @@ class Target:
         self._gdb_logs = count(1)
         self._console = machine.console
         self.symbols = self._symbols = symbols
-        self.read = machine.read  # memory at a virtual address, past the kernel and kdb
+        self.read = machine.read  # memory past the kernel and kdb, as the CPU maps it
+        self.read_physical = machine.read_physical
         self._trace = trace
         self._text = Text(machine)
         self._command: Command | None = None
@@ -118,6 +119,20 @@ class Target:
             )
         answers.append(heard)
 
+    @contextmanager
+    def coming_up(self) -> Iterator[Stop]:
+        """Talk to kdb, which has stopped the boot, in the block; then the guest must come up.
+
+        For hardware that ``waits``. Raises KernelFault ``missed-hits`` where nothing stopped it.
+        """
+        stop = Stop.parse(self._machine.stopped)
+        if stop is None:
+            raise KernelFault(Signature.MISSED_HITS, "the kernel came up and waited for nobody")
+        self._command = WayUp()
+        self._stop = stop
+        yield stop
+        self._end("boot", BOOT)
+
     def ask(self, command: str, seconds: float = WAIT) -> Answer:
         """Run a command in the guest, to whatever status."""
         self._start(command)
@@ -134,19 +149,38 @@ class Target:
         self._console.send(self._command.line)
 
     @contextmanager
-    def provoking(self, complaint: str) -> Iterator[None]:
-        """Bring about one complaint, known by a part of its line, in the block.
+    def excusing(self, *complaints: str) -> Iterator[dict[str, int]]:
+        """Let the kernel complain in the block, in lines that have these parts.
 
-        Raises KernelFault ``wrong-result`` where it is not made, or made more than once.
+        How often each was made is in the dictionary once the block is left.
         """
-        self._ear.provoked, self._ear.provoked_heard = complaint.encode(), 0
-        yield
-        self._ear.provoked = None
-        if self._ear.provoked_heard != 1:
-            raise KernelFault(
-                Signature.WRONG_RESULT,
-                f"the kernel says {complaint!r} {self._ear.provoked_heard} times, not once",
-            )
+        heard = dict.fromkeys(complaints, 0)
+        self._ear.provoked |= {complaint.encode(): 0 for complaint in complaints}
+        yield heard
+        heard |= {each: self._ear.provoked.pop(each.encode()) for each in complaints}
+
+    @contextmanager
+    def provoking(self, *complaints: str) -> Iterator[None]:
+        """Bring about complaints, each known by a part of its line, in the block.
+
+        Raises KernelFault ``wrong-result`` where one is not made, or made more than once.
+        """
+        with self.excusing(*complaints) as heard:
+            yield
+        for complaint in complaints:
+            if (times := heard[complaint]) != 1:
+                raise KernelFault(
+                    Signature.WRONG_RESULT,
+                    f"the kernel says {complaint!r} {times} times, not once",
+                )
+
+    def await_line(self, part: str) -> None:
+        """Wait until the guest has said a line that ends in ``part``."""
+        pattern = re.compile(re.escape(part.encode()) + rb"\r?\n")
+        try:
+            self._console.expect(pattern, part, Deadline.after(WAIT * self._machine.scale))
+        except SilenceError as error:
+            raise KernelFault(Signature.HANG, f"the guest says {error}") from error
 
     def must_tick(self) -> None:
         """Ask the guest whether the timer's tick still moves its clock.
@@ -165,7 +199,7 @@ class Target:
         What the guest is to do ``then`` is typed before, so nothing comes between.
         """
         with self.running("echo g > /proc/sysrq-trigger" + (f" && {then}" if then else "")):
-            self._expect_stop(KEYBOARD)
+            self.expect_stop(KEYBOARD)
             yield self.kdb
             self.go()
 
@@ -210,7 +244,7 @@ class Target:
 
     def expect_breakpoint(self, breakpoint_: Breakpoint) -> Stop:
         """Wait until a breakpoint is hit."""
-        return self._expect_stop(BREAKPOINT_HIT, breakpoint_.address)
+        return self.expect_stop(BREAKPOINT_HIT, breakpoint_.address)
 
     def call(self) -> Call:
         """Take note of the call that a breakpoint on a function stopped at (``rd``)."""
@@ -226,7 +260,7 @@ class Target:
         takes none of the breakpoints.
         """
         self._start("echo g > /proc/sysrq-trigger")
-        self._expect_stop(KEYBOARD)
+        self.expect_stop(KEYBOARD)
         addresses = self._breakpoints(places)
         self.go()
         heard = self._listen("end of the way out of kdb", WAIT)
@@ -275,6 +309,19 @@ class Target:
             heard = self._listen("stop after BREAK and g", WAIT)
         if isinstance(heard, Answer) or heard.reason != KEYBOARD:
             raise MachineryError(f"BREAK and g do not lead into kdb, but to {heard}")
+
+    def crash(self, command: str, reason: str) -> Stop:
+        """Run a command from which there is no way back, and wait for the stop that it comes to."""
+        self._command = None
+        self._console.send(command.encode() + b"\n")
+        return self.expect_stop(reason)
+
+    def reboot(self) -> None:
+        """Have kdb reboot the machine (``reboot``), which must do so."""
+        if not self._machine.monitor.resets(
+            lambda: self._console.send(b"reboot\r"), WAIT * self._machine.scale
+        ):
+            raise KernelFault(Signature.HANG, "kdb reboots, and the machine is not reset")
 
     def steps(self, count: int, gdb: Gdb | None = None) -> Iterator[Step]:
         """Single-step up to ``count`` times from where the kernel stopped: ``ss``, or ``stepi``.
@@ -426,7 +473,8 @@ class Target:
                 raise MachineryError(f"kdb prompts and does not say why: {text[-200:]!r}")
             return stop
 
-    def _expect_stop(self, reason: str, pc: int | None = None) -> Stop:
+    def expect_stop(self, reason: str, pc: int | None = None) -> Stop:
+        """Wait for a stop, for a reason and at an address that are kdb's own."""
         what = f"stop for {reason}"
         heard = self._listen(what if pc is None else f"{what} at {self._symbols.place(pc)}", WAIT)
         if isinstance(heard, Answer):

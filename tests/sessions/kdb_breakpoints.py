@@ -9,9 +9,11 @@ function stops. A breakpoint is cleared or disabled before `go`: getting over on
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tests.sessions.checks import checks, must, must_be
+from tests.sessions.kdb_memory import unsigned
 
 if TYPE_CHECKING:
     from kstep.kdb import Kdb
@@ -34,9 +36,23 @@ TRIGGER = "syscall getitimer 1 0 @"
 CALL = FUNCTIONS[0]
 
 
-def word(target: Target, address: int) -> int:
-    """Read an instruction over QEMU."""
-    return int.from_bytes(target.read(address, 4), "little")
+@dataclass(frozen=True)
+class Text:
+    """The kernel's text in physical memory: user space, where the guest may be, maps none."""
+
+    target: Target
+    offset: int  # of virtual addresses, as arch/arm64/mm/mmu.c keeps it
+
+    @classmethod
+    def find(cls, target: Target) -> Text:
+        """Ask kdb where it is."""
+        with target.in_kdb() as kdb:
+            return cls(target, unsigned(target, kdb.address("kimage_voffset")))
+
+    def __getitem__(self, address: int) -> int:
+        """Read an instruction."""
+        physical = (address - self.offset) % (1 << 64)
+        return int.from_bytes(self.target.read_physical(physical, 4), "little")
 
 
 def listed(kdb: Kdb) -> dict[int, tuple[int, str]]:
@@ -49,31 +65,33 @@ def listed(kdb: Kdb) -> dict[int, tuple[int, str]]:
 
 def bp_and_bc(target: Target) -> None:
     """`bp` plants a breakpoint that stops and `bl` lists, `bc` takes it out for good."""
+    text = Text.find(target)
     address = target.symbols.address(CALL)
-    original = word(target, address)
+    original = text[address]
     with target.in_kdb() as kdb:
         call = kdb.breakpoint(CALL)
         must_be(call.address, address, "the breakpoint's address")
         must_be(listed(kdb), {call.number: (address, "enabled")}, "bl")
-        must_be(word(target, address), original, "the instruction while kdb has the machine")
+        must_be(text[address], original, "the instruction while kdb has the machine")
         must(kdb.refusal(f"bp {CALL}") != "", "a second breakpoint in one place is taken")
-    must_be(word(target, address), BRK, "the instruction while the guest runs")
+    must_be(text[address], BRK, "the instruction while the guest runs")
     with target.running(TRIGGER):
         must_be(target.expect_breakpoint(call).cpu, 0, "the processor of the stop")
         kdb.clear(call)
         must_be(listed(kdb), {}, "bl after bc")
         target.go()
-    must_be(word(target, address), original, "the instruction after bc")
+    must_be(text[address], original, "the instruction after bc")
     target.run(TRIGGER)
 
 
 def bd_and_be(target: Target) -> None:
     """`bd` takes a breakpoint out and keeps it, `be` plants it again."""
+    text = Text.find(target)
     with target.in_kdb() as kdb:
         call = kdb.breakpoint(CALL)
         kdb.command(f"bd {call.number}")
         must_be(listed(kdb), {call.number: (call.address, "disabled")}, "bl after bd")
-    must(word(target, call.address) != BRK, "a disabled breakpoint is in memory")
+    must(text[call.address] != BRK, "a disabled breakpoint is in memory")
     target.run(TRIGGER)
     with target.in_kdb() as kdb:
         kdb.command(f"be {call.number}")
@@ -89,21 +107,22 @@ def bd_and_be(target: Target) -> None:
 
 def bp_many(target: Target) -> None:
     """There may be sixteen breakpoints, each planted; `bc *` takes all of them out."""
+    text = Text.find(target)
     addresses = [target.symbols.address(name) for name in FUNCTIONS]
-    original = [word(target, address) for address in addresses]
+    original = [text[address] for address in addresses]
     with target.in_kdb() as kdb:
         points = [kdb.breakpoint(name) for name in FUNCTIONS[:MOST]]
         must("Too many" in kdb.refusal(f"bp {FUNCTIONS[MOST]}"), "there is a seventeenth")
         must_be([each.address for each in points], addresses[:MOST], "the addresses")
         must_be(len(listed(kdb)), MOST, "the breakpoints in bl")
-    must_be({word(target, each.address) for each in points}, {BRK}, "the instructions")
+    must_be({text[each.address] for each in points}, {BRK}, "the instructions")
     with target.running(TRIGGER):
         target.expect_breakpoint(points[0])
         must("not found" in kdb.refusal("bc 99"), "bc of a breakpoint that is none is taken")
         kdb.command("bc *")
         must_be(listed(kdb), {}, "bl after bc *")
         target.go()
-    must_be([word(target, address) for address in addresses], original, "the instructions")
+    must_be([text[address] for address in addresses], original, "the instructions")
     target.run(TRIGGER)
 
 

@@ -102,11 +102,19 @@ def test_unexpected_steps_are_counted_and_nothing_else_is() -> None:
 
 def test_what_is_provoked_is_counted_and_the_rest_still_heard() -> None:
     ear = Ear()
-    ear.provoked = b"at drivers/misc/lkdtm"
+    ear.provoked = {b"at drivers/misc/lkdtm": 0}
     ear.hear(b"WARNING: CPU: 0 PID: 23 at drivers/misc/lkdtm/bugs.c:85 x\r\n")
-    assert ear.provoked_heard == 1
+    assert ear.provoked == {b"at drivers/misc/lkdtm": 1}
     with pytest.raises(KernelFault, match=r"at kernel/x\.c"):
         ear.hear(
             b"WARNING: CPU: 0 PID: 23 at drivers/misc/lkdtm/bugs.c:85 x\r\n"
             b"WARNING: CPU: 0 PID: 23 at kernel/x.c:1 y\r\n"
         )
+
+
+def test_a_line_that_is_provoked_counts_once_however_often_it_complains() -> None:
+    ear = Ear()
+    ear.provoked = {b"Internal error": 0, b"Catastrophic": 0}
+    ear.hear(b"[    1.5] Internal error: Oops - BUG: 00000000f2000800 [#1] PREEMPT SMP\r\n")
+    ear.hear(b"Catastrophic error detected\r\nCatastrophic error detected\r\n")
+    assert ear.provoked == {b"Internal error": 1, b"Catastrophic": 2}

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import os
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -86,3 +88,37 @@ def test_a_complaint_and_then_silence_names_the_complaint(
     os.write(kernel, WARNING)
     with pytest.raises(MachineryError, match=r"does not boot: .*WARNING"):
         machine.boot()
+
+
+def test_a_boot_that_is_to_wait_ends_where_it_waits(line: tuple[Machine, int]) -> None:
+    machine, kernel = line
+    machine.hardware = Hardware(waits=True)
+    os.write(kernel, b"Entering kdb (current=0x1, pid 1) on processor 0 due to\r\n[0]kdb> ")
+    machine.boot()
+    assert machine.stopped.endswith(b"[0]kdb> ")
+
+
+def test_a_boot_that_is_to_wait_may_panic_all_the_same(line: tuple[Machine, int]) -> None:
+    machine, kernel = line
+    machine.hardware = Hardware(waits=True)
+    os.write(kernel, b"---[ end Kernel panic - not syncing: no ]---\r\n")
+    with pytest.raises(MachineryError, match="does not boot"):
+        machine.boot()
+
+
+def test_a_prompt_for_others_ends_no_boot(line: tuple[Machine, int]) -> None:
+    """As kgdbts has it, which plays the debugger from inside the kernel."""
+    machine, kernel = line
+    machine.hardware = Hardware(kgdboc=False)
+    os.write(kernel, b"[0]kdb> ")
+    threading.Timer(0.05, os.write, (kernel, b"[    0.1] kgdbts:RUN\r\n" + READY)).start()
+    machine.boot()
+    assert machine.stopped == b""
+
+
+def test_the_command_line_has_kgdboc_where_it_is_wanted(line: tuple[Machine, int]) -> None:
+    machine, _ = line
+    machine.kernel = cast("Kernel", SimpleNamespace(image=Path("/Image")))
+    assert "kgdboc=ttyAMA0" in machine.argv(Path("/pts"), Path("/scratch"))[-1]
+    machine.hardware = Hardware(kgdboc=False, parameters="kgdbts=V1")
+    assert machine.argv(Path("/pts"), Path("/scratch"))[-1] == "console=ttyAMA0 nokaslr kgdbts=V1"

@@ -433,3 +433,66 @@ def test_a_complaint_during_boot_is_heard() -> None:
         with pytest.raises(KernelFault):
             console.on_text(b"Kernel panic - not syncing\r\n")
     assert target.metrics == {}
+
+
+# -- ways in and out of kdb
+
+
+def test_a_boot_that_waits_is_talked_to_and_comes_up() -> None:
+    kernel = made_up(hit(F), say("[    0.2] Run /init\nKSTEP-READY 6.1.192 cpus=1\n"))
+    kernel.stopped = True
+    with booted(kernel) as target:
+        target._machine.stopped = stop("Keyboard Entry")(kernel).encode()
+        with target.coming_up() as first:
+            assert (first.reason, first.pid) == ("Keyboard Entry", 23)
+            point = target.kdb.breakpoint("f")
+            target.go()
+            target.expect_breakpoint(point)
+            target.go()
+        assert target.run("true").status == 0
+
+
+def test_a_boot_that_did_not_wait_is_a_missed_hit() -> None:
+    with booted(made_up()) as target:
+        target._machine.stopped = b""
+        with pytest.raises(KernelFault) as fault, target.coming_up():
+            pass
+    assert fault.value.signature is Signature.MISSED_HITS
+
+
+def test_what_is_provoked_must_be_said_once() -> None:
+    warns = end(before=f"{WARNING}\n")
+    with booted(made_up(warns)) as target, target.provoking("at kernel/x.c"):
+        target.run("x")
+    with (
+        booted(made_up()) as target,
+        pytest.raises(KernelFault, match="0 times, not once") as fault,
+        target.provoking("at kernel/x.c"),
+    ):
+        target.run("x")
+    assert fault.value.signature is Signature.WRONG_RESULT
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_what_is_excused_may_be_said(times: int) -> None:
+    with booted(made_up(end(before=f"{WARNING}\n" * times))) as target:
+        with target.excusing("at kernel/x.c") as heard:
+            target.run("x")
+        assert heard == {"at kernel/x.c": times}
+
+
+def test_a_line_that_is_not_said_is_a_hang(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(targets, "WAIT", 0.1)
+    fault = fault_of(made_up(), lambda target: target.await_line("tock"))
+    assert (fault.signature, str(fault)) == (Signature.HANG, "the guest says no tock within 0.1 s")
+
+
+def test_a_backtrace_is_held_against_the_stack() -> None:
+    record, back = 0xFFFF_0000_0000_8000, G + 4
+    words = {record: 0, record + 4: 0, record + 8: back & 0xFFFF_FFFF, record + 12: back >> 32}
+    registers = {"pc": F + 4, "x29": record}
+    with booted(MadeUp(symbols={"f": F, "g": G}, words=words)) as target:
+        target.must_show_stack(" f+0x4/0x8\n g+0x4/0x8\n", registers)
+        with pytest.raises(KernelFault, match="it ends where g") as fault:
+            target.must_show_stack(" f+0x4/0x8\n", registers)
+    assert fault.value.signature is Signature.WRONG_RESULT

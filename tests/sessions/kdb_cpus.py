@@ -1,0 +1,149 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Does kdb have every processor, and let every one of them go?
+
+Claim: a debugging patch must not break kdb on several processors: the round-up, `cpu`, `btc`,
+stops on whichever processor reaches one. kgdbtest does `btc` under load and asks that it comes
+to an end.
+
+Measured: on two processors, what kdb shows of each against memory that QEMU reads, the
+processor of each stop against the one that the task is bound to, and that all of them run on.
+
+Refuted by a processor that is not rounded up (`splat`), a stop or a task on another one, a
+wrong value (`wrong-result`), a processor that does not answer afterwards (`hang`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from kstep.errors import MachineryError
+from kstep.kdb import BREAKPOINT_HIT, KEYBOARD, STEPPED, Stop
+from kstep.machine import Hardware
+from kstep.session import session
+from tests.sessions.checks import checks, must, must_be
+from tests.sessions.kdb_memory import unsigned
+from tests.sessions.kdb_tasks import TASK, shown
+
+if TYPE_CHECKING:
+    from kstep.kdb import Kdb
+    from kstep.target import Target
+    from tests.sessions.checks import Check
+
+CPUS = 2
+CALL = "__arm64_sys_getitimer"
+ENTRY_ONLY = "Invalid cpu number"
+
+
+def on(cpu: int, command: str) -> str:
+    """Bind a command to a processor."""
+    return f"taskset {1 << cpu:x} {command}"
+
+
+def switch(kdb: Kdb, cpu: int) -> None:
+    """Have kdb turn to a processor, which must be the one that speaks then."""
+    match = kdb.press(f"cpu {cpu}\r".encode())
+    stop = Stop.parse(match.string[: match.start()])
+    if stop is None:
+        raise MachineryError(f"kdb: cpu {cpu}: no stop in {match.string!r}")
+    must_be(stop.cpu, cpu, f"the processor that cpu {cpu} turns to")
+    must_be(match["cpu"], b"%d" % cpu, "the processor in the prompt")
+
+
+def must_all_run(target: Target) -> None:
+    """Ask every processor whether it runs a task and wakes it by its own timer."""
+    target.run("cpus", 20)
+
+
+def cpu(target: Target) -> None:
+    """`cpu` turns to another processor and its registers; `go` is taken on the first alone."""
+    for entered in range(CPUS):
+        with target.running(on(entered, "sh -c 'echo g > /proc/sysrq-trigger'")):
+            must_be(target.expect_stop(KEYBOARD).cpu, entered, "the processor of the stop")
+            kdb = target.kdb
+            status = kdb.command("cpu")
+            must(f"Currently on cpu {entered}\n" in status, f"cpu says {status!r}")
+            must("D" not in status.partition("Available")[2], f"a processor is lost: {status!r}")
+            mine = kdb.registers()
+            other = 1 - entered
+            switch(kdb, other)
+            theirs = kdb.registers()
+            must(theirs["sp"] != mine["sp"], "two processors have one stack")
+            saved = unsigned(target, kdb.address("kdb_current_regs"))
+            must_be(theirs["pc"], unsigned(target, saved + 32 * 8), "the other one's pc")
+            must_be(kdb.refusal("go"), ENTRY_ONLY, "go elsewhere than on entry")
+            for wrong in (CPUS, 7, 99):
+                must_be(kdb.refusal(f"cpu {wrong}"), ENTRY_ONLY, f"cpu {wrong}")
+            switch(kdb, entered)
+            back = kdb.registers()
+            # On its way out kdb moves the pc past its own BRK (arch/arm64/kernel/kgdb.c).
+            must(
+                back["pc"] - mine["pc"] in (0, 4), f"the pc is {back['pc']:#x} after there and back"
+            )
+            must_be(back, mine | {"pc": back["pc"]}, "the registers after there and back")
+            target.go()
+    must_all_run(target)
+
+
+def btc(target: Target) -> None:
+    """`btc` shows what runs on each processor, under load and again and again."""
+    loop = "sh -c 'while :; do :; done'"
+    target.run("pids=")
+    for each in range(CPUS):
+        target.run(f'{on(each, loop)} & pids="$pids $!"')
+    for _ in range(8):
+        with target.in_kdb() as kdb:
+            running = {
+                int(each["pid"]) for each in TASK.finditer(kdb.command("ps")) if each["runs"] == "1"
+            }
+            text = kdb.command("btc")
+            tasks = shown(text)
+            must_be(set(tasks), running, "the tasks of btc")
+            must_be(text.count("Stack traceback"), CPUS, "the stacks of btc")
+            must_be(text.count("Call trace:"), CPUS, "the stacks of btc that are shown")
+    target.run("kill $pids; wait")
+    must_all_run(target)
+
+
+def per_cpu(target: Target) -> None:
+    """`per_cpu` shows each processor's own copy of a variable."""
+    with target.in_kdb() as kdb:
+        variable, offsets = kdb.address("kstat"), kdb.address("__per_cpu_offset")
+        wanted = {}
+        for each in range(CPUS):
+            offset = unsigned(target, offsets + 8 * each)
+            address = (variable + offset) % (1 << 64)
+            wanted[each] = (address, unsigned(target, address))
+        text = kdb.command("per_cpu kstat")
+        rows = re.findall(r"^ *(\d+) 0x([0-9a-f]+) ([0-9a-f]+) ", text, re.MULTILINE)
+        got = {int(each): (int(place, 16), int(value, 16)) for each, place, value in rows}
+        must_be(got, wanted, "kstat by processor")
+        must(kdb.refusal("per_cpu kstat 8 7") != "", "per_cpu of a processor that is none is taken")
+
+
+def stops_on_each(target: Target) -> None:
+    """A breakpoint stops the processor that reaches it, and a step stays there."""
+    for bound in (1, 0, 1):
+        with target.in_kdb() as kdb:
+            call = kdb.breakpoint(CALL)
+        with target.running(on(bound, "syscall getitimer 1 0 @")):
+            stop = target.expect_breakpoint(call)
+            must_be((stop.reason, stop.cpu), (BREAKPOINT_HIT, bound), "the stop")
+            kdb.clear(call)
+            step = target.step_unjudged()
+            must_be((step.reason, step.cpu, step.pid), (STEPPED, bound, stop.pid), "the step")
+            target.go()
+    must_all_run(target)
+
+
+CHECKS = checks(cpu, btc, per_cpu, stops_on_each)
+
+
+@session(
+    claim="kdb has every processor, and lets every one of them go.",
+    cases=CHECKS,
+    hardware=Hardware(cpus=CPUS),
+)
+def kdb_cpus(target: Target, check: Check) -> None:
+    """Run one check."""
+    check.run(target)

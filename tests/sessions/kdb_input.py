@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Does kdb take what is typed, and show all that it has to show?
+
+Claim: a debugging patch must not break kdb's console: line editing, history, completion, and
+the pager with its search (kernel/debug/kdb/kdb_io.c). kgdbtest holds the same against what a
+terminal would show.
+
+Measured: keys are sent as they are, and what counts is the line that kdb then takes for a
+command, which it names where it knows no such command; symbols are held against
+/proc/kallsyms, and pages against the same output in one piece.
+
+Refuted by another line than was typed, a symbol or a line that is missing (`wrong-result`), or
+no prompt (`hang`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from kstep.kdb import UNKNOWN
+from kstep.session import session
+from tests.sessions.checks import checks, must, must_be
+
+if TYPE_CHECKING:
+    from kstep.kdb import Kdb
+    from kstep.target import Target
+    from tests.sessions.checks import Check
+
+UP, DOWN, RIGHT, LEFT = (b"\x1b[%c" % key for key in b"ABCD")
+HOME, DELETE, END = (b"\x1b[%c~" % key for key in b"134")
+LONGEST = 198  # CMD_BUFLEN less a newline and a null byte (kernel/debug/kdb/kdb_main.c)
+HISTORY = 32  # KDB_CMD_HISTORY_COUNT
+LINES = 24  # a page, where LINES is not set
+FOUND = re.compile(
+    r"\n(?P<count>\d+) symbols are found\.(?P<more>[^\n]*\n[^\n]*\.)?\n(?P<names>.*)\n"
+)
+
+
+def must_take(kdb: Kdb, keys: bytes, *lines: str) -> None:
+    """Type keys; kdb must take them for one of the lines."""
+    taken = kdb.taken(keys)
+    must(taken in lines, f"{keys!r} is taken for {taken!r}, not {lines[0]!r}")
+
+
+def editing(target: Target) -> None:
+    """Cursor keys move in the line, others take characters out."""
+    with target.in_kdb() as kdb:
+        for keys, line in (
+            (b"zx" + LEFT + b"y", "zyx"),
+            (b"zx" + LEFT + b"y" + RIGHT + b"w", "zyxw"),
+            (b"yx" + LEFT * 5 + b"z" + END + b"w", "zyxw"),
+            (b"yx" + HOME + b"z" + RIGHT * 5 + b"w", "zyxw"),
+            (b"zyEx" + LEFT * 2 + DELETE, "zyx"),
+            (b"zyx" + DELETE, "zyx"),
+            (b"zyE\x08x", "zyx"),
+            (b"zyEx" + LEFT + b"\x08", "zyx"),
+            (b"zyE\x7fx", "zyx"),
+            (b"\x08\x08zyx", "zyx"),
+            (b"\x01z\x05y\x02\x06x", "zyx"),  # the control characters that cursor keys stand for
+        ):
+            must_take(kdb, keys, line)
+
+
+def unknown_keys(target: Target) -> None:
+    """Escape sequences and control characters that mean nothing leave the line as it is."""
+    with target.in_kdb() as kdb:
+        must_take(kdb, b"zy\x1bxx", "zyxx", "zyx")  # the key behind ESC may count or not
+        must_take(kdb, b"wv\x1b[]u", "wvu")
+        must_take(kdb, b"ts\x1b[1]r", "tsr")
+        must_take(kdb, b"zy\x07\x0c\x19x", "zyx")
+
+
+def line_ends(target: Target) -> None:
+    """CR LF ends one line, not two."""
+    with target.in_kdb() as kdb:
+        kdb.command("md8c1 linux_banner")
+        text = kdb.press(b"zyx\r\n", UNKNOWN).string + kdb.press(b"wvu\r", UNKNOWN).string
+        kdb.press(b"")
+        must_be(text.count(b"Unknown kdb command"), 2, "the lines that CR LF ends")
+        must(b"\n0x" not in text, "the LF of CR LF repeats a command")
+
+
+def history(target: Target) -> None:
+    """The cursor keys bring back earlier lines, as many as there is room for."""
+    with target.in_kdb() as kdb:
+        for number in range(HISTORY + 8):
+            must_take(kdb, b"zyx%d" % number, f"zyx{number}")
+        last = HISTORY + 7
+        must_take(kdb, UP, f"zyx{last}")  # and is itself the last one then
+        must_take(kdb, UP * 3, f"zyx{last - 1}")
+        must_take(kdb, UP * 4 + DOWN, f"zyx{last}")
+        must_take(kdb, UP + b"\x08w" + LEFT + b"v", f"zyx{str(last)[:-1]}vw")
+        oldest = kdb.taken(UP * (HISTORY + 20))
+        must(re.fullmatch(r"zyx\d+", oldest) is not None, f"the oldest line is {oldest!r}")
+        must_take(kdb, b"wvu", "wvu")
+
+
+def too_long(target: Target) -> None:
+    """A line has room for so many characters; what is more is dropped, wherever it is typed."""
+    full = b"x" * LONGEST
+    with target.in_kdb() as kdb:
+        must_take(kdb, full, full.decode())
+        must_take(kdb, full + b"yyy", full.decode())
+        must_take(kdb, full + LEFT * 3 + b"yyy", full.decode())
+        must_take(kdb, full + HOME + b"yyy", full.decode())
+        must_take(kdb, full + HOME + DELETE * 3 + b"yyyzzz", "yyy" + "x" * (LONGEST - 3))
+        must_take(kdb, b"z" * 1000, "z" * LONGEST)
+        many = " ".join(["z"] * 25)
+        must("too many arguments" in kdb.press(many.encode() + b"\r").string.decode(), many)
+
+
+def completion(target: Target) -> None:
+    """Tab completes a symbol as far as it is the only one, also where the line is all but full."""
+    with target.in_kdb() as kdb:
+        must_take(kdb, b"xxxx kdb_prom\t", "xxxx kdb_prompt_str")
+        must_take(kdb, b"xxxx kdb_prom\tz", "xxxx kdb_prompt_strz")
+        must_take(kdb, b"xxxx no_such_symbol\t", "xxxx no_such_symbol")
+        must_take(
+            kdb, b"xxxx kdb_prom yyyy" + HOME + RIGHT * 13 + b"\t", "xxxx kdb_prompt_str yyyy"
+        )
+        start = b"xxxx kdb_prom "
+        rest = b"y" * (LONGEST - len(start))
+        full = (start + rest).decode()
+        must_take(kdb, start + rest + HOME + RIGHT * 13 + b"\t", full)
+
+
+def choices(target: Target) -> None:
+    """A second Tab shows the symbols to choose from, those of /proc/kallsyms."""
+    said = target.run("cut -d' ' -f3 /proc/kallsyms | grep ^kdb_b").text
+    names = sorted(name.split("\t")[0] for name in said.split() if name.startswith("kdb_b"))
+    every = int(target.run("wc -l < /proc/kallsyms").text)
+    with target.in_kdb() as kdb:
+        found = _found(kdb, b"zyx kdb_b\t\t\r")
+        must_be(int(found["count"]), len(names), "the symbols that begin with kdb_b")
+        must_be(sorted(found["names"].split()), names, "the symbols that begin with kdb_b")
+        found = _found(kdb, b"\t\tzyx\r")
+        must_be(int(found["count"]), every, "all symbols")
+        must_be(len(found["names"].removesuffix("...").split()), 30, "those shown, DTABCOUNT")
+
+
+def _found(kdb: Kdb, keys: bytes) -> re.Match[str]:
+    said = kdb.press(keys, UNKNOWN).string.decode().replace("\r", "")
+    kdb.press(b"")
+    match = FOUND.search(said)
+    must(match is not None, f"{keys!r} shows no symbols: {said!r}")
+    assert match is not None
+    return match
+
+
+def pages(kdb: Kdb, line: str, keys: bytes) -> list[str]:
+    """Send a command, and a key at each page; return the pages, without the command's echo."""
+    found = []
+    match = kdb.press(line.encode() + b"\r")
+    while True:
+        text = match.string[: match.start()].decode(errors="replace").replace("\r", "")
+        found.append(text)
+        if match["kind"] == b"kdb":
+            found[0] = found[0].partition("\n")[2]
+            return found
+        match = kdb.press(keys)
+
+
+def rows(text: str) -> int:
+    """Count the rows of a terminal of 80 columns, as kdb does."""
+    return sum(1 + len(line) // 81 for line in text.splitlines())
+
+
+def pager(target: Target) -> None:
+    """A space shows the next page, Enter the next line; nothing is lost, no page is too long."""
+    with target.in_kdb() as kdb:
+        for command in ("help", "dmesg 100"):
+            whole = kdb.command(command)
+            for size in (LINES, 10):
+                kdb.command(f"set LINES={size}")
+                shown = pages(kdb, command, b" ")
+                must_be("".join(shown), whole, f"{command} in pages of {size}")
+                must(len(shown) > 1, f"{command} makes no pages of {size}")
+                longest = max(rows(page) for page in shown)
+                must(size - 4 <= longest < size + 1, f"a page of {size} has {longest} rows")
+        kdb.command(f"set LINES={LINES}")
+        first, *others = pages(kdb, "dmesg 40", b"\r")
+        must(rows(first) > LINES / 2, f"the first page has {rows(first)} rows")
+        must_be({len(page.splitlines()) for page in others[:-1]}, {1}, "the lines for an Enter")
+
+
+def pager_ended(target: Target) -> None:
+    """`q` ends a command, and Enter does not repeat it then; other keys do neither."""
+    with target.in_kdb() as kdb:
+        whole = kdb.command("dmesg")
+        first = kdb.press(b"dmesg\r")
+        must_be(first["kind"], b"more", "what dmesg ends in")
+        page = kdb.press(b"x")
+        must(page["kind"] == b"more" and b"Only 'q'" in page.string, "x ends the pager")
+        seen = first.string[: first.start()] + page.string[: page.start()]
+        lines = seen.decode().replace("\r", "").splitlines()[1:]
+        lines = [line for line in lines if line and not line.startswith("Only 'q'")]
+        must_be(lines, whole.splitlines()[: len(lines)], "the lines before and after x")
+        last = kdb.press(b"q")
+        must_be((last["kind"], last.string[: last.start()].strip()), (b"kdb", b""), "after q")
+        again = kdb.press(b"\r")
+        must_be(again.string[: again.start()].strip(), b"", "what Enter shows after q")
+        must_be(kdb.command("dmesg"), whole, "dmesg afterwards")
+
+
+def pager_search(target: Target) -> None:
+    """`/` goes on where a text is found, and from there on nothing is lost."""
+    with target.in_kdb() as kdb:
+        whole = kdb.command("dmesg").splitlines()
+        times = [line.partition("]")[0] for line in whole]
+        number = next(n for n in range(60, len(whole)) if times.count(times[n]) == 1)
+        kdb.press(b"dmesg\r")
+        match = kdb.press(b"/" + times[number].partition("[")[2].encode() + b"\r")
+        said = match.string[: match.start()]
+        while match["kind"] == b"more":
+            match = kdb.press(b" ")
+            said += match.string[: match.start()]
+        found = said.decode().replace("\r", "").splitlines()
+        found = [line for line in found if line.startswith("<")]
+        must_be(found, whole[number:], "the lines from the one that was searched for on")
+
+
+CHECKS = checks(
+    editing,
+    unknown_keys,
+    line_ends,
+    history,
+    too_long,
+    completion,
+    choices,
+    pager,
+    pager_ended,
+    pager_search,
+)
+
+
+@session(claim="kdb takes what is typed, and shows all that it has.", cases=CHECKS)
+def kdb_input(target: Target, check: Check) -> None:
+    """Run one check."""
+    check.run(target)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Does a panic come into kdb, and does kdb get the machine out of it?
+
+Claim: a debugging patch must not break what kdb is there for in the end: a kernel that
+panics stops in it, can be looked at, dies when it is told to go on, and reboots at kdb's word.
+kgdbtest has entry on panic among what it would like to test.
+
+Measured: the stop and its stack, against memory; the log; that `go` lets the panic come to its
+end, from where a BREAK on the serial line still enters kdb; and that `reboot` resets the
+machine, as QEMU tells it.
+
+Refuted by no stop or no end (`hang`), another stack (`wrong-result`), a machine that is not
+reset (`hang`).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kstep.kdb import KEYBOARD
+from kstep.session import session
+from tests.sessions.checks import Check, must
+
+if TYPE_CHECKING:
+    from kstep.target import Target
+
+PANIC = "Kernel panic - not syncing: sysrq triggered crash"
+
+
+def panic(target: Target) -> None:
+    """A panic stops in kdb, ends after `go`, and `reboot` resets the machine."""
+    kdb = target.kdb
+    with target.provoking(PANIC):
+        target.crash("echo c > /proc/sysrq-trigger", KEYBOARD)
+    text = kdb.command("bt")
+    target.must_show_stack(text, kdb.registers())
+    for function in ("panic", "sysrq_handle_crash", "__arm64_sys_write"):
+        must(f" {function}+" in text, f"{function}() is not on the stack of the panic")
+    with target.provoking(PANIC):
+        must(PANIC in kdb.command('dmesg 99 | grep "sysrq trig"'), "the log has no panic")
+    must("sysname    Linux" in kdb.command("summary"), "summary does not answer")
+    with target.provoking(f"end {PANIC}"):
+        target.go()
+        target.await_line(f"end {PANIC} ]---")
+    target.break_in()
+    target.reboot()
+
+
+@session(claim="A panic stops in kdb, which reboots the machine when told to.")
+def kdb_panic(target: Target) -> None:
+    """Panic, look round, go on, come back, reboot."""
+    Check(panic).run(target)

@@ -1,0 +1,179 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Does kdb refuse what kdb.cmd_enable does not allow?
+
+Claim: a debugging patch must not open what a machine's owner has closed. kdb.cmd_enable says
+which groups of commands there are (include/linux/kdb.h), and lockdown takes groups out of it.
+
+Measured: one command and more of each group, with each group allowed alone, against the
+groups of the tables in kernel/debug/kdb/; and for those that would do something, that it is
+not done.
+
+Refuted by a command that is taken and should not be, or the other way round (`wrong-result`).
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kstep.session import session
+from tests.sessions.checks import checks, must, must_be
+from tests.sessions.kdb_memory import unsigned
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kstep.kdb import Kdb
+    from kstep.target import Target
+    from tests.sessions.checks import Check
+
+PARAMETER = "/sys/module/kdb/parameters/cmd_enable"
+ALL, READ, WRITE, REG_READ, REG_WRITE, INSPECT, FLOW, SIGNAL, REBOOT = (1 << n for n in range(9))
+NO = "Permission denied"
+
+
+@dataclass(frozen=True)
+class Probe:
+    """A command that does nothing where it is taken, and the groups that it needs.
+
+    One of each: an address as argument needs READ or FLOW, whatever the command.
+    """
+
+    command: str
+    needs: tuple[int, ...]
+
+
+PROBES = (
+    *(
+        Probe(command, (READ,))
+        for command in (
+            "md8c1 linux_banner",
+            "mdr linux_banner 4",
+            "mds linux_banner 1",
+            "per_cpu kstat",
+            "bt 0x10 1",
+            "btt 0x10",
+        )
+    ),
+    Probe("mm8 0x10 0", (WRITE, READ | FLOW)),
+    Probe("rd", (REG_READ,)),
+    Probe("rm nothing 0", (REG_WRITE,)),
+    *(Probe(command, (INSPECT,)) for command in ("ps", "pid", "lsmod", "btp 1")),
+    Probe("bt", (INSPECT | READ,)),
+    *(Probe(command, (FLOW,)) for command in ("bp", "bl", "bd 5", "be 5", "bc 5", "ss 1")),
+    Probe("bp 0x10", (FLOW,)),
+    Probe("kill -9 32000", (SIGNAL,)),
+    *(
+        Probe(command, ())
+        for command in (
+            "help",
+            "env",
+            "set KSTEP=1",
+            "dmesg 1",
+            "summary",
+            "grephelp",
+            "defcmd",
+            "cpu",
+            "sr h",
+        )
+    ),
+)
+# They would do something where they are taken, so they are sent only where they must not be.
+NEVER = ("reboot", "go 0x10", "kgdb", "set PROMPT=x", "cpu 0")
+
+
+@contextmanager
+def allowed(target: Target, groups: int) -> Iterator[Kdb]:
+    """Enter kdb with some groups of commands allowed."""
+    target.run(f"echo {groups} > {PARAMETER}")
+    with target.in_kdb() as kdb:
+        yield kdb
+    target.run(f"echo {ALL} > {PARAMETER}")
+    must_be(target.run(f"cat {PARAMETER}").text.strip(), str(ALL), PARAMETER)
+
+
+def groups(target: Target) -> None:
+    """A command is taken where its group is allowed, and only there."""
+    for mask in (0, READ, WRITE, WRITE | READ, REG_READ, REG_WRITE, INSPECT, FLOW, SIGNAL):
+        with allowed(target, mask) as kdb:
+            for probe in PROBES:
+                may = all(mask & need for need in probe.needs)
+                why = kdb.refusal(probe.command)
+                must(
+                    (why == NO) != may,
+                    f"with cmd_enable={mask:#x} {probe.command!r} comes to {why or 'an answer'!r}",
+                )
+            for command in NEVER if not mask & READ else ():
+                if not (command.startswith("go") and mask & REG_WRITE):
+                    must_be(kdb.refusal(command), NO, f"{command}, cmd_enable={mask:#x}")
+
+
+def nothing_happens(target: Target) -> None:
+    """What is refused is not done: memory, registers, breakpoints, processes stay."""
+    with target.in_kdb() as kdb:
+        scratch = kdb.address("sys_tz")
+    with allowed(target, 0) as kdb:
+        before = unsigned(target, scratch)
+        for command in (
+            f"mm8 {scratch:#x} {before + 1:#x}",
+            "rm x0 5",
+            "bp vfs_mkdir",
+            "kill -9 1",
+        ):
+            must_be(kdb.refusal(command), NO, command)
+        must_be(unsigned(target, scratch), before, "the memory after mm")
+        must(kdb.refusal("jiffies") != "", "a symbol is looked up")
+    with target.in_kdb() as kdb:
+        must("BP #" not in kdb.command("bl"), "there is a breakpoint")
+    target.run("mkdir /tmp/new && rmdir /tmp/new")
+
+
+def prompt(target: Target) -> None:
+    """`set PROMPT` changes the prompt, for whom memory may be read."""
+    with target.in_kdb() as kdb:
+        match = kdb.press(b"set PROMPT=K[%d]kdb>\\ \r")
+        must(
+            match.string[: match.start()].endswith(b"\nK"), f"the prompt is {match.string[-20:]!r}"
+        )
+        match = kdb.press(b"set PROMPT=[%d]kdb>\\ \r")
+        must(match.string[: match.start()].endswith(b"\n"), f"the prompt is {match.string[-20:]!r}")
+
+
+def revoked(target: Target) -> None:
+    """What is allowed is asked at every command: kdb can take it from itself."""
+    with target.in_kdb() as kdb:
+        groups_ = kdb.address("kdb_cmd_enabled")
+        must_be(unsigned(target, groups_, 4), ALL, "kdb_cmd_enabled")
+        kdb.command("mm4 kdb_cmd_enabled 0")
+        must_be(unsigned(target, groups_, 4), 0, "kdb_cmd_enabled")
+        must_be(kdb.refusal("mm4 kdb_cmd_enabled 1"), NO, "mm then")
+        must_be(unsigned(target, groups_, 4), 0, "kdb_cmd_enabled")
+    must_be(target.run(f"cat {PARAMETER}").text.strip(), "0", PARAMETER)
+    target.run(f"echo {ALL} > {PARAMETER}")
+
+
+def sysrq(target: Target) -> None:
+    """`sr` keeps to kernel.sysrq, but for whom everything is allowed."""
+    mask, level = "/proc/sys/kernel/sysrq", "cat /proc/sys/kernel/printk"
+    before = target.run(f"cat {mask}").text.strip()
+    shown = target.run(level).text.split()[0]
+    target.run(f"echo 0 > {mask}")
+    with allowed(target, READ) as kdb:
+        kdb.command("sr 5")
+    must_be(target.run(level).text.split()[0], shown, "the log level, sysrq being off")
+    with target.in_kdb() as kdb:
+        kdb.command("sr 5")
+    must_be(target.run(level).text.split()[0], "5", "the log level")
+    with target.in_kdb() as kdb:
+        kdb.command(f"sr {shown}")
+    target.run(f"echo {before} > {mask}")
+
+
+CHECKS = checks(groups, nothing_happens, prompt, revoked, sysrq)
+
+
+@session(claim="kdb refuses what kdb.cmd_enable does not allow.", cases=CHECKS)
+def kdb_restricted(target: Target, check: Check) -> None:
+    """Run one check."""
+    check.run(target)
