@@ -24,7 +24,7 @@ from rich.table import Table
 from ci.annotation import annotate
 from ci.matrix import matrix
 from kstep import bench as benchmark
-from kstep import doctor, verification
+from kstep import byhand, doctor, verification
 from kstep import record as records
 from kstep import report as reports
 from kstep import series as serieses
@@ -225,6 +225,55 @@ def step(
             walked = walk(prepared, function, trigger, count, task_.advance)
     print("\n".join([*walked.text(), walked.ending]))  # noqa: T201 -- the command's answer
     return 0 if walked.fault is None else 1
+
+
+ONE_KERNEL = {
+    "variant": "the kernel, such as none or v6/1+2",
+    "series": "as for verify; default: the series that the variant names",
+    "tree": "as for verify",
+    "kconfig": "as for verify",
+    "toolchain": "auto, docker or host",
+}
+
+
+@task(help=ONE_KERNEL)
+@_exit_statuses
+def shell(
+    _context: Context,
+    variant: str = "v6/1+2",
+    series: str = "",
+    tree: str = "debian:6.1",
+    kconfig: str = "base",
+    toolchain: str = "auto",
+) -> None:
+    """Boot a kernel and give you its serial line: a shell, and kdb a key away.
+
+    Lines from a pipe are typed one by one, to the shell or to kdb, whichever prompts.
+    """
+    _by_hand(byhand.shell, _one_kernel(variant, series, tree, kconfig), toolchain)
+
+
+@task(help=ONE_KERNEL)
+@_exit_statuses
+def gdb(
+    _context: Context,
+    variant: str = "v6/1+2",
+    series: str = "",
+    tree: str = "debian:6.1",
+    kconfig: str = "base",
+    toolchain: str = "auto",
+) -> None:
+    """Boot a kernel and give you gdb, connected to its kgdb, with symbols and sources."""
+    _by_hand(byhand.debug, _one_kernel(variant, series, tree, kconfig), toolchain)
+
+
+def _by_hand(
+    give: Callable[[verification.Prepared], None], asked: verification.Request, toolchain: str
+) -> None:
+    signal.signal(signal.SIGHUP, _interrupt)  # a window that is closed ends the machine too
+    with Progress() as progress:
+        prepared = verification.prepare(asked, toolchain, Cache.default(), progress)
+    give(prepared)
 
 
 def _one_kernel(variant: str, series: str, tree: str, kconfig: str) -> verification.Request:

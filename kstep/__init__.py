@@ -10,7 +10,8 @@ The modules, in the order in which data goes through them:
 - what a step should do: oracle, path, effect, daif, call
 - what came of it: runner, outcome, record, lines, verdict, rate; merge joins runs
 - reports, from the record alone: the package report
-- by hand: walk, with stoppable, callers, inlined and instead, which explain what cannot be done
+- by hand: byhand (with terminal); walk, and for what cannot be walked stoppable, callers,
+  inlined, instead
 - verification is the main job; walk and bench use the same parts; doctor looks around
 """
 

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kstep.errors import MachineryError
 from kstep.record import kernel_folder
+from kstep.symbols import Symbols
 from kstep.toolchain import CROSS
 
 if TYPE_CHECKING:
@@ -35,6 +36,15 @@ def source_lines(kernel: Kernel, addresses: Sequence[int], toolchain: Toolchain)
         for address, line in zip(addresses, plain, strict=False)
         if not line.startswith("??")
     }
+
+
+def source_folder(kernel: Kernel, toolchain: Toolchain) -> str:
+    """Return the folder that a kernel's source was in when it was compiled."""
+    start = Symbols.load(kernel.system_map).address("start_kernel")  # of init/main.c
+    said: list[str] = []
+    argv = [f"{CROSS}addr2line", "-e", str(kernel.vmlinux), f"{start:#x}"]
+    toolchain.run(argv, cwd=kernel.folder, readable=[kernel.folder], on_line=said.append)
+    return "".join(said).partition("/init/main.c")[0]
 
 
 def place(tree: str, kconfig: str, variant: str) -> str:

@@ -389,13 +389,7 @@ class Target:
 
         gdb connects to the relay's pty, and leaves the kernel stopped (``disconnect``).
         """
-        self._console.send(b"kgdb\r")
-        try:
-            self._console.expect(
-                SWITCHED, "word that gdb may come", Deadline.after(WAIT * self._machine.scale)
-            )
-        except SilenceError as error:
-            raise KernelFault(Signature.HANG, f"kdb gives {error}") from error
+        self.switch_to_gdb()
         with Relay(self._machine.serial, self._console) as relay:
             yield relay
         self._text.forget()
@@ -406,6 +400,16 @@ class Target:
                 Signature.RUNAWAY, "the guest runs where it was stopped when gdb disconnected"
             )
         self._stop = stop
+
+    def switch_to_gdb(self) -> None:
+        """Have kgdb speak gdb's protocol instead of kdb (``kgdb``)."""
+        self._console.send(b"kgdb\r")
+        try:
+            self._console.expect(
+                SWITCHED, "word that gdb may come", Deadline.after(WAIT * self._machine.scale)
+            )
+        except SilenceError as error:
+            raise KernelFault(Signature.HANG, f"kdb gives {error}") from error
 
     def _gdb_log(self) -> AbstractContextManager[Transcript | None]:
         if self._folder is None:
