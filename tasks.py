@@ -153,7 +153,7 @@ def verify(
     _print_table(record)
     if not out:
         _point_latest(folder)
-    print(f"results: {os.path.relpath(folder)}")  # noqa: T201 -- the command's answer
+    print(f"results: {os.path.relpath(folder)}, to be read in report.html")  # noqa: T201 -- the command's answer
     return exit_status(record.cells)
 
 

@@ -20,11 +20,16 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.progress import Progress as LiveDisplay
+from rich.text import Text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from types import TracebackType
 
+    from rich.console import RenderableType
+
 PLAIN_EVERY = 15.0  # seconds between two lines about one task, without a terminal
+TIMES = 10  # columns for how long something has been at hand
 
 
 class Task(AbstractContextManager["Task"]):
@@ -37,6 +42,7 @@ class Task(AbstractContextManager["Task"]):
         self._total = total
         self._done = 0
         self._text = ""
+        self._going: dict[str, float] = {}
         self._began = self._spoke = time.monotonic()
         self._live = progress.live.add_task(title, total=total, note="") if progress.live else None
 
@@ -50,6 +56,16 @@ class Task(AbstractContextManager["Task"]):
         if self._total is not None and self._done > self._total:
             self._total = self._done  # an estimate that was too low
         self.note(note)
+
+    def begin(self, name: str) -> None:
+        """Name one of several things that are at hand now, until its ``end``."""
+        self._going[name] = time.monotonic()
+        self._progress.going(self._going)
+
+    def end(self, name: str) -> None:
+        """Take back what was begun."""
+        self._going.pop(name, None)
+        self._progress.going(self._going)
 
     def note(self, text: str) -> None:
         """Show what is at hand."""
@@ -68,7 +84,9 @@ class Task(AbstractContextManager["Task"]):
         if self._total is None:
             return f"{self._done} {self.unit}, {spent:.0f} s"
         left = spent / self._done * (self._total - self._done)
-        return f"{self._done} of {self._total} {self.unit}, {spent:.0f} s, about {left:.0f} s left"
+        now = f"; now {', '.join(self._going)}" if self._going else ""
+        counted = f"{self._done} of {self._total} {self.unit}"
+        return f"{counted}, {spent:.0f} s, about {left:.0f} s left{now}"
 
     def _say(self, state: str) -> None:
         self._spoke = time.monotonic()
@@ -82,6 +100,7 @@ class Task(AbstractContextManager["Task"]):
         trace: TracebackType | None,
     ) -> None:
         spent = time.monotonic() - self._began
+        self._progress.going({})
         if self._progress.live is not None and self._live is not None:
             self._progress.live.remove_task(self._live)
         counted = f"{self._done} {self.unit} in " if self._done and self.unit else ""
@@ -89,16 +108,31 @@ class Task(AbstractContextManager["Task"]):
         self._progress.say(f"{self.title}: {how}{counted}{spent:.1f} s")
 
 
+class Display(LiveDisplay):
+    """A line for each task, and below them one for each thing that is at hand now."""
+
+    going: Mapping[str, float] = {}
+
+    def get_renderables(self) -> Iterable[RenderableType]:
+        """Give what is shown; rich asks for it at every refresh."""
+        yield from super().get_renderables()
+        now = time.monotonic()
+        for name, began in list(self.going.items()):
+            text = Text(f"  now {name}", "dim", overflow="ellipsis", no_wrap=True)
+            text.truncate(max(0, self.console.width - TIMES), overflow="ellipsis")
+            yield text.append(f"  {now - began:.0f} s")
+
+
 class Progress(AbstractContextManager["Progress"]):
     """Where tasks are shown and lines are said; both go to standard error."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
-        self.live: LiveDisplay | None = None
+        self.live: Display | None = None
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
-            self.live = LiveDisplay(
+            self.live = Display(
                 SpinnerColumn(),
                 TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=20),
@@ -125,6 +159,11 @@ class Progress(AbstractContextManager["Progress"]):
     def say(self, text: str) -> None:
         """Print one line that stays."""
         self.console.print(text, markup=False)
+
+    def going(self, names: Mapping[str, float]) -> None:
+        """Show what is at hand now, with the time since it was begun; on a terminal only."""
+        if self.live is not None:
+            self.live.going = dict(names)
 
     def task(self, title: str, total: int | None = None, unit: str = "") -> Task:
         """Begin a piece of work; use it as a context."""

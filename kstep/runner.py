@@ -26,6 +26,7 @@ from kstep.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
+    from multiprocessing.context import SpawnProcess
     from multiprocessing.queues import Queue
     from pathlib import Path
     from types import FrameType
@@ -154,15 +155,16 @@ def run_all(
     toolchain: Toolchain,
     jobs: int,
     on_result: Callable[[Result], None],
+    on_start: Callable[[Cell], None] = lambda _cell: None,
 ) -> None:
     """Run boots on ``jobs`` processes; each cell's result is given as it comes.
 
-    Raises MachineryError where a process dies. Whatever ends this ends the processes,
-    and with them their machines.
+    ``on_start`` is told of each cell that is begun. Raises MachineryError where a process
+    dies. Whatever ends this ends the processes, and with them their machines.
     """
     context = multiprocessing.get_context("spawn")
     tasks: Queue[Boot | None] = context.Queue()
-    results: Queue[Result] = context.Queue()
+    results: Queue[Result | Cell] = context.Queue()
     for boot in boots:
         tasks.put(boot)
     count = min(jobs, len(boots))
@@ -177,15 +179,12 @@ def run_all(
     try:
         left = sum(len(boot.cells) for boot in boots)
         while left:
-            try:
-                result = results.get(timeout=LOOK)
-            except queue.Empty:
-                dead = [w.exitcode for w in workers if w.exitcode not in (None, 0)]
-                if dead or not any(worker.is_alive() for worker in workers):
-                    raise MachineryError(f"a worker process died (status {dead})") from None
-                continue
-            on_result(result)
-            left -= 1
+            heard = _hear(results, workers)
+            if isinstance(heard, Result):
+                on_result(heard)
+                left -= 1
+            elif heard is not None:
+                on_start(heard)
         for worker in workers:
             worker.join()
     finally:
@@ -197,9 +196,20 @@ def run_all(
         toolchain.end_orphans()
 
 
+def _hear(results: Queue[Result | Cell], workers: Sequence[SpawnProcess]) -> Result | Cell | None:
+    """Return a result, or a cell that was begun; None where nothing was said for a while."""
+    try:
+        return results.get(timeout=LOOK)
+    except queue.Empty:
+        dead = [worker.exitcode for worker in workers if worker.exitcode not in (None, 0)]
+        if dead or not any(worker.is_alive() for worker in workers):
+            raise MachineryError(f"a worker process died (status {dead})") from None
+        return None
+
+
 def _work(
     tasks: Queue[Boot | None],
-    results: Queue[Result],
+    results: Queue[Result | Cell],
     toolchain: Toolchain,
 ) -> None:
     # Ctrl-C reaches every process of the terminal; the parent decides, and terminates.
@@ -208,8 +218,13 @@ def _work(
     parent = multiprocessing.parent_process()
     with contextlib.suppress(SystemExit):
         while (boot := tasks.get()) is not None:
-            for result in run(boot, toolchain):
+            results.put(boot.cells[0])
+            for result, following in zip(
+                run(boot, toolchain), (*boot.cells[1:], None), strict=True
+            ):
                 results.put(result)
+                if following is not None:
+                    results.put(following)
                 if parent is not None and not parent.is_alive():
                     return
 

@@ -442,9 +442,13 @@ class Verification:
             def on_result(result: Result) -> None:
                 cell = result.cell
                 self._keep(record, result, twins[cell.tree, cell.kconfig, cell.variant])
-                task.advance(note=f"{cell.variant} {cell.name}: {result.signature or 'pass'}")
+                task.end(_called(cell))
+                task.advance(note=f"{_called(cell)}: {result.signature or 'pass'}")
 
-            runner.run_all(boots, prepared.toolchain, self.jobs, on_result)
+            def on_start(cell: Cell) -> None:
+                task.begin(_called(cell))
+
+            runner.run_all(boots, prepared.toolchain, self.jobs, on_result, on_start)
 
     def _keep(self, record: Record, result: Result, variants: Sequence[str]) -> None:
         """Record a result for every variant that the kernel stands for."""
@@ -486,6 +490,11 @@ class Verification:
 
     def _file_of(self, script: Session) -> str:
         return str(script.file.relative_to(self.asked.root))
+
+
+def _called(cell: Cell) -> str:
+    """Name a cell for people who wait: the tree and the configuration they know."""
+    return f"{cell.variant} {cell.name}"
 
 
 def _near_first(

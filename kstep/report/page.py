@@ -48,7 +48,10 @@ LONG, BRIEF = 40, 15  # last lines of the console: where a cell surprises, and w
 
 @dataclass(frozen=True)
 class Opened:
-    """A cell as it is shown opened; ``path`` is the number of its picture."""
+    """A cell as it is shown opened.
+
+    ``logs`` are further files, with their names; ``path`` is the number of its picture.
+    """
 
     record: CellRecord
     state: str
@@ -59,6 +62,7 @@ class Opened:
     console: tuple[str, ...]
     console_file: str
     trace_file: str
+    logs: tuple[tuple[str, str], ...]
     path: int | None
 
     @property
@@ -229,6 +233,11 @@ class _Drawing:
             console=tuple(record.tail(each, BRIEF if each.matched else LONG)),
             console_file=self._link(each, "console_log"),
             trace_file=self._link(each, "trace") if steps else "",
+            logs=tuple(
+                (Path(file).name, self._link(each, name))
+                for name, file in each.files.items()
+                if name.endswith("_log") and name != "console_log" and record.path(each, name)
+            ),
             path=self.pictures.add(steps, self._lines(record.path(each, "lines"))),
         )
 

@@ -124,3 +124,45 @@ def test_an_estimate_that_was_too_low_grows() -> None:
         task.advance(5)
         assert task._state().startswith("5 of 5 objects")
     assert "done, 5 objects" in out.getvalue()
+
+
+def test_what_is_at_hand_is_named_on_a_terminal_with_its_time() -> None:
+    out, progress = live()
+    with progress, progress.task("cells", 3, "cells") as task:
+        task.begin("v6/1 step-in-order[vfs_mkdir]")
+        task.begin("none " + "x" * 200)
+        assert progress.live is not None
+        progress.live.refresh()
+        task.end("v6/1 step-in-order[vfs_mkdir]")
+        task.advance()
+    shown = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", out.getvalue())
+    assert re.search(r"now v6/1 step-in-order\[vfs_mkdir\]  \d s", shown)
+    assert re.search(r"now none x+…  \d s", shown)
+    assert all(len(line) <= 100 for line in re.split(r"[\r\n]", shown))
+
+
+def test_elsewhere_the_line_that_comes_now_and_then_names_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now = 100.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    out, progress = plain()
+    with progress, progress.task("cells", 3, "cells") as task:
+        task.begin("none a")
+        task.begin("none b")
+        task.end("none a")
+        now += 20.0
+        task.advance()
+    assert out.getvalue().splitlines()[1] == (
+        "cells: 1 of 3 cells, 20 s, about 40 s left; now none b"
+    )
+
+
+def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NO_COLOR", "1")
+    out, progress = live()
+    with progress, progress.task("cells", 3, "cells") as task:
+        task.advance()
+        assert progress.live is not None
+        progress.live.refresh()
+    assert not re.search(r"\x1b\[[0-9;]*\b(3[0-7]|38|9[0-7])[;m]", out.getvalue())

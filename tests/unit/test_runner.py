@@ -173,8 +173,11 @@ def test_results_do_not_depend_on_how_many_work(bench: Bench) -> None:
     found = []
     for jobs in (1, 2, 8):
         results: list[Result] = []
-        runner.run_all(boots, FakeToolchain(bench.log), jobs, results.append)
+        started: list[Cell] = []
+        runner.run_all(boots, FakeToolchain(bench.log), jobs, results.append, started.append)
         assert len(results) == len(wanted)
+        assert len(started) == len(wanted)
+        assert {(cell.variant, cell.case) for cell in started} == wanted
         found.append({(r.cell.variant, r.cell.case, r.outcome, r.signature) for r in results})
     assert found[0] == found[1] == found[2]
     assert {(variant, case) for variant, case, *_ in found[0]} == wanted

@@ -127,6 +127,14 @@ def test_nothing_is_fetched_and_no_script_but_ours_runs(tmp_path: Path) -> None:
     assert re.findall(r"'sha256-(\S+)'", policy) == [each.decode() for each in hashes]
 
 
+def test_whatever_else_was_heard_is_linked(tmp_path: Path) -> None:
+    (tmp_path / "gdb-1.log").write_text("(gdb)")
+    cell = a_cell(files={"gdb_1_log": "gdb-1.log", "gdb_2_log": "gone.log"})
+    text = page(a_record(tmp_path, cell))
+    assert '<a href="gdb-1.log">gdb-1.log</a>' in text
+    assert "gone.log" not in text
+
+
 def test_repeats_are_opened_one_by_one_and_have_a_rate() -> None:
     cells = [a_cell(seen=("pass", "stuck")[n == 3], repeat=n) for n in range(1, 6)]
     text = page(a_record(NOWHERE, *cells))
