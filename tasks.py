@@ -100,6 +100,7 @@ def _print_table(record: records.Record) -> None:
         "repeat": "how often each cell is run",
         "jobs": "machines side by side; default: one a core",
         "toolchain": "auto, docker or host",
+        "accel": "auto, kvm (arm64 machines) or tcg",
         "out": "the folder of the run; default: runs/<time>",
         "plan": "print the cells and do nothing",
     },
@@ -116,6 +117,7 @@ def verify(
     repeat: int = 1,
     jobs: int = 0,
     toolchain: str = "auto",
+    accel: str = "auto",
     out: str = "",
     plan: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
 ) -> int:
@@ -145,6 +147,7 @@ def verify(
             asked,
             folder=folder,
             toolchain_kind=toolchain,
+            accel_kind=accel,
             jobs=jobs or os.cpu_count() or 1,
             argv=sys.argv[1:],
             cache=Cache.default(),
@@ -199,6 +202,7 @@ def series_add(_context: Context, source: str, name: str = "") -> None:
         "tree": "as for verify",
         "kconfig": "as for verify",
         "toolchain": "auto, docker or host",
+        "accel": "as for verify",
     },
 )
 @_exit_statuses
@@ -212,6 +216,7 @@ def step(
     tree: str = "debian:6.1",
     kconfig: str = "base",
     toolchain: str = "auto",
+    accel: str = "auto",
 ) -> int:
     """Step one function once, and print its path; exit status 1 where it leaves program order."""
     if count < 1:
@@ -220,7 +225,7 @@ def step(
         raise RequestError(f"--trigger {trigger!r}: give one line, a command of the guest's shell")
     asked = _one_kernel(variant, series, tree, kconfig)
     with Progress() as progress:
-        prepared = verification.prepare(asked, toolchain, Cache.default(), progress)
+        prepared = verification.prepare(asked, toolchain, Cache.default(), progress, accel)
         with progress.task(f"stepping {function}", unit="steps") as task_:
             walked = walk(prepared, function, trigger, count, task_.advance)
     print("\n".join([*walked.text(), walked.ending]))  # noqa: T201 -- the command's answer

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from kstep.accel import Accel
 from kstep.console import Console, SilenceError, Transcript
 from kstep.deadline import Deadline
 from kstep.errors import MachineryError
@@ -37,6 +38,7 @@ QUIET = 20.0  # seconds of a boot without a word; ten times what a whole one usu
 USUAL_BOOT = 2.0  # seconds that this takes on an idle machine of 2024
 MOST_SCALE = 10.0  # no machine is that much slower; then something else is wrong
 PAGE = 4096
+GDBSTUB = "gdb"  # its socket, in the folder of the machine
 
 # What ends a boot: the guest's word, or the kernel's last one (kernel/panic.c; kdb is
 # entered by a panic and an oops, and nobody has set a breakpoint yet).
@@ -121,14 +123,19 @@ class Machine(AbstractContextManager["Machine"]):
     def argv(self, serial: Path, scratch: Path) -> list[str]:
         """Return QEMU's command line."""
         hardware = self.hardware
+        cpu, gic = hardware.cpu, "3"
+        if self.toolchain.accel is Accel.KVM:
+            if cpu != Hardware.cpu:
+                raise MachineryError(f"a {cpu} is not to be had with KVM, which has the host's")
+            cpu, gic = "host", "host"
         parameters = "console=ttyAMA0 kgdboc=ttyAMA0 nokaslr"
         if not hardware.kgdboc:
             parameters = "console=ttyAMA0 nokaslr"
         return [
             "qemu-system-aarch64",
-            *("-machine", "virt,gic-version=3"),
-            *("-accel", "tcg"),
-            *("-cpu", hardware.cpu),
+            *("-machine", f"virt,gic-version={gic}"),
+            *("-accel", self.toolchain.accel),
+            *("-cpu", cpu),
             *("-smp", str(hardware.cpus)),
             *("-m", "512"),
             *("-display", "none"),
@@ -137,6 +144,7 @@ class Machine(AbstractContextManager["Machine"]):
             *("-chardev", f"serial,id={LINE},path={serial}"),
             *("-serial", f"chardev:{LINE}"),
             *("-qmp", f"unix:{scratch}/qmp,server=on,wait=off"),
+            *("-gdb", f"unix:path={scratch}/{GDBSTUB},server=on,wait=off"),
             *("-kernel", str(self.kernel.image)),
             *("-initrd", str(self.initramfs)),
             *("-append", f"{parameters} {hardware.parameters}".rstrip()),
@@ -175,6 +183,11 @@ class Machine(AbstractContextManager["Machine"]):
             raise complaint
         self.boot_seconds = time.monotonic() - self.began
         self.scale = min(max(self.boot_seconds / USUAL_BOOT, 1.0), MOST_SCALE)
+
+    @property
+    def gdbstub(self) -> Path:
+        """The socket at which QEMU's own stub waits for a gdb."""
+        return self._scratch / GDBSTUB
 
     def require_alive(self) -> None:
         """Raise MachineryError where QEMU is gone."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from kstep import (
     __version__,
+    accel,
     expectation,
     initramfs,
     kconfig,
@@ -211,6 +212,7 @@ def prepare(
     toolchain_kind: str,
     cache: Cache,
     progress: Progress,
+    accel_kind: str = "auto",
 ) -> Prepared:
     """Get the toolchain, the trees, the guest and the kernels of a request.
 
@@ -218,8 +220,11 @@ def prepare(
     MachineryError where nothing can be run at all. A kernel that cannot be built stands
     as its error in ``built``.
     """
+    chosen = accel.choose(accel_kind)
     tools = toolchain.choose(toolchain_kind, asked.root / "docker", progress)
+    tools.accel = chosen.accel
     progress.say(f"toolchain {tools.kind}: {tools.why}")
+    progress.say(f"accel {chosen.accel}: {chosen.why}")
     versions = tools.versions()
     trees = tuple(each.get(tools, cache, progress) for each in asked.trees)
     arranged, left_out = zip(*(_arrange(asked, each, progress) for each in trees), strict=True)
@@ -315,6 +320,7 @@ class Verification:
         *,
         folder: Path,
         toolchain_kind: str,
+        accel_kind: str,
         jobs: int,
         argv: Sequence[str],
         cache: Cache,
@@ -326,6 +332,7 @@ class Verification:
         self.asked = asked
         self.folder = folder
         self.toolchain_kind = toolchain_kind
+        self.accel_kind = accel_kind
         self.jobs = jobs
         self.argv = tuple(argv)
         self.cache = cache
@@ -334,7 +341,9 @@ class Verification:
     def run(self) -> Record:
         """Build, boot, run, record; returns the record, whose reports are written."""
         started = datetime.now(UTC).astimezone()
-        prepared = prepare(self.asked, self.toolchain_kind, self.cache, self.progress)
+        prepared = prepare(
+            self.asked, self.toolchain_kind, self.cache, self.progress, self.accel_kind
+        )
         record = self._open(started, prepared)
         for each in prepared.trees:
             record.add_tree(TreeRecord(each.id, each.version, each.sha256))
@@ -360,7 +369,7 @@ class Verification:
                     "machine": platform.machine(),
                     "cpus": os.cpu_count() or 0,
                     "python": platform.python_version(),
-                    "accel": "tcg",
+                    "accel": prepared.toolchain.accel,
                     "busybox": prepared.initramfs.busybox_version,
                     "busybox_sha256": prepared.initramfs.busybox_sha256,
                     "initramfs_sha256": prepared.initramfs.sha256,

@@ -20,6 +20,7 @@ import requests
 
 import docker
 from kstep import apt
+from kstep.accel import DEVICE, Accel
 from kstep.errors import MachineryError
 from kstep.toolchain.interface import DEBIAN, CommandError, Process, Toolchain, ignore
 
@@ -86,17 +87,18 @@ class DockerToolchain(Toolchain):
 
     kind = "docker"
 
-    def __init__(self, image: str, digest: str, why: str) -> None:
+    def __init__(self, image: str, digest: str, why: str, accel: Accel = Accel.TCG) -> None:
         super().__init__(why)
+        self.accel = accel
         self.image = image
         self.image_digest = digest
         root = os.getuid() == 0
         self._uid = UNPRIVILEGED if root else os.getuid()
         self._gid = UNPRIVILEGED if root else os.getgid()
 
-    def __reduce__(self) -> tuple[type[DockerToolchain], tuple[str, str, str]]:
+    def __reduce__(self) -> tuple[type[DockerToolchain], tuple[str, str, str, Accel]]:
         # A worker process makes its own connection to the engine.
-        return (DockerToolchain, (self.image, self.image_digest or "", self.why))
+        return (DockerToolchain, (self.image, self.image_digest or "", self.why, self.accel))
 
     @classmethod
     def ready(
@@ -146,6 +148,7 @@ class DockerToolchain(Toolchain):
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
         network: bool = False,
+        kvm: bool = False,
     ) -> Container:
         volumes = {str(p): {"bind": str(p), "mode": "ro"} for p in readable}
         volumes |= {str(p): {"bind": str(p), "mode": "rw"} for p in writable}
@@ -165,6 +168,8 @@ class DockerToolchain(Toolchain):
             tmpfs={"/tmp": "exec,mode=1777"},  # noqa: S108 -- the container's own
             init=True,
             labels={LABEL: _owner(os.getpid())},
+            devices=[f"{DEVICE}:{DEVICE}:rw"] if kvm else [],
+            group_add=[str(DEVICE.stat().st_gid)] if kvm else [],
         )
 
     def run(
@@ -222,7 +227,14 @@ class DockerToolchain(Toolchain):
         for line in lines:
             self.own(line)
         client = docker.from_env(timeout=600)
-        container = self._create(client, argv, readable=readable, writable=writable, lines=lines)
+        container = self._create(
+            client,
+            argv,
+            readable=readable,
+            writable=writable,
+            lines=lines,
+            kvm=self.accel is Accel.KVM,
+        )
         try:
             container.start()
         except BaseException:

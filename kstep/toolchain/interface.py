@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from kstep.accel import Accel
 from kstep.errors import MachineryError
 
 if TYPE_CHECKING:
@@ -69,6 +70,7 @@ class Toolchain(ABC):
 
     kind: ClassVar[str]
     image_digest: str | None = None
+    accel: Accel = Accel.TCG  # of the QEMU that it has
 
     def __init__(self, why: str) -> None:
         self.why = why
