@@ -20,10 +20,12 @@ from kstep.target import Target
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kstep.gdb import Gdb
     from kstep.verification import Prepared
 
 ROUNDS = 10
 STEPS = 100  # a round and way of stepping
+GDB_STEPS = 20  # the same of gdb's, which makes some fifty a second on the serial line
 FUNCTION, TRIGGER = "meminfo_proc_show", "cat /proc/meminfo"  # a path of many thousand steps
 
 
@@ -63,6 +65,7 @@ def measure(prepared: Prepared) -> Bench:
 
     ``plain`` only reads and writes the pty; ``driver`` is kdb's dialect with its deadlines,
     the transcript and the reading of stops; ``judged`` has the oracle and the trace too.
+    Then there is gdb's ``stepi``, by kgdb on the serial line and by QEMU's gdbstub.
     """
     kernels = [each.kernel for each in prepared.built if isinstance(each.kernel, Kernel)]
     if len(kernels) != len(prepared.built):
@@ -101,8 +104,30 @@ def _rates(prepared: Prepared, kernel: Kernel) -> dict[str, float]:
                     way()
                     seconds[name].append(time.perf_counter() - began)
             kdb.clear(stop_here)
+            with target.in_gdb() as gdb:
+                on_the_line = _by_gdb(gdb)
             target.go()
-    return {name: STEPS / statistics.median(taken) for name, taken in seconds.items()}
+        with target.in_gdbstub(0x7) as gdb:
+            stop_here = gdb.breakpoint(FUNCTION)
+            with target.running(TRIGGER):
+                gdb.resume()
+                target.expect_breakpoint_in_gdb(gdb, stop_here)
+                on_the_stub = _by_gdb(gdb)
+                gdb.clear(stop_here)
+                gdb.resume()
+    rates = {name: STEPS / statistics.median(taken) for name, taken in seconds.items()}
+    return rates | {"gdb": on_the_line, "gdbstub": on_the_stub}
+
+
+def _by_gdb(gdb: Gdb) -> float:
+    """Return how many steps a second gdb makes from where it is."""
+    seconds = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        for _ in range(GDB_STEPS):
+            gdb.step_instruction()
+        seconds.append(time.perf_counter() - began)
+    return GDB_STEPS / statistics.median(seconds)
 
 
 def _judged(target: Target) -> None:

@@ -79,7 +79,8 @@ class Gdb(AbstractContextManager["Gdb"]):
 
     ``lines`` and ``readable`` are the ptys and folders that it may use, ``program`` the
     file whose symbols it reads. ``kernel_runs`` tells whether it is the kernel's fault that
-    no stop comes. ``look`` is called while nothing comes and at every stop, and may raise.
+    no stop comes. Both of these may raise: ``look`` is called at every answer and stop, and
+    ``alive`` while nothing comes.
     """
 
     def __init__(
@@ -92,6 +93,7 @@ class Gdb(AbstractContextManager["Gdb"]):
         readable: Sequence[Path] = (),
         kernel_runs: Callable[[], bool] = lambda: True,
         look: Callable[[], None] = lambda: None,
+        alive: Callable[[], None] = lambda: None,
         log: Transcript | None = None,
     ) -> None:
         self._toolchain = toolchain
@@ -101,6 +103,7 @@ class Gdb(AbstractContextManager["Gdb"]):
         self._readable = readable
         self._kernel_runs = kernel_runs
         self._look = look
+        self._alive = alive
         self._log = log
         self._heard = _Heard()
         self._tokens = count(1)
@@ -153,6 +156,7 @@ class Gdb(AbstractContextManager["Gdb"]):
                 raise self._silent(error) from error
             if record["type"] != "result" or record["token"] != token:
                 continue
+            self._look()
             results = record["payload"] or {}
             if record["message"] == "error":
                 raise GdbRefusedError(
@@ -189,6 +193,27 @@ class Gdb(AbstractContextManager["Gdb"]):
         numbers = " ".join(map(str, range(len(REGISTERS))))
         found = self.command(f"-data-list-register-values x {numbers}").results["register-values"]
         return {REGISTERS[int(each["number"])]: int(each["value"], 16) for each in found}
+
+    def frames(self) -> list[int]:
+        """Return where each frame of the stack is, the innermost first (``bt``)."""
+        return [
+            int(each["addr"], 16) for each in self.command("-stack-list-frames").results["stack"]
+        ]
+
+    def threads(self) -> list[dict[str, Any]]:
+        """Return the tasks and idle processors (``info threads``), as "-thread-info" has them."""
+        found: list[dict[str, Any]] = self.command("-thread-info").results["threads"]
+        return found
+
+    def value(self, expression: str) -> int:
+        """Return the value of a C expression (``print``), as a number."""
+        value = self.command(f'-data-evaluate-expression "(long)({expression})"').results["value"]
+        return int(value) & (1 << 64) - 1
+
+    def read(self, address: int, size: int) -> bytes:
+        """Read memory."""
+        command = f"-data-read-memory-bytes {address:#x} {size}"
+        return bytes.fromhex(self.command(command).results["memory"][0]["contents"])
 
     # -- letting the kernel run
 
@@ -251,6 +276,7 @@ class Gdb(AbstractContextManager["Gdb"]):
 
     def _require_alive(self) -> None:
         self._look()
+        self._alive()
         if not self._process.alive():
             raise MachineryError("gdb ended", details=tuple(self._last_words(b"")))
 

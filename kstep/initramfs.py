@@ -24,7 +24,18 @@ if TYPE_CHECKING:
     from kstep.toolchain import Toolchain
 
 RECIPE = "1"  # part of the key: count it up when the way of packing changes
-PROGRAMS = ("syscall", "sleeper", "ticks", "cpus", "sampler", "hits", "herd", "stepper", "zeros")
+PROGRAMS = (
+    "syscall",
+    "sleeper",
+    "ticks",
+    "cpus",
+    "sampler",
+    "hits",
+    "herd",
+    "often",
+    "stepper",
+    "zeros",
+)
 FOLDER, PROGRAM, LINK = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755, stat.S_IFLNK | 0o777
 
 
@@ -47,7 +58,7 @@ def make(
 ) -> Initramfs:
     """Compile the programs in folder ``programs`` and pack them with busybox, once."""
     busybox = debian.fetch("busybox-static", DEBIAN, toolchain, cache)
-    digest = hashlib.sha256(f"{RECIPE}\n{compiler}\n{busybox.sha256}\n".encode())
+    digest = hashlib.sha256(f"{RECIPE}\n{PROGRAMS}\n{compiler}\n{busybox.sha256}\n".encode())
     for path in sorted(programs.iterdir()):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
 

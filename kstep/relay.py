@@ -90,6 +90,8 @@ class Traffic:
                 self.running = RESUMES.match(piece, 1) is not None
             elif b"-" in piece:
                 self.fault = "gdb asks kgdb to say a packet again"
+            elif piece.strip(b"+" + BREAK_IN):
+                self.fault = f"gdb's side says {piece!r}, which is no packet"
 
     def from_kernel(self, data: bytes) -> tuple[bytes, bytes]:
         """Divide what the kernel says: for gdb, and for the console."""

@@ -423,7 +423,6 @@ class Target:
 
         def look() -> None:
             relay.require_sound()
-            self._machine.require_alive()
             self._console.catch_up()
 
         return Gdb(
@@ -433,12 +432,49 @@ class Target:
             lines=[relay.pty],
             kernel_runs=lambda: relay.running,
             look=look,
+            alive=self._machine.require_alive,
             log=log,
         )
 
+    @contextmanager
+    def in_gdbstub(self, step_mask: int) -> Iterator[Gdb]:
+        """Have gdb on QEMU's own stub for the block, which is left with the kernel running.
+
+        ``step_mask`` is that of "Advanced debugging options" in QEMU's manual.
+        """
+        machine = self._machine
+
+        with (
+            self._gdb_log() as log,
+            Gdb(
+                machine.toolchain,
+                machine.kernel.vmlinux,
+                scale=machine.scale,
+                readable=[machine.gdbstub.parent],
+                look=self._console.catch_up,
+                alive=machine.require_alive,
+                log=log,
+            ) as gdb,
+        ):
+            gdb.connect(machine.gdbstub)
+            if '"OK"' not in gdb.type(f"maintenance packet Qqemu.sstep={step_mask:#x}"):
+                offered = " ".join(gdb.type("maintenance packet qqemu.sstepbits").split())
+                raise MachineryError(f"QEMU's gdbstub has no step mask {step_mask:#x}: {offered}")
+            yield gdb
+
     def expect_breakpoint_in_gdb(self, gdb: Gdb, breakpoint_: Breakpoint) -> None:
         """Wait until gdb sees a breakpoint hit."""
-        stop = gdb.wait(f"stop at {self._symbols.place(breakpoint_.address)}")
+        what = f"stop at {self._symbols.place(breakpoint_.address)}"
+        try:
+            stop = gdb.wait(what)
+        except KernelFault as fault:
+            heard = self._listen("end of the command", 0)
+            if fault.signature is Signature.HANG and isinstance(heard, Answer):
+                raise KernelFault(
+                    Signature.MISSED_HITS,
+                    f"the command ended with status {heard.status} and gdb saw no {what}",
+                ) from fault
+            raise
         self._text.forget()
         if stop.reason != BREAKPOINT_HIT or stop.pc != breakpoint_.address:
             assert stop.pc is not None  # noqa: S101 -- gdb always names it

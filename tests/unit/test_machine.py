@@ -17,6 +17,7 @@ from kstep.console import Console
 from kstep.errors import MachineryError
 from kstep.machine import Hardware, Machine
 from kstep.outcome import KernelFault, Signature
+from kstep.toolchain import HostToolchain
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -119,6 +120,7 @@ def test_a_prompt_for_others_ends_no_boot(line: tuple[Machine, int]) -> None:
 def test_the_command_line_has_kgdboc_where_it_is_wanted(line: tuple[Machine, int]) -> None:
     machine, _ = line
     machine.kernel = cast("Kernel", SimpleNamespace(image=Path("/Image")))
+    machine.toolchain = HostToolchain("a test")
     assert "kgdboc=ttyAMA0" in machine.argv(Path("/pts"), Path("/scratch"))[-1]
     machine.hardware = Hardware(kgdboc=False, parameters="kgdbts=V1")
     assert machine.argv(Path("/pts"), Path("/scratch"))[-1] == "console=ttyAMA0 nokaslr kgdbts=V1"

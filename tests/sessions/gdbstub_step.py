@@ -1,0 +1,100 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Does a step by QEMU's own gdbstub land in the interrupt vectors?
+
+Claim: about every other one does; with patch 1/2 "much rarer", "but not 100%". Made by Ard
+Biesheuvel in the review of the series. Under TCG that stub steps from outside: it ends a
+translation behind each instruction and knows nothing of MDSCR_EL1. So it should make no
+difference which kernel it is, but which step mask: 0x7, the default, holds interrupts and
+timers back while a step is made; 0x1 lets them in. Under KVM the stub uses the guest's own
+step bit, which is what the claim is about, and mask 0x7 is not to be had.
+
+Measured: 200 steps of gdb's, five from each of 40 breakpoints, where interrupts are not
+masked and a timer fires every 10 microseconds of the guest's time: how many land in the
+vector of an interrupt. The metrics hold that rate in percent, with its 95 % interval. It
+depends on how fast this machine is, so it is not judged; whether there is one does not.
+
+Refuted by a step that lands there (`enters-interrupt`) or anywhere else but behind the
+instruction (`off-order`). Now and then the stub stops before it has run anything, on a busy
+machine more often; that is counted, and refutes where it is most of the steps (`stuck`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kstep.outcome import KernelFault, Signature
+from kstep.rate import Rate
+from kstep.session import session
+
+if TYPE_CHECKING:
+    from kstep.path import Step
+    from kstep.target import Target
+
+BREAKPOINTS, STEPS = 40, 5  # and steps from each
+FUNCTION = "__arm64_sys_getppid"
+TRIGGER = f"often 10000 syscall getppid {2 * BREAKPOINTS}"
+
+
+@dataclass(frozen=True)
+class Mask:
+    """A value of QEMU's ``Qqemu.sstep``: 1 steps, 2 holds interrupts back, 4 timers."""
+
+    bits: int
+
+    @property
+    def name(self) -> str:
+        """Name the case."""
+        return f"mask_{self.bits:#x}"
+
+
+@session(
+    claim="A step by QEMU's gdbstub goes to the next instruction, not into the vectors.",
+    cases=(Mask(0x7), Mask(0x1)),
+)
+def gdbstub_step(target: Target, mask: Mask) -> None:
+    """Step with gdb on QEMU's stub, from one breakpoint after another."""
+    went: Counter[Signature | None] = Counter()
+    with target.in_gdbstub(mask.bits) as gdb:
+        stop_here = gdb.breakpoint(FUNCTION)
+        with target.running(TRIGGER):
+            for _ in range(BREAKPOINTS):
+                gdb.resume()
+                target.expect_breakpoint_in_gdb(gdb, stop_here)
+                for step in target.steps(STEPS, gdb):
+                    went[where(step)] += 1
+                    if step.after.address not in {*step.expected, step.before.address}:
+                        break
+            gdb.clear(stop_here)
+            gdb.resume()
+    steps = went.total()
+    rate = Rate(went[Signature.ENTERS_INTERRUPT], steps)
+    low, high = rate.interval()
+    target.metrics |= {
+        "landed_in_vectors": rate.passes,
+        "stayed": went[Signature.STUCK],
+        "percent": round(100 * rate.passes / steps, 1),
+        "percent_at_least": round(100 * low, 1),
+        "percent_at_most": round(100 * high, 1),
+    }
+    for signature, most in (
+        (Signature.OFF_ORDER, 0),
+        (Signature.ENTERS_INTERRUPT, 0),
+        (Signature.STUCK, steps // 2),
+    ):
+        if went[signature] > most:
+            raise KernelFault(
+                signature,
+                f"of {steps} steps {rate.passes} landed in an interrupt's vector, {rate},"
+                f" {went[Signature.OFF_ORDER]} elsewhere, and {went[Signature.STUCK]} nowhere",
+            )
+
+
+def where(step: Step) -> Signature | None:
+    """Say where a step went; None where it went to the next instruction."""
+    if step.in_order:
+        return None
+    if step.after.symbol == "vectors":
+        return Signature.ENTERS_INTERRUPT
+    return Signature.STUCK if step.after == step.before else Signature.OFF_ORDER
