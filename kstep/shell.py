@@ -2,7 +2,8 @@
 """The guest's shell: a command goes in, its output and status come out.
 
 The end of a command is told by a marker that the shell puts together, so that the
-echo of the command itself cannot be taken for it.
+echo of the command itself cannot be taken for it. A message of the kernel may come between
+any two characters of what a program prints, for both write to the UART as it has room.
 """
 
 from __future__ import annotations
@@ -13,7 +14,27 @@ from dataclasses import dataclass
 from kstep.errors import MachineryError
 
 FIGURES = re.compile(r"^(?:[a-z_]+=-?\d+(?: |$))+$", re.MULTILINE)
-READY = re.compile(rb"KSTEP-READY (?P<release>\S+) cpus=(?P<cpus>\d+)\r?\n")  # tests/guest/init.c
+MESSAGE = rb"(?:\[ *\d+\.\d+\] [^\n]*\n)*"  # with CONFIG_PRINTK_TIME, each line of one
+NEWLINE = rb"\r?" + MESSAGE + rb"\n"
+
+
+def _uncut(words: bytes) -> bytes:
+    """Return the pattern of ``words``, with messages of the kernel wherever they may come."""
+    return b"".join(re.escape(words[n : n + 1]) + MESSAGE for n in range(len(words)))
+
+
+def _some(character: bytes) -> bytes:
+    """Return the pattern of some characters of a kind, with messages likewise."""
+    return rb"(?:%b%b)+" % (character, MESSAGE)
+
+
+READY = re.compile(  # tests/guest/init.c
+    _uncut(b"KSTEP-READY ")
+    + rb"(?P<release>%b)" % _some(rb"[\w.+~-]")
+    + _uncut(b" cpus=")
+    + rb"(?P<cpus>%b)" % _some(rb"\d")
+    + NEWLINE
+)
 
 
 @dataclass(frozen=True)
@@ -27,10 +48,10 @@ class Answer:
     def figures(self) -> dict[str, int]:
         """The numbers that programs of tests/guest/ report: lines of ``name=value``.
 
-        A line that a message of the kernel cut in two is none: half a number is worse than
-        none. Raises MachineryError where there is no line left.
+        Messages of the kernel are taken out of them. Raises MachineryError where there is no
+        such line.
         """
-        words = " ".join(FIGURES.findall(self.text)).split()
+        words = " ".join(FIGURES.findall(re.sub(MESSAGE.decode(), "", self.text))).split()
         if not words:
             raise MachineryError(f"no line of figures in {self.text[-200:]!r}")
         return {name: int(value) for name, value in (word.split("=") for word in words)}
@@ -51,12 +72,14 @@ class Command:
     @property
     def end(self) -> bytes:
         """The pattern of its end, with the group ``status``."""
-        return rb"KSTEP-END %d (?P<status>\d+)\r?\n" % self.number
+        status = rb"(?P<status>%b)" % _some(rb"\d")
+        return _uncut(b"KSTEP-END %d " % self.number) + status + NEWLINE
 
     def answer(self, match: re.Match[bytes]) -> Answer:
         """Read the end that was found."""
         text = match.string[: match.start()].decode(errors="replace").replace("\r", "")
-        return Answer(int(match["status"]), text.partition("\n")[2])
+        status = int(re.sub(MESSAGE, b"", match["status"]))
+        return Answer(status, text.partition("\n")[2])
 
 
 class WayUp(Command):

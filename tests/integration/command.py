@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 600.0  # seconds for a run; a kernel may have to be built for it
+PATIENCE = 1800.0  # seconds for a run; a kernel may have to be built for it
 
 
 @dataclass(frozen=True)

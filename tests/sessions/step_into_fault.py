@@ -15,6 +15,13 @@ first of the fix-up, and the step ends behind it, in the function that faulted.
 Measured: get_user() and copy_from_user() of a bad address, stepped from the system call's
 entry into the fault, through its handler and out of it; the system call must fail with EFAULT.
 
+There is a window that no variant closes: an interrupt that comes between the fault and the
+unmasking is taken with SPSR.SS clear, so 1/2 does not know it for one during a step, and the
+step traps in its entry. It is some microseconds wide, so it takes a tick that falls due just
+there (seen with v6/1+2 once in some 20, on a machine busy with other work). The path is
+walked up to three times; `windows` counts those, and it is no fault of it while another
+walk shows that the very same step goes where it should.
+
 Refuted by a step that ends elsewhere (`stuck`, `enters-interrupt`, `off-order`,
 `runaway`), by another result (`wrong-result`), by a `hang` or a complaint.
 """
@@ -28,6 +35,7 @@ from kstep.outcome import KernelFault, Signature
 from kstep.session import Stepped, session
 
 if TYPE_CHECKING:
+    from kstep.symbols import Place
     from kstep.target import Target
 
 FUNCTIONS = (
@@ -36,6 +44,7 @@ FUNCTIONS = (
     # kernel/time/hrtimer.c: the time, by copy_from_user(), with its loads in arch/arm64/lib
     Stepped("__arm64_sys_nanosleep", "syscall nanosleep 1 0x1000", "copy_from_user()"),
 )
+WALKS = 3
 ENTRY = "el1_abort"  # arch/arm64/kernel/entry-common.c: where D is unmasked
 
 
@@ -45,28 +54,47 @@ ENTRY = "el1_abort"  # arch/arm64/kernel/entry-common.c: where D is unmasked
 )
 def step_into_fault(target: Target, function: Stepped) -> None:
     """Step into a fault, through its handler, and out of it."""
-    with target.in_kdb() as kdb:
-        stop_here = kdb.breakpoint(function.name)
-    with target.running(f"! {function.trigger}") as ended:
-        target.expect_breakpoint(stop_here)
-        faulted = None
-        for step in target.steps(600):
-            if not step.in_order and step.after.symbol == ENTRY:
-                faulted = step.before
-            else:
-                step.must_follow_program_order()
-        if faulted is None:
-            raise MachineryError(f"{function.name} has not faulted")
-        behind = target.place(target.step_unjudged())
-        if behind.symbol == ENTRY:  # QEMU's model still traps behind the instruction that masks D
-            behind = target.place(target.step_unjudged())
-        if behind.symbol != faulted.symbol:
-            raise KernelFault(
-                Signature.OFF_ORDER,
-                f"the step out of the fault at {faulted} ended at {behind}",
-            )
-        kdb.clear(stop_here)
-        target.go()
-    if "EFAULT" not in ended[0].text:
-        raise KernelFault(Signature.WRONG_RESULT, f"not EFAULT: {ended[0].text.strip()}")
+    missed: list[tuple[Place, KernelFault]] = []
+    faulted: Place | None = None
+    while faulted is None and len(missed) < WALKS:
+        with target.in_kdb() as kdb:
+            stop_here = kdb.breakpoint(function.name)
+        with target.running(f"! {function.trigger}") as ended:
+            target.expect_breakpoint(stop_here)
+            faulted = walk(target, missed)
+            kdb.clear(stop_here)
+            target.go()
+        if "EFAULT" not in ended[0].text:
+            raise KernelFault(Signature.WRONG_RESULT, f"not EFAULT: {ended[0].text.strip()}")
+    target.metrics["windows"] = len(missed)
+    for place, fault in missed:
+        if place != faulted:
+            raise fault
     target.must_tick()
+
+
+def walk(target: Target, missed: list[tuple[Place, KernelFault]]) -> Place | None:
+    """Step to the fault and out of it; return the place of the instruction that faults.
+
+    None where a step ended in an interrupt instead, which ``missed`` then tells of.
+    """
+    faulted = None
+    for step in target.steps(600):
+        if step.after.symbol == ENTRY and not step.in_order:
+            faulted = step.before
+        elif not step.in_order:
+            fault = step.path.departure(step)
+            if fault.signature is not Signature.ENTERS_INTERRUPT:
+                raise fault
+            missed.append((step.before, fault))
+            return None
+    if faulted is None:
+        raise MachineryError("the path has no instruction that faults")
+    behind = target.place(target.step_unjudged())
+    if behind.symbol == ENTRY:  # QEMU's model still traps behind the instruction that masks D
+        behind = target.place(target.step_unjudged())
+    if behind.symbol != faulted.symbol:
+        raise KernelFault(
+            Signature.OFF_ORDER, f"the step out of the fault at {faulted} ended at {behind}"
+        )
+    return faulted

@@ -53,6 +53,24 @@ def test_a_real_shell_says_it(text: str, status: int) -> None:
     assert heard(command, command.line + done.stdout).status == status
 
 
+MESSAGE = b"[   20.444695] hrtimer: interrupt took 11691376 ns\r\n"
+
+
+@pytest.mark.parametrize("at", range(len(b"KSTEP-END 17 127\r\n")))
+def test_a_message_of_the_kernel_may_come_anywhere(at: int) -> None:
+    end, command = b"KSTEP-END 17 127\r\n", Command("x", 17)
+    said = command.line + b"out\r\n" + end[:at] + MESSAGE * 2 + end[at:]
+    assert heard(command, said).status == 127
+    assert re.search(command.end, said[:-1]) is None
+
+
+@pytest.mark.parametrize("at", range(len(b"KSTEP-READY 6.1.192 cpus=14\r\n")))
+def test_nor_is_the_word_that_it_is_ready_lost(at: int) -> None:
+    word = b"KSTEP-READY 6.1.192 cpus=14\r\n"
+    assert READY.search(word[:at] + MESSAGE + word[at:])
+    assert not READY.search(word[:at] + MESSAGE + word[at:-1])
+
+
 def test_ready_tells_the_kernel_and_its_processors() -> None:
     match = READY.search(b"[    0.22] Run /init\r\nKSTEP-READY 6.1.192 cpus=4\r\n")
     assert match is not None
