@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// hits COUNT PERIOD_US TASK IRQ: calls settimeofday(NULL, &tz) in a loop, until
-// COUNT interrupts have come, with two perf events open that count how often the
-// kernel runs the instruction at an address (x:ADDRESS) or writes the long at it
-// (w:ADDRESS). TASK is to be a place that the call passes once, IRQ one that every
-// interrupt passes once. Beside the tick an interrupt comes every PERIOD_US, or
-// none if that is 0. Prints what the events counted beside what there was to be
-// counted: its own calls, and the interrupts as /proc/stat has them. One CPU.
+// hits COUNT PERIOD_US IRQ TASK...: calls settimeofday(NULL, &tz) in a loop, until
+// COUNT interrupts have come, with perf events open that count how often the kernel
+// runs the instruction at an address (x:ADDRESS) or writes the long at it
+// (w:ADDRESS). Each TASK is to be a place that the call passes once, IRQ one that
+// every interrupt passes once. Beside the tick an interrupt comes every PERIOD_US,
+// or none if that is 0. Prints what the events counted, those of all TASKs as one,
+// beside what there was to be counted: its own calls, and the interrupts as
+// /proc/stat has them. One CPU.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +22,7 @@
 
 #define BETWEEN_LOOKS 100       // calls; looking at /proc/stat takes longer than one
 #define TRIES 1000
+#define MOST 5                  // TASKs: a Cortex-A76 has six breakpoints
 
 static _Noreturn void die(const char *what)
 {
@@ -129,21 +131,24 @@ static struct reading reading(int irq)
 int main(int argc, char **argv)
 {
 	const struct { int minuteswest, dsttime; } zone = { 0, 0 };
-	const uint64_t enough = argc == 5 ? strtoull(argv[1], NULL, 10) : 0;
-	const unsigned long period = argc == 5 ? strtoul(argv[2], NULL, 10) : 0;
+	const int tasks = argc - 4;
+	const uint64_t enough = tasks > 0 && tasks <= MOST ? strtoull(argv[1], NULL, 10) : 0;
+	const unsigned long period = enough ? strtoul(argv[2], NULL, 10) : 0;
 	struct reading first, last;
 	unsigned long calls = 0;
-	int task, irq, often = -1;
+	uint64_t call_hits = 0;
+	int task[MOST], irq, often = -1;
 
 	if (!enough) {
-		fprintf(stderr, "usage: hits COUNT PERIOD_US TASK IRQ\n");
+		fprintf(stderr, "usage: hits COUNT PERIOD_US IRQ TASK...\n");
 		return 2;
 	}
 	// The first call of a boot takes another way (timekeeping_warp_clock()).
 	if (syscall(SYS_settimeofday, NULL, &zone) < 0)
 		die("settimeofday");
-	task = count(argv[3]);
-	irq = count(argv[4]);
+	irq = count(argv[3]);
+	for (int i = 0; i < tasks; i++)
+		task[i] = count(argv[4 + i]);
 	if (period)
 		often = interrupt_every(period);
 	first = reading(irq);
@@ -156,8 +161,10 @@ int main(int argc, char **argv)
 	if (period)
 		ioctl(often, PERF_EVENT_IOC_DISABLE, 0);
 	last = reading(irq);
+	for (int i = 0; i < tasks; i++)
+		call_hits += hits(task[i]);
 	printf("calls=%lu call_hits=%llu interrupts=%llu interrupt_hits=%llu unsettled=%llu\n",
-	       calls, (unsigned long long)hits(task),
+	       calls, (unsigned long long)call_hits,
 	       (unsigned long long)(last.interrupts - first.interrupts),
 	       (unsigned long long)(last.hits - first.hits), (unsigned long long)unsettled);
 	return 0;

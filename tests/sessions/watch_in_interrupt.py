@@ -15,12 +15,13 @@ often each place was reached: the task's system calls, and the interrupts of /pr
 case judges one of the two, so that a fault which a patch moves from one to the other shows.
 Interrupts come ten times as often as the tick, so that one may be due when another has been
 handled, before the step: then a watchpoint that the first has hit is still off. The case
-`bp_with_wp_in_tick` does without: of two ticks each finds the watchpoint on, if a handler is
-not deaf to it because a step is owed, as every fifth or so would be.
+`bp_with_wp_in_tick` does without: a tick finds the watchpoint on, unless a handler is deaf to
+it because a step is owed. So that this would be half of the ticks, the task steps over four
+breakpoints, one behind the other.
 
 Refuted by a place counted more often than it was reached (`double-hits`), or less often
-(`missed-hits`): by one hit, or at the tick by one in ten, for a machine that stalls makes
-ticks follow upon each other.
+(`missed-hits`): by one hit, or at the tick by every fifth, for on a machine that stalls ticks
+follow upon each other, too.
 """
 
 from __future__ import annotations
@@ -37,21 +38,21 @@ if TYPE_CHECKING:
 
 INTERRUPTS = 1000  # some hundreds of them come while a step is due
 OFTEN = 100  # microseconds
-TICK_ALONE = 0
 
 
 @dataclass(frozen=True)
 class Pair:
     """What watches the task and the interrupts, x executed, w written, and who is judged.
 
-    ``period`` is that of the interrupts beside the tick, in microseconds; of the hits a
-    ``share`` must be counted.
+    ``period`` is that of the interrupts beside the tick, in microseconds, 0 for none; of the
+    hits a ``share`` must be counted. A ``dense`` one has four breakpoints in the task.
     """
 
     name: str
     task: str
     irq: str
     judged: str
+    dense: bool = False
     period: int = OFTEN
     share: float = 1.0
 
@@ -63,7 +64,7 @@ PAIRS = (
     Pair("bp_with_wp_in_irq", "x", "w", "interrupt"),
     Pair("wp_with_wp_in_task", "w", "w", "call"),
     Pair("wp_with_wp_in_irq", "w", "w", "interrupt"),
-    Pair("bp_with_wp_in_tick", "x", "w", "interrupt", TICK_ALONE, 0.9),
+    Pair("bp_with_wp_in_tick", "x", "w", "interrupt", dense=True, period=0, share=0.8),
 )
 
 
@@ -78,8 +79,10 @@ def watch_in_interrupt(target: Target, pair: Pair) -> None:
         task = {"x": kdb.address("__arm64_sys_settimeofday"), "w": kdb.address("sys_tz")}
         # kernel/irq/: entered once an interrupt, and kstat.irqs_sum written once
         irq = {"x": kdb.address("generic_handle_domain_irq"), "w": kdb.per_cpu_address("kstat")}
-    places = f"{pair.task}:{task[pair.task]:#x} {pair.irq}:{irq[pair.irq]:#x}"
-    counted = target.run(f"hits {INTERRUPTS} {pair.period} {places}", 30).figures
+    places = [f"{pair.irq}:{irq[pair.irq]:#x}", f"{pair.task}:{task[pair.task]:#x}"]
+    if pair.dense:
+        places += [f"x:{task['x'] + 4 * n:#x}" for n in range(1, 4)]
+    counted = target.run(f"hits {INTERRUPTS} {pair.period} {' '.join(places)}", 30).figures
     target.metrics.update(counted)
     if counted["unsettled"]:
         raise MachineryError("this machine is too slow to count interrupts between two of them")
