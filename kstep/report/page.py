@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 FOLDER = Path(__file__).with_name("template")
 STATES = ("pass", "known", "error", "wrong")  # of cells, what matters most last
 SURPRISES = ("error", "wrong")
+ALIKE = 3  # cases with the same marks that share a row
 GIST = 200  # characters, of which a page shows as many as fit
 LONG, BRIEF = 40, 15  # last lines of the console: where a cell surprises, and where not
 
@@ -99,6 +100,16 @@ class Case:
     name: str | None
     cells: tuple[Shown | None, ...]
 
+    @property
+    def surprises(self) -> bool:
+        """Whether something in it is not as predicted."""
+        return any(each.state in SURPRISES for each in self.cells if each is not None)
+
+    @property
+    def marks(self) -> tuple[object, ...]:
+        """What the row says: rows that say the same need not be told apart."""
+        return tuple(each and (each.marks, each.rate) for each in self.cells)
+
 
 @dataclass(frozen=True)
 class Block:
@@ -113,8 +124,25 @@ class Block:
     @property
     def surprises(self) -> bool:
         """Whether something in it is not as predicted."""
-        shown = (each for case in self.cases for each in case.cells if each is not None)
-        return any(each.state in SURPRISES for each in shown)
+        return any(case.surprises for case in self.cases)
+
+    @property
+    def rows(self) -> list[tuple[str, Case, str]]:
+        """Return the rows of the table: what each is called, its marks, where they lead.
+
+        Three cases or more that say the same are one row, which leads to the session; an
+        empty target stands for the cells' own.
+        """
+        ((common, count),) = Counter(case.marks for case in self.cases).most_common(1)
+        if count < ALIKE:
+            return [(case.name or "", case, "") for case in self.cases]
+        alike = [case for case in self.cases if case.marks == common]
+        others = [case for case in self.cases if case.marks != common]
+        which = "the other" if others else "all"
+        return [
+            *((case.name or "", case, "") for case in others),
+            (f"{which} {count} cases", alike[0], self.id),
+        ]
 
 
 @dataclass(frozen=True)
@@ -138,7 +166,7 @@ def page(record: Record) -> str:
         headline=story.headline(record.cells),
         well=bool(record.cells) and all(each.matched for each in record.cells),
         verdict=[
-            (column.removeprefix(common), text.removeprefix(column).removeprefix(":").strip())
+            (column.removeprefix(common), _clauses(text.removeprefix(column).removeprefix(":")))
             for column, text in zip(verdict(record.cells), sentences(record.cells), strict=True)
         ],
         remarks=story.remarks(record),
@@ -274,6 +302,16 @@ def state(each: CellRecord) -> str:
     if not each.matched:
         return "wrong"
     return "pass" if each.outcome is Outcome.PASS else "known"
+
+
+def _clauses(sentence: str) -> list[tuple[str, str, str]]:
+    """Take a sentence of the verdict apart: how each clause is drawn, its verb, the rest."""
+    found = []
+    for clause in sentence.split("; "):
+        verb, _, rest = clause.strip().partition(" ")
+        how = {"fixes": "pass", "breaks": "wrong"}.get(verb, "")
+        found.append(("" if rest.startswith("nothing") else how, verb, rest))
+    return found
 
 
 def _used(record: Record, word: str) -> bool:

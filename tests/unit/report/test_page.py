@@ -64,7 +64,7 @@ class Read(HTMLParser):
 
 def test_the_verdict_stands_on_top_then_the_table_then_the_cells(tmp_path: Path) -> None:
     text = page(a_run(tmp_path))
-    places = ["2 of 6 cells came out other", "<b>v5/1</b> fixes", 'class="grid"', 'class="claim"']
+    places = ["2 of 6 cells came out other", "<b>v5/1</b>", 'class="grid"', 'class="claim"']
     found = [text.index(place) for place in places]
     assert found == sorted(found)
 
@@ -155,6 +155,16 @@ def test_repeats_are_opened_one_by_one_and_have_a_rate() -> None:
             ]
         }
     ]
+
+
+def test_cases_that_say_the_same_share_a_row(tmp_path: Path) -> None:
+    cells = [a_cell("none", f"s[f{n}]") for n in range(5)]
+    rows = re.findall(r'class="case">(.*?)</th>', page(a_record(tmp_path, *cells)))
+    assert rows == ["all 5 cases"]
+    cells[2] = a_cell("none", "s[f2]", seen="stuck")
+    text = page(a_record(tmp_path, *cells))
+    assert re.findall(r'class="case">(.*?)</th>', text) == ["f2", "the other 4 cases"]
+    assert text.count('<details class="cell') == 5
 
 
 def test_one_repeat_has_no_rate() -> None:
