@@ -28,6 +28,7 @@ from kstep import byhand, doctor, verification
 from kstep import record as records
 from kstep import report as reports
 from kstep import series as serieses
+from kstep.board import QEMU_LINE, Line
 from kstep.cache import Cache
 from kstep.errors import MachineryError, RequestError
 from kstep.merge import merge as merge_runs
@@ -101,6 +102,8 @@ def _print_table(record: records.Record) -> None:
         "jobs": "machines side by side; default: one a core",
         "toolchain": "auto, docker or host",
         "accel": "auto, kvm (arm64 machines) or tcg",
+        "machine": "one that is not ours: serial:/dev/ttyUSB0[@BAUD] or tcp:HOST:PORT",
+        "reset": "the command that resets that machine",
         "out": "the folder of the run; default: runs/<time>",
         "plan": "print the cells and do nothing",
     },
@@ -118,6 +121,8 @@ def verify(
     jobs: int = 0,
     toolchain: str = "auto",
     accel: str = "auto",
+    machine: str = "",
+    reset: str = "",
     out: str = "",
     plan: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
 ) -> int:
@@ -141,6 +146,8 @@ def verify(
         for cell in asked.cells:
             print(f"{cell.column} {cell.name} {cell.repeat}")  # noqa: T201 -- what was asked for
         return 0
+    if reset and not machine:
+        raise RequestError("--reset: it is for --machine; QEMU's machines need none")
     folder = Path(out) if out else RUNS / time.strftime("%Y%m%d-%H%M%S")
     with Progress() as progress:
         record = verification.Verification(
@@ -152,6 +159,7 @@ def verify(
             argv=sys.argv[1:],
             cache=Cache.default(),
             progress=progress,
+            line=Line.parse(machine, reset) if machine else None,
         ).run()
     _print_table(record)
     if not out:
@@ -270,6 +278,29 @@ def gdb(
 ) -> None:
     """Boot a kernel and give you gdb, connected to its kgdb, with symbols and sources."""
     _by_hand(byhand.debug, _one_kernel(variant, series, tree, kconfig), toolchain)
+
+
+@task(help={**ONE_KERNEL, "out": "the folder to write into"})
+@_exit_statuses
+def guest(
+    _context: Context,
+    out: str,
+    variant: str = "v6/1+2",
+    series: str = "",
+    tree: str = "debian:6.1",
+    kconfig: str = "base",
+    toolchain: str = "auto",
+) -> None:
+    """Write what a machine of your own must boot for verify --machine: kernel and initramfs."""
+    asked = _one_kernel(variant, series, tree, kconfig)
+    with Progress() as progress:
+        prepared = verification.prepare(asked, toolchain, Cache.default(), progress)
+    byhand.write(prepared, Path(out))
+    print(  # noqa: T201 -- the command's answer
+        f"{out}: boot Image with initramfs.cpio.gz and what is in cmdline (console= and kgdboc="
+        f" are your machine's), then ./inv verify --variants {variant} --machine tcp:HOST:PORT;"
+        f" QEMU's line for that: -serial {QEMU_LINE}"
+    )
 
 
 def _by_hand(

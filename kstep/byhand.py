@@ -7,6 +7,7 @@ import contextlib
 import os
 import pty
 import re
+import shutil
 import tempfile
 import termios
 import tty
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 
 from kstep.console import SilenceError
 from kstep.deadline import Deadline
-from kstep.errors import MachineryError
+from kstep.errors import MachineryError, RequestError
 from kstep.gdb import SETTINGS
 from kstep.kernel import Kernel
 from kstep.lines import source_folder
@@ -133,6 +134,19 @@ def _await_prompt(machine: Machine) -> None:
             machine.console.send(b" ")
     except SilenceError as error:
         raise MachineryError(f"the guest gives {error}") from error
+
+
+def write(prepared: Prepared, folder: Path) -> None:
+    """Write the one kernel, the guest and the command line that a machine is to boot."""
+    kernel = prepared.built[0].kernel
+    if not isinstance(kernel, Kernel):
+        raise kernel
+    if folder.exists():
+        raise RequestError(f"--out {folder}: it exists; name a new folder")
+    folder.mkdir(parents=True)
+    shutil.copyfile(kernel.image, folder / "Image")
+    shutil.copyfile(prepared.initramfs.path, folder / "initramfs.cpio.gz")
+    (folder / "cmdline").write_text("console=ttyAMA0 kgdboc=ttyAMA0 nokaslr\n")
 
 
 # -- gdb

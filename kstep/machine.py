@@ -71,6 +71,8 @@ class Machine(AbstractContextManager["Machine"]):
     ``scale`` is what every timeout is stretched by: the boot's time over the usual one.
     """
 
+    chunk = PAGE  # bytes that are best read at once
+
     def __init__(
         self,
         kernel: Kernel,
@@ -218,23 +220,24 @@ def _no_boot(why: object, console: bytes) -> MachineryError:
 
 
 class Text:
-    """The live text of a guest, read a page at a time while it is stopped.
+    """The live text of a guest, read some at a time while it is stopped.
 
     It differs from vmlinux: alternatives and static keys are patched in at run time.
     """
 
     def __init__(self, machine: Machine) -> None:
         self._machine = machine
-        self._pages: dict[int, bytes] = {}
+        self._chunks: dict[int, bytes] = {}
 
     def word(self, address: int) -> int:
         """Return the instruction at an address."""
-        page = address & -PAGE
-        if page not in self._pages:
-            self._pages[page] = self._machine.read(page, PAGE)
-        offset = address - page
-        return int.from_bytes(self._pages[page][offset : offset + 4], "little")
+        size = self._machine.chunk
+        begin = address & -size
+        if begin not in self._chunks:
+            self._chunks[begin] = self._machine.read(begin, size)
+        offset = address - begin
+        return int.from_bytes(self._chunks[begin][offset : offset + 4], "little")
 
     def forget(self) -> None:
         """Drop what was read: the guest has run, and may have patched itself."""
-        self._pages.clear()
+        self._chunks.clear()

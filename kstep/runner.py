@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kstep import record, session
+from kstep.board import Board
 from kstep.console import Transcript
 from kstep.errors import MachineryError
 from kstep.machine import Machine
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import FrameType
 
+    from kstep.board import Line
     from kstep.kernel import Kernel
     from kstep.machine import Hardware
     from kstep.plan import Cell
@@ -49,6 +51,13 @@ class Boot:
     initramfs: Path
     sessions: Path
     folder: Path
+    line: Line | None = None  # of a machine that is not ours
+
+    def machine(self, hardware: Hardware, toolchain: Toolchain) -> Machine:
+        """Return the machine that it is run on, not started."""
+        if self.line is not None:
+            return Board(self.line, self.kernel, self.initramfs, hardware, toolchain)
+        return Machine(self.kernel, self.initramfs, hardware, toolchain)
 
 
 @dataclass(frozen=True)
@@ -120,9 +129,7 @@ def _cell(
             log = boot.folder / files["console_log"]
             if machine is None:
                 hardware = script.hardware_for(cell.case)
-                machine = stack.enter_context(
-                    Machine(boot.kernel, boot.initramfs, hardware, toolchain)
-                )
+                machine = stack.enter_context(boot.machine(hardware, toolchain))
                 transcript = own.enter_context(Transcript(log, machine.began))
                 target = Target(machine, symbols, trace, boot.folder / place)
                 machine.boot(transcript)

@@ -29,6 +29,7 @@ from kstep import (
     toolchain,
     tree,
 )
+from kstep.board import lacks
 from kstep.document import nearest
 from kstep.errors import MachineryError, RequestError
 from kstep.kernel import Builder, Kernel
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from kstep.board import Line
     from kstep.cache import Cache
     from kstep.expectation import Expectations
     from kstep.initramfs import Initramfs
@@ -311,6 +313,17 @@ def _build(builder: Builder, arranged: Sequence[tuple[Variant, Arrangement]]) ->
     return built
 
 
+def _require_one_kernel(asked: Request, line: Line) -> None:
+    """Raise where it is not said which kernel a machine that is not ours runs."""
+    cells = {cell.column for cell in asked.cells}
+    if len(cells) != 1 or not asked.chosen:
+        raise RequestError(
+            f"--machine {line.spec}: it boots one kernel by its own means, so name the one that"
+            " it runs: --variants v6/1+2, say, with one --tree and one --kconfig"
+        )
+    line.require()
+
+
 class Verification:
     """Carries out a request; ``folder`` is that of the run, which must not be there yet."""
 
@@ -325,10 +338,15 @@ class Verification:
         argv: Sequence[str],
         cache: Cache,
         progress: Progress,
+        line: Line | None = None,
     ) -> None:
         _require_new(folder)
         if jobs < 1:
             raise RequestError(f"--jobs {jobs}: it is 1 or more")
+        if line is not None:
+            _require_one_kernel(asked, line)
+            jobs = 1
+        self.line = line
         self.asked = asked
         self.folder = folder
         self.toolchain_kind = toolchain_kind
@@ -370,6 +388,7 @@ class Verification:
                     "cpus": os.cpu_count() or 0,
                     "python": platform.python_version(),
                     "accel": prepared.toolchain.accel,
+                    **({} if self.line is None else {"line": self.line.spec}),
                     "busybox": prepared.initramfs.busybox_version,
                     "busybox_sha256": prepared.initramfs.busybox_sha256,
                     "initramfs_sha256": prepared.initramfs.sha256,
@@ -382,7 +401,7 @@ class Verification:
                 qemu=prepared.versions.qemu,
                 gdb=prepared.versions.gdb,
             ),
-            left_out=prepared.left_out,
+            left_out=(*prepared.left_out, *self._not_run()),
             sessions=(
                 SessionRecord(each.name, each.claim, each.text, self._file_of(each), line=each.line)
                 for each in self.asked.sessions
@@ -390,6 +409,23 @@ class Verification:
         )
         record.write()
         return record
+
+    def _lacks(self, cell: Cell) -> str | None:
+        script = next(each for each in self.asked.sessions if each.name == cell.session)
+        return lacks(script, cell.case)
+
+    def _not_run(self) -> list[LeftOut]:
+        """Say which cells a machine that is not ours cannot run, and why."""
+        if self.line is None:
+            return []
+        found = {
+            (cell.tree, cell.variant, f"{cell.name} is not run on {self.line.spec}: {why}")
+            for cell in self.asked.cells
+            if (why := self._lacks(cell)) is not None
+        }
+        for _, _, why in sorted(found):
+            self.progress.say(f"left out: {why}")
+        return [LeftOut(*each) for each in sorted(found)]
 
     def _record_kernels(self, record: Record, built: Iterable[Built]) -> None:
         """Record every variant's kernel; one with an image that another has says so."""
@@ -423,7 +459,8 @@ class Verification:
     def _run_cells(self, record: Record, prepared: Prepared) -> None:
         wanted: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
         for cell in self.asked.cells:
-            wanted[cell.tree, cell.kconfig, cell.variant].append(cell)
+            if self.line is None or self._lacks(cell) is None:
+                wanted[cell.tree, cell.kconfig, cell.variant].append(cell)
         twins: dict[tuple[str, str, str], list[str]] = {}
         boots: list[Boot] = []
         for each in prepared.built:
@@ -442,6 +479,7 @@ class Verification:
                     initramfs=prepared.initramfs.path,
                     sessions=self.asked.root / "tests/sessions",
                     folder=self.folder.absolute(),
+                    line=self.line,
                 )
                 for cells in plan.boots(wanted[key])
             ]
