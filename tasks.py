@@ -24,6 +24,7 @@ from rich.table import Table
 from ci.annotation import annotate
 from ci.matrix import matrix
 from kstep import bench as benchmark
+from kstep import bisect as bisection
 from kstep import byhand, doctor, verification
 from kstep import record as records
 from kstep import report as reports
@@ -173,6 +174,58 @@ def _point_latest(folder: Path) -> None:
     scratch = RUNS / f".latest.{os.getpid()}"
     scratch.symlink_to(folder.name)
     scratch.replace(link)
+
+
+@task(
+    help={
+        "tree": "the repository: git:DIR",
+        "good": "a revision with which the session passes",
+        "bad": "a later one with which it fails",
+        "session": "a name of tests/sessions/",
+        "function": "the session's case, which is mostly a function; default: its first",
+        "kconfig": "as for verify",
+        "confidence": "how sure to be that no kernel with the fault is called good",
+        "toolchain": "auto, docker or host",
+        "out": "the folder of the run; default: runs/<time>",
+    },
+)
+@_exit_statuses
+def bisect(
+    _context: Context,
+    tree: str = "",
+    good: str = "",
+    bad: str = "",
+    session: str = "",
+    function: str = "",
+    kconfig: str = "base",
+    confidence: float = 0.95,
+    toolchain: str = "auto",
+    out: str = "",
+) -> int:
+    """Find the commit that broke a session, by git bisect run, with a kernel booted each step.
+
+    Exit status: 0 found, 2 the request is wrong, 3 no one commit could be told.
+    """
+    for option, value in (("tree", tree), ("good", good), ("bad", bad), ("session", session)):
+        if not value:
+            raise RequestError(f"--{option} is missing; see ./inv --help bisect")
+    folder = Path(out) if out else RUNS / time.strftime("%Y%m%d-%H%M%S")
+    verification.require_new(folder)
+    asked = bisection.request(
+        ROOT,
+        tree=tree,
+        good=good,
+        bad=bad,
+        session_name=session,
+        function=function,
+        kconfig_name=kconfig,
+        confidence=confidence,
+    )
+    with Progress() as progress:
+        found = bisection.bisect(asked, folder, toolchain, Cache.default(), progress)
+    print("\n".join(filter(None, found.text())))  # noqa: T201 -- the command's answer
+    print(f"runs: {os.path.relpath(folder)}")  # noqa: T201 -- likewise
+    return 0 if found.first_bad else MachineryError.status
 
 
 @task(

@@ -3,7 +3,8 @@
 
 The modules, in the order in which data goes through them:
 
-- what is asked: series (from a thread or a history), tree, kconfig, session, expectation, plan
+- what is asked: series (from a thread or a history), matrix, tree, kconfig, session,
+  expectation, plan
 - what it takes: toolchain (with apt, debian, accel), kernel, initramfs; cache keeps them
 - a booted kernel: machine (or board), monitor, console, shell, kdb, gdb (with relay), complaint,
   symbols, backtrace; target joins them
@@ -12,7 +13,7 @@ The modules, in the order in which data goes through them:
 - reports, from the record alone: the package report
 - by hand: byhand (with terminal); walk, and for what cannot be walked stoppable, callers,
   inlined, instead
-- verification is the main job; walk and bench use the same parts; doctor looks around
+- verification is the main job; bisect, walk and bench use the same parts; doctor looks around
 """
 
 __version__ = "0.1.0"

@@ -6,13 +6,14 @@ from __future__ import annotations
 import os
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kstep.document import nearest
 from kstep.errors import MachineryError, RequestError
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Sequence
 
 # A patch is a patch, whatever the user's configuration makes of one.
 PLAIN = (
@@ -24,6 +25,9 @@ PLAIN = (
     "--no-signature",
 )
 FORMAT = ("--numbered", "--no-cover-letter", "--no-attach", "--no-thread", "--subject-prefix=PATCH")
+
+
+SHOWN = 12  # branches and tags that an error lists
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class Repository:
         try:
             done = subprocess.run(
                 ["git", "-C", str(self.folder), *arguments],
-                env={**os.environ, "LC_ALL": "C.UTF-8"},
+                env=_environment(),
                 capture_output=True,
                 check=False,
             )
@@ -59,6 +63,8 @@ class Repository:
         if not found or not revision:
             refs = (self.ask("for-each-ref", "--format=%(refname:short)") or "").split()
             near = nearest(revision, refs)
+            if len(refs) > SHOWN and near.startswith("there are"):
+                near = f"git -C {self.folder} branch and tag list them"
             raise RequestError(f'{self.named}: there is no revision "{revision}"; {near}')
         return found.strip()
 
@@ -72,8 +78,27 @@ class Repository:
 
     def is_dirty(self) -> bool:
         """Whether the checkout has changes to files of the repository that are in no commit."""
+        if (self.ask("rev-parse", "--is-inside-work-tree") or "").strip() != "true":
+            return False
         return bool(self.ask("status", "--porcelain", "--untracked-files=no"))
+
+    def has(self, commit: str, names: Sequence[str]) -> bool:
+        """Whether all the files are in a commit."""
+        listed = self.ask("ls-tree", "--full-tree", "--name-only", commit, "--", *names) or ""
+        return len(listed.splitlines()) == len(names)
+
+    def path(self, name: str) -> Path:
+        """Return where git keeps a thing, such as ``objects``."""
+        said = self.ask("rev-parse", "--path-format=absolute", "--git-path", name) or ""
+        return Path(said.strip())
 
     def format_patches(self, old: str, new: str, folder: Path) -> None:
         """Write the commits between two as patch files, in order; merges are left out."""
         self.ask("format-patch", "--quiet", *PLAIN, *FORMAT, f"-o{folder}", f"{old}..{new}")
+
+
+def _environment() -> dict[str, str]:
+    """The user's, but for what a git around us says of another repository."""
+    others = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_OBJECT_DIRECTORY")
+    kept = {name: value for name, value in os.environ.items() if name not in others}
+    return {**kept, "LC_ALL": "C.UTF-8"}

@@ -49,6 +49,10 @@ OUTPUTS = {
 }
 
 
+class BuildError(MachineryError):
+    """A source that does not become a kernel: no verdict, and no fault of the machine's."""
+
+
 @dataclass(frozen=True)
 class Kernel:
     """A built kernel in the cache; ``key`` is the hash of all that went into it.
@@ -94,7 +98,11 @@ def key(tree: Tree, kconfig: Kconfig, sources: str, compiler: str) -> str:
 
 @dataclass(frozen=True)
 class Builder:
-    """Builds the kernels of one tree and configuration, one after another."""
+    """Builds the kernels of one tree and configuration, one after another.
+
+    ``place`` is a folder whose ``source`` is brought to its state by somebody else, with
+    the objects beside it; None where it is linked from the tree, and altered here.
+    """
 
     tree: Tree
     kconfig: Kconfig
@@ -102,11 +110,12 @@ class Builder:
     compiler: str
     cache: Cache
     progress: Progress
+    place: Path | None = None
 
     def build(self, sources: Arrangement, title: str) -> Kernel:
         """Build the tree with the files of a variant, or take the kernel at hand.
 
-        Raises MachineryError, with the compiler's complaints in ``details``.
+        Raises BuildError, with the compiler's complaints in ``details``.
         """
         name = key(self.tree, self.kconfig, sources.digest, self.compiler)
         cached = (self.cache.root / "kernels" / name / "kernel.json").exists()
@@ -127,15 +136,16 @@ class Builder:
     def _make(self, into: Path, sources: Arrangement, title: str) -> None:
         self.cache.require_space(BUILD_GIB, f"the build of {title}")
         began = time.monotonic()
-        folder = self.cache.folder("build", self._family)
+        folder = self.place or self.cache.folder("build", self._family)
         source, objects = folder / "source", folder / "obj"
         first = not (objects / "vmlinux").exists()
-        if not source.exists():
-            _link(self.tree.source, source)
+        if self.place is None:
+            if not source.exists():
+                _link(self.tree.source, source)
+            _arrange(self.tree.source, source, sources, folder / "altered.json")
         objects.mkdir(exist_ok=True)
         # One for each: what root writes on the host, the container's user cannot.
         ccache = self.toolchain.own(self.cache.folder("ccache", self.toolchain.kind))
-        _arrange(self.tree.source, source, sources, folder / "altered.json")
         (folder / "fragment").write_text(self.kconfig.fragment)
         for path in (folder, objects, folder / "fragment"):
             self.toolchain.own(path)
@@ -149,7 +159,10 @@ class Builder:
                     task.advance(note=match[2])
 
             self._configure(source, objects, folder)
-            missed = self.kconfig.check(objects / ".config")
+            try:
+                missed = self.kconfig.check(objects / ".config")
+            except MachineryError as error:
+                raise BuildError(str(error)) from error
             if missed and first:
                 self.progress.say(
                     f"kconfig {self.kconfig.name}: {len(missed)} of its options are not for"
@@ -166,7 +179,7 @@ class Builder:
                     on_line=on_line,
                 )
             except CommandError as error:
-                raise MachineryError(
+                raise BuildError(
                     f"{title}: the kernel does not build", details=_complaints(error.details)
                 ) from error
         _collect(objects, into)
@@ -200,7 +213,7 @@ class Builder:
                 env=self._env(None),
             )
         except CommandError as error:
-            raise MachineryError(
+            raise BuildError(
                 f"kconfig {self.kconfig.name}: Kconfig failed", details=error.details[-8:]
             ) from error
 

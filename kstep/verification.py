@@ -46,6 +46,7 @@ from kstep.record import (
     TreeRecord,
 )
 from kstep.runner import Boot, Result
+from kstep.series import Action
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -173,7 +174,7 @@ def _require_distinct(option: str, names: Iterable[str]) -> None:
         seen.add(name)
 
 
-def _require_new(folder: Path) -> None:
+def require_new(folder: Path) -> None:
     """Raise where a run's folder is there, or cannot be made once all is built."""
     if folder.exists():
         raise RequestError(f"--out {folder}: it exists; name a new folder")
@@ -278,8 +279,14 @@ def _arrange(
         for name, patch in arrangement.patches.items()
         if patch.port
     }
-    for port in sorted(ports):
-        progress.say(f"tree {source.id}: {port}")
+    merged = {
+        f"{name} is in it already; a variant without it has it reverted"
+        for _, arrangement in found
+        for name, action in arrangement.actions.items()
+        if action in {Action.PRESENT, Action.REVERTED}
+    }
+    for remark in sorted(ports | merged):
+        progress.say(f"tree {source.id}: {remark}")
     return found, left_out
 
 
@@ -340,7 +347,7 @@ class Verification:
         progress: Progress,
         line: Line | None = None,
     ) -> None:
-        _require_new(folder)
+        require_new(folder)
         if jobs < 1:
             raise RequestError(f"--jobs {jobs}: it is 1 or more")
         if line is not None:

@@ -98,6 +98,12 @@ BAD = [
         f"{V} --series {{}}/same/v6.patch,v6",
         "--series: two are called v6; give one another name (./inv series.add --name)",
     ),
+    ("bisect", "--tree is missing; see ./inv --help bisect"),
+    ("bisect --tree git:{} --good a --bad b --session kgdbts", "tree git:{}: git cannot read it"),
+    (
+        "bisect --tree git:{} --good a --bad b --session kgdbts --out {}",
+        "--out {}: it exists; name a new folder",
+    ),
     ("series.add {}/nothing", 'series "{}/nothing" is no folder under patches/, and no file'),
     ("series.add {}/same/v6.patch", "patches/v6 is there already; give another --name"),
     ("series.add {}/same/v6.patch --name a/b", "--name a/b: letters, digits, dot, dash"),

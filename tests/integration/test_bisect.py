@@ -1,0 +1,159 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A fault that one commit of many put in, found by booting kernels."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kstep.cache import Cache
+from tests.integration.command import ROOT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+# By night: a history of its own is a full build of its own.
+pytestmark = [pytest.mark.kernel, pytest.mark.nightly]
+
+FIX = ROOT / "patches/v6/0001-arm64-entry-put-a-step-aside-while-an-interrupt-is-handled.patch"
+FAULT = ROOT / "tests/mutants/breakpoint-not-put-back.patch"
+# What no file of this configuration is made from; Kconfig and make read what is there.
+UNUSED = (
+    "Documentation",
+    "samples",
+    "sound",
+    "tools/testing",
+    "tools/perf",
+    "drivers/gpu",
+    "drivers/media",
+    "drivers/net",
+    "drivers/staging",
+    "drivers/scsi",
+    "drivers/usb",
+    "drivers/infiniband",
+)
+READ_BY_ALL = ("Kconfig", "Makefile", "Kbuild")
+# Commits that do not matter each add a line here; each is one object to compile again.
+HARMLESS = ("init/version.c", "lib/ctype.c", "lib/cmdline.c", "lib/hexdump.c", "lib/sort.c")
+
+
+@dataclass(frozen=True)
+class History:
+    """A repository whose commits are, by name: good, does not build, mended, fault, bad."""
+
+    folder: Path
+
+    def git(self, *arguments: str) -> str:
+        """Run git as nobody in particular, at no particular time."""
+        clean = {
+            "PATH": os.environ["PATH"],
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            "GIT_AUTHOR_DATE": "2023-01-01T00:00:00Z",
+            "GIT_COMMITTER_DATE": "2023-01-01T00:00:00Z",
+        }
+        plain = ("user.name=S", "user.email=s@example.org", "gc.auto=0", "core.compression=0")
+        options = [word for each in plain for word in ("-c", each)]
+        return subprocess.run(
+            ["git", *options, *arguments],
+            cwd=self.folder,
+            env=clean,
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+        ).stdout.strip()
+
+    def commit(self, message: str, name: str = "", text: str = "") -> str:
+        """Commit, with ``text`` added to a file; tag the commit where the message is one word."""
+        if name:
+            with (self.folder / name).open("a") as file:
+                file.write(text)
+        self.git("commit", "--quiet", "--all", f"--message={message}")
+        return self.git("rev-parse", "HEAD")
+
+
+@pytest.fixture(scope="module")
+def history(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Iterator[History]:
+    """Import Linux with patch 1, then change it twelve times."""
+    made = History(tmp_path_factory.mktemp("history"))
+    unused = tuple(source / name for name in UNUSED)
+    others = tuple(each for each in (source / "arch").iterdir() if each.name != "arm64")
+
+    def leave_out(folder: str, names: list[str]) -> list[str]:
+        if not any(Path(folder).is_relative_to(each) for each in (*unused, *others)):
+            return []
+        return [
+            name
+            for name in names
+            if not name.startswith(READ_BY_ALL) and not Path(folder, name).is_dir()
+        ]
+
+    shutil.copytree(source, made.folder, symlinks=True, ignore=leave_out, dirs_exist_ok=True)
+    made.git("init", "--quiet")
+    made.git("add", "--all", "--force")  # Debian's .gitignore has everything
+    made.git("commit", "--quiet", "--message=import")
+    made.git("apply", str(FIX))
+    made.commit("patch 1")
+    made.git("tag", "good")
+    broken = HARMLESS[0]
+    for number in range(1, 13):
+        if number == 6:
+            made.commit("does not build", broken, "#error kstep\n")
+        elif number == 7:
+            made.git("revert", "--no-edit", "HEAD")
+        elif number == 9:
+            made.git("apply", str(FAULT))
+            made.commit("the fault")
+            made.git("tag", "fault")
+        else:
+            file = HARMLESS[number % len(HARMLESS)]
+            made.commit(f"harmless {number}", file, f"/* {number} */\n")
+    made.git("tag", "bad")
+    (made.folder / broken).write_text("not in any commit\n")
+    yield made
+    for place in Cache.default().folder("bisect").iterdir():
+        alternates = place / "repository/objects/info/alternates"
+        if alternates.exists() and alternates.read_text().startswith(str(made.folder)):
+            shutil.rmtree(place)
+
+
+def test_the_commit_is_found(history: History, tmp_path: Path) -> None:
+    """In four steps or five, past one that does not build; the checkout stays as it is."""
+    before = history.git("rev-parse", "HEAD"), history.git("status", "--porcelain")
+    done = subprocess.run(
+        [
+            ROOT / "inv",
+            "bisect",
+            f"--tree=git:{history.folder}",
+            "--good=good",
+            "--bad=bad",
+            "--session=continue-past-breakpoint",
+            "--function=get_avenrun",
+            "--confidence=0.8",
+            f"--out={tmp_path}/run",
+        ],
+        cwd=ROOT,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert f"first bad commit: {history.git('rev-parse', 'fault')} the fault" in done.stdout
+    assert "80 % sure" in done.stdout
+    assert "changes that are in no commit play no part" in said
+    assert (history.git("rev-parse", "HEAD"), history.git("status", "--porcelain")) == before
+    found = json.loads((tmp_path / "run/bisect.json").read_text())
+    assert {each["subject"]: each["status"] for each in found["steps"]}["the fault"] == 1
+    assert found["failing"] == {"passes": 8, "total": 8}
+    assert len(found["steps"]) <= 8
+    for each in found["steps"]:
+        consoles = list((tmp_path / "run/cells").glob(f"git={each['commit'][:12]}/**/console.log"))
+        assert bool(consoles) == bool(each["runs"])
