@@ -178,6 +178,10 @@ class Gdb(AbstractContextManager["Gdb"]):
         """Leave the kernel stopped, and the stub to whoever comes (``disconnect``)."""
         self.command("-target-disconnect")
 
+    def detach(self) -> None:
+        """Remove the breakpoints and let the kernel run, without a debugger (``detach``)."""
+        self.command("-target-detach")
+
     def breakpoint(self, place: str | int) -> Breakpoint:
         """Set a breakpoint on a function's first instruction, where kdb has it, or an address."""
         where = f"&{place}" if isinstance(place, str) else f"{place:#x}"

@@ -135,14 +135,13 @@ class Relay(AbstractContextManager["Relay"]):
             stack.callback(os.close, slave)  # kept open, so that the line outlives gdb
             tty.setraw(slave)
             self.pty = Path(os.ttyname(slave))
-            ours, self._text = socket.socketpair()
-            stack.callback(ours.close)
+            self._ours, self._text = socket.socketpair()
+            stack.callback(self._ours.close)
             stack.callback(self._text.close)
-            stack.enter_context(self._console.through(ours.fileno()))
-            thread = threading.Thread(target=self._carry, name="relay", daemon=True)
-            thread.start()
-            stack.callback(thread.join)
-            stack.callback(ours.shutdown, socket.SHUT_RDWR)  # ends the thread
+            stack.enter_context(self._console.through(self._ours.fileno()))
+            self._thread = threading.Thread(target=self._carry, name="relay", daemon=True)
+            self._thread.start()
+            stack.callback(self._end)
             self._stack = stack.pop_all()
         return self
 
@@ -152,7 +151,17 @@ class Relay(AbstractContextManager["Relay"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stack.close()
+        try:
+            if error is None and self._lost is None:  # the guest may have said more
+                self._end()
+                self._console.catch_up()
+        finally:
+            self._stack.close()
+
+    def _end(self) -> None:
+        """End the thread; what it has passed on can still be read."""
+        self._ours.shutdown(socket.SHUT_WR)
+        self._thread.join()
 
     @property
     def running(self) -> bool:

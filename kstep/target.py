@@ -376,22 +376,38 @@ class Target:
     # -- gdb
 
     @contextmanager
-    def in_gdb(self) -> Iterator[Gdb]:
-        """Go from kdb to gdb for the block, which is left with the kernel stopped."""
-        with self._gdb_log() as log, self.line_for_gdb() as relay, self.gdb_at(relay, log) as gdb:
+    def in_gdb(self, *, detach: bool = False) -> Iterator[Gdb]:
+        """Go from kdb to gdb for the block, which is left with the kernel stopped.
+
+        Afterwards kdb has it, stopped; or with ``detach`` it runs, and kgdb's next stop is
+        for a gdb.
+        """
+        with (
+            self._gdb_log() as log,
+            self.line_for_gdb(back=not detach) as relay,
+            self.gdb_at(relay, log) as gdb,
+        ):
             gdb.connect(self._machine.toolchain.inside(relay.pty))
             yield gdb
-            gdb.disconnect()
+            if detach:
+                self._text.forget()
+                gdb.detach()
+            else:
+                gdb.disconnect()
 
     @contextmanager
-    def line_for_gdb(self) -> Iterator[Relay]:
+    def line_for_gdb(self, *, back: bool = True) -> Iterator[Relay]:
         """Switch kgdb from kdb to gdb's protocol for the block (``kgdb``), and back after it.
 
-        gdb connects to the relay's pty, and leaves the kernel stopped (``disconnect``).
+        gdb connects to the relay's pty, and leaves the kernel stopped (``disconnect``): not
+        at a breakpoint of its own, which kdb_stub() takes for an oops, so that `go` is to be
+        said twice (kernel/debug/kdb/kdb_debugger.c). Without ``back`` it is left to gdb.
         """
         self.switch_to_gdb()
         with Relay(self._machine.serial, self._console) as relay:
             yield relay
+        if not back:
+            return
         self._text.forget()
         self._console.send(BACK_TO_KDB)
         stop = self._listen("kdb after gdb", WAIT)

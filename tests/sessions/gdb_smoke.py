@@ -9,7 +9,8 @@ Measured, while the kernel is stopped: registers against kdb's `rd`, the backtra
 the frame records in memory, memory against QEMU's view of it, a variable that is written
 against what the guest reads, `info threads`, `monitor`. While it runs: `finish` from a
 breakpoint, `step` into a function, `next`, `until`, `stepi`, and where each of them ends.
-After both, kdb has the line again and the command that was stopped ends well.
+While the kernel boots and waits (`kgdbwait`): the backtrace, and a breakpoint further on.
+After each, what was stopped ends well: by way of kdb, or when gdb detaches.
 
 Refuted by anything that is not as the other view has it (`wrong-result`), by a breakpoint
 that `finish` hits again (`rehit`), by a command that ends in an interrupt's entry
@@ -23,6 +24,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from kstep import backtrace
+from kstep.machine import Hardware
 from kstep.outcome import KernelFault, Signature
 from kstep.path import is_interrupt
 from kstep.session import session
@@ -45,6 +47,7 @@ class Part:
 
     name: str
     script: Callable[[Target], None]
+    hardware: Hardware
 
 
 def stopped(target: Target) -> None:
@@ -98,6 +101,17 @@ def running(target: Target) -> None:
         gdb.clear(leaf)
 
 
+def at_boot(target: Target) -> None:
+    """Come to a kernel that waits for a debugger, and go on to where it becomes init."""
+    with target.coming_up(), target.in_gdb(detach=True) as gdb:
+        must_unwind(target, gdb)
+        later = gdb.breakpoint("kernel_execve")  # fs/exec.c
+        gdb.resume()
+        target.expect_breakpoint_in_gdb(gdb, later)
+        must_unwind(target, gdb)
+    target.must_tick()
+
+
 def ends(target: Target, gdb: Gdb, command: str, is_right: Callable[[int], bool]) -> None:
     """Give a command that lets the kernel run; raise KernelFault where it ends wrongly."""
     before = gdb.registers()
@@ -124,7 +138,11 @@ def same(what: str, one: object, other: object) -> None:
 
 @session(
     claim="gdb's commands work over the serial line.",
-    cases=(Part("stopped", stopped), Part("running", running)),
+    cases=(
+        Part("stopped", stopped, Hardware()),
+        Part("running", running, Hardware()),
+        Part("at_boot", at_boot, Hardware(parameters="kgdbwait", waits=True)),
+    ),
 )
 def gdb_smoke(target: Target, part: Part) -> None:
     """Try what people do with gdb."""
