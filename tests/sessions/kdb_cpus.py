@@ -94,7 +94,9 @@ def btc(target: Target) -> None:
     for _ in range(8):
         with target.in_kdb() as kdb:
             running = {
-                int(each["pid"]) for each in TASK.finditer(kdb.command("ps")) if each["runs"] == "1"
+                int(each["pid"])
+                for each in TASK.finditer(kdb.command("ps A"))
+                if each["runs"] == "1"
             }
             text = kdb.command("btc")
             tasks = shown(text)
