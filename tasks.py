@@ -25,19 +25,20 @@ from ci.annotation import annotate
 from ci.matrix import matrix
 from kstep import bench as benchmark
 from kstep import bisect as bisection
-from kstep import byhand, doctor, verification
+from kstep import doctor, verification
 from kstep import record as records
 from kstep import report as reports
 from kstep import series as serieses
 from kstep.board import QEMU_LINE, Line
 from kstep.cache import Cache
 from kstep.errors import MachineryError, RequestError
+from kstep.hand import attended
+from kstep.hand.walk import walk
 from kstep.merge import merge as merge_runs
 from kstep.progress import Progress
 from kstep.report.compare import compare as compare_runs
 from kstep.report.table import table
 from kstep.verdict import exit_status
-from kstep.walk import walk
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -316,7 +317,7 @@ def shell(
 
     Lines from a pipe are typed one by one, to the shell or to kdb, whichever prompts.
     """
-    _by_hand(byhand.shell, _one_kernel(variant, series, tree, kconfig), toolchain)
+    _by_hand(attended.shell, _one_kernel(variant, series, tree, kconfig), toolchain)
 
 
 @task(help=ONE_KERNEL)
@@ -330,7 +331,7 @@ def gdb(
     toolchain: str = "auto",
 ) -> None:
     """Boot a kernel and give you gdb, connected to its kgdb, with symbols and sources."""
-    _by_hand(byhand.debug, _one_kernel(variant, series, tree, kconfig), toolchain)
+    _by_hand(attended.debug, _one_kernel(variant, series, tree, kconfig), toolchain)
 
 
 @task(help={**ONE_KERNEL, "out": "the folder to write into"})
@@ -348,7 +349,7 @@ def guest(
     asked = _one_kernel(variant, series, tree, kconfig)
     with Progress() as progress:
         prepared = verification.prepare(asked, toolchain, Cache.default(), progress)
-    byhand.write(prepared, Path(out))
+    attended.write(prepared, Path(out))
     print(  # noqa: T201 -- the command's answer
         f"{out}: boot Image with initramfs.cpio.gz and what is in cmdline (console= and kgdboc="
         f" are your machine's), then ./inv verify --variants {variant} --machine tcp:HOST:PORT;"

@@ -11,9 +11,8 @@ The modules, in the order in which data goes through them:
 - what a step should do: oracle, path, effect, daif, call
 - what came of it: runner, outcome, record, lines, verdict, rate; merge joins runs
 - reports, from the record alone: the package report
-- by hand: byhand (with terminal); walk, and for what cannot be walked stoppable, callers,
-  inlined, instead
-- verification is the main job; bisect, walk and bench use the same parts; doctor looks around
+- by hand: the package hand
+- verification is the main job; bisect, hand and bench use the same parts; doctor looks around
 """
 
 __version__ = "0.1.0"

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 from capstone import CS_ARCH_ARM64, CS_MODE_ARM, Cs
 
-from kstep import stoppable
 from kstep.errors import RequestError
-from kstep.instead import still_running, what_ran
+from kstep.hand import place
+from kstep.hand.detour import still_running, what_ran
 from kstep.kdb import CommandRefusedError, Stop
 from kstep.kernel import Kernel
 from kstep.lines import source_lines
@@ -131,7 +131,7 @@ def walk(
     if not isinstance(kernel, Kernel):
         raise kernel
     symbols = Symbols.load(kernel.system_map)
-    places = stoppable.places(function, kernel, symbols, prepared.toolchain)
+    places = place.places(function, kernel, symbols, prepared.toolchain)
     command = f"eval {shlex.quote(trigger)}"
     with Machine(kernel, prepared.initramfs.path, Hardware(), prepared.toolchain) as machine:
         machine.boot()
@@ -140,7 +140,7 @@ def walk(
         try:
             start = _start(target, places, command, f"function {function}: the command {trigger!r}")
         except CommandRefusedError as error:
-            why = stoppable.why_refused(places, kernel, symbols, str(error))
+            why = place.why_refused(places, kernel, symbols, str(error))
             raise RequestError(f"function {function}: {why}") from error
         except KernelFault as found:
             return Walk(None, (), target.hear_out(found), symbols, {}, {})

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
-from kstep.terminal import Terminal
+from kstep.hand.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -20,13 +20,13 @@ from kstep.console import SilenceError
 from kstep.deadline import Deadline
 from kstep.errors import MachineryError, RequestError
 from kstep.gdb import SETTINGS
+from kstep.hand.terminal import Terminal
 from kstep.kernel import Kernel
 from kstep.lines import source_folder
 from kstep.machine import Hardware, Machine
 from kstep.relay import Relay
 from kstep.symbols import Symbols
 from kstep.target import Target
-from kstep.terminal import Terminal
 
 if TYPE_CHECKING:
     from types import TracebackType

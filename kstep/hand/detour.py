@@ -6,7 +6,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from kstep.callers import callers
+from kstep.hand.callers import callers
 from kstep.lines import source_lines
 from kstep.machine import Hardware, Machine
 from kstep.outcome import KernelFault

@@ -6,10 +6,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from kstep.callers import callers
 from kstep.errors import RequestError
-from kstep.inlined import copies
-from kstep.instead import some
+from kstep.hand.callers import callers
+from kstep.hand.detour import some
+from kstep.hand.inlined import copies
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

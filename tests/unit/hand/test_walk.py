@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from kstep.hand.walk import Walk
 from kstep.kdb import Stop
 from kstep.oracle import decode
 from kstep.outcome import KernelFault, Signature
 from kstep.path import Path, Step
 from kstep.symbols import Symbols
-from kstep.walk import Walk
 
 if TYPE_CHECKING:
     from kstep.oracle import Instruction
