@@ -8,6 +8,7 @@ In base, ``free:`` says that a whole configuration may have the option otherwise
 
 from __future__ import annotations
 
+import difflib
 import hashlib
 import os
 import re
@@ -15,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kstep.document import nearest
 from kstep.errors import MachineryError, RequestError
 
 if TYPE_CHECKING:
@@ -144,11 +144,17 @@ class Request:
         for line in self.lines:
             if line.value != "n" and line.holds(number) and line.name not in declared:
                 raise RequestError(
-                    f"Linux {version} has no option {line.name}; {nearest(line.name, declared)},"
-                    " or name the versions that have it behind the line: '# up to 6.19: reason'",
+                    f"Linux {version.split(maxsplit=1)[0]} has no option {line.name};"
+                    " say behind the line which versions have it ('# up to 6.19: reason'), or"
+                    f" {_mend(line.name, declared)}",
                     line.path,
                     line.number,
                 )
+
+
+def _mend(name: str, declared: frozenset[str]) -> str:
+    close = difflib.get_close_matches(name, declared, n=1)
+    return f'did you mean "{close[0]}"?' if close else "take it out"
 
 
 def declared(source: Path) -> frozenset[str]:
@@ -221,6 +227,8 @@ def load(text: str, folder: Path) -> Request:
     takes the place of base: kstep adds what it needs.
     """
     names = [text] if Path(text).is_file() else text.split("+")
+    if "" in names or len(set(names)) < len(names):
+        raise RequestError(f"kconfig {text}: between two + stands one name, and each name once")
     paths = [_find(name, folder) for name in names if name != BASE]
     base = read(folder / f"{BASE}.config")
     parts = {path: read(path) for path in paths}

@@ -203,6 +203,16 @@ class Target:
             yield self.kdb
             self.go()
 
+    def known(self, *functions: str) -> str:
+        """Return the first of these names that this kernel has a function of.
+
+        For one that was called otherwise in other versions.
+        """
+        for name in functions:
+            if name in self._symbols:
+                return name
+        raise MachineryError(f"this kernel has no function {' or '.join(functions)}")
+
     def find(self, function: str, wanted: Callable[[int], bool]) -> int:
         """Return the address of the first instruction of a function that is ``wanted``."""
         for address in self._symbols.span(function):

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import re
 import subprocess
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,7 +35,8 @@ class Tree:
     """A kernel source in the cache.
 
     ``id`` is what the user wrote, ``version`` what its Makefile says (with the package's
-    version where it came in one), ``sha256`` the hash of the package, archive or files.
+    version, the commit, or git's description where there is one), ``sha256`` the hash of the
+    package, archive or files.
     Nothing ever writes below ``source``.
     """
 
@@ -57,7 +60,16 @@ class Request:
         with progress.task(f"tree {self.id}") as task:
             tree = GETTERS[self.kind](self, toolchain, cache)
             task.note(tree.version)
+        if self.kind == "git" and self._is_dirty():
+            progress.say(f"tree {self.id}: what is not committed there is not part of it")
         return tree
+
+    def _is_dirty(self) -> bool:
+        """Whether a checkout has changes that no revision has; a bare repository has none."""
+        folder = Path(self.place.partition("#")[0])
+        with suppress(RequestError):
+            return bool(_ask_git(self.id, folder, "status", "--porcelain", "-uno"))
+        return False
 
 
 def parse(text: str) -> Request:
@@ -106,7 +118,7 @@ def _entry(
     sha256: str,
     cache: Cache,
     make: Callable[[Path], None],
-    package_version: str = "",
+    state: str = "",
 ) -> Tree:
     def make_linux(into: Path) -> None:
         make(into)
@@ -114,8 +126,8 @@ def _entry(
 
     source = cache.entry("trees", sha256[:16], make_linux) / "source"
     version = makefile_version(source)
-    if package_version:
-        version = f"{version} ({package_version})"
+    if state:
+        version = f"{version} ({state})"
     return Tree(request.id, version, sha256, source)
 
 
@@ -181,7 +193,11 @@ def _path(request: Request, _toolchain: Toolchain, cache: Cache) -> Tree:
         if pack.returncode:
             raise MachineryError(f"tree {request.id}: tar cannot read all of it")
 
-    return _entry(request, digest.hexdigest(), cache, make)
+    state = ""
+    if (folder / ".git").exists():
+        with suppress(RequestError):  # nothing is committed yet
+            state = _ask_git(request.id, folder, "describe", "--always", "--dirty").strip()
+    return _entry(request, digest.hexdigest(), cache, make, state)
 
 
 def _files(text: str, folder: Path) -> list[str]:
@@ -211,7 +227,8 @@ def _ask_git(text: str, folder: Path, *arguments: str) -> str:
     """Return what git prints; raises RequestError with the reason that it gives, if any."""
     try:
         done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
+            # Not even the index is to be written, which status would refresh.
+            ["git", "--no-optional-locks", "-C", str(folder), *arguments],
             env={**os.environ, "LC_ALL": "C.UTF-8"},
             capture_output=True,
             text=True,
@@ -236,7 +253,8 @@ def _git(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
             _ask_git(request.id, Path(folder), "archive", *options, commit)
             scratch.rename(archive)
     sha256 = _hash(archive)
-    return _entry(request, sha256, cache, lambda into: _untar(archive, into, toolchain))
+    make = functools.partial(_untar, archive, toolchain=toolchain)
+    return _entry(request, sha256, cache, make, f"commit {commit[:12]}")
 
 
 GETTERS: dict[str, Callable[[Request, Toolchain, Cache], Tree]] = {

@@ -77,8 +77,10 @@ def watch_in_interrupt(target: Target, pair: Pair) -> None:
     with target.in_kdb() as kdb:
         # kernel/time/time.c: entered once a call, and sys_tz written once a call
         task = {"x": kdb.address("__arm64_sys_settimeofday"), "w": kdb.address("sys_tz")}
-        # kernel/irq/: entered once an interrupt, and kstat.irqs_sum written once
-        irq = {"x": kdb.address("generic_handle_domain_irq"), "w": kdb.per_cpu_address("kstat")}
+        # kernel/irq/: entered once an interrupt (by that name from 5.14 on), and
+        # kstat.irqs_sum written once
+        entered = target.known("generic_handle_domain_irq", "__handle_domain_irq")
+        irq = {"x": kdb.address(entered), "w": kdb.per_cpu_address("kstat")}
     places = [f"{pair.irq}:{irq[pair.irq]:#x}", f"{pair.task}:{task[pair.task]:#x}"]
     if pair.dense:
         places += [f"x:{task['x'] + 4 * n:#x}" for n in range(1, 4)]

@@ -197,11 +197,18 @@ def test_an_option_that_no_kconfig_declares_is_named_with_its_line(tmp_path: Pat
     with pytest.raises(RequestError) as error:
         asked.require_known("6.1.192", declared)
     said = str(error.value)
-    assert said.startswith(
-        f"{tmp_path}/base.config:3: Linux 6.1.192 has no option CONFIG_PREEMT;"
-        ' did you mean "CONFIG_PREEMPT"?'
+    assert said == (
+        f"{tmp_path}/base.config:3: Linux 6.1.192 has no option CONFIG_PREEMT; say behind the line"
+        " which versions have it ('# up to 6.19: reason'), or did you mean \"CONFIG_PREEMPT\"?"
     )
-    assert "\n" not in said
+
+
+@pytest.mark.parametrize("text", ["base+", "+one", "one++base", "one+one"])
+def test_a_join_that_names_nothing_or_one_twice_is_refused(text: str, tmp_path: Path) -> None:
+    written(tmp_path, "")
+    written(tmp_path, "", "one")
+    with pytest.raises(RequestError, match=r"^kconfig \S+: between two \+ stands one name"):
+        kconfig.load(text, tmp_path)
 
 
 # -- several fragments, and a whole configuration

@@ -243,11 +243,41 @@ def test_a_revision_is_taken_whatever_the_checkout_has(tmp_path: Path) -> None:
     (folder / "Makefile").write_text(MAKEFILE.replace("192", "193"))
     git(folder, "commit", "--quiet", "--all", "--message", "two")
     (folder / "Makefile").write_text("broken")
-    assert got(f"git:{folder}#{first}", tmp_path).version == "6.1.192"
-    assert got(f"git:{folder}#v6.1", tmp_path).version == "6.1.192"
-    assert got(f"git:{folder}#HEAD", tmp_path).version == "6.1.193"
+    last = git(folder, "rev-parse", "HEAD").strip()
+    assert got(f"git:{folder}#{first}", tmp_path).version == f"6.1.192 (commit {first[:12]})"
+    assert got(f"git:{folder}#v6.1", tmp_path).version == f"6.1.192 (commit {first[:12]})"
+    assert got(f"git:{folder}#HEAD", tmp_path).version == f"6.1.193 (commit {last[:12]})"
     assert got(f"git:{folder}#{first[:8]}", tmp_path).source.exists()
     assert len(left_behind(tmp_path)) == 2
+
+
+@pytest.mark.parametrize("dirty", [False, True])
+def test_changes_that_are_not_committed_are_told(
+    dirty: bool,  # noqa: FBT001 -- a case
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A revision has them not, and says so; a folder has them, and its version says so."""
+    folder = a_repository(tmp_path / "linux")
+    git(folder, "tag", "v6.1", "--message", "x", "--annotate")
+    if dirty:
+        (folder / "Kconfig").write_text("more")
+    index = (folder / ".git/index").read_bytes()
+    got(f"git:{folder}#HEAD", tmp_path)
+    said = capsys.readouterr().err
+    assert ("what is not committed there is not part of it" in said) == dirty
+    version = got(f"path:{folder}", tmp_path).version
+    assert version == f"6.1.192 (v6.1{'-dirty' if dirty else ''})"
+    assert (folder / ".git/index").read_bytes() == index
+
+
+def test_a_bare_repository_and_one_with_nothing_committed_serve(tmp_path: Path) -> None:
+    folder = a_repository(tmp_path / "linux")
+    git(tmp_path, "clone", "--quiet", "--bare", str(folder), "bare")
+    assert got(f"git:{tmp_path}/bare#HEAD", tmp_path).source.exists()
+    fresh = a_linux(tmp_path / "fresh")
+    git(fresh, "init", "--quiet")
+    assert got(f"path:{fresh}", tmp_path).version == "6.1.192"
 
 
 # -- tar
