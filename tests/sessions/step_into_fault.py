@@ -78,8 +78,10 @@ def walk(target: Target, missed: list[tuple[Place, KernelFault]]) -> Place | Non
 
     None where a step ended in an interrupt instead, which ``missed`` then tells of.
     """
-    faulted = None
+    faulted: Place | None = None
+    masks: Place | None = None  # where the steps end: at the instruction that masks D
     for step in target.steps(600):
+        masks = step.after
         if step.after.symbol == ENTRY and not step.in_order:
             faulted = step.before
         elif not step.in_order:
@@ -88,10 +90,10 @@ def walk(target: Target, missed: list[tuple[Place, KernelFault]]) -> Place | Non
                 raise fault
             missed.append((step.before, fault))
             return None
-    if faulted is None:
+    if faulted is None or masks is None:
         raise MachineryError("the path has no instruction that faults")
     behind = target.place(target.step_unjudged())
-    if behind.symbol == ENTRY:  # QEMU's model still traps behind the instruction that masks D
+    if behind.address == masks.address + 4:  # QEMU's model still traps behind what masks D
         behind = target.place(target.step_unjudged())
     if behind.symbol != faulted.symbol:
         raise KernelFault(
