@@ -104,7 +104,7 @@ def _print_table(record: records.Record) -> None:
         "jobs": "machines side by side; default: one a core",
         "toolchain": "auto, docker or host",
         "accel": "auto, kvm (arm64 machines) or tcg",
-        "machine": "one that is not ours: serial:/dev/ttyUSB0[@BAUD] or tcp:HOST:PORT",
+        "machine": "not ours: serial:DEVICE[@BAUD], tcp:HOST:PORT, labgrid:PLACE, exec:PROGRAM",
         "reset": "the command that resets that machine",
         "out": "the folder of the run; default: runs/<time>",
         "plan": "print the cells and do nothing",

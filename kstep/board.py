@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A machine that is not ours: a board on a serial port, or a machine whose line is on TCP.
+"""A machine that is not ours: on a serial port, on TCP, or behind a program that has its line.
 
 It boots a kernel of kstep's by its own means, with kstep's guest in it. There is only the
 line: memory is read through kdb, and what only QEMU can give is not there.
@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import time
+import tty
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 import serial
+from ptyprocess import PtyProcess
 
 from kstep.console import Console, SilenceError, Transcript
 from kstep.deadline import Deadline
@@ -27,6 +31,7 @@ from kstep.outcome import Signature
 from kstep.shell import Command
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from kstep.kernel import Kernel
@@ -34,7 +39,16 @@ if TYPE_CHECKING:
     from kstep.toolchain import Toolchain
 
 BAUD = 115200
-FORM = re.compile(r"serial:(?P<device>/[^@]+)(?:@(?P<baud>\d+))?|tcp:(?P<host>[^:]+):(?P<port>\d+)")
+FORM = re.compile(
+    r"serial:(?P<device>/[^@]+)(?:@(?P<baud>\d+))?"
+    r"|tcp:(?P<host>[^:]+):(?P<port>\d+)"
+    r"|exec:(?P<program>(?s:\s*\S.*))"
+    r"|labgrid:(?P<place>[^\s-]\S*)"
+)
+FORMS = (
+    "serial:/dev/ttyUSB0, serial:/dev/ttyUSB0@115200, tcp:HOST:PORT, labgrid:PLACE or"
+    " exec:PROGRAM, one that shows the line on its terminal"
+)
 PORTS = 65535
 RESET = 120.0  # seconds for the command that resets the machine
 OPENS = 10.0  # seconds for the line to be there after it
@@ -62,35 +76,90 @@ NEEDS_QEMU = {
     "kdb-commands": "it holds what kdb says against memory that QEMU reads",
     "kdb-entry": "it sends BREAK and reads memory by QEMU's monitor",
     "kdb-panic": "it resets the machine, which QEMU's monitor must see",
+    "kdb-restricted": "it looks at memory that kdb may not show then",
 }
+
+
+class Port(Protocol):
+    """An open serial line."""
+
+    def fileno(self) -> int:
+        """Return what is read from and written to."""
+
+    def close(self) -> None:
+        """Let go of the line."""
+
+    def send_break(self) -> None:
+        """Send a BREAK; MachineryError where there is no way to."""
+
+
+class ProgramPort:
+    """A program that shows the line on its terminal, such as a lab's console."""
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        self._child = PtyProcess.spawn(list(argv), preexec_fn=_raw)
+
+    def fileno(self) -> int:
+        """Return our end of the program's terminal."""
+        return int(self._child.fd)
+
+    def close(self) -> None:
+        """Hang up, and end the program where that does not."""
+        self._child.close(force=True)
+
+    def send_break(self) -> None:
+        """Nothing says how this program would."""
+        raise MachineryError("a program has the line, and how it sends BREAK is not known")
+
+
+def _raw() -> None:
+    """Have the terminal of a program pass every byte on as it is."""
+    tty.setraw(0)
 
 
 @dataclass(frozen=True)
 class Line:
-    """Where the machine's serial line is, and the command that resets it; empty for none."""
+    """Where the machine's serial line is, and the command that resets it; empty for none.
+
+    ``program`` is what has the line, where one does; else ``url`` says where to open it.
+    """
 
     spec: str
     url: str
     baud: int
     reset: str
+    program: tuple[str, ...] = ()
 
     @classmethod
     def parse(cls, spec: str, reset: str) -> Line:
-        """Read ``serial:DEVICE[@BAUD]`` or ``tcp:HOST:PORT``; RequestError for all else."""
+        """Read one of FORMS; RequestError for all else."""
         match = FORM.fullmatch(spec)
         if match is None or not 0 < int(match["port"] or 1) <= PORTS:
-            raise RequestError(
-                f"--machine {spec}: it is serial:/dev/ttyUSB0, serial:/dev/ttyUSB0@{BAUD}"
-                " or tcp:HOST:PORT"
-            )
+            raise RequestError(f"--machine {spec}: it is {FORMS}")
         baud = int(match["baud"] or BAUD)
+        if place := match["place"]:
+            client = ("labgrid-client", "-p", place)
+            return cls(
+                spec,
+                "",
+                baud,
+                reset or shlex.join([*client, "power", "cycle"]),
+                (*client, "console"),
+            )
+        if match["program"]:
+            try:
+                return cls(spec, "", baud, reset, tuple(shlex.split(match["program"])))
+            except ValueError as error:
+                raise RequestError(f"--machine {spec}: {error}; mend the quoting") from None
         if match["device"]:
             return cls(spec, match["device"], baud, reset)
         return cls(spec, f"socket://{match['host']}:{match['port']}", baud, reset)
 
-    def open(self) -> serial.SerialBase:
+    def open(self) -> Port:
         """Open the line; RequestError says what is wrong with it, and the mend."""
         try:
+            if self.program:
+                return ProgramPort(self.program)
             if self.url.startswith("/"):
                 return serial.Serial(self.url, self.baud, exclusive=True)
             return serial.serial_for_url(self.url)
@@ -99,6 +168,8 @@ class Line:
 
     def require(self) -> None:
         """Raise RequestError where the line cannot be opened and no reset would bring it."""
+        if self.program and not shutil.which(self.program[0]):
+            raise RequestError(f"--machine {self.spec}: there is no program {self.program[0]}")
         if not self.reset:
             self.open().close()
 
@@ -180,7 +251,7 @@ class Board(Machine):
             self._stack = stack.pop_all()
         return self
 
-    def _open(self) -> serial.SerialBase:
+    def _open(self) -> Port:
         deadline = Deadline.after(OPENS if self.line.reset else 0.0)
         while True:
             try:
@@ -265,7 +336,7 @@ class Board(Machine):
 
     def send_break(self) -> None:
         """Send a BREAK, which a serial port can and a TCP connection cannot."""
-        if not self.line.url.startswith("/"):
+        if self.line.url.startswith("socket:"):
             raise MachineryError(f"{self.line.spec}: there is no BREAK over TCP")
         self._port.send_break()
 

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pty
+import shlex
 import socket
+import sys
 import threading
 import tty
 from contextlib import contextmanager
@@ -111,7 +114,10 @@ def test_what_is_not_there_is_said_before_anything_is_done(tmp_path: Path) -> No
 def test_a_device_that_another_has() -> None:
     with device(lambda _typed: b"") as name:
         line = Line.parse(f"serial:{name}", "")
-        with line.open(), pytest.raises(RequestError, match="another program has it"):
+        with (
+            contextlib.closing(line.open()),
+            pytest.raises(RequestError, match="another program has it"),
+        ):
             line.require()
 
 
@@ -119,6 +125,66 @@ def test_a_reset_that_fails() -> None:
     with pytest.raises(MachineryError, match="ended with status 3") as error:
         Line.parse("tcp:localhost:1", "echo no relay; exit 3").send_reset()
     assert error.value.details == ("no relay",)
+
+
+# -- a program that has the line
+
+JOINS = """
+import os, select, sys
+line = os.open(sys.argv[1], os.O_RDWR)
+while True:
+    for fd in select.select([0, line], [], [])[0]:
+        os.write(line if fd == 0 else 1, os.read(fd, 4096))
+"""
+
+
+def test_a_program_may_have_the_line(kernel: Kernel) -> None:
+    with device(says()) as name:
+        line = Line.parse(f"exec:{shlex.join([sys.executable, '-c', JOINS, name])}", "")
+        line.require()
+        with Board(line, kernel, Path(), Hardware(), cast("Toolchain", None)) as machine:
+            machine.boot()
+            with pytest.raises(MachineryError, match="BREAK"):
+                machine.send_break()
+
+
+def test_a_program_ends_with_the_line(tmp_path: Path) -> None:
+    note = tmp_path / "pid"
+    stubborn = f"trap '' HUP INT TERM; echo $$ >{note}; echo up; while :; do sleep 1; done"
+    port = Line.parse(f"exec:{shlex.join(['sh', '-c', stubborn])}", "").open()
+    assert os.read(port.fileno(), 99) == b"up\n"  # raw: no return is put before it
+    port.close()
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(note.read_text()), 0)
+
+
+def test_a_program_that_ends_is_a_line_that_is_lost(kernel: Kernel) -> None:
+    line = Line.parse("exec:true", "")
+    with (
+        Board(line, kernel, Path(), Hardware(), cast("Toolchain", None)) as machine,
+        pytest.raises(MachineryError, match="the serial line is") as error,
+    ):
+        machine.boot()
+    assert error.value.signature is Signature.CONSOLE_LOST
+
+
+def test_a_place_of_labgrid_is_its_client() -> None:
+    line = Line.parse("labgrid:rack1", "")
+    assert line.program == ("labgrid-client", "-p", "rack1", "console")
+    assert line.reset == "labgrid-client -p rack1 power cycle"
+    assert Line.parse("labgrid:rack1", "reset-it").reset == "reset-it"
+
+
+@pytest.mark.parametrize(
+    ("spec", "said"),
+    [
+        ("exec:no-such-program x", "there is no program no-such-program"),
+        ("exec:sh -c 'x", "mend the quoting"),
+    ],
+)
+def test_a_program_that_is_none(spec: str, said: str) -> None:
+    with pytest.raises(RequestError, match=said):
+        Line.parse(spec, "").require()
 
 
 # -- who answers
