@@ -21,7 +21,7 @@ from tests.integration.command import PATIENCE, ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = pytest.mark.kernel
+pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("prepared")]  # at hand, for who waits
 
 CTRL_C, ENTER_KDB, LEAVE = b"\x03", b"\x1c", b"\x1d"
 NEITHER = r"(?:\x1b\[\??[0-9;]*[a-zA-Z])*"  # what moves no text: colours, bracketed paste
