@@ -114,7 +114,7 @@ def ps(target: Target) -> None:
     must(not strangers, f"ps A shows {', '.join(strangers)}, which /proc does not")
     shell = int(target.run("echo $$").text)
     must_be([task.pid for task in tasks.values() if task.current], [shell], "the current task")
-    idle = {pid for pid, task in tasks.items() if task.state in "ims-"}
+    idle = {pid for pid, task in tasks.items() if task.state in "ims-IM"}  # capitals before 5.16
     must_be(some.keys() & before.keys(), (tasks.keys() - idle) & before.keys(), "ps without A")
 
 
@@ -141,7 +141,7 @@ def bt(target: Target) -> None:
         text = kdb.command("bt")
         target.must_show_stack(text, registers)
         names = re.findall(r"^ (\w+)\+", text, re.MULTILINE)
-        known = ["vfs_mkdir", "do_mkdirat", "__arm64_sys_mkdirat"]
+        known = ["vfs_mkdir", "__arm64_sys_mkdirat", "do_el0_svc"]
         must([name for name in names if name in known] == known, f"bt shows {names}")
         must_be([task.current for task in shown(text).values()], [True], "bt's task")
 
