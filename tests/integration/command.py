@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 ROOT = Path(__file__).parents[2]
+MOMENT = 5.0  # seconds for a process to end that has been told to
 PATIENCE = 1800.0  # seconds for a run; a kernel may have to be built for it
 
 
@@ -130,7 +131,13 @@ class Verify(AbstractContextManager["Verify"]):
             os.kill(pid, signal.SIGKILL)
 
     def left_behind(self) -> list[str]:
-        """Name the processes, containers and files that outlived the run after ``end_by``."""
+        """Name the processes, containers and files that outlived the run after ``end_by``.
+
+        Python's resource tracker ends when it sees that the run has, so a moment after it.
+        """
+        deadline = time.monotonic() + MOMENT
+        while any(map(_command, self._family)) and time.monotonic() < deadline:
+            time.sleep(0.02)
         processes = [f"process {_command(pid)}" for pid in self._family if _command(pid)]
         containers = [f"container {each.name}" for each in self._containers("")]
         files = [str(path) for path in self.temporary.iterdir()]
