@@ -15,6 +15,7 @@ from kstep.errors import RequestError
 from kstep.matrix import parse
 from kstep.outcome import Outcome, Signature
 from kstep.record import Expected
+from kstep.version import Span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -39,12 +40,18 @@ class Rule:
     """What to expect of the cells that all the lists hold; an empty list holds everything."""
 
     where: Mapping[str, frozenset[str]]  # by the field of a cell
+    versions: Span | None  # of the tree
     expected: Expected
     path: Path
     line: int
 
-    def holds(self, cell: Cell) -> bool:
-        """Whether the rule speaks of ``cell``."""
+    def holds(self, cell: Cell, version: str | None) -> bool:
+        """Whether the rule speaks of ``cell``, its tree being of ``version``.
+
+        One that is for some versions does not, where the version is not known.
+        """
+        if self.versions and not (version and self.versions.holds(version)):
+            return False
         return all(getattr(cell, field) in names for field, names in self.where.items())
 
 
@@ -54,14 +61,17 @@ class Expectations:
 
     files: tuple[tuple[Rule, ...], ...]
 
-    def of(self, cell: Cell) -> Expected | None:
-        """Return what is expected of a cell; of the rules of a file the last that holds wins.
+    def of(self, cell: Cell, version: str | None) -> Expected | None:
+        """Return what is expected of a cell whose tree is of ``version``, such as "6.1.192".
+
+        Of the rules of a file the last that holds wins. None as version is for one that is
+        not known yet.
 
         Raises RequestError where two files (both speak of ``none``) contradict each other.
         """
         found: list[Rule] = []
         for rules in self.files:
-            found += [rule for rule in rules if rule.holds(cell)][-1:]
+            found += [rule for rule in rules if rule.holds(cell, version)][-1:]
         for other in found[1:]:
             if other.expected != found[0].expected:
                 raise RequestError(
@@ -143,9 +153,19 @@ def _rules(series: Series, sessions: Mapping[str, Session]) -> tuple[Rule, ...]:
                     "variants",
                     index,
                 )
+        versions = item.get("versions")
+        span = Span.parse(versions) if versions else None
+        if versions and span is None:
+            raise doc.fault(
+                f'versions "{versions}"; write from 6.12, up to 6.1, or from 5.10 up to 6.1',
+                "rules",
+                number,
+                "versions",
+            )
         rules.append(
             Rule(
                 where={field: frozenset(item[key]) for key, field in FIELDS.items() if key in item},
+                versions=span,
                 expected=_expected(doc, number, item),
                 path=doc.path,
                 line=doc.line_of("rules", number),

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kstep.errors import MachineryError, RequestError
+from kstep.version import EVERY, Span
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +26,6 @@ OPTION = re.compile(r'^(?P<name>CONFIG_\w+)=(?P<value>"[^"]*"|[^\s"]+)\s*(?:#\s*
 UNSET = re.compile(r"^# (?P<name>CONFIG_\w+) is not set\s*(?:#\s*(?P<why>.*))?$")
 # A comment that was meant to be UNSET; Kconfig would pass over it without a word.
 MISSPELT = re.compile(r"^#\s*CONFIG_\w+\s+is\s+not\s+set\b")
-VERSIONS = re.compile(r"^(?:from (?P<first>\d+\.\d+))?(?:\b ?up to (?P<last>\d+\.\d+))?:")
 WHOLE = re.compile(r"^# Linux/(?P<arch>\w+) \S+ Kernel Configuration$", re.MULTILINE)
 DECLARED = re.compile(r"^\s*(?:menu)?config\s+(\w+)", re.MULTILINE)
 # What Kconfig finds out about the compiler, and about itself.
@@ -41,7 +41,7 @@ SHOWN = 5  # options that a sentence names
 class Line:
     """An option as a line asks for it; ``value`` "n" means not set.
 
-    ``first`` and ``last`` are the versions that have it, None where that is open.
+    ``versions`` are those that have it.
     """
 
     name: str
@@ -49,12 +49,7 @@ class Line:
     path: Path
     number: int
     why: str = ""
-    first: tuple[int, int] | None = None
-    last: tuple[int, int] | None = None
-
-    def holds(self, version: tuple[int, int]) -> bool:
-        """Whether a kernel of ``version`` has the option."""
-        return (self.first or version) <= version <= (self.last or version)
+    versions: Span = EVERY
 
 
 @dataclass(frozen=True)
@@ -114,9 +109,8 @@ class Request:
 
     def on(self, version: str) -> Kconfig:
         """Return the configuration for a kernel of ``version``, such as "6.1.192"."""
-        number = _version(version)
         wished = {line.name: line.value for line in self.whole}
-        asked = {line.name: line.value for line in self.lines if line.holds(number)}
+        asked = {line.name: line.value for line in self.lines if line.versions.holds(version)}
         return Kconfig(
             self.name,
             wished | asked,
@@ -126,9 +120,10 @@ class Request:
 
     def remarks(self, version: str) -> list[str]:
         """Say which lines are left out for a version, and what a whole .config has to take."""
-        number = _version(version)
         left = [
-            f"without {line.name} ({line.why})" for line in self.lines if not line.holds(number)
+            f"without {line.name} ({line.why})"
+            for line in self.lines
+            if not line.versions.holds(version)
         ]
         wished = {line.name: line.value for line in self.whole}
         added = [
@@ -140,9 +135,9 @@ class Request:
 
     def require_known(self, version: str, declared: frozenset[str]) -> None:
         """Raise RequestError for an option that is set and that this Kconfig does not declare."""
-        number = _version(version)
         for line in self.lines:
-            if line.value != "n" and line.holds(number) and line.name not in declared:
+            known = line.value == "n" or line.name in declared
+            if not known and line.versions.holds(version):
                 raise RequestError(
                     f"Linux {version.split(maxsplit=1)[0]} has no option {line.name};"
                     " say behind the line which versions have it ('# up to 6.19: reason'), or"
@@ -197,22 +192,14 @@ def read(path: Path) -> tuple[Line, ...]:
 
 def _line(match: re.Match[str], path: Path, number: int) -> Line:
     why = (match["why"] or "").strip()
-    span = VERSIONS.match(why)
-    first, last = (span["first"], span["last"]) if span else (None, None)
     return Line(
         name=match["name"],
         value=match.groupdict().get("value", "n"),
         path=path,
         number=number,
         why=why,
-        first=_version(first) if first else None,
-        last=_version(last) if last else None,
+        versions=Span.parse(why.partition(":")[0]) or EVERY,
     )
-
-
-def _version(text: str) -> tuple[int, int]:
-    found = re.match(r"(\d+)\.(\d+)", text)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 def _some(names: Sequence[str]) -> str:

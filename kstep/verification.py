@@ -157,7 +157,7 @@ def request(
         repeats=repeats,
     )
     for cell in asked.cells:
-        asked.expectations.of(cell)
+        asked.expectations.of(cell, None)
     return asked
 
 
@@ -230,6 +230,9 @@ def prepare(
     progress.say(f"accel {chosen.accel}: {chosen.why}")
     versions = tools.versions()
     trees = tuple(each.get(tools, cache, progress) for each in asked.trees)
+    at = {each.id: each.version for each in trees}
+    for cell in asked.cells:
+        asked.expectations.of(cell, at[cell.tree])
     arranged, left_out = zip(*(_arrange(asked, each, progress) for each in trees), strict=True)
     for each in trees:
         _require_known(asked.kconfigs, each, progress)
@@ -508,6 +511,7 @@ class Verification:
         """Record a result for every variant that the kernel stands for."""
         cell = result.cell
         script = next(each for each in self.asked.sessions if each.name == cell.session)
+        version = next(each.version for each in record.trees if each.id == cell.tree)
         files = {**result.files, "session": self._file_of(script)}
         if "trace" in files:
             files["lines"] = lines.place(cell.tree, cell.kconfig, cell.variant)
@@ -518,7 +522,7 @@ class Verification:
                     cell=own,
                     outcome=result.outcome,
                     signature=result.signature,
-                    expected=self.asked.expectations.of(own),
+                    expected=self.asked.expectations.of(own, version),
                     message=result.message,
                     seconds=result.seconds,
                     boot_seconds=result.boot_seconds,

@@ -61,10 +61,12 @@ def rules(*each: str) -> str:
 FAILS = {"outcome": "fail", "signature": "stuck"}
 
 
-def expected(folder: Path, cell: Cell, *texts: str) -> Expected | None:
+def expected(
+    folder: Path, cell: Cell, *texts: str, version: str | None = "6.1.192"
+) -> Expected | None:
     """Say what is expected of a cell, with a file a series."""
     series = [a_series(folder, text, f"v{6 - n}") for n, text in enumerate(texts)]
-    return expectation.load(series, SESSIONS).of(cell)
+    return expectation.load(series, SESSIONS).of(cell, version)
 
 
 def test_a_rule_speaks_of_what_it_names(tmp_path: Path) -> None:
@@ -73,11 +75,11 @@ def test_a_rule_speaks_of_what_it_names(tmp_path: Path) -> None:
         rule(variants="[v6/2]", sessions="[kgdbts, step-in-order]"),
     )
     found = expectation.load([a_series(tmp_path, text)], SESSIONS)
-    assert found.of(a_cell("none")) == STUCK
-    assert found.of(a_cell("v6/1", case="g")) == STUCK
-    assert found.of(a_cell("v6/2", "kgdbts", "v1")) == PASS
-    assert found.of(a_cell("v6/1+2")) is None
-    assert found.of(a_cell("none", "kgdbts", "v1")) is None
+    assert found.of(a_cell("none"), "6.1.192") == STUCK
+    assert found.of(a_cell("v6/1", case="g"), "6.1.192") == STUCK
+    assert found.of(a_cell("v6/2", "kgdbts", "v1"), "6.1.192") == PASS
+    assert found.of(a_cell("v6/1+2"), "6.1.192") is None
+    assert found.of(a_cell("none", "kgdbts", "v1"), "6.1.192") is None
 
 
 @pytest.mark.parametrize(
@@ -89,11 +91,21 @@ def test_a_rule_speaks_of_what_it_names(tmp_path: Path) -> None:
         ("trees", '["debian:6.12"]', False),
         ("kconfigs", "[base]", True),
         ("kconfigs", "[voluntary]", False),
+        ("versions", "from 6.1", True),
+        ("versions", "up to 6.1", True),
+        ("versions", "from 5.10 up to 6.12", True),
+        ("versions", "from 6.12", False),
+        ("versions", "up to 5.18", False),
     ],
 )
 def test_a_rule_can_be_narrower(field: str, names: str, holds: bool, tmp_path: Path) -> None:  # noqa: FBT001 -- a parameter
     text = rules(rule(**{field: names}))
     assert (expected(tmp_path, a_cell(), text) == PASS) is holds
+
+
+def test_a_rule_for_some_versions_holds_of_none_that_is_not_known(tmp_path: Path) -> None:
+    text = rules(rule(**FAILS), rule(versions="from 5.10"))
+    assert expected(tmp_path, a_cell(), text, version=None) == STUCK
 
 
 def test_a_failure_that_varies_has_no_signature(tmp_path: Path) -> None:
@@ -105,7 +117,7 @@ def test_a_rule_with_cases_says_nothing_of_a_session_without(tmp_path: Path) -> 
     sessions = {**SESSIONS, "alone": a_session("alone")}
     text = rules(rule(sessions="[alone, step-in-order]", cases="[f]"))
     found = expectation.load([a_series(tmp_path, text)], sessions)
-    assert found.of(a_cell(name="alone", case=None)) is None
+    assert found.of(a_cell(name="alone", case=None), "6.1.192") is None
 
 
 def test_of_the_rules_of_a_file_the_last_wins(tmp_path: Path) -> None:
@@ -116,9 +128,9 @@ def test_of_the_rules_of_a_file_the_last_wins(tmp_path: Path) -> None:
 
 
 def test_a_series_without_a_file_expects_nothing(tmp_path: Path) -> None:
-    assert expectation.load([a_series(tmp_path, None)], SESSIONS).of(a_cell()) is None
+    assert expectation.load([a_series(tmp_path, None)], SESSIONS).of(a_cell(), "6.1.192") is None
     mbox = Series("mbox", (), None)
-    assert expectation.load([mbox], SESSIONS).of(a_cell()) is None
+    assert expectation.load([mbox], SESSIONS).of(a_cell(), "6.1.192") is None
 
 
 def test_two_files_that_agree_on_none_are_one(tmp_path: Path) -> None:
@@ -159,6 +171,8 @@ def test_a_rule_that_is_overruled_contradicts_nobody(tmp_path: Path) -> None:
         ({"signature": "varies"}, 6, "a cell that passes has no signature"),
         ({**FAILS, "signature": "stuk"}, 6, 'did you mean "stuck"?'),
         ({**FAILS, "signature": "no-boot"}, 6, "is none of a kernel's"),
+        ({"versions": "6.12"}, 6, "must be "),
+        ({"versions": "since 6.12"}, 6, "write from 6.12"),
         ({"why": None}, 2, 'key "why" is missing'),
         ({"why": '""'}, 5, '"why"'),
         ({"wy": "x"}, 6, 'no key "wy" is known here; did you mean "why"?'),

@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Versions of Linux, and spans of them: "from 5.18", "up to 6.19", "from 5.18 up to 6.19"."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Self
+
+_SPAN = re.compile(r"(?:from (?P<first>\d+\.\d+))?(?:\b ?up to (?P<last>\d+\.\d+))?")
+
+
+def number(text: str) -> tuple[int, int]:
+    """Return what a version such as "6.1.192" begins with; (0, 0) where it is none."""
+    found = re.match(r"(\d+)\.(\d+)", text)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+@dataclass(frozen=True)
+class Span:
+    """Versions from ``first`` to ``last``, both included; None where that end is open."""
+
+    first: tuple[int, int] | None = None
+    last: tuple[int, int] | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Self | None:
+        """Read a span; None where the text is none, as the empty one."""
+        found = _SPAN.fullmatch(text)
+        if not text or found is None:
+            return None
+        return cls(*(number(end) if end else None for end in found.group("first", "last")))
+
+    def holds(self, version: str) -> bool:
+        """Whether a kernel of ``version``, such as "6.1.192", is one of them."""
+        at = number(version)
+        return (self.first or at) <= at <= (self.last or at)
+
+
+EVERY = Span()
