@@ -33,6 +33,8 @@ PROGRAMS = (
     "hits",
     "herd",
     "often",
+    "tally",
+    "userhits",
     "stepper",
     "zeros",
 )

@@ -6,19 +6,12 @@
 // at ADDRESS, which the call is to pass once. Says how many calls there were, how
 // many hits, and how often a task was seen on another processor than before.
 
-#include <errno.h>
-#include <linux/hw_breakpoint.h>
-#include <linux/perf_event.h>
+#include "event.h"
+
 #include <sched.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/mman.h>
-#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
 #define MOST 8                  // processors
 #define LOOK 100                // calls between two looks at where a task is
@@ -31,12 +24,6 @@ struct worker {
 } __attribute__((aligned(64)));
 
 static const struct timespec period = { 0, 1000000 };
-
-static _Noreturn void die(const char *what)
-{
-	fprintf(stderr, "herd: %s: %s\n", what, strerror(errno));
-	exit(2);
-}
 
 static long long now_ns(void)
 {
@@ -73,29 +60,13 @@ static void sleeper(struct worker *self, long long end)
 	}
 }
 
-static int count(uint64_t address, int cpu)
-{
-	struct perf_event_attr attr = {
-		.type = PERF_TYPE_BREAKPOINT,
-		.size = sizeof(attr),
-		.bp_type = HW_BREAKPOINT_X,
-		.bp_addr = address,
-		.bp_len = HW_BREAKPOINT_LEN_4,
-	};
-	int fd = syscall(SYS_perf_event_open, &attr, -1, cpu, -1, PERF_FLAG_FD_CLOEXEC);
-
-	if (fd < 0)
-		die("perf_event_open");
-	return fd;
-}
-
 int main(int argc, char **argv)
 {
 	const long ms = argc == 3 ? atol(argv[1]) : 0;
 	const uint64_t address = argc == 3 ? strtoull(argv[2], NULL, 16) : 0;
 	const int cpus = sysconf(_SC_NPROCESSORS_ONLN);
 	struct worker *workers, before = { 0 };
-	uint64_t calls = 0, hits = 0, moved = 0, value;
+	uint64_t calls = 0, hits = 0, moved = 0;
 	int events[MOST], status, bad = 0;
 	long long end;
 
@@ -109,7 +80,7 @@ int main(int argc, char **argv)
 		die("mmap");
 	call(&before);          // the first of a boot takes another way (timekeeping_warp_clock())
 	for (int cpu = 0; cpu < cpus; cpu++)
-		events[cpu] = count(address, cpu);
+		events[cpu] = count_hits(HW_BREAKPOINT_X, address, -1, cpu);
 	end = now_ns() + ms * 1000000;
 	for (int i = 0; i < 3 * cpus; i++) {
 		const pid_t pid = fork();
@@ -126,11 +97,8 @@ int main(int argc, char **argv)
 	}
 	while (wait(&status) > 0)
 		bad |= status;
-	for (int cpu = 0; cpu < cpus; cpu++) {
-		if (read(events[cpu], &value, sizeof(value)) != sizeof(value))
-			die("read");
-		hits += value;
-	}
+	for (int cpu = 0; cpu < cpus; cpu++)
+		hits += hits_of(events[cpu]);
 	for (int i = 0; i < 3 * cpus; i++) {
 		calls += workers[i].calls;
 		moved += workers[i].moved;

@@ -8,75 +8,14 @@
 // beside what there was to be counted: its own calls, and the interrupts as
 // /proc/stat has them. One CPU.
 
-#include <errno.h>
+#include "event.h"
+
 #include <fcntl.h>
-#include <linux/hw_breakpoint.h>
-#include <linux/perf_event.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #define BETWEEN_LOOKS 100       // calls; looking at /proc/stat takes longer than one
 #define TRIES 1000
 #define MOST 5                  // TASKs: a Cortex-A76 has six breakpoints
-
-static _Noreturn void die(const char *what)
-{
-	fprintf(stderr, "hits: %s: %s\n", what, strerror(errno));
-	exit(2);
-}
-
-// On CPU 0, whatever runs there: the event is in the debug registers all the time.
-static int count(const char *spec)
-{
-	struct perf_event_attr attr = { .type = PERF_TYPE_BREAKPOINT, .size = sizeof(attr) };
-	unsigned long long address;
-	char kind[2], rest;
-	int fd;
-
-	if (sscanf(spec, "%1[xw]:%llx%c", kind, &address, &rest) != 2) {
-		errno = EINVAL;
-		die(spec);
-	}
-	attr.bp_addr = address;
-	attr.bp_type = *kind == 'x' ? HW_BREAKPOINT_X : HW_BREAKPOINT_W;
-	attr.bp_len = *kind == 'x' ? HW_BREAKPOINT_LEN_4 : HW_BREAKPOINT_LEN_8;
-	fd = syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
-	if (fd < 0)
-		die(spec);
-	return fd;
-}
-
-// A source of interrupts: an hrtimer that starts itself again, whatever its task
-// does (perf_swevent_hrtimer() in kernel/events/core.c). Off at first.
-static int interrupt_every(unsigned long us)
-{
-	struct perf_event_attr attr = {
-		.type = PERF_TYPE_SOFTWARE,
-		.config = PERF_COUNT_SW_CPU_CLOCK,
-		.size = sizeof(attr),
-		.sample_period = us * 1000,     // ns
-		.disabled = 1,
-	};
-	int fd = syscall(SYS_perf_event_open, &attr, -1, 0, -1, PERF_FLAG_FD_CLOEXEC);
-
-	if (fd < 0)
-		die("cpu-clock");
-	return fd;
-}
-
-static uint64_t hits(int fd)
-{
-	uint64_t value;
-
-	if (read(fd, &value, sizeof(value)) != sizeof(value))
-		die("read");
-	return value;
-}
 
 // Interrupts so far, by adding up the single ones: the sum that stands in front
 // of them counts IPIs twice (show_stat() in fs/proc/stat.c).
@@ -121,7 +60,7 @@ static struct reading reading(int irq)
 
 	do {
 		before = interrupts();
-		r.hits = hits(irq);
+		r.hits = hits_of(irq);
 		r.interrupts = interrupts();
 	} while (r.interrupts != before && ++tries < TRIES);
 	unsettled += r.interrupts - before;
@@ -146,9 +85,9 @@ int main(int argc, char **argv)
 	// The first call of a boot takes another way (timekeeping_warp_clock()).
 	if (syscall(SYS_settimeofday, NULL, &zone) < 0)
 		die("settimeofday");
-	irq = count(argv[3]);
+	irq = count_kernel_hits(argv[3]);
 	for (int i = 0; i < tasks; i++)
-		task[i] = count(argv[4 + i]);
+		task[i] = count_kernel_hits(argv[4 + i]);
 	if (period)
 		often = interrupt_every(period);
 	first = reading(irq);
@@ -162,7 +101,7 @@ int main(int argc, char **argv)
 		ioctl(often, PERF_EVENT_IOC_DISABLE, 0);
 	last = reading(irq);
 	for (int i = 0; i < tasks; i++)
-		call_hits += hits(task[i]);
+		call_hits += hits_of(task[i]);
 	printf("calls=%lu call_hits=%llu interrupts=%llu interrupt_hits=%llu unsettled=%llu\n",
 	       calls, (unsigned long long)call_hits,
 	       (unsigned long long)(last.interrupts - first.interrupts),

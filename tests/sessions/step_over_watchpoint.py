@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Does a step get over a hardware breakpoint or watchpoint of perf's, which counts once?
+
+Claim: clearing MDSCR_EL1.SS "will break the implicit handling of kernel {break,watch}points".
+Made by Will Deacon in the review of v5, and shown by `watch-in-interrupt` where nobody
+steps. Here both are at it: perf has the processor step over what was hit, and finds that a
+debugger steps already, so that it has to leave the step to that and arm again behind it
+(ARM_KERNEL_STEP_SUSPEND in arch/arm64/kernel/hw_breakpoint.c).
+
+Measured: steps from a breakpoint through a system call, over an instruction that perf watches,
+each against program order: one that perf has executed, one whose store perf watches. Then
+how often perf counted it, and that the same call without a debugger is counted as before.
+
+Refuted by a step that goes elsewhere or does not come back (`runaway`), by a hit that is
+counted twice or not at all (`double-hits`, `missed-hits`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kstep.errors import MachineryError
+from kstep.outcome import KernelFault, Signature
+from kstep.session import session
+
+if TYPE_CHECKING:
+    from kstep.target import Target
+
+FUNCTION = "__arm64_sys_settimeofday"  # kernel/time/time.c: stores what it is given in sys_tz
+CALL = "syscall settimeofday 1 0 @"
+STEPS = 300
+
+
+@dataclass(frozen=True)
+class Watched:
+    """What perf watches: an instruction that is executed (x) or the store to a variable (w)."""
+
+    name: str
+    kind: str
+
+
+@session(
+    claim="A step gets over what perf watches, and perf counts it once.",
+    cases=(Watched("executed", "x"), Watched("written", "w")),
+)
+def step_over_watchpoint(target: Target, watched: Watched) -> None:
+    """Step a system call while perf watches a place on its path."""
+    target.run(CALL)  # the first of a boot takes another way (timekeeping_warp_clock())
+    with target.in_kdb() as kdb:
+        stop_here = kdb.breakpoint(FUNCTION)
+        variable = kdb.address("sys_tz")
+        place = stop_here.address + 4 if watched.kind == "x" else variable
+    with target.running(f"tally {watched.kind}:{place:#x} {CALL}") as ended:
+        target.expect_breakpoint(stop_here)
+        kdb.clear(stop_here)
+        call = target.call()
+        for step in target.steps(STEPS):
+            step.must_follow_program_order()
+            call.must_restore_on_return(step)
+            if step.returned and step.after.address == call.returns_to:
+                break
+        else:
+            raise MachineryError(f"{FUNCTION} has not returned after {STEPS} steps")
+        target.go()
+    must_count(target, ended[0].figures["hits"], "that was stepped over")
+    again = target.run(f"tally {watched.kind}:{place:#x} {CALL}").figures
+    must_count(target, again["hits"], "afterwards")
+    target.must_tick()
+
+
+def must_count(target: Target, hits: int, which: str) -> None:
+    """Raise KernelFault where perf has not counted one hit."""
+    target.metrics[f"hits_{which.replace(' ', '_')}"] = hits
+    if hits != 1:
+        raise KernelFault(
+            Signature.DOUBLE_HITS if hits else Signature.MISSED_HITS,
+            f"perf counted {hits} hits of the one {which}",
+        )
