@@ -203,6 +203,11 @@ class Target:
             yield self.kdb
             self.go()
 
+    def version(self) -> tuple[int, int]:
+        """Return the kernel's version as the guest tells it, such as (6, 1)."""
+        major, minor = re.findall(r"\d+", self.run("uname -r").text)[:2]
+        return int(major), int(minor)
+
     def known(self, *functions: str) -> str:
         """Return the first of these names that this kernel has a function of.
 
