@@ -101,6 +101,8 @@ def request(
         raise RequestError(
             f'--function "{function}" is no case of {session_name}; {nearest(function, names)}'
         )
+    config = kconfig.load(kconfig_name, root / kconfig.FOLDER)
+    kconfig.require_some({session_name: script.needs}, [config], root / kconfig.FOLDER)
     repository = Repository(Path(place), f"tree {tree}")
     return Request(
         root,
@@ -108,7 +110,7 @@ def request(
         *_ends(repository, good, bad),
         script,
         function or script.case_names[0],
-        kconfig.load(kconfig_name, root / "kconfigs"),
+        config,
         confidence,
     )
 
@@ -256,6 +258,8 @@ class Probe:
         except BuildError as error:
             why = "; ".join((str(error), *error.details[:1]))
             return Verdict(commit, subject, SKIP, (), why)
+        if option := kconfig.lacking(self.asked.session.needs, kconfig.parse(kernel.config)):
+            return Verdict(commit, subject, SKIP, (), f"it is built without {option}")
         runs: list[str] = []
         while len(runs) < most:
             result = self.run(kernel, commit, len(runs) + 1)

@@ -192,8 +192,12 @@ class Gdb(AbstractContextManager["Gdb"]):
         """Remove a breakpoint."""
         self.command(f"-break-delete {breakpoint_.number}")
 
+    def select(self, thread: str) -> None:
+        """Look at a task from now on, named as threads() names it by ``id`` (``thread``)."""
+        self.command(f"-thread-select {thread}")
+
     def registers(self) -> dict[str, int]:
-        """Return x0 to x30, sp, pc and pstate of the stopped context."""
+        """Return x0 to x30, sp, pc and pstate of the stopped context, or the selected task's."""
         numbers = " ".join(map(str, range(len(REGISTERS))))
         found = self.command(f"-data-list-register-values x {numbers}").results["register-values"]
         return {REGISTERS[int(each["number"])]: int(each["value"], 16) for each in found}

@@ -20,7 +20,7 @@ from kstep.errors import MachineryError, RequestError
 from kstep.version import EVERY, Span
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
 OPTION = re.compile(r'^(?P<name>CONFIG_\w+)=(?P<value>"[^"]*"|[^\s"]+)\s*(?:#\s*(?P<why>.*))?$')
 UNSET = re.compile(r"^# (?P<name>CONFIG_\w+) is not set\s*(?:#\s*(?P<why>.*))?$")
@@ -33,6 +33,7 @@ FREE = "free:"
 FOUND_OUT = re.compile(
     r"^CONFIG_(CC_|GCC_|CLANG_|AS_|LD_|LLD_|RUSTC_|PAHOLE_|BINDGEN_|TOOLS_|ARCH_|HAVE_|HAS_)"
 )
+FOLDER = "kconfigs"  # of the fragments, in kstep
 BASE = "base"
 SHOWN = 5  # options that a sentence names
 
@@ -117,6 +118,17 @@ class Request:
             "alldefconfig" if self.whole else "allnoconfig",
             frozenset(wished) - frozenset(asked),
         )
+
+    def surely_lacks(self, option: str) -> bool:
+        """Whether no kernel of this configuration has an option, whatever its version.
+
+        What a whole .config does not name may come by a default.
+        """
+        asked = [line for line in (*self.whole, *self.lines) if line.name == option]
+        if not asked:
+            return not self.whole
+        last = asked[-1]
+        return last.value == "n" and last.first is None and last.last is None
 
     def remarks(self, version: str) -> list[str]:
         """Say which lines are left out for a version, and what a whole .config has to take."""
@@ -233,6 +245,40 @@ def load(text: str, folder: Path) -> Request:
         lines=(*base, *own),
         whole=parts[wholes[0]] if wholes else (),
     )
+
+
+def lacking(needed: Iterable[str], options: Mapping[str, str]) -> str | None:
+    """Return the first option needed that is not built in; None where all are."""
+    return next((name for name in needed if options.get(name) != "y"), None)
+
+
+def require_some(
+    needed: Mapping[str, Sequence[str]], configs: Sequence[Request], folder: Path
+) -> None:
+    """Raise RequestError where each session lacks an option that it needs, whatever is built.
+
+    ``needed`` are the options by the session's name.
+    """
+    lacks = [
+        (session, option, config)
+        for session, options in needed.items()
+        for config in configs
+        for option in [name for name in options if config.surely_lacks(name)][:1]
+    ]
+    if len(lacks) == len(needed) * len(configs):
+        session, option, config = lacks[0]
+        raise RequestError(
+            f"session {session}: it needs {option}, which kconfig {config.name} does not have;"
+            f" {offering(option, folder)}"
+        )
+
+
+def offering(option: str, folder: Path) -> str:
+    """Say how a kernel gets an option: the fragment of ``folder`` that has it, or by hand."""
+    for path in sorted(folder.glob("*.config")):
+        if parse(path).get(option) == "y":
+            return f"--kconfig {path.stem} has it"
+    return f"put {option}=y into a fragment of yours"
 
 
 def _find(name: str, folder: Path) -> Path:

@@ -209,7 +209,7 @@ class CellRecord:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """A variant that is not in the run, as its patches do not apply without others."""
+    """What is not in the run: a variant, or of a variant what ``why`` names."""
 
     tree: str
     variant: str

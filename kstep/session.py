@@ -49,6 +49,7 @@ class Stepped:
 class Session:
     """A script and what it needs. ``cases`` is empty where there are none.
 
+    ``needs`` are the options of the kernel, as CONFIG_X, without which it is not run.
     ``text`` is the docstring of its file. ``unsettled`` says why a session is run only
     where it is named: what it measures is not known well enough to be predicted.
     """
@@ -62,6 +63,7 @@ class Session:
     line: int
     text: str = ""
     unsettled: str = ""
+    needs: tuple[str, ...] = ()
 
     @property
     def case_names(self) -> tuple[str | None, ...]:
@@ -94,6 +96,7 @@ def session(
     cases: Sequence[Case] = (),
     hardware: Hardware | None = None,
     unsettled: str = "",
+    needs: Sequence[str] = (),
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Mark a function as a session; its name, with dashes, is the session's."""
 
@@ -115,6 +118,7 @@ def session(
             line=code.co_firstlineno,
             text=inspect.cleandoc(script.__globals__.get("__doc__") or ""),
             unsettled=unsettled,
+            needs=tuple(needs),
         )
         return script
 

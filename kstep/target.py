@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 
 WAIT = 10.0  # seconds for a command of the guest, or a stop, before the time scale
 SWITCHED = re.compile(rb"\$3#33\r?\n")  # kdb's last words, kdb_kgdb() in kdb_main.c
+WAITS_FOR_GDB = "KGDB or $3#33 for KDB"  # sysrq_handle_dbg() in kernel/debug/debug_core.c
 READS_ON = 0.3  # seconds within which the shell has turned to its next line
 TICKS = 0.005  # seconds: some periods of a 1000 Hz timer
 AGAIN = 3  # times that `go` is given to a breakpoint that hits again
@@ -202,6 +203,11 @@ class Target:
             self.expect_stop(KEYBOARD)
             yield self.kdb
             self.go()
+
+    def version(self) -> tuple[int, int]:
+        """Return the kernel's version as the guest tells it, such as (6, 1)."""
+        major, minor = re.findall(r"\d+", self.run("uname -r").text)[:2]
+        return int(major), int(minor)
 
     def known(self, *functions: str) -> str:
         """Return the first of these names that this kernel has a function of.
@@ -386,15 +392,15 @@ class Target:
     # -- gdb
 
     @contextmanager
-    def in_gdb(self, *, detach: bool = False) -> Iterator[Gdb]:
+    def in_gdb(self, *, detach: bool = False, waits: bool = False) -> Iterator[Gdb]:
         """Go from kdb to gdb for the block, which is left with the kernel stopped.
 
         Afterwards kdb has it, stopped; or with ``detach`` it runs, and kgdb's next stop is
-        for a gdb.
+        for a gdb, that comes with ``waits``: see expect_wait_for_gdb().
         """
         with (
             self._gdb_log() as log,
-            self.line_for_gdb(back=not detach) as relay,
+            self.line_for_gdb(switch=not waits, back=not detach) as relay,
             self.gdb_at(relay, log) as gdb,
         ):
             gdb.connect(self._machine.toolchain.inside(relay.pty))
@@ -406,14 +412,16 @@ class Target:
                 gdb.disconnect()
 
     @contextmanager
-    def line_for_gdb(self, *, back: bool = True) -> Iterator[Relay]:
+    def line_for_gdb(self, *, switch: bool = True, back: bool = True) -> Iterator[Relay]:
         """Switch kgdb from kdb to gdb's protocol for the block (``kgdb``), and back after it.
 
         gdb connects to the relay's pty, and leaves the kernel stopped (``disconnect``): not
         at a breakpoint of its own, which kdb_stub() takes for an oops, so that `go` is to be
-        said twice (kernel/debug/kdb/kdb_debugger.c). Without ``back`` it is left to gdb.
+        said twice (kernel/debug/kdb/kdb_debugger.c). Without ``back`` it is left to gdb, and
+        without ``switch`` it speaks the protocol already.
         """
-        self.switch_to_gdb()
+        if switch:
+            self.switch_to_gdb()
         with Relay(self._machine.serial, self._console) as relay:
             yield relay
         if not back:
@@ -436,6 +444,10 @@ class Target:
             )
         except SilenceError as error:
             raise KernelFault(Signature.HANG, f"kdb gives {error}") from error
+
+    def expect_wait_for_gdb(self) -> None:
+        """Wait until sysrq-g has stopped a kernel whose last debugger was a gdb, now gone."""
+        self.await_line(WAITS_FOR_GDB)
 
     def _gdb_log(self) -> AbstractContextManager[Transcript | None]:
         if self._folder is None:

@@ -136,7 +136,7 @@ def request(
         raise RequestError("--matrix and --variants both say which variants; leave one out")
     variants = [matrix.parse(name, series_list) for name in variant_names]
     _require_distinct("--variants", [each.name for each in variants])
-    kconfigs = tuple(kconfig.load(name, root / "kconfigs") for name in kconfig_names)
+    kconfigs = tuple(kconfig.load(name, root / kconfig.FOLDER) for name in kconfig_names)
     _require_some("--kconfig", kconfig_names)
     _require_distinct("--kconfig", [each.name for each in kconfigs])
     trees = tuple(tree.parse(spec) for spec in tree_specs)
@@ -158,6 +158,9 @@ def request(
     )
     for cell in asked.cells:
         asked.expectations.of(cell, None)
+    kconfig.require_some(
+        {each.name: each.needs for each in asked.sessions}, kconfigs, root / kconfig.FOLDER
+    )
     return asked
 
 
@@ -196,6 +199,17 @@ class Built:
     def first(self) -> str:
         """The variant that runs; the others have the same sources."""
         return self.variants[0][0].name
+
+    @cached_property
+    def _options(self) -> Mapping[str, str]:
+        """What it was built with, or was to be."""
+        if isinstance(self.kernel, MachineryError):
+            return self.kconfig.options
+        return kconfig.parse(self.kernel.config)
+
+    def lacking(self, script: Session) -> str | None:
+        """Return an option that a session needs and the kernel has not; None where it has all."""
+        return kconfig.lacking(script.needs, self._options)
 
 
 @dataclass(frozen=True)
@@ -372,17 +386,20 @@ class Verification:
         prepared = prepare(
             self.asked, self.toolchain_kind, self.cache, self.progress, self.accel_kind
         )
-        record = self._open(started, prepared)
+        not_run = self._not_run(prepared.built)
+        told = dict.fromkeys(LeftOut(cell.tree, cell.variant, why) for cell, why in not_run.items())
+        left_out = (*prepared.left_out, *told)
+        record = self._open(started, prepared, left_out)
         for each in prepared.trees:
             record.add_tree(TreeRecord(each.id, each.version, each.sha256))
         self._record_kernels(record, prepared.built)
-        self._run_cells(record, prepared)
+        self._run_cells(record, prepared, not_run)
         self._keep_lines(record, prepared)
         record.write()
         report.write(record)
         return record
 
-    def _open(self, started: datetime, prepared: Prepared) -> Record:
+    def _open(self, started: datetime, prepared: Prepared, left_out: Iterable[LeftOut]) -> Record:
         self.folder.mkdir(parents=True)
         record = Record(
             self.folder,
@@ -411,7 +428,7 @@ class Verification:
                 qemu=prepared.versions.qemu,
                 gdb=prepared.versions.gdb,
             ),
-            left_out=(*prepared.left_out, *self._not_run()),
+            left_out=left_out,
             sessions=(
                 SessionRecord(each.name, each.claim, each.text, self._file_of(each), line=each.line)
                 for each in self.asked.sessions
@@ -420,22 +437,36 @@ class Verification:
         record.write()
         return record
 
-    def _lacks(self, cell: Cell) -> str | None:
-        script = next(each for each in self.asked.sessions if each.name == cell.session)
-        return lacks(script, cell.case)
+    def _script(self, cell: Cell) -> Session:
+        return next(each for each in self.asked.sessions if each.name == cell.session)
 
-    def _not_run(self) -> list[LeftOut]:
-        """Say which cells a machine that is not ours cannot run, and why."""
-        if self.line is None:
-            return []
-        found = {
-            (cell.tree, cell.variant, f"{cell.name} is not run on {self.line.spec}: {why}")
-            for cell in self.asked.cells
-            if (why := self._lacks(cell)) is not None
+    def _not_run(self, built: Iterable[Built]) -> dict[Cell, str]:
+        """Say which cells cannot be run and why: on their kernel, or on a machine not ours.
+
+        Raises RequestError where none is left.
+        """
+        kernels = {
+            (each.tree.id, each.kconfig.name, variant.name): each
+            for each in built
+            for variant, _ in each.variants
         }
-        for _, _, why in sorted(found):
+        cells = [cell for cell in self.asked.cells if _kernel_of(cell) in kernels]
+        found: dict[Cell, str] = {}
+        for cell in cells:
+            script = self._script(cell)
+            if option := kernels[_kernel_of(cell)].lacking(script):
+                mend = kconfig.offering(option, self.asked.root / kconfig.FOLDER)
+                found[cell] = (
+                    f"{script.name} is not run with kconfig {cell.kconfig}:"
+                    f" it needs {option}; {mend}"
+                )
+            elif self.line is not None and (why := lacks(script, cell.case)):
+                found[cell] = f"{cell.name} is not run on {self.line.spec}: {why}"
+        if cells and len(found) == len(cells):
+            raise RequestError(next(iter(found.values())))
+        for why in dict.fromkeys(found.values()):
             self.progress.say(f"left out: {why}")
-        return [LeftOut(*each) for each in sorted(found)]
+        return found
 
     def _record_kernels(self, record: Record, built: Iterable[Built]) -> None:
         """Record every variant's kernel; one with an image that another has says so."""
@@ -466,11 +497,11 @@ class Verification:
                 )
                 images.setdefault(key, variant.name)
 
-    def _run_cells(self, record: Record, prepared: Prepared) -> None:
+    def _run_cells(self, record: Record, prepared: Prepared, left_out: Mapping[Cell, str]) -> None:
         wanted: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
         for cell in self.asked.cells:
-            if self.line is None or self._lacks(cell) is None:
-                wanted[cell.tree, cell.kconfig, cell.variant].append(cell)
+            if cell not in left_out:
+                wanted[_kernel_of(cell)].append(cell)
         twins: dict[tuple[str, str, str], list[str]] = {}
         boots: list[Boot] = []
         for each in prepared.built:
@@ -510,7 +541,7 @@ class Verification:
     def _keep(self, record: Record, result: Result, variants: Sequence[str]) -> None:
         """Record a result for every variant that the kernel stands for."""
         cell = result.cell
-        script = next(each for each in self.asked.sessions if each.name == cell.session)
+        script = self._script(cell)
         version = next(each.version for each in record.trees if each.id == cell.tree)
         files = {**result.files, "session": self._file_of(script)}
         if "trace" in files:
@@ -548,6 +579,10 @@ class Verification:
 
     def _file_of(self, script: Session) -> str:
         return str(script.file.relative_to(self.asked.root))
+
+
+def _kernel_of(cell: Cell) -> tuple[str, str, str]:
+    return cell.tree, cell.kconfig, cell.variant
 
 
 def _called(cell: Cell) -> str:

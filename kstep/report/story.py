@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from kstep.outcome import Outcome
@@ -68,4 +69,10 @@ def remarks(record: Record) -> list[str]:
         came = f"{worse} cells do" if worse != 1 else "1 cell does"
         who = ", ".join(sorted(names))
         lines = [f"Nobody said what to expect of {who}: {BASE} is the measure, and {came} worse."]
-    return lines + [f"left out: {each.tree} {each.variant}: {each.why}" for each in record.left_out]
+    left_out: dict[tuple[str, str], list[str]] = defaultdict(list)
+    for each in record.left_out:
+        left_out[each.tree, each.why].append(each.variant)
+    return lines + [
+        f"left out: {tree} {', '.join(variants)}: {why}"
+        for (tree, why), variants in left_out.items()
+    ]

@@ -15,6 +15,7 @@ from kstep.outcome import KernelFault, Signature
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kstep.machine import Hardware
     from kstep.target import Target
 
 
@@ -35,6 +36,13 @@ class Check:
             self.script(target)
         except CommandRefusedError as error:
             raise KernelFault(Signature.WRONG_RESULT, str(error)) from error
+
+
+@dataclass(frozen=True)
+class Boot(Check):
+    """A check with a machine of its own."""
+
+    hardware: Hardware
 
 
 def checks(*scripts: Callable[[Target], None]) -> tuple[Check, ...]:

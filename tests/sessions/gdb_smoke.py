@@ -7,9 +7,12 @@ them is made of `s` and `c`. Made by nobody aloud; Matthias Schiffer reports the
 
 Measured, while the kernel is stopped: registers against kdb's `rd`, the backtrace against
 the frame records in memory, memory against QEMU's view of it, a variable that is written
-against what the guest reads, `info threads`, `monitor`. While it runs: `finish` from a
-breakpoint, `step` into a function, `next`, `until`, `stepi`, and where each of them ends.
-While the kernel boots and waits (`kgdbwait`): the backtrace, and a breakpoint further on.
+against what the guest reads, `info threads` and the stacks of sleeping tasks against kdb's
+`ps A` and `btp`, `monitor`. While it runs: `finish` from a breakpoint, `step` into a function,
+`next`, `until`, `stepi`, and where each of them ends. While the kernel boots and waits
+(`kgdbwait`): the backtrace, and a breakpoint further on; others, in code that is not reached and
+in code that is freed, are taken out when it is up. After `stepi` and `detach`: no step and no
+breakpoint is left, and another gdb may come.
 After each, what was stopped ends well: by way of kdb, or when gdb detaches.
 
 Refuted by anything that is not as the other view has it (`wrong-result`), by a breakpoint
@@ -19,15 +22,18 @@ that `finish` hits again (`rehit`), by a command that ends in an interrupt's ent
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from contextlib import ExitStack
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from kstep import backtrace
+from kstep.backtrace import printed, recorded
+from kstep.kdb import KEYBOARD
 from kstep.machine import Hardware
 from kstep.outcome import KernelFault, Signature
 from kstep.path import is_interrupt
 from kstep.session import session
+from tests.sessions.checks import Boot
+from tests.sessions.kdb_tasks import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,27 +44,35 @@ if TYPE_CHECKING:
 # fs/proc/loadavg.c: calls get_avenrun(), then others for the arguments of seq_printf()
 CALLER, LEAF, TRIGGER = "loadavg_proc_show", "get_avenrun", "cat /proc/loadavg"
 RET = 0xD65F_03C0
+STOP = "echo g > /proc/sysrq-trigger"
+SLEEPING = (1, 2)  # init, which waits for the shell, and kthreadd
 VARIABLE, FILE, VALUE = "panic_timeout", "/proc/sys/kernel/panic", 77
-
-
-@dataclass(frozen=True)
-class Part:
-    """A part of what gdb can do; ``script`` is how it is tried."""
-
-    name: str
-    script: Callable[[Target], None]
-    hardware: Hardware
+# kernel/panic.c; and kernel/debug/kdb/kdb_main.c: __init, done with when the boot stops
+NEVER, FREED = "panic", "kdb_init"
 
 
 def stopped(target: Target) -> None:
     """Look around and write, with the kernel stopped."""
     with target.in_kdb() as kdb:
         registers = kdb.registers()
+        tasks = shown(kdb.command("ps A"))
+        stacks = {pid: kdb.command(f"btp {pid}") for pid in SLEEPING}
         with target.in_gdb() as gdb:
             same("registers", gdb.registers(), registers)
             must_unwind(target, gdb)
-            threads = {each["target-id"]: each.get("details") for each in gdb.threads()}
-            same("threads", (threads["Thread 1"], threads["Thread 2"]), ("init", "kthreadd"))
+            threads = {int(each["target-id"].split()[1]): each for each in gdb.threads()}
+            same(
+                "threads",
+                {pid: threads.get(pid, {}).get("details") for pid in tasks if pid},
+                {pid: task.name for pid, task in tasks.items() if pid},
+            )
+            for pid, stack in stacks.items():
+                gdb.select(threads[pid]["id"])
+                target.must_show_stack(stack, gdb.registers())
+                same(f"frames of task {pid}", len(must_unwind(target, gdb)), len(printed(stack)))
+            (current,) = [task.pid for task in tasks.values() if task.current]
+            gdb.select(threads[current]["id"])
+            same("registers of the task that runs", gdb.registers(), registers)
             banner = gdb.value("&linux_banner")
             same("memory", gdb.read(banner, 64), target.read(banner, 64))
             before = gdb.value(VARIABLE)
@@ -70,15 +84,16 @@ def stopped(target: Target) -> None:
     same(FILE, target.run(f"cat {FILE} && echo {before} > {FILE}").text.strip(), str(VALUE))
 
 
-def must_unwind(target: Target, gdb: Gdb) -> None:
+def must_unwind(target: Target, gdb: Gdb) -> list[int]:
     """Hold gdb's backtrace against the frame records, which leave out inlined functions.
 
-    And the caller of a function that has made no record of its own.
+    And the caller of a function that has made no record of its own. Returns the records.
     """
     registers = gdb.registers()
     frames = [address for address, _ in groupby(gdb.frames())]
-    records = backtrace.recorded(registers["pc"], registers["x29"], target.read)
+    records = recorded(registers["pc"], registers["x29"], target.read)
     same("backtrace", [address for address in frames if address in records], records)
+    return records
 
 
 def running(target: Target) -> None:
@@ -101,14 +116,43 @@ def running(target: Target) -> None:
         gdb.clear(leaf)
 
 
+def detached(target: Target) -> None:
+    """Step, detach, come again: no step is armed, no breakpoint left; then back to kdb."""
+    with target.running(STOP):
+        target.expect_stop(KEYBOARD)
+        with target.in_gdb(detach=True) as gdb:
+            gdb.breakpoint(LEAF)
+            gdb.step_instruction()
+    target.run(TRIGGER)
+    target.must_tick()
+    with target.running(STOP):
+        target.expect_wait_for_gdb()
+        with target.in_gdb(waits=True) as gdb:
+            must_unwind(target, gdb)
+            same("kgdb_single_step", gdb.value("kgdb_single_step"), 0)
+            gdb.step_instruction()
+        target.go()
+    target.run(TRIGGER)
+    target.must_tick()
+
+
 def at_boot(target: Target) -> None:
-    """Come to a kernel that waits for a debugger, and go on to where it becomes init."""
-    with target.coming_up(), target.in_gdb(detach=True) as gdb:
+    """Come to a kernel that waits for a debugger, and go on to where it is up."""
+    with ExitStack() as afterwards, target.in_gdb(detach=True) as gdb:
+        with target.coming_up():
+            must_unwind(target, gdb)
+            never, freed = gdb.breakpoint(NEVER), gdb.breakpoint(FREED)
+            later = gdb.breakpoint("kernel_execve")  # fs/exec.c
+            gdb.resume()
+            target.expect_breakpoint_in_gdb(gdb, later)
+            must_unwind(target, gdb)
+            gdb.clear(later)
+            gdb.resume()
+        afterwards.enter_context(target.running(STOP))
+        same("the stop by sysrq-g", gdb.wait("stop by sysrq-g").reason, "SIGTRAP")
         must_unwind(target, gdb)
-        later = gdb.breakpoint("kernel_execve")  # fs/exec.c
-        gdb.resume()
-        target.expect_breakpoint_in_gdb(gdb, later)
-        must_unwind(target, gdb)
+        gdb.clear(never)
+        gdb.clear(freed)
     target.must_tick()
 
 
@@ -139,11 +183,12 @@ def same(what: str, one: object, other: object) -> None:
 @session(
     claim="gdb's commands work over the serial line.",
     cases=(
-        Part("stopped", stopped, Hardware()),
-        Part("running", running, Hardware()),
-        Part("at_boot", at_boot, Hardware(parameters="kgdbwait", waits=True)),
+        Boot(stopped, Hardware()),
+        Boot(running, Hardware()),
+        Boot(detached, Hardware()),
+        Boot(at_boot, Hardware(parameters="kgdbwait", waits=True)),
     ),
 )
-def gdb_smoke(target: Target, part: Part) -> None:
+def gdb_smoke(target: Target, part: Boot) -> None:
     """Try what people do with gdb."""
-    part.script(target)
+    part.run(target)

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         *kdb_tasks.CHECKS,
         *kdb_system.CHECKS,
     ),
+    needs=("CONFIG_MODULES", "CONFIG_KGDB_HONOUR_BLOCKLIST"),
 )
 def kdb_commands(target: Target, check: Check) -> None:
     """Run one check."""

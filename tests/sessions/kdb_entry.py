@@ -197,7 +197,11 @@ def own_breakpoint(target: Target) -> None:
 CHECKS = checks(serial_break, places, kgdboc_off_and_on, warn, own_breakpoint, bug_twice)
 
 
-@session(claim="Whatever brings the kernel into kdb, it leaves as good as before.", cases=CHECKS)
+@session(
+    claim="Whatever brings the kernel into kdb, it leaves as good as before.",
+    cases=CHECKS,
+    needs=("CONFIG_DEBUG_BUGVERBOSE",),
+)
 def kdb_entry(target: Target, check: Check) -> None:
     """Run one check."""
     check.run(target)

@@ -81,6 +81,20 @@ def line_ends(target: Target) -> None:
         must(b"\n0x" not in text, "the LF of CR LF repeats a command")
 
 
+def bare_lf(target: Target) -> None:
+    """LF alone ends a line as CR does from 6.5 on (1ed0555850cd); before it is dropped."""
+    ends = target.version() >= (6, 5)
+    with target.in_kdb() as kdb:
+        if not ends:
+            must_take(kdb, b"z\ny\nx\n", "zyx")
+            return
+        for line in (b"zyx", b"wvu"):
+            must_be(kdb.press(line + b"\n", UNKNOWN)["what"], line, "the line that LF ends")
+            kdb.press(b"")
+        shown = [kdb.press(keys).string for keys in (b"md8c1 linux_banner\n", b"\n")]
+        must(all(b"\n0x" in each for each in shown), f"LF repeats no command: {shown!r}")
+
+
 def history(target: Target) -> None:
     """The cursor keys bring back earlier lines, as many as there is room for."""
     with target.in_kdb() as kdb:
@@ -125,11 +139,30 @@ def completion(target: Target) -> None:
         must_take(kdb, start + rest + HOME + RIGHT * 13 + b"\t", full)
 
 
+def completion_cut(target: Target) -> None:
+    """Where Tab finds too little room it fills what there is, and the line stays a line.
+
+    Before 6.10, and the stable releases of that time, it wrote on behind the end of the buffer.
+    """
+    word, more = "kdb_prom", "pt_str"
+    with target.in_kdb() as kdb:
+        for room in range(len(more)):
+            line = f"{'x' * (LONGEST - room - len(word) - 1)} {word}"
+            cut = line + more[:room]
+            for keys in (b"\t", b"\t" + b"z" * 9, b"\t" * 3, LEFT + RIGHT + b"\t"):
+                must_take(kdb, line.encode() + keys, cut)
+            head, tail = f"xxxx {word}", " " + "y" * (LONGEST - room - len(word) - 6)
+            keys = (head + tail).encode() + HOME + RIGHT * len(head) + b"\t"
+            must_take(kdb, keys, head + more[:room] + tail)
+        must_take(kdb, b"wvu", "wvu")
+
+
 def choices(target: Target) -> None:
     """A second Tab shows the symbols to choose from, those of /proc/kallsyms."""
     said = target.run("cut -d' ' -f3 /proc/kallsyms | grep ^kdb_b").text
     names = sorted(name.split("\t")[0] for name in said.split() if name.startswith("kdb_b"))
     every = int(target.run("wc -l < /proc/kallsyms").text)
+    some = int(target.run("cut -d' ' -f3 /proc/kallsyms | grep -c ^t").text)
     with target.in_kdb() as kdb:
         found = _found(kdb, b"zyx kdb_b\t\t\r")
         must_be(int(found["count"]), len(names), "the symbols that begin with kdb_b")
@@ -137,6 +170,8 @@ def choices(target: Target) -> None:
         found = _found(kdb, b"\t\tzyx\r")
         must_be(int(found["count"]), every, "all symbols")
         must_be(len(found["names"].removesuffix("...").split()), 30, "those shown, DTABCOUNT")
+        found = _found(kdb, b"zyx q r s t\t\t\r")
+        must_be(int(found["count"]), some, "the symbols that begin with t, the last word")
 
 
 def _found(kdb: Kdb, keys: bytes) -> re.Match[str]:
@@ -224,9 +259,11 @@ CHECKS = checks(
     editing,
     unknown_keys,
     line_ends,
+    bare_lf,
     history,
     too_long,
     completion,
+    completion_cut,
     choices,
     pager,
     pager_ended,
@@ -234,7 +271,11 @@ CHECKS = checks(
 )
 
 
-@session(claim="kdb takes what is typed, and shows all that it has.", cases=CHECKS)
+@session(
+    claim="kdb takes what is typed, and shows all that it has.",
+    cases=CHECKS,
+    needs=("CONFIG_PRINTK_TIME",),
+)
 def kdb_input(target: Target, check: Check) -> None:
     """Run one check."""
     check.run(target)

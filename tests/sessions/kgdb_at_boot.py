@@ -16,12 +16,11 @@ Refuted by no stop (`missed-hits`), a stop elsewhere (`off-order`), a wrong stac
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kstep.machine import Hardware
 from kstep.session import session
-from tests.sessions.checks import Check, must, must_be
+from tests.sessions.checks import Boot, must, must_be
 from tests.sessions.kdb_memory import CONSTANT, shown, true
 
 if TYPE_CHECKING:
@@ -37,13 +36,6 @@ FORK_ON = (
     " for i in $(seq 20); do (:); done; done"
 )
 LONG = 30.0  # seconds
-
-
-@dataclass(frozen=True)
-class Boot(Check):
-    """A check with a machine of its own, whose boot it talks to."""
-
-    hardware: Hardware
 
 
 def must_be_in(target: Target, kdb: Kdb, caller: str) -> None:

@@ -37,7 +37,10 @@ TRIGGER = "syscall pipe2 1 @ 0"
 AFTERWARDS = 12
 
 
-@session(claim="A step over a kprobe ends behind the probed instruction.")
+@session(
+    claim="A step over a kprobe ends behind the probed instruction.",
+    needs=("CONFIG_FAIL_FUNCTION",),
+)
 def step_over_probe(target: Target) -> None:
     """Step up to a kprobe, over it, and on."""
     target.run(f"echo {PROBED} > {INJECT}")

@@ -36,7 +36,10 @@ TRIGGER = "echo WARNING > /sys/kernel/debug/provoke-crash/DIRECT"
 AFTERWARDS = 12
 
 
-@session(claim="A step of a WARN_ON() ends behind it, and the warning is printed once.")
+@session(
+    claim="A step of a WARN_ON() ends behind it, and the warning is printed once.",
+    needs=("CONFIG_LKDTM", "CONFIG_DEBUG_BUGVERBOSE"),
+)
 def step_over_warning(target: Target) -> None:
     """Step up to a WARN_ON(), over it, and on."""
     with target.in_kdb() as kdb:

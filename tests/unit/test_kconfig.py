@@ -288,6 +288,46 @@ def test_a_whole_configuration_of_another_machine_is_refused(tmp_path: Path) -> 
         kconfig.load(str(whole), tmp_path)
 
 
+# -- what a session needs
+
+
+def test_what_no_version_of_a_configuration_has_is_known_before(tmp_path: Path) -> None:
+    """Of a whole one only what it says itself, for the rest may come by a default."""
+    written(tmp_path, "CONFIG_A=y\nCONFIG_B=y  # from 6.5: x\n# CONFIG_C is not set\n")
+    written(tmp_path, "# CONFIG_A is not set\n# CONFIG_B is not set # up to 6.19: x\n", "one")
+    whole = written(tmp_path, WHOLE, "theirs")
+    for text, lacking in (("base", "CD"), ("one", "ACD"), (str(whole), "C")):
+        asked = kconfig.load(text, tmp_path)
+        assert "".join(each for each in "ABCD" if asked.surely_lacks(f"CONFIG_{each}")) == lacking
+
+
+def test_sessions_that_can_be_run_nowhere_are_refused_with_the_mend(tmp_path: Path) -> None:
+    """One that can be, on one of the configurations, is enough."""
+    written(tmp_path, "CONFIG_A=y\n")
+    written(tmp_path, "CONFIG_B=y\n", "one")
+    base, one = (kconfig.load(name, tmp_path) for name in ("base", "one"))
+    for needed, configs in (
+        ({"s": ["CONFIG_B"]}, [base, one]),
+        ({"s": ["CONFIG_C"], "t": ["CONFIG_A"]}, [base]),
+        ({"s": []}, [base]),
+        ({"s": ["CONFIG_C"], "t": []}, [base]),
+    ):
+        kconfig.require_some(needed, configs, tmp_path)
+    for needed, mend in (
+        ({"s": ["CONFIG_A", "CONFIG_B"]}, "CONFIG_B.* base .*; --kconfig one has it"),
+        ({"s": ["CONFIG_C"], "t": ["CONFIG_B"]}, "CONFIG_C.*; put CONFIG_C=y into a fragment"),
+    ):
+        with pytest.raises(RequestError, match=f"^session s: it needs {mend}"):
+            kconfig.require_some(needed, [base], tmp_path)
+
+
+def test_only_what_is_built_in_is_there() -> None:
+    options = {"CONFIG_A": "y", "CONFIG_B": "m", "CONFIG_C": "n"}
+    assert kconfig.lacking(["CONFIG_A"], options) is None
+    for name in ("CONFIG_B", "CONFIG_C", "CONFIG_D"):
+        assert kconfig.lacking(["CONFIG_A", name], options) == name
+
+
 # -- what Kconfig made of it
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from kstep import session
+from kstep import kconfig, session
 from kstep.errors import MachineryError
 from kstep.machine import Hardware
 from kstep.session import Session, Stepped
@@ -49,7 +49,7 @@ def test_what_is_marked_is_found(tmp_path: Path) -> None:
     assert (first.claim, first.case_names) == ("It works.", ("f", "g"))
     assert first.hardware == Hardware(cpus=2)
     assert (first.file, first.line) == (tmp_path / "one.py", 7)
-    assert (alone.case_names, alone.hardware) == ((None,), Hardware())
+    assert (alone.case_names, alone.hardware, alone.needs) == ((None,), Hardware(), ())
 
 
 def test_a_script_gets_its_case(tmp_path: Path) -> None:
@@ -126,3 +126,14 @@ def test_the_functions_of_ours_are_of_every_kind() -> None:
     stepped = session.load(ROOT / "tests/sessions")["step-in-order"].cases
     assert len({getattr(case, "kind", "") for case in stepped}) >= 6
     assert len({getattr(case, "trigger", "") for case in stepped}) >= 6
+
+
+def test_what_a_session_needs_and_base_has_not_is_in_a_fragment() -> None:
+    """Else it would be run nowhere; and what base has for good need not be asked for."""
+    folder = ROOT / kconfig.FOLDER
+    offered = {option for path in folder.glob("*.config") for option in kconfig.parse(path)}
+    base = kconfig.read(folder / "base.config")
+    sure = {line.name for line in base if not line.why.startswith(kconfig.FREE)}
+    needed = {option for each in session.load(SCRIPTS[0].parent).values() for option in each.needs}
+    assert needed
+    assert needed <= offered - sure

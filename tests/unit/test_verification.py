@@ -12,11 +12,20 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kstep import verification
+from kstep import kconfig, matrix, verification
 from kstep.__main__ import Commands
+from kstep.cache import Cache
+from kstep.errors import RequestError
+from kstep.kernel import Kernel
+from kstep.progress import Progress
+from kstep.series import Arrangement
+from kstep.tree import Tree
+from kstep.verification import Built, Verification
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from kstep.plan import Cell
 
 ROOT = Path(__file__).parents[2]
 PATCH = ROOT / "patches/v6/0001-arm64-entry-put-a-step-aside-while-an-interrupt-is-handled.patch"
@@ -253,6 +262,57 @@ def test_sessions_run_in_the_order_in_which_they_were_named() -> None:
         session_names=["step-in-order", "continue-past-breakpoint"],
     )
     assert [each.name for each in asked.sessions] == ["step-in-order", "continue-past-breakpoint"]
+
+
+# -- what a kernel has not
+
+
+def built(folder: Path, cell: Cell, config: str) -> Built:
+    """Return a kernel that was built with a .config."""
+    (folder / "config").write_text(config)
+    made = Kernel("k", folder, True, "", "", "", 0.0, 0)  # noqa: FBT003 -- it is at hand
+    variant = matrix.parse(cell.variant, [])
+    return Built(
+        Tree(cell.tree, "6.1", "", folder),
+        kconfig.Kconfig(cell.kconfig, {}),
+        ((variant, Arrangement({}, frozenset(), {}, {}, "")),),
+        made,
+    )
+
+
+def test_what_a_kernel_was_built_with_decides(tmp_path: Path) -> None:
+    """A whole configuration may come out otherwise than it was asked for."""
+    whole = tmp_path / "theirs.config"
+    whole.write_text("# Linux/arm64 6.1.192 Kernel Configuration\nCONFIG_ARM64=y\n")
+    names = ["step-over-probe", "step-pnmi"]
+    asked = verification.request(
+        ROOT,
+        series_specs=["v6"],
+        tree_specs=["debian:6.1"],
+        kconfig_names=[str(whole)],
+        variant_names=["none"],
+        session_names=names,
+    )
+    with Progress() as progress:
+        verify = Verification(
+            asked,
+            folder=tmp_path / "new",
+            toolchain_kind="auto",
+            accel_kind="auto",
+            jobs=1,
+            argv=(),
+            cache=Cache(tmp_path),
+            progress=progress,
+        )
+    probe, pnmi = "CONFIG_FAIL_FUNCTION=y\n", "CONFIG_ARM64_PSEUDO_NMI=y\n"
+    first = asked.cells[0]
+    assert not verify._not_run([built(tmp_path, first, probe + pnmi)])
+    left_out = verify._not_run([built(tmp_path, first, probe)])
+    assert {cell.session for cell in left_out} == {"step-pnmi"}
+    (why,) = set(left_out.values())
+    assert why.startswith("step-pnmi is not run with kconfig theirs: it needs CONFIG_ARM64_PSEUDO")
+    with pytest.raises(RequestError, match="step-over-probe is not run with kconfig theirs"):
+        verify._not_run([built(tmp_path, first, "")])
 
 
 # -- the order of builds

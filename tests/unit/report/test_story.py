@@ -98,5 +98,12 @@ def test_what_nobody_described_is_said_to_be_held_against_none(tmp_path: Path) -
 
 def test_what_was_left_out_is_said(tmp_path: Path) -> None:
     record = a_record(tmp_path)
-    record.left_out = (LeftOut("debian:6.1", "mine/2", "it needs 1"),)
-    assert remarks(record) == ["left out: debian:6.1 mine/2: it needs 1"]
+    record.left_out = (
+        LeftOut("debian:6.1", "mine/2", "it needs 1"),
+        LeftOut("debian:6.1", "none", "s is not run"),
+        LeftOut("debian:6.1", "mine/1", "s is not run"),
+    )
+    assert remarks(record) == [
+        "left out: debian:6.1 mine/2: it needs 1",
+        "left out: debian:6.1 none, mine/1: s is not run",
+    ]
