@@ -126,10 +126,11 @@ class Request:
     """A configuration that was asked for, for whatever version: its lines, the last winning.
 
     ``whole`` are the lines of a whole .config, which the others stand on; those of ``base``
-    are there for kstep's sake.
+    are there for kstep's sake. ``text`` asks for the same from any folder.
     """
 
     name: str
+    text: str
     lines: tuple[Line, ...]
     base: Path
     whole: tuple[Line, ...] = ()
@@ -277,6 +278,7 @@ def load(text: str, folder: Path) -> Request:
     base = tuple(line for line in base if not line.why.startswith(other))
     return Request(
         name="+".join(_stem(path) for path in paths) or BASE,
+        text="+".join(str(path.absolute()) for path in paths) or BASE,
         lines=(*base, *own),
         base=base_path,
         whole=parts[wholes[0]] if wholes else (),

@@ -226,6 +226,23 @@ def test_fragments_are_joined_in_their_order(tmp_path: Path) -> None:
     assert kconfig.load(str(mine), tmp_path).name == "my+own"  # a file that is called so
 
 
+@pytest.mark.parametrize("text", ["base", "one", "one+two.config", "base+two.config"])
+def test_what_was_asked_can_be_asked_again_from_elsewhere(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the processes do that git bisect starts."""
+    written(tmp_path, "CONFIG_A=y\n")
+    written(tmp_path, "CONFIG_B=y\n", "one")
+    here = tmp_path / "here"
+    here.mkdir()
+    written(here, "CONFIG_C=y\n", "two")
+    monkeypatch.chdir(here)
+    asked = kconfig.load(text, tmp_path).on("6.1")
+    said = kconfig.load(text, tmp_path).text
+    monkeypatch.chdir("/")
+    assert kconfig.load(said, tmp_path).on("6.1") == asked
+
+
 WHOLE = """\
 #
 # Automatically generated file; DO NOT EDIT.
