@@ -8,6 +8,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kstep.oracle import unsigned
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -52,7 +54,8 @@ def printed(text: str) -> list[Frame]:
 def recorded(pc: int, frame_pointer: int, read: Callable[[int, int], bytes]) -> list[int]:
     """Follow the frame records (AAPCS64, 6.4.6) from where code is to where it was called from.
 
-    The record that ends the kernel's part of a stack holds two zeros.
+    The record that ends the kernel's part of a stack holds two zeros. A kernel that signs
+    its return addresses (CONFIG_ARM64_PTR_AUTH_KERNEL) has them signed there.
     """
     found = [pc]
     record = frame_pointer
@@ -60,7 +63,7 @@ def recorded(pc: int, frame_pointer: int, read: Callable[[int, int], bytes]) -> 
         record, back = RECORD.unpack(read(record, RECORD.size))
         if not back:
             break
-        found.append(back)
+        found.append(unsigned(back))
     return found
 
 

@@ -423,7 +423,7 @@ def _git_bisect_run(probe: Probe, kind: str, often: int) -> list[str]:
         "bad": asked.bad,
         "session_name": asked.session.name,
         "function": asked.case or "",
-        "kconfig_name": asked.kconfig.name,
+        "kconfig_name": asked.kconfig.text,
         "confidence": asked.confidence,
         "toolchain": kind,
         "folder": str(probe.folder.absolute()),

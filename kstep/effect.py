@@ -59,6 +59,10 @@ TASK: Final = 4096
 NZCV = 0xF << 28
 DAIF = 0xF << 6
 SS = 1 << 21  # the debugger's own: set to step, and clear behind a step
+# Every instruction writes it: BR and BLR with what the page that they are in says, which nobody
+# knew, all others with zero (FEAT_BTI; a CPU without has zero always).
+BTYPE = 3 << 10
+UNJUDGED = SS | BTYPE
 
 _GENERAL = {f"x{n}": getattr(arm64, f"UC_ARM64_REG_X{n}") for n in range(31)}
 _ALL = _GENERAL | {"sp": arm64.UC_ARM64_REG_SP, "pc": arm64.UC_ARM64_REG_PC}
@@ -252,7 +256,7 @@ class Watch:
             )
 
     def _look(self, registers: Registers) -> None:
-        self._registers = {**registers, "pstate": registers["pstate"] & ~SS}
+        self._registers = {**registers, "pstate": registers["pstate"] & ~UNJUDGED}
         self._word = self._text.word(registers["pc"])
         self._effect = self._emulator.foresee(self._word, self._registers)
 

@@ -3,7 +3,8 @@
 
 A line of a fragment may say in its comment which versions have the option: ``from 5.18:``,
 ``up to 6.19:``, ``from 5.18 up to 6.19:``, the bounds included. It is left out elsewhere.
-In base, ``free:`` says that a whole configuration may have the option otherwise.
+In base, ``free:`` says that a whole configuration may have the option otherwise, and
+``whole:`` that it is asked of a whole configuration only, where that has the option.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import difflib
 import hashlib
 import os
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,8 +29,9 @@ UNSET = re.compile(r"^# (?P<name>CONFIG_\w+) is not set\s*(?:#\s*(?P<why>.*))?$"
 MISSPELT = re.compile(r"^#\s*CONFIG_\w+\s+is\s+not\s+set\b")
 WHOLE = re.compile(r"^# Linux/(?P<arch>\w+) \S+ Kernel Configuration$", re.MULTILINE)
 DECLARED = re.compile(r"^\s*(?:menu)?config\s+(\w+)", re.MULTILINE)
-# What Kconfig finds out about the compiler, and about itself.
 FREE = "free:"
+WHOLLY = "whole:"
+# What Kconfig finds out about the compiler, and about itself.
 FOUND_OUT = re.compile(
     r"^CONFIG_(CC_|GCC_|CLANG_|AS_|LD_|LLD_|RUSTC_|PAHOLE_|BINDGEN_|TOOLS_|ARCH_|HAVE_|HAS_)"
 )
@@ -59,13 +61,15 @@ class Kconfig:
 
     ``options`` maps CONFIG_X to its value as .config spells it; "n" means not set.
     ``others`` is allnoconfig or alldefconfig. Of the options in ``wishes``, which come from
-    a whole configuration, those that this kernel cannot have are no error.
+    a whole configuration, those that this kernel cannot have are no error. ``lines`` are
+    where the others were asked for.
     """
 
     name: str
     options: Mapping[str, str]
     others: str = "allnoconfig"
     wishes: frozenset[str] = frozenset()
+    lines: Mapping[str, Line] = field(default_factory=dict, compare=False)
 
     @property
     def fragment(self) -> str:
@@ -83,12 +87,7 @@ class Kconfig:
 
     def check(self, config: Path) -> tuple[str, ...]:
         """Return the wishes that Kconfig did not fulfil; raise where it dropped another option."""
-        got = parse(config)
-        wrong = {
-            name: f"{name} is {got.get(name, 'n')}, not {value}"
-            for name, value in self.options.items()
-            if got.get(name, "n") != value
-        }
+        wrong = self._wrong(config)
         if asked := [said for name, said in wrong.items() if name not in self.wishes]:
             raise MachineryError(
                 f"kconfig {self.name}: Kconfig did not take {len(asked)} option(s) that were asked"
@@ -96,27 +95,54 @@ class Kconfig:
             )
         return tuple(name for name in wrong if not FOUND_OUT.match(name))
 
+    def require_met(self, config: Path) -> None:
+        """Raise RequestError, with the line, for the first option that Kconfig did not take."""
+        wrong = self._wrong(config)
+        for name, line in self.lines.items():
+            if name in wrong:
+                raise RequestError(
+                    f"Kconfig does not take it: {wrong[name]}, for what it depends on or for what"
+                    " selects it; ask for that too, or take the line out",
+                    line.path,
+                    line.number,
+                )
+
+    def _wrong(self, config: Path) -> dict[str, str]:
+        """Say what is otherwise in a .config."""
+        got = parse(config)
+        return {
+            name: f"{name} is {got.get(name, 'n')}, not {value}"
+            for name, value in self.options.items()
+            if not _has(got, name, value)
+        }
+
 
 @dataclass(frozen=True)
 class Request:
     """A configuration that was asked for, for whatever version: its lines, the last winning.
 
-    ``whole`` are the lines of a whole .config, which the others stand on.
+    ``whole`` are the lines of a whole .config, which the others stand on; those of ``base``
+    are there for kstep's sake. ``text`` asks for the same from any folder.
     """
 
     name: str
+    text: str
     lines: tuple[Line, ...]
+    base: Path
     whole: tuple[Line, ...] = ()
 
     def on(self, version: str) -> Kconfig:
         """Return the configuration for a kernel of ``version``, such as "6.1.192"."""
         wished = {line.name: line.value for line in self.whole}
-        asked = {line.name: line.value for line in self.lines if line.versions.holds(version)}
+        lines = {line.name: line for line in self.lines if line.versions.holds(version)}
+        asked = {name: line.value for name, line in lines.items()}
+        lines = {name: line for name, line in lines.items() if not line.why.startswith(WHOLLY)}
         return Kconfig(
             self.name,
             wished | asked,
             "alldefconfig" if self.whole else "allnoconfig",
-            frozenset(wished) - frozenset(asked),
+            (frozenset(wished) | frozenset(asked)) - frozenset(lines),
+            lines,
         )
 
     def surely_lacks(self, option: str) -> bool:
@@ -128,7 +154,7 @@ class Request:
         if not asked:
             return not self.whole
         last = asked[-1]
-        return last.value == "n" and last.first is None and last.last is None
+        return last.value == "n" and last.versions == EVERY
 
     def remarks(self, version: str) -> list[str]:
         """Say which lines are left out for a version, and what a whole .config has to take."""
@@ -139,16 +165,18 @@ class Request:
         ]
         wished = {line.name: line.value for line in self.whole}
         added = [
-            f"{name} {value}"
-            for name, value in self.on(version).options.items()
-            if self.whole and wished.get(name, "n") != value
+            f"{line.name} {line.value}"
+            for line in {
+                line.name: line for line in self.lines if line.versions.holds(version)
+            }.values()
+            if self.whole and line.path == self.base and not _has(wished, line.name, line.value)
         ]
-        return [*left, *([f"{_some(added)} added or changed, for kstep needs it"] if added else [])]
+        return [*left, *([f"{some(added)} added or changed, for kstep needs it"] if added else [])]
 
     def require_known(self, version: str, declared: frozenset[str]) -> None:
         """Raise RequestError for an option that is set and that this Kconfig does not declare."""
         for line in self.lines:
-            known = line.value == "n" or line.name in declared
+            known = line.value == "n" or line.name in declared or line.why.startswith(WHOLLY)
             if not known and line.versions.holds(version):
                 raise RequestError(
                     f"Linux {version.split(maxsplit=1)[0]} has no option {line.name};"
@@ -214,7 +242,13 @@ def _line(match: re.Match[str], path: Path, number: int) -> Line:
     )
 
 
-def _some(names: Sequence[str]) -> str:
+def _has(options: Mapping[str, str], name: str, value: str) -> bool:
+    """Whether an option has a value; one that is not there has "n", and is as good as empty."""
+    return options.get(name, value if value == '""' else "n") == value
+
+
+def some(names: Sequence[str]) -> str:
+    """Name the first of many, and say how many more there are."""
     rest = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
@@ -229,7 +263,8 @@ def load(text: str, folder: Path) -> Request:
     if "" in names or len(set(names)) < len(names):
         raise RequestError(f"kconfig {text}: between two + stands one name, and each name once")
     paths = [_find(name, folder) for name in names if name != BASE]
-    base = read(folder / f"{BASE}.config")
+    base_path = folder / f"{BASE}.config"
+    base = read(base_path)
     parts = {path: read(path) for path in paths}
     wholes = [path for path in paths if _is_whole(path)]
     if wholes and (paths[0] not in wholes or BASE in names or len(wholes) > 1):
@@ -238,11 +273,13 @@ def load(text: str, folder: Path) -> Request:
             " with fragments behind it, and not with base"
         )
     own = tuple(line for path in paths if path not in wholes for line in parts[path])
-    if wholes:
-        base = tuple(line for line in base if not line.why.startswith(FREE))
+    other = FREE if wholes else WHOLLY
+    base = tuple(line for line in base if not line.why.startswith(other))
     return Request(
         name="+".join(_stem(path) for path in paths) or BASE,
+        text="+".join(str(path.absolute()) for path in paths) or BASE,
         lines=(*base, *own),
+        base=base_path,
         whole=parts[wholes[0]] if wholes else (),
     )
 

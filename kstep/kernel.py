@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kstep.errors import MachineryError
+from kstep.kconfig import some
 from kstep.toolchain import CROSS, CommandError
 
 if TYPE_CHECKING:
@@ -128,6 +129,24 @@ class Builder:
         facts = json.loads((folder / "kernel.json").read_text())
         return Kernel(key=name, folder=folder, cached=cached, **facts)
 
+    def require_configurable(self) -> None:
+        """Raise RequestError, with the line, for an option that the tree as it is cannot have.
+
+        Not asked again where a kernel of this tree and configuration has been built.
+        """
+        with self.cache.lock(f"build-{self._family}"):
+            folder = self.cache.folder("build", self._family)
+            if (folder / "obj/vmlinux").exists():
+                return
+            scratch = folder / "configured"
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir()
+            self.toolchain.own(folder)
+            self.toolchain.own(scratch)
+            self._configure(self.tree.source, scratch)
+            self.kconfig.require_met(scratch / ".config")
+            shutil.rmtree(scratch)
+
     @property
     def _family(self) -> str:
         """What may share a folder of objects: those of a container are another user's."""
@@ -146,8 +165,7 @@ class Builder:
         objects.mkdir(exist_ok=True)
         # One for each: what root writes on the host, the container's user cannot.
         ccache = self.toolchain.own(self.cache.folder("ccache", self.toolchain.kind))
-        (folder / "fragment").write_text(self.kconfig.fragment)
-        for path in (folder, objects, folder / "fragment"):
+        for path in (folder, objects):
             self.toolchain.own(path)
         compiled = 0
         with self.progress.task(title, FULL_BUILD if first else None, "objects") as task:
@@ -158,15 +176,16 @@ class Builder:
                     compiled += 1
                     task.advance(note=match[2])
 
-            self._configure(source, objects, folder)
+            self._configure(source, objects)
             try:
                 missed = self.kconfig.check(objects / ".config")
             except MachineryError as error:
                 raise BuildError(str(error)) from error
             if missed and first:
                 self.progress.say(
-                    f"kconfig {self.kconfig.name}: {len(missed)} of its options are not for"
-                    f" this version or this compiler: {', '.join(missed)}"
+                    f"kconfig {self.kconfig.name}: {len(missed)} of its options are otherwise,"
+                    " for what kstep needs, for this version, or for this compiler:"
+                    f" {some(missed)}"
                 )
             argv = ["make", "-C", str(source), f"O={objects}", f"-j{os.cpu_count() or 1}", "Image"]
             try:
@@ -192,7 +211,7 @@ class Builder:
             json.dumps({**facts, "build_seconds": seconds, "objects_compiled": compiled})
         )
 
-    def _configure(self, source: Path, objects: Path, folder: Path) -> None:
+    def _configure(self, source: Path, objects: Path) -> None:
         """Let the kernel's own script merge the fragment into the others' configuration.
 
         Done for every variant, for a patch may touch Kconfig files; make looks at what
@@ -203,12 +222,15 @@ class Builder:
         if not (objects / "Makefile").exists():
             (objects / "Makefile").write_text(f"include {source}/Makefile\n")
             self.toolchain.own(objects / "Makefile")
+        fragment = objects.with_name("fragment")
+        fragment.write_text(self.kconfig.fragment)
+        self.toolchain.own(fragment)
         script = source / "scripts/kconfig/merge_config.sh"
         try:
             self.toolchain.run(
-                ["sh", str(script), *OTHERS[self.kconfig.others], str(folder / "fragment")],
+                ["sh", str(script), *OTHERS[self.kconfig.others], str(fragment)],
                 cwd=objects,
-                readable=[source, folder / "fragment"],
+                readable=[source, fragment],
                 writable=[objects],
                 env=self._env(None),
             )

@@ -134,7 +134,7 @@ class Instruction:
             if registers is None:
                 raise ValueError(f"the branch at {self.pc:#x} needs the value of {self.register}")
             pointer = 0 if self.register == "xzr" else registers[self.register]
-            return frozenset({_strip(pointer) if self.form.authenticated else pointer})
+            return frozenset({unsigned(pointer) if self.form.authenticated else pointer})
         if target is not None:
             if self.form.taken is None:
                 return frozenset({target})
@@ -177,6 +177,12 @@ def is_atomic(word: int) -> bool:
     return any(word & mask == value for mask, value in _ATOMICS)
 
 
+def unsigned(pointer: int) -> int:
+    """Give the address that a signed pointer stands for, if its code is right."""
+    is_kernel = pointer >> 55 & 1
+    return pointer | _AUTHENTICATION_CODE if is_kernel else pointer & ~_AUTHENTICATION_CODE
+
+
 def is_brk(word: int) -> bool:
     """Whether it is BRK: a breakpoint, a probe, or what BUG() and WARN() are made of."""
     return word & 0xFFE0_001F == _BRK
@@ -190,12 +196,6 @@ def _signed(value: int, width: int) -> int:
     """Read the low ``width`` bits of ``value`` as two's complement."""
     value &= (1 << width) - 1
     return value - (value >> (width - 1) << width)
-
-
-def _strip(pointer: int) -> int:
-    """Give the address that a signed pointer stands for, if its code is right."""
-    is_kernel = pointer >> 55 & 1
-    return pointer | _AUTHENTICATION_CODE if is_kernel else pointer & ~_AUTHENTICATION_CODE
 
 
 def _read(registers: Registers, number: int, width: int = 64) -> int:

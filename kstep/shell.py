@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from kstep.errors import MachineryError
 
 FIGURES = re.compile(r"^(?:[a-z_]+=-?\d+(?: |$))+$", re.MULTILINE)
-MESSAGE = rb"(?:\[ *\d+\.\d+\] [^\n]*\n)*"  # with CONFIG_PRINTK_TIME, each line of one
+# With CONFIG_PRINTK_TIME, each line of one; and who it is from, with CONFIG_PRINTK_CALLER.
+MESSAGE = rb"(?:\[ *\d+\.\d+\](?:\[ *[CT]\d+\])? [^\n]*\n)*"
 NEWLINE = rb"\r?" + MESSAGE + rb"\n"
 
 

@@ -251,11 +251,8 @@ def prepare(
     for each in trees:
         _require_known(asked.kconfigs, each, progress)
     guest = initramfs.make(asked.root / "tests/guest", tools, versions.compiler, cache, progress)
-    built = [
-        kernel
-        for source, variants in zip(trees, arranged, strict=True)
-        for config in asked.kconfigs
-        for kernel in _build(
+    builders = [
+        (
             Builder(
                 tree=source,
                 kconfig=config.on(source.version),
@@ -266,7 +263,12 @@ def prepare(
             ),
             variants,
         )
+        for source, variants in zip(trees, arranged, strict=True)
+        for config in asked.kconfigs
     ]
+    for builder, _ in builders:
+        builder.require_configurable()
+    built = [kernel for builder, variants in builders for kernel in _build(builder, variants)]
     return Prepared(tools, versions, trees, guest, tuple(built), tuple(chain(*left_out)))
 
 

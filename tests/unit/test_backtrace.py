@@ -45,6 +45,13 @@ def test_records_are_followed_to_their_end() -> None:
     assert recorded(LEAF + 8, 0x8000, lambda address, _size: memory[address]) == STACK
 
 
+def test_a_signed_return_address_is_that_without_its_code() -> None:
+    """As on a CPU with pointer authentication; bit 55 tells a kernel address."""
+    back = 0xFFFF_8000_0801_2344
+    memory = struct.pack("<QQ", 0, back ^ 0x005A_0000_0000_0000 ^ 0x7F00_0000_0000_0000)
+    assert recorded(LEAF, 0x8000, lambda *_: memory) == [LEAF, back]
+
+
 def test_records_that_go_round_come_to_an_end() -> None:
     assert len(recorded(LEAF, 0x8000, lambda *_: struct.pack("<QQ", 0x8000, LEAF))) == 100
 

@@ -248,6 +248,13 @@ def test_the_step_bit_is_the_debuggers() -> None:
     judge(registers(), {**RIGHT, "pstate": RIGHT["pstate"] | SS})
 
 
+def test_where_a_call_came_from_is_not_judged() -> None:
+    """BTYPE, which BLR sets on a CPU with FEAT_BTI, and the instruction at its target clears."""
+    called = registers(x0=0x1000, x30=PC + 4, pc=0x1000, pstate=0x6000_0805)
+    judge(registers(x0=0x1000), called, word=0xD63F_0000)
+    judge(registers(pstate=0x6000_0805), RIGHT)
+
+
 @pytest.mark.parametrize(
     ("name", "value"),
     [

@@ -226,6 +226,23 @@ def test_fragments_are_joined_in_their_order(tmp_path: Path) -> None:
     assert kconfig.load(str(mine), tmp_path).name == "my+own"  # a file that is called so
 
 
+@pytest.mark.parametrize("text", ["base", "one", "one+two.config", "base+two.config"])
+def test_what_was_asked_can_be_asked_again_from_elsewhere(
+    text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the processes do that git bisect starts."""
+    written(tmp_path, "CONFIG_A=y\n")
+    written(tmp_path, "CONFIG_B=y\n", "one")
+    here = tmp_path / "here"
+    here.mkdir()
+    written(here, "CONFIG_C=y\n", "two")
+    monkeypatch.chdir(here)
+    asked = kconfig.load(text, tmp_path).on("6.1")
+    said = kconfig.load(text, tmp_path).text
+    monkeypatch.chdir("/")
+    assert kconfig.load(said, tmp_path).on("6.1") == asked
+
+
 WHOLE = """\
 #
 # Automatically generated file; DO NOT EDIT.
@@ -259,15 +276,39 @@ def test_a_whole_configuration_takes_the_place_of_base_and_gets_what_is_needed(
         "CONFIG_RANDOMIZE_BASE": "n",
         "CONFIG_MORE": "y",
     }
-    assert asked.remarks("6.1.192") == [
-        "CONFIG_KGDB y, CONFIG_MORE y added or changed, for kstep needs it"
-    ]
+    assert asked.remarks("6.1.192") == ["CONFIG_KGDB y added or changed, for kstep needs it"]
     alike = Kconfig("x", config.options)
     assert config.digest != alike.digest
     lost = "CONFIG_KGDB=y\nCONFIG_MORE=y\nCONFIG_OWN=y\nCONFIG_CC_VERSION_TEXT=12\n"
     assert config.check(written(tmp_path, lost, "got")) == ("CONFIG_PREEMPT_NONE",)
     with pytest.raises(MachineryError, match="CONFIG_KGDB is n, not y"):
         config.check(written(tmp_path, "CONFIG_MORE=y\nCONFIG_OWN=y\n", "got"))
+
+
+FOR_WHOLE = (
+    'CONFIG_KEY=""  # whole: a file\nCONFIG_FIRMWARE=""  # whole: files\n'
+    "# CONFIG_BTF is not set  # whole: a program that is not there\n"
+)
+
+
+def test_some_is_asked_of_a_whole_configuration_only(tmp_path: Path) -> None:
+    """It is changed where it is there, and its absence is no error."""
+    written(tmp_path, ON_WHOLE + FOR_WHOLE)
+    whole = written(tmp_path, f'{WHOLE}CONFIG_KEY="x.pem"\nCONFIG_BTF=y\n', "theirs")
+    asked = kconfig.load(str(whole), tmp_path)
+    options = asked.on("6.1").options
+    assert [options[f"CONFIG_{name}"] for name in ("KEY", "FIRMWARE", "BTF")] == ['""', '""', "n"]
+    asked.require_known("6.1", frozenset({"CONFIG_KGDB", "CONFIG_OWN"}))
+    (remark,) = asked.remarks("6.1")
+    assert (
+        remark == 'CONFIG_KGDB y, CONFIG_KEY "", CONFIG_BTF n added or changed, for kstep needs it'
+    )
+    got = "CONFIG_KGDB=y\nCONFIG_OWN=y\nCONFIG_PREEMPT_NONE=y\nCONFIG_CC_VERSION_TEXT=12\n"
+    assert asked.on("6.1").check(written(tmp_path, got, "got")) == ()
+    with_key = written(tmp_path, f'{got}CONFIG_KEY="y.pem"\nCONFIG_BTF=y\n', "got")
+    assert asked.on("6.1").check(with_key) == ("CONFIG_KEY", "CONFIG_BTF")
+    without = kconfig.load("base", tmp_path).on("6.1")
+    assert not {"CONFIG_KEY", "CONFIG_FIRMWARE", "CONFIG_BTF"} & set(without.options)
 
 
 @pytest.mark.parametrize(
@@ -338,3 +379,18 @@ def test_an_option_that_kconfig_dropped_or_changed_is_named(tmp_path: Path) -> N
         config.check(got)
     assert str(error.value).endswith("CONFIG_B is n, not y; CONFIG_C is m, not n")
     assert "2 option(s)" in str(error.value)
+
+
+def test_an_option_that_kconfig_does_not_take_is_named_with_its_line(tmp_path: Path) -> None:
+    """A wish of a whole configuration is none of these."""
+    written(tmp_path, "CONFIG_A=y\n")
+    mine = written(tmp_path, "# mine\nCONFIG_B=y\n# CONFIG_C is not set\n", "mine")
+    whole = written(tmp_path, WHOLE, "theirs")
+    got = written(tmp_path, "CONFIG_A=y\nCONFIG_B=y\nCONFIG_C=y\n", "got")
+    for text in (str(mine), f"{whole}+{mine}"):
+        with pytest.raises(RequestError) as error:
+            kconfig.load(text, tmp_path).on("6.1").require_met(got)
+        assert str(error.value).startswith(
+            f"{mine}:3: Kconfig does not take it: CONFIG_C is y, not n, for what"
+        )
+    kconfig.load("base", tmp_path).on("6.1").require_met(got)

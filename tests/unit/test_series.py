@@ -130,17 +130,48 @@ def test_v5_and_v6_load_with_what_their_yaml_says() -> None:
             assert b"Signed-off-by" not in patch.diff
 
 
+def code(patch: series.Patch) -> bytes:
+    """Give a patch without its words."""
+    return patch.diff[patch.diff.index(b"\n---\n") :]
+
+
+# The test before rescheduling as v5 has it and as v6 has it, by the port that it is in.
+CONDITIONS = {
+    None: (b"\n+\tif (el1_step_owed(regs))\n", b"\n+\tif (!el1_step_owed(regs))\n"),
+    "5.10": (b"\n+\tb.eq\t1f\n", b"\n+\tb.ne\t1f\n"),
+    "7.2": (b"\n+\tif (el1_step_owed(regs))\n", b"\n+\tif (!el1_step_owed(regs))\n"),
+}
+
+
 def test_v5_and_v6_differ_in_the_rescheduling_condition_only() -> None:
-    """v5 reschedules only while a step is owed, v6 only while none is."""
-    diffs = [
-        [patch.diff[patch.diff.index(b"\n---\n") :] for patch in series.load(name, ROOT).patches]
+    """v5 reschedules only while a step is owed, v6 only while none is; so in every port."""
+    five, six = (
+        {
+            (patch.id, each.port and str(Path(each.port).parent)): code(each)
+            for patch in series.load(name, ROOT).patches
+            for each in (patch, *patch.ports)
+        }
         for name in ("v5", "v6")
-    ]
-    (first5, second5), (first6, second6) = diffs
-    assert second5 == second6
-    assert first5 != first6
-    assert first5.replace(b"if (el1_step_owed(regs))", b"if (!el1_step_owed(regs))") == first6
-    assert first5.count(b"if (el1_step_owed(regs))") == 1
+    )
+    assert five.keys() == six.keys()
+    assert {port for number, port in five if number == "1"} == CONDITIONS.keys()
+    for (number, port), theirs in five.items():
+        if number == "1":
+            reviewed, corrected = CONDITIONS[port]
+            assert theirs.count(reviewed) == 1
+            assert theirs.replace(reviewed, corrected) == six[number, port]
+        else:
+            assert theirs == six[number, port]
+
+
+def test_every_port_says_which_linux_it_is_for() -> None:
+    for name in ("v5", "v6"):
+        for patch in series.load(name, ROOT).patches:
+            for port in patch.ports:
+                version = Path(str(port.port)).parent.name
+                words = " ".join(port.diff.partition(b"\n---\n")[0].decode().split())
+                assert "This is the patch as" in words
+                assert f" Linux {version}" in words
 
 
 # What a series can be made of.

@@ -76,3 +76,12 @@ def test_ready_tells_the_kernel_and_its_processors() -> None:
     assert match is not None
     assert (match["release"], match["cpus"]) == (b"6.1.192", b"4")
     assert READY.search(b"KSTEP-READY 6.1.192 cpus=1") is None  # it may be 16
+
+
+@pytest.mark.parametrize("caller", [b"[    T1]", b"[    C0]", b"[ T1234]"])
+def test_a_message_may_name_who_it_is_from(caller: bytes) -> None:
+    """CONFIG_PRINTK_CALLER: caller_id in print_caller(), kernel/printk/printk.c."""
+    message = b"[   20.444695]" + caller + b" x: took 11 ns\r\n"
+    assert READY.search(b"KSTEP-READY 6.1.1" + message + b"92 cpus=1" + message + b"\r\n")
+    said = Command("x", 7).line + b"n=1" + message + b"2\r\nKSTEP-" + message + b"END 7 0\r\n"
+    assert heard(Command("x", 7), said).figures == {"n": 12}
