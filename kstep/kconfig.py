@@ -125,15 +125,28 @@ class Request:
         )
 
     def remarks(self, version: str) -> list[str]:
-        """Say which lines are left out for a version, and what a whole .config has to take."""
+        """Say what is not as the lines have it.
+
+        That is what is left out for a version, what base has and a fragment takes back, and
+        what a whole .config has to take.
+        """
         number = _version(version)
         left = [
             f"without {line.name} ({line.why})" for line in self.lines if not line.holds(number)
         ]
         wished = {line.name: line.value for line in self.whole}
+        options = self.on(version).options
+        left += [
+            f"{line.name} {options[line.name]}, not {line.value} ({line.why})"
+            for line in self.lines
+            if line.holds(number)
+            and options[line.name] != line.value
+            and line.why
+            and not line.why.startswith(FREE)
+        ]
         added = [
             f"{name} {value}"
-            for name, value in self.on(version).options.items()
+            for name, value in options.items()
             if self.whole and wished.get(name, "n") != value
         ]
         return [*left, *([f"{_some(added)} added or changed, for kstep needs it"] if added else [])]
