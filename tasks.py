@@ -55,7 +55,7 @@ def _exit_statuses(command: Callable[..., int | None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- invoke's business
         os.umask(0o022)  # whoever works in the container reads what is written here
-        signal.signal(signal.SIGTERM, _interrupt)
+        _take_signals()
         try:
             status = command(*args, **kwargs)
         except RequestError as error:
@@ -78,8 +78,14 @@ def _exit_statuses(command: Callable[..., int | None]) -> Callable[..., None]:
     return wrapped
 
 
+def _take_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP):  # the latter: a window that was closed
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _interrupt)
+
+
 def _interrupt(_number: int, _frame: object) -> None:
-    """Let SIGTERM end a command as Ctrl-C does: machines and containers with it."""
+    """Let a signal end a command as Ctrl-C does: machines and containers with it."""
     raise KeyboardInterrupt
 
 
@@ -362,7 +368,6 @@ def guest(
 def _by_hand(
     give: Callable[[verification.Prepared], None], asked: verification.Request, toolchain: str
 ) -> None:
-    signal.signal(signal.SIGHUP, _interrupt)  # a window that is closed ends the machine too
     with Progress() as progress:
         prepared = verification.prepare(asked, toolchain, Cache.default(), progress)
     give(prepared)

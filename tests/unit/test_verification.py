@@ -73,10 +73,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         path.write_text(text)
     monkeypatch.setenv("KSTEP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no-engine")
-    umask, handler = os.umask(0o022), signal.getsignal(signal.SIGTERM)
+    umask = os.umask(0o022)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield tmp_path
     os.umask(umask)
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 V = "verify --toolchain docker"
