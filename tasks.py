@@ -55,7 +55,7 @@ def _exit_statuses(command: Callable[..., int | None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- invoke's business
         os.umask(0o022)  # whoever works in the container reads what is written here
-        signal.signal(signal.SIGTERM, _interrupt)
+        _take_signals()
         try:
             status = command(*args, **kwargs)
         except RequestError as error:
@@ -78,8 +78,14 @@ def _exit_statuses(command: Callable[..., int | None]) -> Callable[..., None]:
     return wrapped
 
 
+def _take_signals() -> None:
+    for number in (signal.SIGTERM, signal.SIGHUP):  # the latter: a window that was closed
+        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+            signal.signal(number, _interrupt)
+
+
 def _interrupt(_number: int, _frame: object) -> None:
-    """Let SIGTERM end a command as Ctrl-C does: machines and containers with it."""
+    """Let a signal end a command as Ctrl-C does: machines and containers with it."""
     raise KeyboardInterrupt
 
 
@@ -271,7 +277,7 @@ def series_add(_context: Context, source: str, name: str = "") -> None:
 def step(
     _context: Context,
     function: str,
-    trigger: str,
+    trigger: str = "",
     count: int = 100,
     variant: str = "v6/1+2",
     series: str = "",
@@ -284,7 +290,8 @@ def step(
     if count < 1:
         raise RequestError(f"--count {count}: it is 1 or more")
     if not trigger.strip() or not trigger.isprintable():
-        raise RequestError(f"--trigger {trigger!r}: give one line, a command of the guest's shell")
+        said = repr(trigger) if trigger else "is missing"
+        raise RequestError(f"--trigger {said}: give one line, a command of the guest's shell")
     asked = _one_kernel(variant, series, tree, kconfig)
     with Progress() as progress:
         prepared = verification.prepare(asked, toolchain, Cache.default(), progress, accel)
@@ -346,6 +353,7 @@ def guest(
     toolchain: str = "auto",
 ) -> None:
     """Write what a machine of your own must boot for verify --machine: kernel and initramfs."""
+    verification.require_new(Path(out))
     asked = _one_kernel(variant, series, tree, kconfig)
     with Progress() as progress:
         prepared = verification.prepare(asked, toolchain, Cache.default(), progress)
@@ -360,7 +368,6 @@ def guest(
 def _by_hand(
     give: Callable[[verification.Prepared], None], asked: verification.Request, toolchain: str
 ) -> None:
-    signal.signal(signal.SIGHUP, _interrupt)  # a window that is closed ends the machine too
     with Progress() as progress:
         prepared = verification.prepare(asked, toolchain, Cache.default(), progress)
     give(prepared)
@@ -391,8 +398,10 @@ def report(_context: Context, run: str) -> None:
     help={"runs": "folders of runs that share no cell, with commas", "out": "a new folder"},
 )
 @_exit_statuses
-def merge(_context: Context, runs: str, out: str) -> int:
+def merge(_context: Context, runs: str, out: str = "") -> int:
     """Put runs together that were made on several machines; exit status as that of verify."""
+    if not out:
+        raise RequestError("--out is missing; name a new folder")
     if not _list(runs):
         raise RequestError("nothing is named; name the folders of runs, with commas")
     record = merge_runs([records.load(Path(run)) for run in _list(runs)], Path(out))

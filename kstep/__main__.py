@@ -6,13 +6,30 @@ A module of its own, for worker processes import it again: invoke's own runs at 
 
 from __future__ import annotations
 
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from invoke.exceptions import Exit, ParseError
+from invoke.parser.argument import Argument
 from invoke.program import Program
 
 from kstep import __version__
 from kstep.errors import RequestError
+
+if TYPE_CHECKING:
+    from invoke.parser.parser import Parser
+
+KINDS = {int: "a whole number", float: "a number"}
+
+
+class _Option(Argument):
+    """An option of a command, which is named where its value is wrong."""
+
+    def set_value(self, value: object, cast: bool = True) -> None:  # noqa: FBT001, FBT002 -- Invoke's
+        """Take the value; raises ParseError where it is not of the option's kind."""
+        try:
+            super().set_value(value, cast)
+        except ValueError as error:
+            raise ParseError(f"--{self.name} {value}: it is {KINDS[self.kind]}") from error
 
 
 class Commands(Program):
@@ -31,6 +48,13 @@ class Commands(Program):
             super().parse_tasks()
         except (ParseError, ValueError) as error:
             _refuse(error)
+
+    def _make_parser(self) -> Parser:
+        parser = super()._make_parser()
+        for context in parser.contexts.values():
+            for option in context.args.values():
+                option.__class__ = _Option
+        return parser
 
 
 def _refuse(error: Exception) -> NoReturn:

@@ -157,13 +157,26 @@ class Request:
         return last.value == "n" and last.versions == EVERY
 
     def remarks(self, version: str) -> list[str]:
-        """Say which lines are left out for a version, and what a whole .config has to take."""
+        """Say what is not as the lines have it.
+
+        That is what is left out for a version, what base has and a fragment takes back, and
+        what a whole .config has to take.
+        """
         left = [
             f"without {line.name} ({line.why})"
             for line in self.lines
             if not line.versions.holds(version)
         ]
         wished = {line.name: line.value for line in self.whole}
+        options = self.on(version).options
+        left += [
+            f"{line.name} {options[line.name]}, not {line.value} ({line.why})"
+            for line in self.lines
+            if line.versions.holds(version)
+            and options[line.name] != line.value
+            and line.why
+            and not line.why.startswith(FREE)
+        ]
         added = [
             f"{line.name} {line.value}"
             for line in {

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import re
@@ -36,6 +37,14 @@ TAG = re.compile(r"^\s*(\[[^]]*\]\s*)+")
 LINK_OR_SUBMODULE = re.compile(
     rb"^ (create mode|delete mode|mode change|mode change \d+ =>) (120000|160000)\b", re.MULTILINE
 )
+# Names that are the same on both sides have no a/ and b/, which git apply would look for.
+BARE = re.compile(
+    rb"^(?:diff --git (?!\w/)(?P<git>.+) (?P=git)"
+    rb"|--- (?!\w/)(?P<plain>[^\t\n]+)(?:\t.*)?\n\+\+\+ (?P=plain)(?:\t.*)?)$",
+    re.MULTILINE,
+)
+SENT_IN_CRLF = re.compile(rb"^(?:diff --git |\+\+\+ ).*\r$", re.MULTILINE)
+UNUSABLE = re.compile(r"binary patch|removal patch|only garbage|corrupt|old contents")
 REFUSED_HUNK = re.compile(
     r"^error: while searching for:\n(?P<hunk>.*?)\nerror: patch failed: (?P<place>.+:\d+)$",
     re.MULTILINE | re.DOTALL,
@@ -175,7 +184,7 @@ def arrange(sources: Path, series_list: Sequence[Series], variant: Variant) -> A
     """
     patches = [each for series in series_list for patch in series.patches for each in _forms(patch)]
     touched = sorted({name for patch in patches for name in patch.touched})
-    _refuse_links(sources, patches)
+    _refuse_other_kinds(sources, patches)
     with TemporaryDirectory(prefix="kstep-series-") as folder:
         scratch = Path(folder)
         pristine = _read(sources, touched)
@@ -231,10 +240,11 @@ def arrange(sources: Path, series_list: Sequence[Series], variant: Variant) -> A
 def _load_folder(folder: Path) -> Series:
     if (folder / "series.yaml").exists():
         return _load_listed(folder)
-    mails = [(path, _only_mail(path)) for path in sorted(folder.glob("*.patch"))]
+    mails = [(path, _only_mail(path)) for path in sorted(folder.glob("*.patch"), key=_by_number)]
     patches = [(path, mail) for path, mail in mails if not thread.is_cover(mail)]
     if not patches:
         raise RequestError("holds no *.patch; put the series there", folder)
+    _require_order(patches)
     covers = [mail for _, mail in mails if thread.is_cover(mail)]
     return Series(
         _safe(folder.resolve().name),
@@ -242,6 +252,25 @@ def _load_folder(folder: Path) -> Series:
         folder,
         **_heading(covers, [mail for _, mail in patches]),
     )
+
+
+def _by_number(path: Path) -> list[tuple[int, str]]:
+    """Order 2.patch before 10.patch."""
+    parts = re.split(r"(\d+)", path.name)
+    return [(int(part) if part.isdecimal() else -1, part) for part in parts]
+
+
+def _require_order(patches: Sequence[tuple[Path, bytes]]) -> None:
+    """Raise where the names of mails that are numbered put them in another order."""
+    numbers = [(path, thread.number(mail)) for path, mail in patches]
+    for (before, earlier), (path, later) in itertools.pairwise(numbers):
+        if earlier and later and earlier[1] == later[1] and earlier > later:
+            raise RequestError(
+                f"its subject says {later[0]}/{later[1]}, and by name it comes after"
+                f" {before.name}, {earlier[0]}/{earlier[1]}; name them in order, or list them in"
+                " series.yaml",
+                path,
+            )
 
 
 def _load_listed(folder: Path) -> Series:
@@ -288,8 +317,11 @@ def _load_listed(folder: Path) -> Series:
 def _load_file(path: Path) -> Series:
     """Read an mbox, or a single patch, which may be a mail or not."""
     mails = thread.split(path)
-    if len(mails) > 1:
+    if len(mails) > 1 and thread.is_thread(mails):
         return _of_thread(_safe(path.stem), path, mails)
+    if len(mails) > 1:
+        patches = tuple(_patch(n, path, mail) for n, mail in enumerate(mails, 1))
+        return Series(_safe(path.stem), patches, None, **_heading([], mails))
     mail = _read_mail(path)
     if not thread.is_patch(mail):
         raise RequestError("holds no patch; give a diff, or mails that have one", path)
@@ -317,7 +349,7 @@ def _load_range(spec: str) -> Series:
     place, _, revisions = spec.removeprefix("git:").partition("#")
     old, dots, new = revisions.partition("..")
     if not (place and old and dots and new) or new.startswith("."):
-        raise RequestError(f"series {spec}: commits are named so: git:DIR#A..B")
+        raise RequestError(f"series {spec}: commits are named so: git:DIR#A..B; one: B~..B")
     repository = Repository(Path(place), f"series {spec}")
     first, last = repository.commit(old), repository.commit(new)
     if not repository.count(first, last):
@@ -374,7 +406,7 @@ def _read_mail(path: Path) -> bytes:
         raw = path.read_bytes()
     except OSError as error:
         raise RequestError(f"cannot be read: {error.strerror}", path) from error
-    if raw.partition(b"\n")[0].endswith(b"\r"):  # the mail program's, not the diff's
+    if SENT_IN_CRLF.search(raw):  # the mail program's, not those of the file that is changed
         raw = raw.replace(b"\r\n", b"\n")
     return raw
 
@@ -385,11 +417,18 @@ def _patch(number: int, path: Path, mail: bytes, *, line: int | None = None) -> 
     ``line`` is where the mail begins in the file, None where that is not known.
     """
     diff = thread.text(mail)
+    if bare := BARE.search(diff):
+        raise RequestError(
+            f"its names have no a/ and b/ before them: {os.fsdecode(bare['git'] or bare['plain'])};"
+            " make it with git format-patch --src-prefix=a/ --dst-prefix=b/",
+            path,
+            line + diff.count(b"\n", 0, bare.start()) if line and diff is mail else None,
+        )
     names: set[str] = set()
     for direction in ([], ["--reverse"]):  # one gives the names after, the other those before
         listed = _git(["--numstat", "-z", *direction], diff)
         if listed.returncode:
-            reason = _complaint(listed)
+            reason = _complaint(listed).partition(" (allow")[0]
             at = re.search(r" line (\d+)", reason)
             at_line = line + int(at[1]) - 1 if at and line and diff is mail else None
             fault = f"is no patch: {reason}; make it with git format-patch"
@@ -465,13 +504,21 @@ def _complaint(result: CompletedProcess[bytes]) -> str:
     return (words or ["git apply failed"])[0].replace("No such file or directory", "no such file")
 
 
-def _refuse_links(sources: Path, patches: Iterable[Patch]) -> None:
+def _refuse_other_kinds(sources: Path, patches: Iterable[Patch]) -> None:
+    """Raise for what is no plain file in the tree: there git apply sees no more than the files."""
     top = sources.resolve()
     for patch in patches:
         for name in patch.touched:
             if (top / name).resolve() != top / name:
                 raise RequestError(
                     f"{name} goes through a symbolic link; patch its target", patch.path
+                )
+            above = [folder for folder in (top / name).parents if folder.is_file()]
+            if above or (top / name).is_dir():
+                raise RequestError(
+                    f"{name} is a file where the tree has a folder, or the other way round;"
+                    " give it another name",
+                    patch.path,
                 )
 
 
@@ -541,7 +588,10 @@ def _fit(series: Series, present: Mapping[str, Patch], tree: Path) -> Series:
 def _put_in(patch: Patch, tree: Path, fault: str, *, mend: str) -> None:
     applied = _git(["--verbose"], patch.diff, tree)
     if applied.returncode:
-        raise RequestError(f"{fault}: {_complaint(applied)}; {mend}", patch.path)
+        said = _complaint(applied)
+        if UNUSABLE.search(said):  # whatever the tree
+            mend = "make it again, with git format-patch --binary"
+        raise RequestError(f"{fault}: {said}; {mend}", patch.path)
 
 
 def _action(*, before: bool, after: bool) -> Action:

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 ID = re.compile(r"<?[^\s<>/@]+@[^\s<>/@]+>?|https?://\S+")  # a message id, or where it is read
 DIFF = re.compile(rb"^(diff --git |--- .+\n\+\+\+ )", re.MULTILINE)
 COVER = re.compile(r"\[[^]]*\bPATCH\b[^]]*?\b0+/\d+\s*\]", re.IGNORECASE)
+NUMBER = re.compile(r"\[[^]]*?\b(\d+)/(\d+)\s*\]")
+GZIP = b"\x1f\x8b"  # as lore.kernel.org gives a thread
 MISSING = re.compile(r"missing \[(\d+)/(\d+)\]")  # what b4 says of a gap
 REMARK = re.compile(r"latest revision|partial reroll")  # what else it says that a reader needs
 SAVED = "thread"  # what b4 is told to call what it saves
@@ -56,10 +58,17 @@ class Thread:
 def split(path: Path) -> tuple[bytes, ...]:
     """Cut an mbox into its mails; what does not begin like one is a single mail or diff.
 
-    Raises RequestError for an empty file.
+    Raises RequestError for a file that is empty, compressed, or cannot be read.
     """
-    if not path.stat().st_size:
+    try:
+        with path.open("rb") as stream:
+            begins = stream.read(len(GZIP))
+    except OSError as error:
+        raise RequestError(f"cannot be read: {error.strerror}", path) from error
+    if not begins:
         raise RequestError("is empty; save the thread or the patch again", path)
+    if begins == GZIP:
+        raise RequestError("is compressed; gunzip it first", path)
     with TemporaryDirectory(prefix="kstep-mails-") as folder:
         done = _run(["git", "mailsplit", "-b", "-d8", f"-o{folder}", "--", str(path)])
         if done.returncode:
@@ -131,6 +140,17 @@ def _saved(folder: Path) -> tuple[bytes, ...]:
 def is_cover(mail: bytes) -> bool:
     """Whether it is number 0 of its series; it may show a diff all the same."""
     return bool(COVER.search(subject(mail)))
+
+
+def number(mail: bytes) -> tuple[int, int] | None:
+    """Give which patch of how many its subject says it is."""
+    found = NUMBER.search(subject(mail))
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def is_thread(mails: Sequence[bytes]) -> bool:
+    """Whether the mails were sent, or are numbered: else their order is all there is to go by."""
+    return any(message_id(mail) or number(mail) or not is_patch(mail) for mail in mails)
 
 
 def is_patch(mail: bytes) -> bool:

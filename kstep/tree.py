@@ -96,11 +96,14 @@ def _require_linux(text: str, folder: Path) -> None:
         raise RequestError(f"tree {text}: there is no such folder")
     if not all((folder / name).is_file() for name in LINUX):
         raise RequestError(f"tree {text}: this is no Linux source with arch/arm64")
+    if not re.match(r"\d+\.\d+", makefile_version(folder)):
+        raise RequestError(f"tree {text}: its Makefile states no VERSION and PATCHLEVEL")
 
 
 def makefile_version(source: Path) -> str:
     """Return the version that the top Makefile of a kernel source states."""
-    fields = dict(re.findall(r"^(\w+) *= *(\S*)$", (source / "Makefile").read_text(), re.MULTILINE))
+    makefile = (source / "Makefile").read_text(errors="replace")
+    fields = dict(re.findall(r"^(\w+) *= *(\S*)$", makefile, re.MULTILINE))
     numbers = [fields.get(name, "") for name in ("VERSION", "PATCHLEVEL", "SUBLEVEL")]
     return ".".join(filter(None, numbers)) + str(fields.get("EXTRAVERSION", ""))
 
@@ -162,8 +165,17 @@ def _tar(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
         try:
             _untar(archive, into, toolchain)
         except CommandError as error:
-            said = (*error.details, str(error))[0]
-            raise RequestError(f"tree {request.id}: tar cannot unpack it: {said}") from error
+            said = next(filter(None, (*error.details, str(error))))
+            raise RequestError(
+                f"tree {request.id}: tar cannot unpack it: {said};"
+                " get it again, or unpack it and name path:DIR"
+            ) from error
+        top = sorted(path.name for path in (into / "source").iterdir())
+        if "Makefile" not in top:
+            raise RequestError(
+                f"tree {request.id}: below its first folder is {', '.join(top[:3]) or 'nothing'};"
+                " a kernel's files lie in one folder, as kernel.org packs them"
+            )
 
     return _entry(request, _hash(archive), cache, make)
 
@@ -178,13 +190,13 @@ def _path(request: Request, _toolchain: Toolchain, cache: Cache) -> Tree:
             content = f"link {path.readlink()}"
         else:
             content = f"{'program' if path.stat().st_mode & 0o100 else 'file'} {_hash(path)}"
-        digest.update(f"{name}\0{content}\n".encode())
+        digest.update(os.fsencode(f"{name}\0{content}\n"))
 
     def make(into: Path) -> None:
         source = into / "source"
         source.mkdir()
         listed = into / "files"
-        listed.write_text("\0".join(names))
+        listed.write_bytes(os.fsencode("\0".join(names)))
         packed = ["tar", "-C", str(folder), "--create", "--null", f"--files-from={listed}"]
         # Whoever builds need not be the one who may read the user's folder.
         pack = subprocess.Popen([*packed, "--mode=a+rX"], stdout=subprocess.PIPE)
@@ -231,7 +243,8 @@ def _ask_git(text: str, folder: Path, *arguments: str) -> str:
             ["git", "--no-optional-locks", "-C", str(folder), *arguments],
             env={**os.environ, "LC_ALL": "C.UTF-8"},
             capture_output=True,
-            text=True,
+            encoding="utf-8",
+            errors="surrogateescape",  # a file's name may be in any encoding
             check=False,
         )
     except FileNotFoundError as error:

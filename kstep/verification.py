@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from itertools import chain
+from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from kstep import (
@@ -66,6 +67,9 @@ if TYPE_CHECKING:
     from kstep.tree import Tree
 
 
+MOST_REPEATS = 10_000  # of a cell: at some seconds each, a day
+
+
 @dataclass(frozen=True)
 class Request:
     """What was asked for, each part found to exist; nothing has been fetched or built."""
@@ -116,8 +120,8 @@ def request(
     repeats: int = 1,
 ) -> Request:
     """Look everything up; raises RequestError for what is not there or not right."""
-    if repeats < 1:
-        raise RequestError(f"--repeat {repeats}: it is 1 or more")
+    if not 1 <= repeats <= MOST_REPEATS:
+        raise RequestError(f"--repeat {repeats}: it is 1 to {MOST_REPEATS}")
     series_list = tuple(series.load(spec, root) for spec in series_specs)
     _require_some("--series", series_specs)
     _require_distinct("--series", series_specs)
@@ -182,8 +186,12 @@ def require_new(folder: Path) -> None:
     if folder.exists():
         raise RequestError(f"--out {folder}: it exists; name a new folder")
     above = next(parent for parent in folder.absolute().parents if parent.exists())
-    if not above.is_dir() or not os.access(above, os.W_OK):
-        raise RequestError(f"--out {folder}: {above} is no folder to write into")
+    try:
+        with TemporaryDirectory(prefix=".kstep-", dir=above):
+            pass
+    except OSError as error:
+        reason = f"{above} is no folder to write into: {error.strerror}"
+        raise RequestError(f"--out {folder}: {reason}") from error
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Self
 
 from kstep.console import SilenceError
 from kstep.deadline import Deadline
-from kstep.errors import MachineryError, RequestError
+from kstep.errors import MachineryError
 from kstep.gdb import SETTINGS
 from kstep.hand.terminal import Terminal
 from kstep.kernel import Kernel
@@ -137,12 +137,10 @@ def _await_prompt(machine: Machine) -> None:
 
 
 def write(prepared: Prepared, folder: Path) -> None:
-    """Write the one kernel, the guest and the command line that a machine is to boot."""
+    """Write ``folder``, new: the one kernel, the guest and the command line for it to boot."""
     kernel = prepared.built[0].kernel
     if not isinstance(kernel, Kernel):
         raise kernel
-    if folder.exists():
-        raise RequestError(f"--out {folder}: it exists; name a new folder")
     folder.mkdir(parents=True)
     shutil.copyfile(kernel.image, folder / "Image")
     shutil.copyfile(prepared.initramfs.path, folder / "initramfs.cpio.gz")

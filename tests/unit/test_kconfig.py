@@ -184,6 +184,15 @@ def test_what_is_left_out_is_told_with_its_reason(tmp_path: Path) -> None:
     assert remarks == ["without CONFIG_OLD (up to 5.17: it has another name)"]
 
 
+def test_what_a_fragment_takes_back_of_base_is_told_with_its_reason(tmp_path: Path) -> None:
+    """It may be meant; but a kernel without it may have no verdict."""
+    written(tmp_path, "CONFIG_KGDB=y  # what is tested\nCONFIG_PREEMPT=y  # free: as we like it\n")
+    written(tmp_path, "# CONFIG_KGDB is not set\nCONFIG_PREEMPT=n\n", "bold")
+    asked = kconfig.load("bold", tmp_path)
+    assert asked.on("6.1.192").options == {"CONFIG_KGDB": "n", "CONFIG_PREEMPT": "n"}
+    assert asked.remarks("6.1.192") == ["CONFIG_KGDB n, not y (what is tested)"]
+
+
 def test_an_option_that_no_kconfig_declares_is_named_with_its_line(tmp_path: Path) -> None:
     source = tmp_path / "linux"
     (source / "arch/arm64").mkdir(parents=True)

@@ -254,6 +254,95 @@ def test_an_mbox_gives_its_patches_in_the_order_of_their_numbers(tmp_path: Path,
     assert set(actions.values()) == {Action.APPLIED}
 
 
+def test_mails_that_were_never_sent_nor_numbered_are_in_order(tmp_path: Path) -> None:
+    """As git format-patch --no-numbered --stdout leaves them: nothing else tells their order."""
+    mbox = tmp_path / "it.mbox"
+    paths = mails(tmp_path, ONE, TWO, THREE, options=("--no-numbered",))
+    mbox.write_bytes(b"".join(path.read_bytes() for path in paths))
+    loaded = series.load(str(mbox), ROOT)
+    assert [patch.subject for patch in loaded.patches] == [f"kernel: change {n}" for n in (1, 2, 3)]
+    assert [patch.touched for patch in loaded.patches] == [(STEP,), (IRQ, "kernel/new.c"), (STEP,)]
+
+
+def test_numbers_in_names_count_as_numbers(tmp_path: Path) -> None:
+    """10.patch comes after 2.patch."""
+    states: list[Tree] = [{STEP: text(STEP, line_3=f"{n}\n")} for n in range(10)]
+    paths = mails(tmp_path, *states, options=("--no-numbered",))
+    for n, path in enumerate(paths, 1):
+        path.rename(path.with_name(f"{n}.patch"))
+    loaded = load_all(paths)
+    assert [patch.subject for patch in loaded.patches] == [
+        f"kernel: change {n}" for n in range(1, 11)
+    ]
+
+
+def test_names_and_numbers_of_mails_must_agree(tmp_path: Path) -> None:
+    """A mail program names what it saves as it likes."""
+    first, second = mails(tmp_path, ONE, TWO)
+    first.rename(first.with_name("z.patch"))
+    with pytest.raises(RequestError, match=r"subject says 1/2, .* comes after 0002-.*, 2/2") as it:
+        series.load(str(second.parent), ROOT)
+    assert one_line(it).startswith(str(first.with_name("z.patch")))
+
+
+def test_carriage_returns_of_the_mail_go_those_of_the_file_stay(tmp_path: Path) -> None:
+    """Some mail programs save a header with one kind of line end and the text with the other."""
+    head, _, rest = mails(tmp_path, ONE)[0].read_text(encoding="utf-8").partition("\n\n")
+    it = tmp_path / "it.patch"
+    it.write_bytes(f"{head}\n\n".encode() + rest.replace("\n", "\r\n").encode())
+    tree = put(tmp_path / "tree", PRISTINE)
+    loaded = series.load(str(it), ROOT)
+    assert arranged(tree, [loaded], matrix.parse("it/1", [loaded]))[0] == ONE
+    dos = tmp_path / "dos.patch"
+    dos.write_bytes(b"--- a/dos\n+++ b/dos\n@@ -1 +1 @@\n-a\r\n+b\r\n")
+    assert b"+b\r\n" in series.load(str(dos), ROOT).patches[0].diff
+
+
+def test_names_without_a_and_b_are_refused(tmp_path: Path) -> None:
+    """For git apply takes the first folder of each for the prefix, and adds a file elsewhere."""
+    state: Tree = {"kernel/new.c": "new\n"}
+    path = mails(tmp_path, state, options=("--no-prefix",))[0]
+    lines = path.read_text(encoding="utf-8").splitlines()
+    at = 1 + next(n for n, line in enumerate(lines) if line.startswith("diff --git"))
+    with pytest.raises(RequestError, match=r"no a/ and b/ .*: kernel/new\.c; make it") as it:
+        series.load(str(path), ROOT)
+    assert one_line(it).startswith(f"{path}:{at}: ")
+    plain = tmp_path / "plain.diff"
+    plain.write_text("--- kernel/x.c\t2023\n+++ kernel/x.c\t2024\n@@ -1 +1 @@\n-a\n+b\n")
+    with pytest.raises(RequestError, match=r":1: its names have no a/ .*: kernel/x\.c;"):
+        series.load(str(plain), ROOT)
+    other = mails(tmp_path / "other", state, options=("--src-prefix=w/", "--dst-prefix=w/"))[0]
+    assert series.load(str(other), ROOT).patches[0].touched == ("kernel/new.c",)
+
+
+@pytest.mark.parametrize(
+    ("options", "state", "said"),
+    [
+        (("--no-binary",), {"blob": "\0\1"}, "cannot apply binary patch"),
+        (("--irreversible-delete",), {IRQ: None}, "removal patch leaves file contents"),
+    ],
+)
+def test_what_no_tree_can_take_is_to_be_made_again(
+    tmp_path: Path, options: tuple[str, ...], state: Tree, said: str
+) -> None:
+    """To rebase it would not help."""
+    loaded = series.load(str(mails(tmp_path, state, options=options)[0]), ROOT)
+    with pytest.raises(RequestError, match=f"{said}.*; make it again, with git format-patch") as it:
+        series.arrange(put(tmp_path / "tree", PRISTINE), [loaded], matrix.NONE)
+    one_line(it)
+
+
+@pytest.mark.parametrize("name", ["kernel", "Makefile/x.c"])
+def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path, name: str) -> None:
+    """Of the tree git apply sees only the files that are patched, and would take it."""
+    it = tmp_path / "it.patch"
+    it.write_text(f"--- /dev/null\n+++ b/{name}\n@@ -0,0 +1 @@\n+x\n")
+    loaded = series.load(str(it), ROOT)
+    with pytest.raises(RequestError, match=f"{name} is a file where the tree has a folder") as why:
+        series.arrange(put(tmp_path / "tree", PRISTINE), [loaded], matrix.NONE)
+    one_line(why)
+
+
 def test_a_patch_in_an_attachment_is_found(tmp_path: Path) -> None:
     """Some mail programs know no other way."""
     it = EmailMessage()

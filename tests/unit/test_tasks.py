@@ -23,10 +23,12 @@ if TYPE_CHECKING:
 @pytest.fixture(autouse=True)
 def _own_process() -> Iterator[None]:
     """Give this process back what a command sets for itself."""
-    umask, handler = os.umask(0o022), signal.getsignal(signal.SIGTERM)
+    umask = os.umask(0o022)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield
     os.umask(umask)
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def ended(outcome: int | BaseException | None) -> tuple[int, str]:
@@ -73,15 +75,26 @@ def test_a_fault_of_ours_is_no_verdict(capsys: pytest.CaptureFixture[str]) -> No
     assert "Traceback" in capsys.readouterr().err
 
 
-def test_sigterm_is_an_interruption() -> None:
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_is_an_interruption(number: int) -> None:
     """Machines and containers end by the same way as with Ctrl-C."""
 
     def command() -> None:
-        os.kill(os.getpid(), signal.SIGTERM)
+        os.kill(os.getpid(), number)
 
     with pytest.raises(Exit) as end:
         tasks._exit_statuses(command)()
     assert end.value.code == 130
+
+
+def test_what_is_to_outlive_its_window_does() -> None:
+    """As nohup has it."""
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+    def command() -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+
+    tasks._exit_statuses(command)()
 
 
 def test_what_is_written_can_be_read_by_others(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import base64
+import gzip
 from typing import TYPE_CHECKING
 
 import pytest
@@ -47,6 +48,16 @@ def test_an_empty_file_is_no_mail(tmp_path: Path) -> None:
     mbox.touch()
     with pytest.raises(RequestError, match=f"{mbox}: is empty"):
         thread.split(mbox)
+
+
+def test_a_file_that_cannot_be_cut_is_said_to_be_so(tmp_path: Path) -> None:
+    """lore.kernel.org gives a thread compressed; a link may lead nowhere."""
+    packed = tmp_path / "t.mbox.gz"
+    packed.write_bytes(gzip.compress(mail("1/1")))
+    with pytest.raises(RequestError, match=f"^{packed}: is compressed; gunzip it first$"):
+        thread.split(packed)
+    with pytest.raises(RequestError, match="nowhere: cannot be read: No such file or directory"):
+        thread.split(tmp_path / "nowhere")
 
 
 def test_the_text_of_an_encoded_mail_is_in_the_clear() -> None:

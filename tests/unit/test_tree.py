@@ -76,6 +76,21 @@ def left_behind(tmp_path: Path) -> list[str]:
     return sorted(p.name for p in folder.iterdir()) if folder.exists() else []
 
 
+def test_a_name_may_be_in_any_encoding(tmp_path: Path) -> None:
+    """Under git or not."""
+    for folder in (a_linux(tmp_path / "plain"), a_repository(tmp_path / "git")):
+        (folder / os.fsdecode(b"a\xff")).write_text("x\n")
+        assert os.fsdecode(b"a\xff") in listed(got(f"path:{folder}", tmp_path).source)
+
+
+@pytest.mark.parametrize("makefile", ["all:\n", "VERSION = 6\n", "VERSION = x\nPATCHLEVEL = 1\n"])
+def test_a_makefile_without_a_version_is_no_kernel_s(tmp_path: Path, makefile: str) -> None:
+    """Of which version the options are is asked of it."""
+    folder = a_linux(tmp_path / "it", Makefile=makefile)
+    with pytest.raises(RequestError, match="its Makefile states no VERSION and PATCHLEVEL"):
+        tree.parse(f"path:{folder}")
+
+
 # -- what is refused before anything is fetched
 
 
@@ -312,7 +327,7 @@ def test_an_archive_of_something_else_is_refused_and_leaves_nothing(tmp_path: Pa
     (tmp_path / "other/README").write_text("no kernel")
     archive = packed(tmp_path / "other", tmp_path / "other.tar.gz")
     for _ in range(2):
-        with pytest.raises(RequestError, match=r"this is no Linux source with arch/arm64$"):
+        with pytest.raises(RequestError, match="is README; a kernel's files lie in one folder"):
             got(f"tar:{archive}", tmp_path)
         assert not left_behind(tmp_path)
 

@@ -82,10 +82,12 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         path.write_text(text)
     monkeypatch.setenv("KSTEP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no-engine")
-    umask, handler = os.umask(0o022), signal.getsignal(signal.SIGTERM)
+    umask = os.umask(0o022)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield tmp_path
     os.umask(umask)
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 V = "verify --toolchain docker"
@@ -149,14 +151,20 @@ BAD = [
     (f"{V} --sessions kgdbts-,nothing", 'session "kgdbts-" does not exist'),
     (f"{V} --sessions step-in-order,step-in-order", "--sessions: step-in-order is named twice"),
     # numbers and places
-    (f"{V} --repeat 0", "--repeat 0: it is 1 or more"),
-    (f"{V} --repeat=-3", "--repeat -3: it is 1 or more"),
+    (f"{V} --repeat 0", "--repeat 0: it is 1 to 10000"),
+    (f"{V} --repeat=-3", "--repeat -3: it is 1 to 10000"),
+    (f"{V} --repeat 99999999999", "--repeat 99999999999: it is 1 to 10000"),
     (f"{V} --jobs=-1", "--jobs -1: it is 1 or more"),
     (f"{V} --out {{}}", "--out {}: it exists; name a new folder"),
     (f"{V} --out {{}}/a-file/x", "--out {}/a-file/x: {}/a-file is no folder to write into"),
     ("verify --toolchain podman", "--toolchain podman: it is auto, docker or host"),
     # the command line itself
-    (f"{V} --repeat many", "many"),
+    (f"{V} --repeat many", "--repeat many: it is a whole number"),
+    ("bisect --confidence much", "--confidence much: it is a number"),
+    ("step vfs_mkdir", "--trigger is missing: give one line, a command of the guest's shell"),
+    ("merge --runs {}/run", "--out is missing; name a new folder"),
+    ("guest --out {}", "--out {}: it exists; name a new folder"),
+    ("guest --out /proc/x", "--out /proc/x: /proc is no folder to write into"),
     (f"{V} --repeat", "repeat"),
     (f"{V} --no-such-flag", "No idea what '--no-such-flag' is!"),
     (f"{V} again", "No idea what 'again' is!"),
