@@ -274,7 +274,6 @@ CHECKS = checks(
 @session(
     claim="kdb takes what is typed, and shows all that it has.",
     cases=CHECKS,
-    needs=("CONFIG_PRINTK_TIME",),
 )
 def kdb_input(target: Target, check: Check) -> None:
     """Run one check."""
