@@ -151,7 +151,7 @@ def verify(
         repeats=repeat,
     )
     if plan:
-        for cell in asked.cells:
+        for cell in asked.plan:
             print(f"{cell.column} {cell.name} {cell.repeat}")  # noqa: T201 -- what was asked for
         return 0
     if reset and not machine:

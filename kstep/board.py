@@ -70,11 +70,13 @@ IDENTIFY = (
 QEMU_LINE = "tcp:HOST:PORT,server=on,wait=off,nodelay=on"  # without nodelay 40 ms an answer
 PREPARED = "write what it must boot with ./inv guest --out DIR"
 
-# Sessions that hold kdb against what QEMU reads of the memory, or have QEMU send and see.
+# Sessions that hold kdb against what QEMU reads of the memory, have QEMU send and see, or want a
+# machine of their own.
 NEEDS_QEMU = {
     "gdbstub-step": "it speaks with QEMU's own gdbstub",
     "kdb-commands": "it holds what kdb says against memory that QEMU reads",
     "kdb-entry": "it sends BREAK and reads memory by QEMU's monitor",
+    "kdb-lockdown": "it locks the kernel down, for which there is no way back",
     "kdb-panic": "it resets the machine, which QEMU's monitor must see",
     "kdb-restricted": "it looks at memory that kdb may not show then",
 }

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from kstep.console import Console
 
 CHUNK = 1 << 16  # bytes a read
+LOOK = 0.01  # seconds between two looks at whether the thread has ended
 BACK_TO_KDB = b"$3#33"  # gdb_serial_stub() in kernel/debug/gdbstub.c
 BREAK_IN = b"\x03"  # what gdb sends for Ctrl-C
 PACKET = re.compile(rb"\$(?P<body>[^$#]*)#[0-9a-f]{2}")
@@ -153,14 +154,17 @@ class Relay(AbstractContextManager["Relay"]):
     ) -> None:
         try:
             if error is None and self._lost is None:  # the guest may have said more
-                self._end()
+                self._ours.shutdown(socket.SHUT_WR)
+                while self._thread.is_alive():  # it waits for us where that is very much
+                    self._console.catch_up()
+                    self._thread.join(LOOK)
                 self._console.catch_up()
         finally:
             self._stack.close()
 
     def _end(self) -> None:
-        """End the thread; what it has passed on can still be read."""
-        self._ours.shutdown(socket.SHUT_WR)
+        """End the thread, whatever it had still to pass on."""
+        self._ours.shutdown(socket.SHUT_RDWR)
         self._thread.join()
 
     @property

@@ -50,7 +50,7 @@ from kstep.runner import Boot, Result
 from kstep.series import Action
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from kstep.board import Line
@@ -96,9 +96,19 @@ class Request:
         name = matrix.parse(cell.variant, self.series).series
         return name in self._undescribed if name else len(self._undescribed) == len(self.series)
 
+    @property
+    def plan(self) -> Iterator[Cell]:
+        """The cells, but for those whose kernel surely lacks what their session needs."""
+        lacking = {
+            (script.name, config.name)
+            for script, config in itertools.product(self.sessions, self.kconfigs)
+            if any(map(config.surely_lacks, script.needs))
+        }
+        return (cell for cell in self.cells if (cell.session, cell.kconfig) not in lacking)
+
     @cached_property
     def cells(self) -> tuple[Cell, ...]:
-        """Every cell of the run."""
+        """Every cell that is asked for."""
         return plan.cells(
             [each.id for each in self.trees],
             [each.name for each in self.kconfigs],

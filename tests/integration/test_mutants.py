@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from kstep import matrix, runner, series, session, verification
+from kstep import kconfig, matrix, runner, series, session, verification
 from kstep.cache import Cache
 from kstep.kernel import Kernel
 from kstep.outcome import Outcome, Signature
@@ -23,7 +23,7 @@ from kstep.runner import Boot, Result
 from tests.integration.command import ROOT
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Generator, Sequence
     from pathlib import Path
 
     from kstep.verification import Prepared, Request
@@ -60,6 +60,7 @@ class Mutant:
     breaks: str
     caught_by: tuple[Catch, ...]
     nightly: bool
+    kconfig: str
 
     @property
     def variant(self) -> str:
@@ -80,6 +81,7 @@ MUTANTS = [
         item["breaks"],
         tuple(map(Catch.parse, item["caught-by"])),
         item.get("nightly", False),
+        item.get("kconfig", kconfig.BASE),
     )
     for item in yaml.safe_load((FOLDER / "mutants.yaml").read_text())
 ]
@@ -103,8 +105,11 @@ def test_every_patch_is_listed_and_every_session_exists() -> None:
     )
     for mutant in MUTANTS:
         assert mutant.caught_by, f"nothing catches {mutant.name}: a session is missing"
+        config = kconfig.load(mutant.kconfig, ROOT / kconfig.FOLDER)
         for catch in mutant.caught_by:
-            assert catch.case in (None, *SESSIONS[catch.session].case_names)
+            script = SESSIONS[catch.session]
+            assert catch.case in (None, *script.case_names)
+            assert not any(map(config.surely_lacks, script.needs)), f"{catch} is not run there"
 
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
@@ -119,7 +124,7 @@ Seen = tuple[Outcome, Signature | None]
 
 @dataclass(frozen=True)
 class Mutants:
-    """The mutants that are to be caught, built, and what they are made from."""
+    """Mutants of a configuration that are to be caught, built, and what they are made from."""
 
     asked: Request
     prepared: Prepared
@@ -157,8 +162,10 @@ class Mutants:
 
 
 @pytest.fixture(scope="module")
-def mutants(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Mutants:
-    """Build those that the tests chosen are to catch."""
+def mutants(
+    tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> dict[str, Mutants]:
+    """Build those that the tests chosen are to catch, by configuration."""
     folder = tmp_path_factory.mktemp("mutants")
     chosen = [
         mutant
@@ -170,10 +177,18 @@ def mutants(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
             for item in request.session.items
         )
     ]
+    return {
+        name: _build(folder, name, [mutant for mutant in chosen if mutant.kconfig == name])
+        for name in {mutant.kconfig for mutant in chosen}
+    }
+
+
+def _build(folder: Path, kconfig_name: str, chosen: Sequence[Mutant]) -> Mutants:
     asked = verification.request(
         ROOT,
         series_specs=["v6", *(str(mutant.series(folder)) for mutant in chosen)],
         tree_specs=["debian:6.1"],
+        kconfig_names=[kconfig_name],
         variant_names=[WHOLE, *(mutant.variant for mutant in chosen)],
         session_names=list(SESSIONS),
     )
@@ -184,12 +199,15 @@ def mutants(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
 
 
 @pytest.mark.parametrize(("mutant", "catch"), PAIRS)
-def test_the_session_sees_the_fault(mutants: Mutants, mutant: Mutant, catch: Catch) -> None:
+def test_the_session_sees_the_fault(
+    mutants: dict[str, Mutants], mutant: Mutant, catch: Catch
+) -> None:
     """In a case that comes to something else without it; the first is enough."""
-    with contextlib.closing(mutants.run(mutant.variant, catch)) as results:
+    alike = mutants[mutant.kconfig]
+    with contextlib.closing(alike.run(mutant.variant, catch)) as results:
         for result in results:
             seen = result.outcome, result.signature
-            usual = mutants.usually(catch.session, result.cell.case)
+            usual = alike.usually(catch.session, result.cell.case)
             assert Outcome.ERROR not in (usual[0], result.outcome), (usual, result.message)
             if result.outcome is Outcome.FAIL and seen != usual:
                 return

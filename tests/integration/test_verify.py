@@ -38,8 +38,21 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
     return verify(
         tmp_path_factory.mktemp("verify"),
         "--variants=none,v5/2,v6/2,v6/1+2",
-        "--sessions=step-in-order",
+        "--sessions=step-in-order,kdb-lockdown",
     )
+
+
+def test_a_session_is_not_run_on_a_kernel_without_what_it_needs(run: Run) -> None:
+    why = (
+        "kdb-lockdown is not run with kconfig base: it needs CONFIG_SECURITY_LOCKDOWN_LSM;"
+        " --kconfig lockdown has it"
+    )
+    variants = ["none", "v5/2", "v6/2", "v6/1+2"]
+    assert run.results["left_out"] == [
+        {"tree": "debian:6.1", "variant": variant, "why": why} for variant in variants
+    ]
+    assert f"left out: {why}" in " ".join(run.said.split())
+    assert {cell["session"] for cell in run.results["cells"]} == {"step-in-order"}
 
 
 def test_all_is_as_predicted(run: Run) -> None:

@@ -13,100 +13,38 @@ Refuted by a command that is taken and should not be, or the other way round (`w
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kstep.session import session
 from tests.sessions.checks import checks, must, must_be
+from tests.sessions.kdb_groups import (
+    ALL,
+    FLOW,
+    INSPECT,
+    MODULES,
+    NO,
+    PARAMETER,
+    PROBES,
+    READ,
+    REG_READ,
+    REG_WRITE,
+    SIGNAL,
+    WRITE,
+    allowed,
+    must_keep_to,
+)
 from tests.sessions.kdb_memory import unsigned
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    from kstep.kdb import Kdb
     from kstep.target import Target
     from tests.sessions.checks import Check
-
-PARAMETER = "/sys/module/kdb/parameters/cmd_enable"
-ALL, READ, WRITE, REG_READ, REG_WRITE, INSPECT, FLOW, SIGNAL, REBOOT = (1 << n for n in range(9))
-NO = "Permission denied"
-
-
-@dataclass(frozen=True)
-class Probe:
-    """A command that does nothing where it is taken, and the groups that it needs.
-
-    One of each: an address as argument needs READ or FLOW, whatever the command.
-    """
-
-    command: str
-    needs: tuple[int, ...]
-
-
-PROBES = (
-    *(
-        Probe(command, (READ,))
-        for command in (
-            "md8c1 linux_banner",
-            "mdr linux_banner 4",
-            "mds linux_banner 1",
-            "per_cpu kstat",
-            "bt 0x10 1",
-            "btt 0x10",
-        )
-    ),
-    Probe("mm8 0x10 0", (WRITE, READ | FLOW)),
-    Probe("rd", (REG_READ,)),
-    Probe("rm nothing 0", (REG_WRITE,)),
-    *(Probe(command, (INSPECT,)) for command in ("ps", "pid", "lsmod", "btp 1")),
-    Probe("bt", (INSPECT | READ,)),
-    *(Probe(command, (FLOW,)) for command in ("bp", "bl", "bd 5", "be 5", "bc 5", "ss 1")),
-    Probe("bp 0x10", (FLOW,)),
-    Probe("kill -9 32000", (SIGNAL,)),
-    *(
-        Probe(command, ())
-        for command in (
-            "help",
-            "env",
-            "set KSTEP=1",
-            "dmesg 1",
-            "summary",
-            "grephelp",
-            "defcmd",
-            "cpu",
-            "sr h",
-        )
-    ),
-)
-# They would do something where they are taken, so they are sent only where they must not be.
-NEVER = ("reboot", "go 0x10", "kgdb", "set PROMPT=x", "cpu 0")
-
-
-@contextmanager
-def allowed(target: Target, groups: int) -> Iterator[Kdb]:
-    """Enter kdb with some groups of commands allowed."""
-    target.run(f"echo {groups} > {PARAMETER}")
-    with target.in_kdb() as kdb:
-        yield kdb
-    target.run(f"echo {ALL} > {PARAMETER}")
-    must_be(target.run(f"cat {PARAMETER}").text.strip(), str(ALL), PARAMETER)
 
 
 def groups(target: Target) -> None:
     """A command is taken where its group is allowed, and only there."""
     for mask in (0, READ, WRITE, WRITE | READ, REG_READ, REG_WRITE, INSPECT, FLOW, SIGNAL):
         with allowed(target, mask) as kdb:
-            for probe in PROBES:
-                may = all(mask & need for need in probe.needs)
-                why = kdb.refusal(probe.command)
-                must(
-                    (why == NO) != may,
-                    f"with cmd_enable={mask:#x} {probe.command!r} comes to {why or 'an answer'!r}",
-                )
-            for command in NEVER if not mask & READ else ():
-                if not (command.startswith("go") and mask & REG_WRITE):
-                    must_be(kdb.refusal(command), NO, f"{command}, cmd_enable={mask:#x}")
+            must_keep_to(kdb, mask, (*PROBES, *MODULES))
 
 
 def nothing_happens(target: Target) -> None:
@@ -173,7 +111,11 @@ def sysrq(target: Target) -> None:
 CHECKS = checks(groups, nothing_happens, prompt, revoked, sysrq)
 
 
-@session(claim="kdb refuses what kdb.cmd_enable does not allow.", cases=CHECKS)
+@session(
+    claim="kdb refuses what kdb.cmd_enable does not allow.",
+    cases=CHECKS,
+    needs=("CONFIG_MODULES",),
+)
 def kdb_restricted(target: Target, check: Check) -> None:
     """Run one check."""
     check.run(target)

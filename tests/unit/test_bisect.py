@@ -74,6 +74,10 @@ def test_what_is_asked_for_is_looked_up(work: Path) -> None:
         ({"good": "v3"}, "--good v3 and --bad v3 are the same commit; name two"),
         ({"bad": "other", "good": "v2"}, "--bad other did not come of --good v2; name a revision"),
         ({"session_name": "continue"}, 'session "continue" does not exist; did you mean "step-'),
+        (
+            {"session_name": "kdb-lockdown"},
+            "session kdb-lockdown: it needs CONFIG_SECURITY_LOCKDOWN_LSM, which kconfig base does",
+        ),
         ({"function": "vfs_mkdr"}, '"vfs_mkdr" is no case of continue-past-breakpoint; did you'),
         ({"confidence": 1.0}, "--confidence 1.0: it is from 0.5 to below 1, such as 0.95"),
         ({"confidence": 95.0}, "--confidence 95.0: it is from 0.5 to below 1, such as 0.95"),

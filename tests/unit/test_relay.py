@@ -7,9 +7,11 @@ import os
 import pty
 import re
 import select
+import socket
+import threading
 import time
 import tty
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 import pytest
@@ -148,6 +150,44 @@ def test_the_console_has_all_that_was_said_meanwhile() -> None:
     console.expect(re.compile(rb"^between\r\nafter\r\n"), "text", Deadline.after(5))
     os.close(kernel)
     os.close(serial)
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_much_that_nobody_has_read_does_not_hold_up_the_end(*, fails: bool) -> None:
+    """A kernel that floods the line fills what is between the relay and the console."""
+    serial, kernel = pty.openpty()
+    tty.setraw(kernel)
+    console = Console(serial, lambda: None)
+    said = b"".join(b"%06d\r\n" % number for number in range(200_000))
+    flood = threading.Thread(target=write, args=(kernel, said + b"end"), daemon=True)
+    with suppress(ZeroDivisionError), Relay(serial, console) as relay:
+        flood.start()
+        before, heard = -1, 0
+        while not heard or heard != before:  # until no more goes through
+            time.sleep(0.1)
+            before, heard = heard, len(console_text(relay))
+        if fails:
+            raise ZeroDivisionError
+    if not fails:
+        assert (
+            console.expect(re.compile(rb"end"), "end", Deadline.after(20)).string == said + b"end"
+        )
+        flood.join()
+        os.close(kernel)
+        os.close(serial)
+
+
+def console_text(relay: Relay) -> bytes:
+    """Look at what the relay has passed on to the console, and leave it there."""
+    with suppress(BlockingIOError):
+        return relay._ours.recv(1 << 22, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    return b""
+
+
+def write(fd: int, data: bytes) -> None:
+    """Write all of it."""
+    while data:
+        data = data[os.write(fd, data) :]
 
 
 def wait_for_reader(fd: int) -> None:

@@ -150,6 +150,14 @@ BAD = [
     (f"{V} --sessions step-in-ordr", 'session "step-in-ordr" does not exist; did you mean "step-'),
     (f"{V} --sessions kgdbts-,nothing", 'session "kgdbts-" does not exist'),
     (f"{V} --sessions step-in-order,step-in-order", "--sessions: step-in-order is named twice"),
+    (
+        f"{V} --sessions kdb-lockdown",
+        "CONFIG_SECURITY_LOCKDOWN_LSM, which kconfig base does not have; --kconfig lockdown has it",
+    ),
+    (
+        f"{V} --sessions step-over-probe,kdb-restricted --kconfig lockdown",
+        "step-over-probe: it needs CONFIG_FAIL_FUNCTION, which kconfig lockdown does not have",
+    ),
     # numbers and places
     (f"{V} --repeat 0", "--repeat 0: it is 1 to 10000"),
     (f"{V} --repeat=-3", "--repeat -3: it is 1 to 10000"),
@@ -229,7 +237,8 @@ def test_without_an_engine_there_is_no_verdict(
 def test_a_plan_lists_every_cell_and_does_nothing(
     place: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    command = "verify --plan --variants none,v6/2+1 --sessions step-in-order --repeat 2"
+    sessions = "step-in-order,kdb-lockdown"  # the second is not for base
+    command = f"verify --plan --variants none,v6/2+1 --sessions {sessions} --repeat 2"
     Commands(name="kstep", binary="inv", version="test").run(
         ["inv", "--search-root", str(ROOT), *command.split()], exit=False
     )
