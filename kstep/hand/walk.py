@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from capstone import CS_ARCH_ARM64, CS_MODE_ARM, Cs
 
-from kstep.errors import RequestError
+from kstep.errors import MachineryError, RequestError
 from kstep.hand import place
 from kstep.hand.detour import still_running, what_ran
 from kstep.kdb import CommandRefusedError, Stop
@@ -144,6 +144,9 @@ def walk(
             raise RequestError(f"function {function}: {why}") from error
         except KernelFault as found:
             return Walk(None, (), target.hear_out(found), symbols, {}, {})
+        except MachineryError as error:
+            message = f"{error}, while the command {trigger!r} ran"
+            raise MachineryError(message, error.signature, error.details) from error
         if isinstance(start, Stop):
             steps, fault = _step(target, count, on_step)
     if not isinstance(start, Stop):
