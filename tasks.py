@@ -6,7 +6,7 @@ from __future__ import annotations
 import functools
 import json
 import os
-import shutil
+import select
 import signal
 import sys
 import time
@@ -64,8 +64,10 @@ def _exit_statuses(command: Callable[..., int | None]) -> Callable[..., None]:
             raise Exit("\n  ".join((f"kstep: {error}", *error.details)), error.status) from None
         except KeyboardInterrupt:
             raise Exit("kstep: interrupted", INTERRUPTED) from None
+        except SystemExit:  # rich's, where nobody reads: its 1 would be a verdict
+            raise BrokenPipeError from None
         except OSError as error:
-            raise Exit(f"kstep: {error}", MachineryError.status) from None
+            raise _unread(error) or Exit(f"kstep: {error}", MachineryError.status) from None
         except Exit:
             raise
         except Exception as error:  # noqa: BLE001 -- Python's own status, 1, would be a verdict
@@ -76,6 +78,15 @@ def _exit_statuses(command: Callable[..., int | None]) -> Callable[..., None]:
             raise Exit(code=status)
 
     return wrapped
+
+
+def _unread(error: OSError) -> OSError | None:
+    """Give the error back where it comes of nobody reading our output any more, as with head."""
+    lines = select.poll()
+    for stream in (1, 2):
+        lines.register(stream, 0)
+    gone = any(event & select.POLLERR for _, event in lines.poll(0))
+    return error if isinstance(error, BrokenPipeError) and gone else None
 
 
 def _take_signals() -> None:
@@ -510,9 +521,9 @@ def examine(_context: Context) -> int:
 @_exit_statuses
 def clean(_context: Context) -> None:
     """Remove the cache: downloads, sources, kernels, guests, ccache. Runs stay."""
-    root = Cache.default().root
-    shutil.rmtree(root, ignore_errors=True)
-    print(f"removed {root}")  # noqa: T201 -- the command's answer
+    cache = Cache.default()
+    cache.clear()
+    print(f"removed {cache.root}")  # noqa: T201 -- the command's answer
 
 
 # Every task above; those of a noun under that noun. Invoke looks for this name.

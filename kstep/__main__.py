@@ -6,6 +6,8 @@ A module of its own, for worker processes import it again: invoke's own runs at 
 
 from __future__ import annotations
 
+import os
+import sys
 from typing import TYPE_CHECKING, NoReturn
 
 from invoke.exceptions import Exit, ParseError
@@ -18,6 +20,7 @@ from kstep.errors import RequestError
 if TYPE_CHECKING:
     from invoke.parser.parser import Parser
 
+UNREAD = 141  # what a shell reports for a program that SIGPIPE ended
 KINDS = {int: "a whole number", float: "a number"}
 
 
@@ -34,6 +37,14 @@ class _Option(Argument):
 
 class Commands(Program):
     """The tasks of tasks.py; what Invoke cannot read ends with status 2, not 1."""
+
+    def run(self, argv: list[str] | None = None, exit: bool = True) -> None:  # noqa: A002, FBT001, FBT002 -- Invoke's
+        """Run what the command line asks for, as long as somebody reads what it says."""
+        try:
+            super().run(argv, exit=exit)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would complain as it ends
+            sys.exit(UNREAD)
 
     def parse_core(self, argv: list[str] | None) -> None:
         """Read Invoke's own options."""

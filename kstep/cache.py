@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 GIB = 1 << 30
+KINDS = ("bisect", "build", "ccache", "downloads", "guests", "kernels", "locks", "trees")
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,22 @@ class Cache:
     def folder(self, *parts: str) -> Path:
         """A folder below the root, made if need be."""
         path = self.root.joinpath(*parts)
-        path.mkdir(parents=True, exist_ok=True)
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MachineryError(
+                f"{path}: cannot be made: {error.strerror};"
+                " set KSTEP_CACHE to a folder that can be written to"
+            ) from error
         return path
+
+    def clear(self) -> None:
+        """Remove what is kept; KSTEP_CACHE may name a folder that has other things in it too."""
+        for kind in KINDS:
+            if (self.root / kind).exists():
+                shutil.rmtree(self.root / kind)
+        with suppress(OSError):  # it is not there, or not empty
+            self.root.rmdir()
 
     @contextmanager
     def lock(self, name: str) -> Iterator[None]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 LETTERS = "DAIF"  # from bit 9 down, in DAIF as in PSTATE
 LOWEST = 6
 BITS = 0xF << LOWEST
+DEBUG = 1 << 9
 INTERRUPTS = 1 << 7
 
 _REGISTER = 0xFFFF_FFE0  # of MRS and MSR, all but the general-purpose register

@@ -18,6 +18,7 @@ from kstep.kconfig import some
 from kstep.toolchain import CROSS, CommandError
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from pathlib import Path
 
     from kstep.cache import Cache
@@ -199,7 +200,8 @@ class Builder:
                 )
             except CommandError as error:
                 raise BuildError(
-                    f"{title}: the kernel does not build", details=_complaints(error.details)
+                    f"{title}: the kernel does not build",
+                    details=_complaints(error.details, source),
                 ) from error
         _collect(objects, into)
         facts = {
@@ -313,6 +315,7 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _complaints(lines: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the lines of a build log that say what went wrong."""
-    return tuple(line for line in lines if COMPLAINT.search(line))[:8] or lines[-8:]
+def _complaints(lines: Iterable[str], source: Path) -> tuple[str, ...]:
+    """Return the lines of a build log that say what went wrong, with files as patches name them."""
+    said = tuple(line.replace(f"{source}/", "") for line in lines)
+    return tuple(line for line in said if COMPLAINT.search(line))[:8] or said[-8:]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from capstone import CS_ARCH_ARM64, CS_MODE_ARM, Cs
 
-from kstep.errors import RequestError
+from kstep import daif
+from kstep.errors import MachineryError, RequestError
 from kstep.hand import place
 from kstep.hand.detour import still_running, what_ran
 from kstep.kdb import CommandRefusedError, Stop
@@ -124,7 +125,7 @@ def walk(
 
     Goes on where a step left program order, to show where it leads, unless the kernel is
     stuck there. ``on_step`` is called at each. Raises RequestError for a function that is
-    not there, may not be stopped in, or is not reached by the trigger.
+    not there, may not be stopped or stepped in, or is not reached by the trigger.
     """
     built = prepared.built[0]
     kernel = built.kernel
@@ -144,7 +145,11 @@ def walk(
             raise RequestError(f"function {function}: {why}") from error
         except KernelFault as found:
             return Walk(None, (), target.hear_out(found), symbols, {}, {})
+        except MachineryError as error:
+            message = f"{error}, while the command {trigger!r} ran"
+            raise MachineryError(message, error.signature, error.details) from error
         if isinstance(start, Stop):
+            _require_unmasked(target, function)
             steps, fault = _step(target, count, on_step)
     if not isinstance(start, Stop):
         said = (start.text.strip().splitlines() or ["nothing"])[-1]
@@ -182,6 +187,19 @@ def _start(target: Target, places: Sequence[int], command: str, what: str) -> St
     raise RequestError(
         f"{what} has not reached it, and has not ended, after {PATIENCE:g} s; {instead}"
     )
+
+
+def _require_unmasked(target: Target, function: str) -> None:
+    """Raise RequestError where no step would trap, and the next interrupt would be blamed.
+
+    A breakpoint is hit there all the same: BRK is no debug exception that D masks. So it is
+    with do_el0_svc(), on the way in from user space.
+    """
+    if target.kdb.registers()["pstate"] & daif.DEBUG:
+        raise RequestError(
+            f"function {function}: it is entered with debug exceptions masked (PSTATE.D), so"
+            " nothing is stepped until they are unmasked; name one that it calls"
+        )
 
 
 def _require_command(target: Target, trigger: str) -> None:

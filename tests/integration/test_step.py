@@ -50,6 +50,7 @@ def test_a_path_into_an_interrupt_goes_on_there() -> None:
         ("vfs_mkdri", "true", "the nearest names: vfs_mkdir"),
         ("fdget_pos", "true", "it is inlined into "),
         ("enter_from_kernel_mode", "true", ".noinstr.text; name one that calls it: "),
+        ("do_el0_svc", "true", "entered with debug exceptions masked (PSTATE.D)"),
         ("vfs_mkdir", "no-such-command", "not found"),
         ("vfs_mkdir", "mkdir '", "unterminated quoted string"),
         ("vfs_rmdir", "mkdir /tmp/new", "what ran instead: the system calls "),

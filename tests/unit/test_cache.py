@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import multiprocessing
 import os
+import re
 import shutil
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from kstep.cache import Cache
+from kstep.cache import KINDS, Cache
 from kstep.errors import MachineryError
+
+ROOT = Path(__file__).parents[2]
 
 
 def make(into: Path) -> None:
@@ -54,6 +57,32 @@ def test_entries_of_other_keys_do_not_wait_for_it(tmp_path: Path) -> None:
     cache = Cache(tmp_path)
     with cache.lock("trees-key"):
         assert cache.entry("trees", "other", make).name == "other"
+
+
+def test_a_root_that_is_no_folder_is_said_to_be_so(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(MachineryError, match=r"file/trees: cannot be made: Not a dir.*KSTEP_CACHE"):
+        Cache(tmp_path / "file").folder("trees")
+
+
+def test_what_is_not_the_cache_s_is_not_removed(tmp_path: Path) -> None:
+    """KSTEP_CACHE may be somebody's home."""
+    cache = Cache(tmp_path)
+    for kind in KINDS:
+        (cache.folder(kind, "key") / "file").touch()
+    (tmp_path / "letters").mkdir()
+    cache.clear()
+    assert [path.name for path in tmp_path.iterdir()] == ["letters"]
+    (tmp_path / "letters").rmdir()
+    cache.clear()
+    assert not tmp_path.exists()
+
+
+def test_every_folder_of_the_cache_is_known() -> None:
+    """For clean removes no other."""
+    sources = "".join(path.read_text() for path in (ROOT / "kstep").rglob("*.py"))
+    named = re.findall(r"cache\.(?:folder|entry)\(\"(\w+)\"", sources)
+    assert {*named, "locks"} == set(KINDS)
 
 
 @pytest.mark.parametrize("fault", [ValueError, KeyboardInterrupt, SystemExit])

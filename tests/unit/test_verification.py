@@ -21,6 +21,7 @@ from kstep.progress import Progress
 from kstep.series import Arrangement
 from kstep.tree import Tree
 from kstep.verification import Built, Verification
+from tests.unit.test_record import a_cell, a_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -229,6 +230,20 @@ def test_without_an_engine_there_is_no_verdict(
     assert end.value.code == 3
     assert "--toolchain docker: no Docker engine answers" in capsys.readouterr().err
     assert not (place / "new").exists()
+
+
+@pytest.mark.parametrize("command", ["ci.matrix", "verify --plan", "report {}/read", "--list"])
+def test_whoever_stops_reading_gets_no_verdict(command: str, place: Path) -> None:
+    """As head does; 1 would be a verdict, and 3 a fault of the machine."""
+    (place / "read").mkdir()
+    a_record(place / "read", a_cell()).write()
+    argv = [str(ROOT / "inv"), *command.replace("{}", str(place)).split(" ")]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as going:
+        assert going.stdout is not None
+        assert going.stderr is not None
+        going.stdout.close()
+        assert going.stderr.read() == b""
+    assert going.returncode == 141
 
 
 # -- a plan
