@@ -170,19 +170,20 @@ def run_all(
     dies. Whatever ends this ends the processes, and with them their machines.
     """
     context = multiprocessing.get_context("spawn")
-    tasks: Queue[Boot | None] = context.Queue()
-    results: Queue[Result | Cell] = context.Queue()
-    for boot in boots:
-        tasks.put(boot)
-    count = min(jobs, len(boots))
-    for _ in range(count):
-        tasks.put(None)
-    workers = [
-        context.Process(target=_work, args=(tasks, results, toolchain), daemon=True)
-        for _ in range(count)
-    ]
-    for worker in workers:
-        worker.start()
+    with _hangup_is_ours():
+        tasks: Queue[Boot | None] = context.Queue()
+        results: Queue[Result | Cell] = context.Queue()
+        for boot in boots:
+            tasks.put(boot)
+        count = min(jobs, len(boots))
+        for _ in range(count):
+            tasks.put(None)
+        workers = [
+            context.Process(target=_work, args=(tasks, results, toolchain), daemon=True)
+            for _ in range(count)
+        ]
+        for worker in workers:
+            worker.start()
     try:
         left = sum(len(boot.cells) for boot in boots)
         while left:
@@ -201,6 +202,19 @@ def run_all(
         for worker in workers:
             worker.join()
         toolchain.end_orphans()
+
+
+@contextlib.contextmanager
+def _hangup_is_ours() -> Generator[None]:
+    """Have what is started in the block ignore SIGHUP, multiprocessing's own helper with it.
+
+    A closed window tells every process of it; this one decides, and terminates the others.
+    """
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def _hear(results: Queue[Result | Cell], workers: Sequence[SpawnProcess]) -> Result | Cell | None:

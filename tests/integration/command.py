@@ -67,8 +67,8 @@ class Verify(AbstractContextManager["Verify"]):
         arguments = [f"--out={self.folder}", *options]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                # Whoever runs the tests in the background has them ignore SIGINT.
-                ["env", "--default-signal=INT", ROOT / "inv", "verify", *arguments],
+                # Whoever runs the tests in the background has them ignore these.
+                ["env", "--default-signal=INT,HUP", ROOT / "inv", "verify", *arguments],
                 cwd=ROOT,
                 env={**os.environ, "TMPDIR": str(self.temporary)},
                 stdin=subprocess.DEVNULL,

@@ -255,7 +255,9 @@ def test_a_kernel_that_says_nothing_is_given_up_once(hopeless: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "group"), [(signal.SIGINT, True), (signal.SIGTERM, False)], ids=["ctrl-c", "term"]
+    ("number", "group"),
+    [(signal.SIGINT, True), (signal.SIGTERM, False), (signal.SIGHUP, True)],
+    ids=["ctrl-c", "term", "closed window"],
 )
 def test_cut_off_among_the_cells(tmp_path: Path, number: signal.Signals, *, group: bool) -> None:
     with Verify(tmp_path, "--variants=v6/1+2", "--sessions=step-then-continue") as going:
