@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``./inv verify`` as a user runs it: in a process of its own, which can be watched and ended."""
+"""``./inv verify``, or bisect, as a user runs it: in a process of its own, watched and ended."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ class Run:
 class Verify(AbstractContextManager["Verify"]):
     """A run under way, in a session of its own, with a folder of its own for what is temporary."""
 
-    def __init__(self, scratch: Path, *options: str) -> None:
+    def __init__(self, scratch: Path, *options: str, command: str = "verify") -> None:
         self.folder = scratch / "run"
         self.temporary = scratch / "tmp"
         self.temporary.mkdir(parents=True)
@@ -68,7 +68,7 @@ class Verify(AbstractContextManager["Verify"]):
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 # Whoever runs the tests in the background has them ignore these.
-                ["env", "--default-signal=INT,HUP", ROOT / "inv", "verify", *arguments],
+                ["env", "--default-signal=INT,HUP", ROOT / "inv", command, *arguments],
                 cwd=ROOT,
                 env={**os.environ, "TMPDIR": str(self.temporary)},
                 stdin=subprocess.DEVNULL,

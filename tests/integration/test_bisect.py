@@ -1,11 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A fault that one commit of many put in, found by booting kernels."""
+"""A fault that one commit of many put in, found by booting kernels.
+
+By night the kernels of a history are built. By day they are in its commits, as they were
+built before, and what is built of a commit is a copy.
+"""
 
 from __future__ import annotations
 
 import json
 import os
 import shutil
+import signal
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +18,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kstep import verification
 from kstep.cache import Cache
-from tests.integration.command import ROOT
+from kstep.kernel import Kernel
+from kstep.progress import Progress
+from tests.integration.command import ROOT, Verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# By night: a history of its own is a full build of its own.
-pytestmark = [pytest.mark.kernel, pytest.mark.nightly]
+pytestmark = pytest.mark.kernel
 
 FIX = ROOT / "patches/v6/0001-arm64-entry-put-a-step-aside-while-an-interrupt-is-handled.patch"
 FAULT = ROOT / "tests/mutants/breakpoint-not-put-back.patch"
@@ -123,6 +130,112 @@ def history(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Iterator[
             shutil.rmtree(place)
 
 
+# A source whose kernel is in it. It is configured and built by these as Linux is by its own.
+MAKEFILE = """\
+VERSION = 6
+PATCHLEVEL = 1
+SUBLEVEL = 0
+HERE := $(dir $(lastword $(MAKEFILE_LIST)))
+Image:
+\t@sh $(HERE)check
+\tmkdir -p $(O)/arch/arm64/boot
+\tcp $(HERE)kernel/Image $(O)/arch/arm64/boot/
+\tcp $(HERE)kernel/vmlinux $(HERE)kernel/System.map $(O)/
+"""
+MERGE = 'for last; do :; done\ncp "$last" .config\n'
+
+
+@pytest.fixture
+def at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> History:
+    """Commit v6/1+2, one that does not build, and none: good, mended, fault and bad."""
+    asked = verification.request(
+        ROOT, series_specs=["v6"], tree_specs=["debian:6.1"], variant_names=["v6/1+2", "none"]
+    )
+    with Progress() as progress:
+        prepared = verification.prepare(asked, "auto", Cache.default(), progress)
+    kernels = {
+        built.first: built.kernel.folder
+        for built in prepared.built
+        if isinstance(built.kernel, Kernel)
+    }
+    cache = tmp_path / "cache"
+    cache.mkdir()
+    for name in ("downloads", "guests"):
+        (cache / name).symlink_to(Cache.default().folder(name))
+    monkeypatch.setenv("KSTEP_CACHE", str(cache))
+    made = History(tmp_path / "history")
+
+    def put(variant: str) -> None:
+        for name in ("Image", "vmlinux", "System.map"):
+            shutil.copyfile(kernels[variant] / name, made.folder / "kernel" / name)
+
+    for name, text in {
+        "Makefile": MAKEFILE,
+        "scripts/kconfig/merge_config.sh": MERGE,
+        "Kconfig": "",
+        "arch/arm64/Makefile": "",
+        "arch/arm64/Kconfig": "",
+        "kernel/harmless": "",
+        "check": "",
+    }.items():
+        path = made.folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+    put("v6/1+2")
+    made.git("init", "--quiet")
+    made.git("add", "--all")
+    made.commit("good")
+    made.git("tag", "good")
+    made.commit("harmless", "kernel/harmless", "1\n")
+    made.commit("does not build", "check", "echo x.c:1: error: kstep; exit 1\n")
+    made.git("revert", "--no-edit", "HEAD")
+    put("none")
+    made.commit("the fault")
+    made.git("tag", "fault")
+    made.commit("harmless too", "kernel/harmless", "2\n")
+    made.git("tag", "bad")
+    return made
+
+
+def options(history: History) -> list[str]:
+    """Ask for what brought the fault in."""
+    return [
+        f"--tree=git:{history.folder}",
+        "--good=good",
+        "--bad=bad",
+        "--session=continue-past-breakpoint",
+        "--function=get_avenrun",
+        "--confidence=0.5",
+    ]
+
+
+def test_kernels_that_are_at_hand(at_hand: History, tmp_path: Path) -> None:
+    """With a fragment of the user's own, which each step has to find again."""
+    mine = tmp_path / "mine.config"
+    mine.write_text("CONFIG_PRINTK_TIME=y\n")
+    with Verify(tmp_path, *options(at_hand), f"--kconfig={mine}", command="bisect") as going:
+        run = going.wait()
+    assert run.status == 0, run.said
+    assert f"first bad commit: {at_hand.git('rev-parse', 'fault')} the fault" in run.said
+    assert at_hand.git("status", "--porcelain") == ""
+
+
+def test_ctrl_c_in_the_midst_leaves_nothing(at_hand: History, tmp_path: Path) -> None:
+    """No process, no container, and no bisection in the user's repository; and it is at once."""
+    with Verify(tmp_path, *options(at_hand), command="bisect") as going:
+        going.until(lambda: " good: passes " in going.said, "verdict on the good end")
+        going.until(lambda: going.runs("qemu"), "QEMU in a step of git bisect run")
+        going.end_by(signal.SIGINT, group=True)
+        run = going.wait()
+        assert run.status == 130, run.said
+        assert going.left_behind() == []
+    steps = tmp_path / "run/steps.jsonl"
+    assert not steps.exists() or len(steps.read_text().splitlines()) <= 1, "it went on"
+    assert at_hand.git("status", "--porcelain") == ""
+    assert not list((at_hand.folder / ".git").glob("BISECT*"))
+
+
+@pytest.mark.nightly  # a history of its own is a full build of its own
 def test_the_commit_is_found(history: History, tmp_path: Path) -> None:
     """In four steps or five, past one that does not build; the checkout stays as it is."""
     before = history.git("rev-parse", "HEAD"), history.git("status", "--porcelain")
