@@ -3,8 +3,8 @@
 
 The modules, in the order in which data goes through them:
 
-- what is asked: series (from a thread or a history), matrix, tree, version,
-  kconfig, session, expectation, plan
+- what is asked: series (from a thread or a history; diff), matrix, tree, version,
+  arrangement, kconfig, session, expectation, plan
 - what it takes: toolchain (with apt, debian, accel), kernel, initramfs; cache keeps them
 - a booted kernel: machine (or board), monitor, console, shell, kdb, gdb (with relay), complaint,
   symbols, backtrace; target joins them

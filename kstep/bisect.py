@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 
 from kstep import initramfs, kconfig, runner, session, toolchain
 from kstep import tree as trees
+from kstep.arrangement import Arrangement
 from kstep.cache import Cache
 from kstep.document import nearest
 from kstep.errors import MachineryError, RequestError
@@ -33,7 +34,6 @@ from kstep.outcome import Outcome, Signature
 from kstep.plan import Cell
 from kstep.progress import Progress
 from kstep.rate import CONFIDENCE, Rate
-from kstep.series import Arrangement
 from kstep.tree import Tree
 
 if TYPE_CHECKING:

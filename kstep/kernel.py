@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
+    from kstep.arrangement import Arrangement
     from kstep.cache import Cache
     from kstep.kconfig import Kconfig
     from kstep.progress import Progress
-    from kstep.series import Arrangement
     from kstep.toolchain import Toolchain
     from kstep.tree import Tree
 

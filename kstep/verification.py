@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 from kstep import (
     __version__,
     accel,
+    arrangement,
     expectation,
     initramfs,
     kconfig,
@@ -30,6 +31,7 @@ from kstep import (
     toolchain,
     tree,
 )
+from kstep.arrangement import Action
 from kstep.board import lacks
 from kstep.document import nearest
 from kstep.errors import MachineryError, RequestError
@@ -47,12 +49,12 @@ from kstep.record import (
     TreeRecord,
 )
 from kstep.runner import Boot, Result
-from kstep.series import Action
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from kstep.arrangement import Arrangement
     from kstep.board import Line
     from kstep.cache import Cache
     from kstep.expectation import Expectations
@@ -61,7 +63,7 @@ if TYPE_CHECKING:
     from kstep.matrix import Variant
     from kstep.plan import Cell
     from kstep.progress import Progress
-    from kstep.series import Arrangement, Series
+    from kstep.series import Series
     from kstep.session import Session
     from kstep.toolchain import Toolchain, Versions
     from kstep.tree import Tree
@@ -304,8 +306,8 @@ def _arrange(
     left_out = []
     for variant in asked.variants:
         try:
-            found.append((variant, series.arrange(source.source, asked.series, variant)))
-        except series.DependentError as error:
+            found.append((variant, arrangement.arrange(source.source, asked.series, variant)))
+        except arrangement.DependentError as error:
             if asked.chosen:
                 raise
             progress.say(f"left out: {error}")

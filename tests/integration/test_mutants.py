@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from kstep import kconfig, matrix, runner, series, session, verification
+from kstep import arrangement, kconfig, matrix, runner, series, session, verification
 from kstep.cache import Cache
 from kstep.kernel import Kernel
 from kstep.outcome import Outcome, Signature
@@ -116,7 +116,7 @@ def test_every_patch_is_listed_and_every_session_exists() -> None:
 def test_the_mutant_applies(mutant: Mutant, tmp_path: Path, source: Path) -> None:
     """Also one that is not built on this occasion."""
     made = series.load(str(mutant.series(tmp_path)), ROOT)
-    assert series.arrange(source, [made], matrix.parse(mutant.variant, [made])).files
+    assert arrangement.arrange(source, [made], matrix.parse(mutant.variant, [made])).files
 
 
 Seen = tuple[Outcome, Signature | None]

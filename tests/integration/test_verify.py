@@ -14,7 +14,7 @@ import jsonschema
 import junitparser
 import pytest
 
-from kstep import kernel, matrix, record, series
+from kstep import arrangement, kernel, matrix, record, series
 from kstep.cache import Cache
 from tests.integration.command import ROOT, Run, Verify, patch, verify
 
@@ -166,7 +166,7 @@ def kernel_folder(prepared: Prepared, new: series.Series) -> Path:
     """Where the cache keeps the kernel with a series' one patch."""
     tree = prepared.trees[0]
     variant = matrix.parse(f"{new.name}/1", [new])
-    sources = series.arrange(tree.source, [new], variant)
+    sources = arrangement.arrange(tree.source, [new], variant)
     key = kernel.key(tree, prepared.built[0].kconfig, sources.digest, prepared.versions.compiler)
     return Cache.default().root / "kernels" / key
 

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from kstep import kernel
+from kstep.arrangement import Arrangement
 from kstep.kconfig import Kconfig
-from kstep.series import Arrangement
 from kstep.tree import Tree
 
 if TYPE_CHECKING:

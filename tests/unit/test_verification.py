@@ -14,11 +14,11 @@ import pytest
 
 from kstep import kconfig, matrix, verification
 from kstep.__main__ import Commands
+from kstep.arrangement import Arrangement
 from kstep.cache import Cache
 from kstep.errors import RequestError
 from kstep.kernel import Kernel
 from kstep.progress import Progress
-from kstep.series import Arrangement
 from kstep.tree import Tree
 from kstep.verification import Built, Verification
 from tests.unit.test_record import a_cell, a_record
