@@ -38,14 +38,6 @@ class _Option(Argument):
 class Commands(Program):
     """The tasks of tasks.py; what Invoke cannot read ends with status 2, not 1."""
 
-    def run(self, argv: list[str] | None = None, exit: bool = True) -> None:  # noqa: A002, FBT001, FBT002 -- Invoke's
-        """Run what the command line asks for, as long as somebody reads what it says."""
-        try:
-            super().run(argv, exit=exit)
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would complain as it ends
-            sys.exit(UNREAD)
-
     def parse_core(self, argv: list[str] | None) -> None:
         """Read Invoke's own options."""
         try:
@@ -73,5 +65,14 @@ def _refuse(error: Exception) -> NoReturn:
     raise Exit(f"kstep: {error} ({mend})", RequestError.status) from None
 
 
+def main() -> None:
+    """Do what the command line asks for, as long as somebody reads what is said."""
+    try:
+        Commands(name="kstep", binary="inv", version=__version__).run()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would complain as it ends
+        sys.exit(UNREAD)
+
+
 if __name__ == "__main__":
-    Commands(name="kstep", binary="inv", version=__version__).run()
+    main()
