@@ -206,8 +206,11 @@ class Target:
 
     def version(self) -> tuple[int, int]:
         """Return the kernel's version as the guest tells it, such as (6, 1)."""
-        major, minor = re.findall(r"\d+", self.run("uname -r").text)[:2]
-        return int(major), int(minor)
+        said = self.run("uname -r").text
+        found = re.search(r"^(\d+)\.(\d+)", said, re.MULTILINE)
+        if found is None:
+            raise MachineryError(f"uname names no version: {said!r}")
+        return int(found[1]), int(found[2])
 
     def known(self, *functions: str) -> str:
         """Return the first of these names that this kernel has a function of.
