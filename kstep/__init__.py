@@ -8,7 +8,7 @@ The modules, in the order in which data goes through them:
 - what it takes: toolchain (with apt, debian, accel), kernel, initramfs; cache keeps them
 - a booted kernel: machine (or board), monitor, console, shell, kdb, gdb (with relay), complaint,
   symbols, backtrace; target joins them
-- what a step should do: oracle, path, effect, daif, call
+- what a step should do: oracle, path (with loop), effect, daif, call
 - what came of it: runner, outcome, record, lines, verdict, rate; merge joins runs
 - reports, from the record alone: the package report
 - by hand: the package hand

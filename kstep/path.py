@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING, Protocol
 
 from kstep.errors import MachineryError
+from kstep.loop import Rounds
 from kstep.monitor import UnmappedError
 from kstep.oracle import (
     Flow,
@@ -38,7 +39,8 @@ EXCEPTION = re.compile(r"^_*(el[01][a-z]*_|vectors|do_(debug_exception|mem_abort
 
 AFTERWARDS = 3  # steps taken after a departure, to tell where it leads
 LOOPING = 16  # visits of one address after which its registers are looked at
-ROUNDS = 8  # rounds with the same registers after which a path gets nowhere
+ROUNDS = 8  # rounds that leave nothing to the next after which a path gets nowhere
+TIMED = 256  # of a loop that reads a clock, and may be a delay: a tenth of a second and more
 LOOP = 64  # instructions, at the most, of a loop that is watched
 
 
@@ -137,8 +139,10 @@ class Path:
         self._visits: Counter[int] = Counter()
         self._anchor: int | None = None
         self._anchored = 0
+        self._round: list[int] = []  # the instructions since the anchor
+        self._rounds = Rounds()
         self._registers: dict[str, int] = {}
-        self._rounds = 0
+        self._alike = 0  # rounds
         self._steps = 0
 
     def steps(self, count: int) -> Iterator[Step]:
@@ -241,31 +245,44 @@ class Path:
         )
 
     def require_progress(self, step: Step) -> None:
-        """Raise KernelFault where one address comes again with the same registers.
+        """Raise KernelFault ``livelock`` where one address comes again and nothing gets on.
 
-        A loop that gets on changes a register; one that waits for what a parked CPU or a
-        cleared exclusive monitor never gives does not.
+        That is: with the same registers, as where a store-exclusive fails for ever; or in a
+        loop that only waits for others, as for a CPU that is parked, or for a seqcount that
+        the tick writes at each step.
         """
         pc = step.before.address
         if self._anchor is None and self._visits[pc] >= LOOPING:
             self._anchor, self._anchored = pc, step.number
-            self._rounds, self._registers = 0, {}
+            self._round, self._rounds = [step.instruction.word], Rounds()
+            self._alike, self._registers = 0, self._debugger.registers()
+            return
         if self._anchor is None:
             return
         if pc != self._anchor:
+            self._round.append(step.instruction.word)
             if step.number - self._anchored > LOOP:
                 self._anchor = None
                 self._visits[pc] = 0
             return
         self._anchored = step.number
+        self._rounds.add(self._round)
+        self._round = [step.instruction.word]
         registers = self._debugger.registers()
-        self._rounds = self._rounds + 1 if registers == self._registers else 0
+        self._alike = self._alike + 1 if registers == self._registers else 0
         self._registers = registers
-        if self._rounds >= ROUNDS:
+        at = f"step {step.number} is at {step.before} for the {self._visits[pc]}th time"
+        if self._alike >= ROUNDS:
             raise KernelFault(
                 Signature.LIVELOCK,
-                f"step {step.number} is at {step.before} for the {self._visits[pc]}th time,"
-                f" the last {ROUNDS} with the same registers{self._exclusive(pc)}",
+                f"{at}, the last {ROUNDS} with the same registers{self._exclusive(pc)}",
+            )
+        enough = TIMED if self._rounds.clock else ROUNDS
+        if self._rounds.count >= enough and self._rounds.wait(registers):
+            raise KernelFault(
+                Signature.LIVELOCK,
+                f"{at}, in a loop of which no round leaves anything to the next: it waits for"
+                " what somebody else writes, and may do so again between any two steps",
             )
 
     def _exclusive(self, pc: int) -> str:

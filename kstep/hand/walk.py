@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -13,14 +12,14 @@ from capstone import CS_ARCH_ARM64, CS_MODE_ARM, Cs
 from kstep import daif
 from kstep.errors import MachineryError, RequestError
 from kstep.hand import place
-from kstep.hand.detour import some, still_running, what_ran
+from kstep.hand.detour import still_running, what_ran
 from kstep.kdb import CommandRefusedError, Stop
 from kstep.kernel import Kernel
 from kstep.lines import source_lines
 from kstep.machine import Hardware, Machine
 from kstep.oracle import Flow
 from kstep.outcome import KernelFault, Signature
-from kstep.path import AFTERWARDS, LOOP, LOOPING, is_interrupt
+from kstep.path import AFTERWARDS, is_interrupt
 from kstep.symbols import Symbols
 from kstep.target import Target
 
@@ -91,20 +90,9 @@ class Walk:
             return f"{said}: the function's first instruction cannot be stepped"
         end = self.steps[-1].path.end
         if end is None:
-            return said + self._round()
+            return said
         at, why = self.symbols.place(end.pc), WHY_ENDED.get(end.flow, MASKS_DEBUG)
         return f"{said}, to the path's end: {at} {self._disassemble(end)} ({why})"
-
-    def _round(self) -> str:
-        """Say where the path went round, if it did up to its last step."""
-        taken, loop = going_round([step.before.address for step in self.steps])
-        if not loop:
-            return ""
-        functions = dict.fromkeys(self.symbols.place(pc).symbol for pc in sorted(loop))
-        return (
-            f"; the last {taken} go round {len(loop)} instructions of {some(list(functions))},"
-            " which may never end: between two steps there is time for every interrupt"
-        )
 
     def _with_text(self, source: str) -> str:
         file, _, number = source.rpartition(":")
@@ -124,19 +112,6 @@ class Walk:
             target = self.symbols.place(instruction.target)
             operands = operands.replace(f"#{instruction.target:#x}", str(target))
         return f"{decoded.mnemonic} {operands}".rstrip()
-
-
-def going_round(pcs: Sequence[int]) -> tuple[int, frozenset[int]]:
-    """Return how many of the last steps were in one loop, and its instructions; none for none.
-
-    Path.require_progress() knows a loop by registers that stay. One around a seqcount reads
-    another count in each round, where the tick of every step is a writer.
-    """
-    loop = frozenset(pcs[-2 * LOOP :])
-    taken = sum(1 for _ in itertools.takewhile(loop.__contains__, reversed(pcs)))
-    if len(loop) > LOOP or taken < LOOPING * len(loop):
-        return 0, frozenset()
-    return taken, loop
 
 
 def walk(

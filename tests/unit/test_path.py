@@ -31,6 +31,9 @@ SVC = 0xD400_0001
 BLR_X3 = 0xD63F_0060
 LDXR_W0_X1 = 0x885F_7C20
 STXR_W2_W0_X1 = 0x8802_7C20
+ADD_X7_X7_1 = 0x9100_04E7
+LDR_W7_X1 = 0xB940_0027
+MRS_X8_CNTVCT = 0xD53B_E048
 
 
 def b(distance: int) -> int:
@@ -81,10 +84,10 @@ def walk(kernel: MadeUp, count: int = 300) -> list[Step]:
     return steps
 
 
-def fault_of(kernel: MadeUp) -> KernelFault:
+def fault_of(kernel: MadeUp, count: int = 300) -> KernelFault:
     """Step until it goes wrong."""
     with pytest.raises(KernelFault) as fault:
-        walk(kernel)
+        walk(kernel, count)
     return fault.value
 
 
@@ -320,7 +323,26 @@ def test_a_loop_that_waits_is_a_livelock_of_another_kind() -> None:
     assert str(fault).endswith("with the same registers")
 
 
-@pytest.mark.parametrize("words", [EXCLUSIVE, (NOP, cbnz_w2(-1)), (*[NOP] * 40, cbnz_w2(-40))])
+COUNTS = (ADD_X7_X7_1, cbnz_w2(-1))
+READS = (LDR_W7_X1, cbnz_w2(-1))
+READS_CLOCK = (LDR_W7_X1, MRS_X8_CNTVCT, cbnz_w2(-2))
+
+
+def test_a_loop_that_only_reads_what_others_write_is_a_livelock() -> None:
+    """A seqcount's reader, of which the tick writes the count: no two rounds read the same."""
+    fault = fault_of(round_and_round(READS, 100, x7=2))
+    assert fault.signature is Signature.LIVELOCK
+    assert "no round leaves anything to the next" in str(fault)
+
+
+def test_a_loop_that_reads_a_clock_has_longer() -> None:
+    """It may be a delay, which ends by itself."""
+    fault = fault_of(round_and_round(READS_CLOCK, 600, x7=2, x8=9), count=1000)
+    assert fault.signature is Signature.LIVELOCK
+    assert len(walk(round_and_round(READS_CLOCK, 200, x7=2, x8=9), count=1000)) == 603
+
+
+@pytest.mark.parametrize("words", [EXCLUSIVE, COUNTS, (*[ADD_X7_X7_1] * 40, cbnz_w2(-40))])
 def test_a_loop_that_changes_a_register_gets_on(words: tuple[int, ...]) -> None:
     rounds = 300 // len(words)
     assert len(walk(round_and_round(words, rounds, x7=1), count=301)) == min(
@@ -329,7 +351,7 @@ def test_a_loop_that_changes_a_register_gets_on(words: tuple[int, ...]) -> None:
 
 
 def test_three_hundred_rounds_are_no_livelock() -> None:
-    assert len(walk(round_and_round((NOP, cbnz_w2(-1)), 300, x7=1), count=1000)) == 602
+    assert len(walk(round_and_round(COUNTS, 300, x7=1), count=1000)) == 602
 
 
 def test_an_exclusive_pair_that_gets_through_at_last_is_none() -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from kstep.hand.walk import Walk, going_round
+from kstep.hand.walk import Walk
 from kstep.kdb import Stop
 from kstep.oracle import decode
 from kstep.outcome import KernelFault, Signature
@@ -96,29 +96,3 @@ def test_a_walk_that_never_began() -> None:
     walk = Walk(None, (), hang, SYMBOLS, {}, {})
     assert (walk.text(), walk.ending) == ([], "hang: nothing answers")
     assert shown().ending == "0 steps in order: the function's first instruction cannot be stepped"
-
-
-WAY = list(range(0x1000, 0x2000, 4))
-BODY = list(range(F, F + 4 * 24, 4))
-
-
-@pytest.mark.parametrize("rounds", [16, 100])
-def test_a_loop_at_the_end_is_found(rounds: int) -> None:
-    assert going_round([*WAY, *BODY * rounds]) == (24 * rounds, frozenset(BODY))
-
-
-@pytest.mark.parametrize(
-    "pcs",
-    [[], WAY, [*WAY, *BODY * 15], [*BODY * 100, *WAY], WAY * 20],
-    ids=["nothing", "no loop", "few rounds", "left again", "a long one"],
-)
-def test_what_gets_on_goes_not_round(pcs: list[int]) -> None:
-    """A loop that was left is none, nor is a long way that is gone again and again."""
-    assert going_round(pcs) == (0, frozenset())
-
-
-def test_a_walk_that_goes_round_says_where() -> None:
-    steps = [step(n, F + 4 * (n % 3), NOP, F + 4 * (n % 3) + 4) for n in range(1, 61)]
-    assert shown(*steps).ending.startswith(
-        "60 steps in order; the last 60 go round 3 instructions of f, which may never end"
-    )
