@@ -54,6 +54,11 @@ class Line:
     why: str = ""
     versions: Span = EVERY
 
+    def begins(self, word: str) -> bool:
+        """Whether the reason begins with ``word``, behind the versions if there are any."""
+        reason = self.why if self.versions == EVERY else self.why.partition(":")[2]
+        return reason.lstrip().startswith(word)
+
 
 @dataclass(frozen=True)
 class Kconfig:
@@ -136,7 +141,7 @@ class Request:
         wished = {line.name: line.value for line in self.whole}
         lines = {line.name: line for line in self.lines if line.versions.holds(version)}
         asked = {name: line.value for name, line in lines.items()}
-        lines = {name: line for name, line in lines.items() if not line.why.startswith(WHOLLY)}
+        lines = {name: line for name, line in lines.items() if not line.begins(WHOLLY)}
         return Kconfig(
             self.name,
             wished | asked,
@@ -175,7 +180,7 @@ class Request:
             if line.versions.holds(version)
             and options[line.name] != line.value
             and line.why
-            and not line.why.startswith(FREE)
+            and not line.begins(FREE)
         ]
         added = [
             f"{line.name} {line.value}"
@@ -189,7 +194,7 @@ class Request:
     def require_known(self, version: str, declared: frozenset[str]) -> None:
         """Raise RequestError for an option that is set and that this Kconfig does not declare."""
         for line in self.lines:
-            known = line.value == "n" or line.name in declared or line.why.startswith(WHOLLY)
+            known = line.value == "n" or line.name in declared or line.begins(WHOLLY)
             if not known and line.versions.holds(version):
                 raise RequestError(
                     f"Linux {version.split(maxsplit=1)[0]} has no option {line.name};"
@@ -287,7 +292,7 @@ def load(text: str, folder: Path) -> Request:
         )
     own = tuple(line for path in paths if path not in wholes for line in parts[path])
     other = FREE if wholes else WHOLLY
-    base = tuple(line for line in base if not line.why.startswith(other))
+    base = tuple(line for line in base if not line.begins(other))
     return Request(
         name="+".join(_stem(path) for path in paths) or BASE,
         text="+".join(str(path.absolute()) for path in paths) or BASE,

@@ -30,7 +30,9 @@ from kstep.session import session
 if TYPE_CHECKING:
     from kstep.target import Target
 
-PROBED = "should_failslab"  # mm/slab_common.c: every allocation from a slab asks it
+# mm/slab_common.c: every allocation from a slab asks it (from 6.11 on with CONFIG_FAILSLAB alone,
+# in mm/failslab.c)
+PROBED = "should_failslab"
 INJECT = "/sys/kernel/debug/fail_function/inject"
 FUNCTION = "alloc_pipe_info"  # fs/pipe.c: allocates the pipe first of all
 TRIGGER = "syscall pipe2 1 @ 0"
@@ -43,7 +45,8 @@ AFTERWARDS = 12
 )
 def step_over_probe(target: Target) -> None:
     """Step up to a kprobe, over it, and on."""
-    target.run(f"echo {PROBED} > {INJECT}")
+    if target.ask(f"echo {PROBED} > {INJECT}").status:
+        raise MachineryError(f"this kernel takes no probe on {PROBED}()")
     with target.in_kdb() as kdb:
         stop_here = kdb.breakpoint(FUNCTION)
         probed = kdb.address(PROBED)

@@ -300,6 +300,16 @@ FOR_WHOLE = (
 )
 
 
+def test_what_some_versions_have_may_be_free_too(tmp_path: Path) -> None:
+    """Asked of base where the version has it, and never of a whole configuration."""
+    written(tmp_path, "CONFIG_KGDB=y  # the debugger\nCONFIG_F=y  # from 6.11: free: as we like\n")
+    base = kconfig.load("base", tmp_path)
+    assert "CONFIG_F" in base.on("6.12").options
+    assert "CONFIG_F" not in base.on("6.1.192").options
+    whole = kconfig.load(str(written(tmp_path, WHOLE, "theirs")), tmp_path)
+    assert "CONFIG_F" not in whole.on("6.12").options
+
+
 def test_some_is_asked_of_a_whole_configuration_only(tmp_path: Path) -> None:
     """It is changed where it is there, and its absence is no error."""
     written(tmp_path, ON_WHOLE + FOR_WHOLE)
