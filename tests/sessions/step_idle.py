@@ -6,7 +6,7 @@ code waits for. WFI is left when an interrupt is pending, masked or not, so a st
 back behind it. It is taken two instructions later, where arch_cpu_idle() unmasks.
 
 Measured: steps from the idle loop's last function that may hold a breakpoint, with interrupts
-masked, across WFI, and some way on. The guest sleeps for some milliseconds, so an
+masked, across WFI, over where they are unmasked, and some way on. The guest sleeps for some milliseconds, so an
 interrupt is due when WFI is reached; it sleeps time and again, for a machine that stalls as
 long does not idle.
 
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kstep.daif import INTERRUPTS, Masks
 from kstep.errors import MachineryError
 from kstep.oracle import WFI
 from kstep.session import session
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
 FUNCTION = "arch_cpu_idle_enter"
 MOST = 1500  # steps up to WFI: some 120 where the tick is kept, more where it is stopped
 SLEEP = "for i in $(seq 20); do sleep 0.05; done"
-BEYOND = 40  # steps behind WFI: over the interrupt, and short of the scheduler
+BEYOND = 40  # steps with interrupts on again: over the one that is due, short of the scheduler
 
 
 @session(claim="A step across WFI in the idle loop goes to the next instruction.")
@@ -40,15 +41,21 @@ def step_idle(target: Target) -> None:
         idling = kdb.breakpoint(FUNCTION)
         target.go()
         target.expect_breakpoint(idling)
-        waited = 0
+        masks = Masks.here(kdb)
+        waited = unmasked = 0
         for step in target.steps(MOST):
             step.must_follow_program_order()
+            masks.must_be_the_code_s_own(step)
             if step.instruction.word == WFI:
                 waited = step.number
-            if waited and step.number >= waited + BEYOND and step.returned:
+            if waited and not unmasked and not masks.value & INTERRUPTS:
+                unmasked = step.number
+            if unmasked and step.number >= unmasked + BEYOND and step.returned:
                 break
-        target.metrics["steps_to_wfi"] = waited
-        if not waited:
-            raise MachineryError(f"there is no WFI within {MOST} steps of {FUNCTION}()")
+        target.metrics |= {"steps_to_wfi": waited, "steps_to_unmasked": unmasked}
+        if not unmasked:
+            raise MachineryError(
+                f"within {MOST} steps of {FUNCTION}() there is no WFI with what unmasks behind it"
+            )
         kdb.clear(idling)
     target.must_tick()

@@ -38,7 +38,7 @@ def step_in_order(target: Target, function: Stepped) -> None:
     with target.running(function.trigger):
         target.expect_breakpoint(stop_here)
         call = target.call()
-        for step in target.steps(300):
+        for step in target.steps_to_a_return(300):
             step.must_follow_program_order()
             step.must_get_on()
             call.must_restore_on_return(step)

@@ -55,7 +55,7 @@ MKDIR = Stepped("vfs_mkdir", "mkdir /tmp/new && rmdir /tmp/new", "fs/namei.c")
 
 WAYS = (
     Way("work", 10_000, (PRINT, READ)),
-    Way("switch", 500, (YIELD,)),
+    Way("switch", 1500, (YIELD,)),
     Way("clock", 2000, (MKDIR,)),
 )
 
@@ -80,7 +80,7 @@ def step_through(target: Target, function: Stepped, most: int) -> int:
     with target.running(function.trigger):
         target.expect_breakpoint(stop_here)
         kdb.clear(stop_here)
-        for step in target.steps(most):
+        for step in target.steps_to_a_return(most):
             step.must_follow_program_order()
             step.must_get_on()
             taken += 1

@@ -40,7 +40,7 @@ def step_registers(target: Target, function: Stepped) -> None:
     with target.running(function.trigger):
         target.expect_breakpoint(stop_here)
         watch = target.watch_registers()
-        for step in target.steps(150):
+        for step in target.steps_to_a_return(150):
             step.must_follow_program_order()
             watch.must_be_right(step)
         target.metrics |= watch.metrics
