@@ -6,9 +6,9 @@ code waits for. WFI is left when an interrupt is pending, masked or not, so a st
 back behind it. It is taken two instructions later, where arch_cpu_idle() unmasks.
 
 Measured: steps from the idle loop's last function that may hold a breakpoint, with interrupts
-masked, across WFI, over where they are unmasked, and some way on. The guest sleeps for some milliseconds, so an
-interrupt is due when WFI is reached; it sleeps time and again, for a machine that stalls as
-long does not idle.
+masked, across WFI, over where they are unmasked, and some way on. The guest sleeps for some
+milliseconds, so an interrupt is due when WFI is reached; it sleeps time and again, for a
+machine that stalls as long does not idle.
 
 Refuted by a step that leaves program order (`stuck`, `enters-interrupt`, `off-order`) or does
 not come back (`runaway`), by a sleeper that is not woken (`hang`), by any complaint.
