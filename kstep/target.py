@@ -50,6 +50,7 @@ WAIT = 10.0  # seconds for a command of the guest, or a stop, before the time sc
 SWITCHED = re.compile(rb"\$3#33\r?\n")  # kdb's last words, kdb_kgdb() in kdb_main.c
 READS_ON = 0.3  # seconds within which the shell has turned to its next line
 TICKS = 0.005  # seconds: some periods of a 1000 Hz timer
+FURTHER = 500  # steps within which some function returns
 AGAIN = 3  # times that `go` is given to a breakpoint that hits again
 COMPLAINT_ENDS = re.compile(rb"---\[ end (trace|Kernel panic)|kdb> \Z")
 COMPLAINT_TEXT = 2.0  # seconds for the rest of a complaint
@@ -354,6 +355,18 @@ class Target:
                 yield step
         finally:
             self.metrics.update(self._tally.metrics)
+
+    def steps_to_a_return(self, count: int) -> Iterator[Step]:
+        """Single-step ``count`` times, and on to the next return from a function.
+
+        For whoever says `go` then: elsewhere the preemption count may have been read and not
+        yet been written back, which `go` has lowered meanwhile (see Step.returned), and the
+        kernel complains that it is `scheduling while atomic`.
+        """
+        for step in self.steps(count + FURTHER):
+            yield step
+            if step.number >= count and step.returned:
+                return
 
     def watch_registers(self) -> Watch:
         """Hold the registers against the steps that follow, from where the kernel stopped."""

@@ -50,7 +50,7 @@ def step_atomics(target: Target, _processor: Processor) -> None:
         stop_here = kdb.breakpoint("set_fs_pwd")
     with target.running("cd /tmp"):
         target.expect_breakpoint(stop_here)
-        for step in target.steps(300):
+        for step in target.steps_to_a_return(300):
             step.must_follow_program_order()
             step.must_get_on()
             target.metrics["atomics"] += is_atomic(step.instruction.word)

@@ -57,7 +57,7 @@ def step_over_probe(target: Target) -> None:
         if behind.address not in {probed + 4, *unseen}:
             raise KernelFault(Signature.OFF_ORDER, f"the step over the probe ended at {behind}")
         target.metrics["unseen_instructions"] = int(behind.address != probed + 4)
-        for step in target.steps(AFTERWARDS):
+        for step in target.steps_to_a_return(AFTERWARDS):
             step.must_follow_program_order()
         kdb.clear(stop_here)
         target.go()

@@ -55,7 +55,7 @@ def step_over_warning(target: Target) -> None:
         if behind.address not in {brk + 4, *unseen}:
             raise KernelFault(Signature.OFF_ORDER, f"the step over the BRK ended at {behind}")
         target.metrics["unseen_instructions"] = int(behind.address != brk + 4)
-        for step in target.steps(AFTERWARDS):
+        for step in target.steps_to_a_return(AFTERWARDS):
             step.must_follow_program_order()
         kdb.clear(stop_here)
         target.go()

@@ -87,7 +87,7 @@ def step_smp(target: Target, crowd: Crowd) -> None:
     for _ in range(1 if crowd.pinned else STEPS // ROUND):
         with target.running(crowd.trigger):
             places.add(target.expect_breakpoint(stop_here).cpu)
-            for step in target.steps(STEPS if crowd.pinned else ROUND):
+            for step in target.steps_to_a_return(STEPS if crowd.pinned else ROUND):
                 step.must_follow_program_order()
                 step.must_get_on()
             target.go()

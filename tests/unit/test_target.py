@@ -43,6 +43,7 @@ F = 0xFFFF_8000_0810_0000
 G = 0xFFFF_8000_0811_0000
 NOP = 0xD503_201F
 ERET = 0xD69F_03E0
+RET = 0xD65F_03C0
 WORDS = {F: NOP, F + 4: NOP, F + 8: ERET}
 
 
@@ -342,6 +343,32 @@ def step_twice(target: Target) -> None:
         for each in target.steps(2):
             each.must_follow_program_order()
         target.go()
+
+
+@pytest.mark.parametrize(("count", "last"), [(1, 3), (3, 3), (4, 5)])
+def test_steps_end_where_a_function_returns(count: int, last: int) -> None:
+    """The third returns, and the fifth."""
+    words = {F: NOP, F + 4: NOP, F + 8: RET, G: NOP, G + 4: RET}
+    way = (F + 4, F + 8, G, G + 4, F, F + 4)
+    events = tuple(step(pc, x30=G if pc < G else F) for pc in way)
+    kernel = MadeUp(
+        symbols={"f": F, "g": G}, words=words, runs=[hit(F, x30=G), end()], steps=iter(events)
+    )
+    numbers = []
+
+    def walk(target: Target) -> None:
+        with target.in_kdb() as kdb:
+            point = kdb.breakpoint("f")
+        with target.running("trigger"):
+            target.expect_breakpoint(point)
+            for each in target.steps_to_a_return(count):
+                each.must_follow_program_order()
+                numbers.append(each.number)
+            target.go()
+
+    with booted(kernel) as target:
+        walk(target)
+    assert numbers == list(range(1, last + 1))
 
 
 def test_a_step_that_never_comes_back_runs_away(monkeypatch: pytest.MonkeyPatch) -> None:
