@@ -5,7 +5,7 @@ Claim: with the two patches it does; without them a step from a breakpoint ends 
 interrupt handler, for the timer's interrupt is always due by then. Made by the cover
 letter of "arm64: Fix pending single-step debugging issues" (v5, 19 December 2022).
 
-Measured: up to 300 steps from a breakpoint, as many as the path has before it returns to
+Measured: 300 steps from a breakpoint and those to a return, fewer where the path returns to
 user space, each against what the instruction at the old PC allows. Also that the path
 gets on: going round an exclusive load/store pair is in order and leads nowhere. And where
 the function returns, that its caller's registers and interrupts are as they were: steps

@@ -6,13 +6,14 @@ and the one instruction that is stepped finds the registers as they were. Nobody
 every user of a debugger relies on it. kdb takes longer to show the registers than the timer
 takes to fire, so an interrupt is due at every step.
 
-Measured: up to 150 steps from a breakpoint. After each, x0 to x30, sp and pstate must be what
-the instruction makes of those before it, as unicorn computes it: what it does not write is as
-before, and what it writes is right. Of pstate only SS is left out, for the debugger writes it;
-DAIF, PAN, UAO, SSBS and the flags change by MSR and by arithmetic alone, for an exception saves
-them all and its return restores them. What is loaded is judged where it comes from the stack
-of the stepped code, above its stack pointer; that of system registers is not. What is
-stored to RAM must be found there (by QEMU's monitor), byte by byte.
+Measured: 150 steps from a breakpoint, and those to a return. After each, x0 to x30, sp and
+pstate must be what the instruction makes of those before it, as unicorn computes it: what it
+does not write is as before, and what it writes is right. Of pstate SS is left out, for the
+debugger writes it, and BTYPE, for every instruction does; DAIF, PAN, UAO, SSBS and the flags
+change by MSR and by arithmetic alone, for an exception saves them all and its return restores
+them. What is loaded is judged where it comes from the stack of the stepped code, above its
+stack pointer; that of system registers is not. What is stored to RAM must be found there (by
+QEMU's monitor), byte by byte.
 
 Refuted by one register that is another (`wrong-registers`), a store that is not where it must
 be (`wrong-memory`), or a step that goes elsewhere.
