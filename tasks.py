@@ -25,7 +25,7 @@ from ci.annotation import annotate
 from ci.matrix import matrix
 from kstep import bench as benchmark
 from kstep import bisect as bisection
-from kstep import doctor, verification
+from kstep import doctor, preparation, request, verification
 from kstep import record as records
 from kstep import report as reports
 from kstep import series as serieses
@@ -151,7 +151,7 @@ def verify(
     machinery failed. A cell of a series that has no expect.yaml matches where it does no
     worse than with none.
     """
-    asked = verification.request(
+    asked = request.look_up(
         ROOT,
         series_specs=_list(series),
         tree_specs=_list(tree),
@@ -228,7 +228,7 @@ def bisect(
         if not value:
             raise RequestError(f"--{option} is missing; see ./inv --help bisect")
     folder = Path(out) if out else RUNS / time.strftime("%Y%m%d-%H%M%S")
-    verification.require_new(folder)
+    request.require_new(folder)
     asked = bisection.request(
         ROOT,
         tree=tree,
@@ -305,7 +305,7 @@ def step(
         raise RequestError(f"--trigger {said}: give one line, a command of the guest's shell")
     asked = _one_kernel(variant, series, tree, kconfig)
     with Progress() as progress:
-        prepared = verification.prepare(asked, toolchain, Cache.default(), progress, accel)
+        prepared = preparation.prepare(asked, toolchain, Cache.default(), progress, accel)
         with progress.task(f"stepping {function}", unit="steps") as task_:
             walked = walk(prepared, function, trigger, count, task_.advance)
     print("\n".join([*walked.text(), walked.ending]))  # noqa: T201 -- the command's answer
@@ -364,10 +364,10 @@ def guest(
     toolchain: str = "auto",
 ) -> None:
     """Write what a machine of your own must boot for verify --machine: kernel and initramfs."""
-    verification.require_new(Path(out))
+    request.require_new(Path(out))
     asked = _one_kernel(variant, series, tree, kconfig)
     with Progress() as progress:
-        prepared = verification.prepare(asked, toolchain, Cache.default(), progress)
+        prepared = preparation.prepare(asked, toolchain, Cache.default(), progress)
     attended.write(prepared, Path(out))
     print(  # noqa: T201 -- the command's answer
         f"{out}: boot Image with initramfs.cpio.gz and what is in cmdline (console= and kgdboc="
@@ -377,16 +377,16 @@ def guest(
 
 
 def _by_hand(
-    give: Callable[[verification.Prepared], None], asked: verification.Request, toolchain: str
+    give: Callable[[preparation.Prepared], None], asked: request.Request, toolchain: str
 ) -> None:
     with Progress() as progress:
-        prepared = verification.prepare(asked, toolchain, Cache.default(), progress)
+        prepared = preparation.prepare(asked, toolchain, Cache.default(), progress)
     give(prepared)
 
 
-def _one_kernel(variant: str, series: str, tree: str, kconfig: str) -> verification.Request:
+def _one_kernel(variant: str, series: str, tree: str, kconfig: str) -> request.Request:
     """Ask for one kernel: the series is the one that the variant names, if none is."""
-    return verification.request(
+    return request.look_up(
         ROOT,
         series_specs=_list(series) or [variant.rpartition("/")[0] or "v6"],
         tree_specs=[tree],
@@ -455,9 +455,9 @@ def compare(_context: Context, before: str, after: str) -> int:
 @_exit_statuses
 def bench(_context: Context, toolchain: str = "auto", out: str = "bench.json") -> None:
     """Measure kstep itself: steps a second beside a plain loop, builds beside a full one."""
-    asked = verification.request(ROOT, series_specs=["v6"], tree_specs=["debian:6.1"])
+    asked = request.look_up(ROOT, series_specs=["v6"], tree_specs=["debian:6.1"])
     with Progress() as progress:
-        prepared = verification.prepare(asked, toolchain, Cache.default(), progress)
+        prepared = preparation.prepare(asked, toolchain, Cache.default(), progress)
         with progress.task("measuring"):
             measured = benchmark.measure(prepared)
     shown = Table(box=None)

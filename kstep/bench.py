@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kstep.gdb import Gdb
-    from kstep.verification import Prepared
+    from kstep.preparation import Prepared
 
 ROUNDS = 10
 STEPS = 100  # a round and way of stepping

@@ -1,42 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The main job: from a request to a record, by way of trees, kernels and cells."""
+"""The main job: a request carried out, from what it needs to a record and its reports."""
 
 from __future__ import annotations
 
-import itertools
 import os
 import platform
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from functools import cached_property
-from itertools import chain
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from kstep import (
-    __version__,
-    accel,
-    arrangement,
-    expectation,
-    initramfs,
-    kconfig,
-    lines,
-    matrix,
-    plan,
-    report,
-    runner,
-    series,
-    session,
-    toolchain,
-    tree,
-)
-from kstep.arrangement import Action
+from kstep import __version__, kconfig, lines, plan, report, runner
 from kstep.board import lacks
-from kstep.document import nearest
 from kstep.errors import MachineryError, RequestError
-from kstep.kernel import Builder, Kernel
+from kstep.kernel import Kernel
 from kstep.outcome import Outcome
+from kstep.preparation import prepare
 from kstep.record import (
     CellRecord,
     KernelRecord,
@@ -48,315 +27,20 @@ from kstep.record import (
     ToolchainRecord,
     TreeRecord,
 )
+from kstep.request import require_new
 from kstep.runner import Boot, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
-    from kstep.arrangement import Arrangement
     from kstep.board import Line
     from kstep.cache import Cache
-    from kstep.expectation import Expectations
-    from kstep.initramfs import Initramfs
-    from kstep.kconfig import Kconfig
-    from kstep.matrix import Variant
     from kstep.plan import Cell
+    from kstep.preparation import Built, Prepared
     from kstep.progress import Progress
-    from kstep.series import Series
+    from kstep.request import Request
     from kstep.session import Session
-    from kstep.toolchain import Toolchain, Versions
-    from kstep.tree import Tree
-
-
-MOST_REPEATS = 10_000  # of a cell: at some seconds each, a day
-
-
-@dataclass(frozen=True)
-class Request:
-    """What was asked for, each part found to exist; nothing has been fetched or built."""
-
-    root: Path
-    series: tuple[Series, ...]
-    trees: tuple[tree.Request, ...]
-    kconfigs: tuple[kconfig.Request, ...]
-    variants: tuple[Variant, ...]
-    chosen: bool  # whether the variants were named one by one
-    sessions: tuple[Session, ...]
-    expectations: Expectations
-    repeats: int
-
-    @cached_property
-    def _undescribed(self) -> frozenset[str]:
-        return frozenset(each.name for each in self.series if not expectation.describes(each))
-
-    def is_held(self, cell: Cell) -> bool:
-        """Whether a cell is held against ``none``, as nobody said what to expect of its series.
-
-        ``none`` itself is the measure where that is so of every series.
-        """
-        name = matrix.parse(cell.variant, self.series).series
-        return name in self._undescribed if name else len(self._undescribed) == len(self.series)
-
-    @property
-    def plan(self) -> Iterator[Cell]:
-        """The cells, but for those whose kernel surely lacks what their session needs."""
-        lacking = {
-            (script.name, config.name)
-            for script, config in itertools.product(self.sessions, self.kconfigs)
-            if any(map(config.surely_lacks, script.needs))
-        }
-        return (cell for cell in self.cells if (cell.session, cell.kconfig) not in lacking)
-
-    @cached_property
-    def cells(self) -> tuple[Cell, ...]:
-        """Every cell that is asked for."""
-        return plan.cells(
-            [each.id for each in self.trees],
-            [each.name for each in self.kconfigs],
-            [each.name for each in self.variants],
-            self.sessions,
-            self.repeats,
-        )
-
-
-def request(
-    root: Path,
-    *,
-    series_specs: Sequence[str],
-    tree_specs: Sequence[str],
-    kconfig_names: Sequence[str] = (kconfig.BASE,),
-    variant_names: Sequence[str] = (),
-    matrix_name: str = "",
-    session_names: Sequence[str] = (),
-    repeats: int = 1,
-) -> Request:
-    """Look everything up; raises RequestError for what is not there or not right."""
-    if not 1 <= repeats <= MOST_REPEATS:
-        raise RequestError(f"--repeat {repeats}: it is 1 to {MOST_REPEATS}")
-    series_list = tuple(series.load(spec, root) for spec in series_specs)
-    _require_some("--series", series_specs)
-    _require_distinct("--series", series_specs)
-    for one, other in itertools.combinations(series_list, 2):
-        if one.name == other.name:
-            raise RequestError(
-                f"--series: two are called {one.name};"
-                " give one another name (./inv series.add --name)"
-            )
-    found = session.load(root / "tests/sessions")
-    for name in session_names:
-        if name not in found:
-            raise RequestError(f'session "{name}" does not exist; {nearest(name, found)}')
-    _require_distinct("--sessions", session_names)
-    if variant_names and matrix_name:
-        raise RequestError("--matrix and --variants both say which variants; leave one out")
-    variants = [matrix.parse(name, series_list) for name in variant_names]
-    _require_distinct("--variants", [each.name for each in variants])
-    kconfigs = tuple(kconfig.load(name, root / kconfig.FOLDER) for name in kconfig_names)
-    _require_some("--kconfig", kconfig_names)
-    _require_distinct("--kconfig", [each.name for each in kconfigs])
-    trees = tuple(tree.parse(spec) for spec in tree_specs)
-    _require_some("--tree", tree_specs)
-    _require_distinct("--tree", [each.id for each in trees])
-    asked = Request(
-        root=root,
-        series=series_list,
-        trees=trees,
-        kconfigs=kconfigs,
-        variants=tuple(variants or matrix.variants(series_list, matrix_name or "each")),
-        chosen=bool(variants),
-        sessions=tuple(
-            found[name]
-            for name in session_names or [n for n, each in found.items() if not each.unsettled]
-        ),
-        expectations=expectation.load(series_list, found),
-        repeats=repeats,
-    )
-    for cell in asked.cells:
-        asked.expectations.of(cell, None)
-    kconfig.require_some(
-        {each.name: each.needs for each in asked.sessions}, kconfigs, root / kconfig.FOLDER
-    )
-    return asked
-
-
-def _require_some(option: str, names: Sequence[str]) -> None:
-    if not names:
-        raise RequestError(f"{option}: nothing is named; name one, or leave the option out")
-
-
-def _require_distinct(option: str, names: Iterable[str]) -> None:
-    seen: set[str] = set()
-    for name in names:
-        if name in seen:
-            raise RequestError(f"{option}: {name} is named twice; name it once")
-        seen.add(name)
-
-
-def require_new(folder: Path) -> None:
-    """Raise where a run's folder is there, or cannot be made once all is built."""
-    if folder.exists():
-        raise RequestError(f"--out {folder}: it exists; name a new folder")
-    above = next(parent for parent in folder.absolute().parents if parent.exists())
-    try:
-        with TemporaryDirectory(prefix=".kstep-", dir=above):
-            pass
-    except OSError as error:
-        reason = f"{above} is no folder to write into: {error.strerror}"
-        raise RequestError(f"--out {folder}: {reason}") from error
-
-
-@dataclass(frozen=True)
-class Built:
-    """One kernel of a run: which variants it stands for, or why it could not be built."""
-
-    tree: Tree
-    kconfig: Kconfig
-    variants: tuple[tuple[Variant, Arrangement], ...]
-    kernel: Kernel | MachineryError
-
-    @property
-    def first(self) -> str:
-        """The variant that runs; the others have the same sources."""
-        return self.variants[0][0].name
-
-    @cached_property
-    def _options(self) -> Mapping[str, str]:
-        """What it was built with, or was to be."""
-        if isinstance(self.kernel, MachineryError):
-            return self.kconfig.options
-        return kconfig.parse(self.kernel.config)
-
-    def lacking(self, script: Session) -> str | None:
-        """Return an option that a session needs and the kernel has not; None where it has all."""
-        return kconfig.lacking(script.needs, self._options)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """All that boots need: fetched, built, at hand."""
-
-    toolchain: Toolchain
-    versions: Versions
-    trees: tuple[Tree, ...]
-    initramfs: Initramfs
-    built: tuple[Built, ...]
-    left_out: tuple[LeftOut, ...] = ()
-
-
-def prepare(
-    asked: Request,
-    toolchain_kind: str,
-    cache: Cache,
-    progress: Progress,
-    accel_kind: str = "auto",
-) -> Prepared:
-    """Get the toolchain, the trees, the guest and the kernels of a request.
-
-    Raises RequestError for a patch that does not apply, before anything is built;
-    MachineryError where nothing can be run at all. A kernel that cannot be built stands
-    as its error in ``built``.
-    """
-    chosen = accel.choose(accel_kind)
-    tools = toolchain.choose(toolchain_kind, asked.root / "docker", progress)
-    tools.accel = chosen.accel
-    progress.say(f"toolchain {tools.kind}: {tools.why}")
-    progress.say(f"accel {chosen.accel}: {chosen.why}")
-    versions = tools.versions()
-    trees = tuple(each.get(tools, cache, progress) for each in asked.trees)
-    at = {each.id: each.version for each in trees}
-    for cell in asked.cells:
-        asked.expectations.of(cell, at[cell.tree])
-    arranged, left_out = zip(*(_arrange(asked, each, progress) for each in trees), strict=True)
-    for each in trees:
-        _require_known(asked.kconfigs, each, progress)
-    guest = initramfs.make(asked.root / "tests/guest", tools, versions.compiler, cache, progress)
-    builders = [
-        (
-            Builder(
-                tree=source,
-                kconfig=config.on(source.version),
-                toolchain=tools,
-                compiler=versions.compiler,
-                cache=cache,
-                progress=progress,
-            ),
-            variants,
-        )
-        for source, variants in zip(trees, arranged, strict=True)
-        for config in asked.kconfigs
-    ]
-    for builder, _ in builders:
-        builder.require_configurable()
-    built = [kernel for builder, variants in builders for kernel in _build(builder, variants)]
-    return Prepared(tools, versions, trees, guest, tuple(built), tuple(chain(*left_out)))
-
-
-def _arrange(
-    asked: Request,
-    source: Tree,
-    progress: Progress,
-) -> tuple[list[tuple[Variant, Arrangement]], list[LeftOut]]:
-    """Work out every variant's files, and which variants there cannot be.
-
-    A variant that nobody named, whose patch does not apply without another one of its
-    series, is left out and said so.
-    """
-    found = []
-    left_out = []
-    for variant in asked.variants:
-        try:
-            found.append((variant, arrangement.arrange(source.source, asked.series, variant)))
-        except arrangement.DependentError as error:
-            if asked.chosen:
-                raise
-            progress.say(f"left out: {error}")
-            left_out.append(LeftOut(source.id, variant.name, str(error)))
-    ports = {
-        f"{name} as ported in {patch.port}"
-        for _, arrangement in found
-        for name, patch in arrangement.patches.items()
-        if patch.port
-    }
-    merged = {
-        f"{name} is in it already; a variant without it has it reverted"
-        for _, arrangement in found
-        for name, action in arrangement.actions.items()
-        if action in {Action.PRESENT, Action.REVERTED}
-    }
-    for remark in sorted(ports | merged):
-        progress.say(f"tree {source.id}: {remark}")
-    return found, left_out
-
-
-def _require_known(kconfigs: Iterable[kconfig.Request], source: Tree, progress: Progress) -> None:
-    """Raise RequestError for an option that this source lacks; say what is other there."""
-    declared = kconfig.declared(source.source)
-    for config in kconfigs:
-        config.require_known(source.version, declared)
-        for remark in config.remarks(source.version):
-            progress.say(f"tree {source.id}, kconfig {config.name}: {remark}")
-
-
-def _build(builder: Builder, arranged: Sequence[tuple[Variant, Arrangement]]) -> list[Built]:
-    """Build each distinct kernel once; one that cannot be built does not stop the others."""
-    groups: dict[str, list[tuple[Variant, Arrangement]]] = defaultdict(list)
-    for variant, sources in arranged:
-        groups[sources.digest].append((variant, sources))
-    what = f"{builder.tree.id}/{builder.kconfig.name}"
-    built = []
-    with builder.progress.task(f"kernels {what}", len(groups), "kernels") as task:
-        for group in _near_first(list(groups.values())):
-            names = ", ".join(variant.name for variant, _ in group)
-            kernel: Kernel | MachineryError
-            try:
-                kernel = builder.build(group[0][1], f"kernel {what}/{names}")
-            except MachineryError as error:
-                builder.progress.say("\n  ".join((str(error), *error.details)))
-                kernel = error
-            built.append(Built(builder.tree, builder.kconfig, tuple(group), kernel))
-            task.advance(note=names)
-    return built
 
 
 def _require_one_kernel(asked: Request, line: Line) -> None:
@@ -610,25 +294,3 @@ def _kernel_of(cell: Cell) -> tuple[str, str, str]:
 def _called(cell: Cell) -> str:
     """Name a cell for people who wait: the tree and the configuration they know."""
     return f"{cell.variant} {cell.name}"
-
-
-def _near_first(
-    groups: list[list[tuple[Variant, Arrangement]]],
-) -> list[list[tuple[Variant, Arrangement]]]:
-    """Order kernels so that each differs from the one before in as few files as can be.
-
-    make compiles again whatever depends on a file that changed, and one of the series'
-    patches changes a header that 220 objects include.
-    """
-    ordered, left = groups[:1], groups[1:]
-    while left:
-        last = ordered[-1][0][1].files
-        left.sort(key=lambda group: _distance(last, group[0][1].files))
-        ordered.append(left.pop(0))
-    return ordered
-
-
-def _distance(one: Mapping[str, bytes | None], other: Mapping[str, bytes | None]) -> int:
-    missing = object()
-    names = {*one, *other}
-    return sum(one.get(name, missing) != other.get(name, missing) for name in names)

@@ -31,8 +31,8 @@ from kstep.target import Target
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from kstep.preparation import Prepared
     from kstep.toolchain import Process
-    from kstep.verification import Prepared
 
 LEAVE, ENTER_KDB = b"\x1d", b"\x1c"  # Ctrl-] and Ctrl-\
 SHELL_PROMPT = b"guest# "  # tests/guest/init.c

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
     from kstep.kernel import Kernel
+    from kstep.preparation import Prepared
     from kstep.symbols import Symbols
-    from kstep.verification import Prepared
 
 SYSTEM_CALL = "__arm64_sys_"  # asm/syscall_wrapper.h
 WATCHED = 3.0  # seconds that a command is watched for, before the time scale; some 100 MB of log

@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from kstep.oracle import Instruction
     from kstep.path import Step
+    from kstep.preparation import Built, Prepared
     from kstep.shell import Answer
-    from kstep.verification import Built, Prepared
 
 PATIENCE = 20.0  # seconds for a trigger to reach the function, before the time scale
 NO_COMMAND = (126, 127)  # a shell's status of what it cannot run

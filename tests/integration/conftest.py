@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kstep import verification
+from kstep import preparation, request
 from kstep.cache import Cache
 from kstep.progress import Progress
 from tests.integration.command import ROOT
@@ -15,17 +15,17 @@ from tests.integration.command import ROOT
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kstep.verification import Prepared
+    from kstep.preparation import Prepared
 
 
 @pytest.fixture(scope="session")
 def prepared() -> Prepared:
     """Prepare v6/1+2 as verify does."""
-    asked = verification.request(
+    asked = request.look_up(
         ROOT, series_specs=["v6"], tree_specs=["debian:6.1"], variant_names=["v6/1+2"]
     )
     with Progress() as progress:
-        return verification.prepare(asked, "auto", Cache.default(), progress)
+        return preparation.prepare(asked, "auto", Cache.default(), progress)
 
 
 @pytest.fixture(scope="session")

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kstep import verification
+from kstep import preparation, request
 from kstep.cache import Cache
 from kstep.kernel import Kernel
 from kstep.progress import Progress
@@ -148,11 +148,11 @@ MERGE = 'for last; do :; done\ncp "$last" .config\n'
 @pytest.fixture
 def at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> History:
     """Commit v6/1+2, one that does not build, and none: good, mended, fault and bad."""
-    asked = verification.request(
+    asked = request.look_up(
         ROOT, series_specs=["v6"], tree_specs=["debian:6.1"], variant_names=["v6/1+2", "none"]
     )
     with Progress() as progress:
-        prepared = verification.prepare(asked, "auto", Cache.default(), progress)
+        prepared = preparation.prepare(asked, "auto", Cache.default(), progress)
     kernels = {
         built.first: built.kernel.folder
         for built in prepared.built

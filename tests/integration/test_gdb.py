@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kstep.gdb import Gdb
+    from kstep.preparation import Prepared
     from kstep.relay import Relay
-    from kstep.verification import Prepared
 
 pytestmark = pytest.mark.kernel
 

@@ -16,7 +16,7 @@ from kstep.target import Target
 from tests.integration.command import ROOT
 
 if TYPE_CHECKING:
-    from kstep.verification import Prepared
+    from kstep.preparation import Prepared
 
 
 pytestmark = pytest.mark.kernel

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from kstep import arrangement, kconfig, matrix, runner, series, session, verification
+from kstep import arrangement, kconfig, matrix, preparation, request, runner, series, session
 from kstep.cache import Cache
 from kstep.kernel import Kernel
 from kstep.outcome import Outcome, Signature
@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
-    from kstep.verification import Prepared, Request
+    from kstep.preparation import Prepared
+    from kstep.request import Request
 
 pytestmark = pytest.mark.kernel
 
@@ -184,7 +185,7 @@ def mutants(
 
 
 def _build(folder: Path, kconfig_name: str, chosen: Sequence[Mutant]) -> Mutants:
-    asked = verification.request(
+    asked = request.look_up(
         ROOT,
         series_specs=["v6", *(str(mutant.series(folder)) for mutant in chosen)],
         tree_specs=["debian:6.1"],
@@ -193,9 +194,7 @@ def _build(folder: Path, kconfig_name: str, chosen: Sequence[Mutant]) -> Mutants
         session_names=list(SESSIONS),
     )
     with Progress() as progress:
-        return Mutants(
-            asked, verification.prepare(asked, "auto", Cache.default(), progress), folder
-        )
+        return Mutants(asked, preparation.prepare(asked, "auto", Cache.default(), progress), folder)
 
 
 @pytest.mark.parametrize(("mutant", "catch"), PAIRS)

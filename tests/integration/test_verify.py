@@ -21,7 +21,7 @@ from tests.integration.command import ROOT, Run, Verify, patch, verify
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kstep.verification import Prepared
+    from kstep.preparation import Prepared
 
 pytestmark = pytest.mark.kernel
 

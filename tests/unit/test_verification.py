@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import signal
 import subprocess
@@ -12,15 +11,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kstep import kconfig, matrix, verification
+from kstep import kconfig, matrix, request
 from kstep.__main__ import Commands
 from kstep.arrangement import Arrangement
 from kstep.cache import Cache
 from kstep.errors import RequestError
 from kstep.kernel import Kernel
+from kstep.preparation import Built
 from kstep.progress import Progress
 from kstep.tree import Tree
-from kstep.verification import Built, Verification
+from kstep.verification import Verification
 from tests.unit.test_record import a_cell, a_record
 
 if TYPE_CHECKING:
@@ -264,41 +264,6 @@ def test_a_plan_lists_every_cell_and_does_nothing(
     assert not (place / "cache").exists()
 
 
-def test_the_defaults_are_every_variant_and_every_session() -> None:
-    asked = verification.request(ROOT, series_specs=["v5", "v6"], tree_specs=["debian:6.1"])
-    names = [each.name for each in asked.variants]
-    assert names == ["none", "v5/1", "v5/2", "v5/1+2", "v6/1", "v6/2", "v6/1+2"]
-    scripts = {path.stem.replace("_", "-") for path in (ROOT / "tests/sessions").glob("*.py")}
-    assert {each.name for each in asked.sessions} <= scripts
-    assert {"step-in-order", "continue-past-breakpoint"} <= {each.name for each in asked.sessions}
-    assert {cell.kconfig for cell in asked.cells} == {"base"}
-
-
-def test_what_nobody_described_is_held_against_none() -> None:
-    """None itself only where that is so of every series."""
-    for specs, held in (
-        (["v6"], {"none": False, "v6/1": False}),
-        ([str(PATCH)], {"none": True, f"{PATCH.stem}/1": True}),
-        (["v6", str(PATCH)], {"none": False, "v6/1": False, f"{PATCH.stem}/1": True}),
-    ):
-        asked = verification.request(ROOT, series_specs=specs, tree_specs=["debian:6.1"])
-        found = {cell.variant: asked.is_held(cell) for cell in asked.cells}
-        assert {name: found[name] for name in held} == held
-
-
-def test_sessions_run_in_the_order_in_which_they_were_named() -> None:
-    asked = verification.request(
-        ROOT,
-        series_specs=["v6"],
-        tree_specs=["debian:6.1"],
-        session_names=["step-in-order", "continue-past-breakpoint"],
-    )
-    assert [each.name for each in asked.sessions] == ["step-in-order", "continue-past-breakpoint"]
-
-
-# -- what a kernel has not
-
-
 def built(folder: Path, cell: Cell, config: str) -> Built:
     """Return a kernel that was built with a .config."""
     (folder / "config").write_text(config)
@@ -317,7 +282,7 @@ def test_what_a_kernel_was_built_with_decides(tmp_path: Path) -> None:
     whole = tmp_path / "theirs.config"
     whole.write_text("# Linux/arm64 6.1.192 Kernel Configuration\nCONFIG_ARM64=y\n")
     names = ["step-over-probe", "step-pnmi"]
-    asked = verification.request(
+    asked = request.look_up(
         ROOT,
         series_specs=["v6"],
         tree_specs=["debian:6.1"],
@@ -348,13 +313,3 @@ def test_what_a_kernel_was_built_with_decides(tmp_path: Path) -> None:
 
 
 # -- the order of builds
-
-
-def test_kernels_that_differ_little_are_built_one_after_another() -> None:
-    header, file = {"sched.h": b"x"}, {"entry.c": b"x"}
-    wanted = [{}, file, {**file, "b.c": b"x"}, {**file, **header, "b.c": b"x"}, header]
-    found = [verification._distance(one, other) for one, other in itertools.pairwise(wanted)]
-    assert found == [1, 1, 1, 2]
-    assert verification._distance({"a": None}, {}) == 1
-    assert verification._distance({"a": None}, {"a": b""}) == 1
-    assert verification._distance({"a": b"1"}, {"a": b"1"}) == 0
