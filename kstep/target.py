@@ -8,6 +8,7 @@ or the end of the command that runs.
 from __future__ import annotations
 
 import re
+import struct
 import time
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from itertools import count
@@ -242,6 +243,28 @@ class Target:
     def successors(self, address: int) -> frozenset[int]:
         """Return where the instruction at an address leads, with the registers as they are."""
         return decode(self._text.word(address), address).successors(self.kdb.registers())
+
+    def fixup(self, address: int) -> int | None:
+        """Return where the kernel goes on after a fault at an address that it foresaw.
+
+        None where it did not. Its table is sorted, and has both as distances from where they
+        stand, from 5.16 on with a type beside them (include/asm-generic/extable.h and
+        arch/arm64/include/asm/extable.h); up to then what comes next is out of the function's
+        line, in a section of its own.
+        """
+        begin = self._symbols.address("__start___ex_table")
+        table = self.read(begin, self._symbols.address("__stop___ex_table") - begin)
+        for entry in (struct.Struct("<ii4x"), struct.Struct("<ii")):
+            if len(table) % entry.size:
+                continue
+            places = range(begin, begin + len(table), entry.size)
+            found = {
+                at + int(fault): at + 4 + int(goes_on)
+                for at, (fault, goes_on) in zip(places, entry.iter_unpack(table), strict=True)
+            }
+            if list(found) == sorted(found):
+                return found.get(address)
+        raise MachineryError("the kernel's table of foreseen faults is in no known form")
 
     def place(self, stop: Stop) -> Place:
         """Return where a stop is."""

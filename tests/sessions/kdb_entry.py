@@ -37,12 +37,13 @@ if TYPE_CHECKING:
 CALL = "__arm64_sys_getitimer"
 TRIGGER = "syscall getitimer 1 0 @"
 TALK = 'while :; do echo t""ock; sleep 0.02; done'
+ENDS = "for each in $(seq 100); do (:); done"  # each leaves something to RCU
 # Code of a kind, and a command that reaches it; others may reach it before.
 PLACES = (
     ("update_process_times", "ticks 2000 5"),  # the timer's interrupt
     ("hrtimer_wakeup", "sleep 0.01"),  # another one of its
-    ("run_timer_softirq", "sleep 0.1"),  # what an interrupt leaves to do
-    ("prepare_to_swait_event", "for each in $(seq 100); do (:); done"),  # RCU's thread
+    ("run_timer_softirq", ENDS),  # what an interrupt leaves to do: RCU's thread waits by timers
+    ("prepare_to_swait_event", ENDS),  # RCU's thread
     ("handle_mm_fault", "/bin/busybox true"),  # a fault of user space
     ("begin_new_exec", "/bin/busybox true"),  # a process turns into another
     ("wake_up_new_task", "(:)"),  # it is made

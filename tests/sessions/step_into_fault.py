@@ -95,7 +95,7 @@ def walk(target: Target, missed: list[tuple[Place, KernelFault]]) -> Place | Non
     behind = target.place(target.step_unjudged())
     if behind.address == masks.address + 4:  # QEMU's model still traps behind what masks D
         behind = target.place(target.step_unjudged())
-    if behind.symbol != faulted.symbol:
+    if behind.symbol != faulted.symbol and behind.address != target.fixup(faulted.address):
         raise KernelFault(
             Signature.OFF_ORDER, f"the step out of the fault at {faulted} ended at {behind}"
         )
