@@ -252,8 +252,8 @@ class Target:
         arch/arm64/include/asm/extable.h); up to then what comes next is out of the function's
         line, in a section of its own.
         """
-        begin = self._symbols.address("__start___ex_table")
-        table = self.read(begin, self._symbols.address("__stop___ex_table") - begin)
+        begin = self.kdb.address("__start___ex_table")
+        table = self.read(begin, self.kdb.address("__stop___ex_table") - begin)
         for entry in (struct.Struct("<ii4x"), struct.Struct("<ii")):
             if len(table) % entry.size:
                 continue
