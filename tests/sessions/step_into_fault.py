@@ -95,7 +95,11 @@ def walk(target: Target, missed: list[tuple[Place, KernelFault]]) -> Place | Non
     behind = target.place(target.step_unjudged())
     if behind.address == masks.address + 4:  # QEMU's model still traps behind what masks D
         behind = target.place(target.step_unjudged())
-    if behind.symbol != faulted.symbol and behind.address != target.fixup(faulted.address):
+    goes_on = target.fixup(faulted.address)
+    if goes_on is None:
+        raise MachineryError(f"the kernel does not foresee a fault at {faulted}")
+    # The step's own return may have SPSR.SS set, as from any exception: then one instruction more.
+    if behind.address not in {goes_on, *target.successors(goes_on)}:
         raise KernelFault(
             Signature.OFF_ORDER, f"the step out of the fault at {faulted} ended at {behind}"
         )
