@@ -40,21 +40,25 @@ READY = re.compile(  # tests/guest/init.c
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command came to: its exit status, and all that the line said meanwhile."""
+    """What a command came to: its exit status, and all that was heard meanwhile."""
 
     status: int
-    text: str
+    heard: str
+
+    @property
+    def text(self) -> str:
+        """What programs said: what was heard, without the kernel's messages."""
+        return re.sub(MESSAGE.decode(), "", self.heard)
 
     @property
     def figures(self) -> dict[str, int]:
         """The numbers that programs of tests/guest/ report: lines of ``name=value``.
 
-        Messages of the kernel are taken out of them. Raises MachineryError where there is no
-        such line.
+        Raises MachineryError where there is no such line.
         """
-        words = " ".join(FIGURES.findall(re.sub(MESSAGE.decode(), "", self.text))).split()
+        words = " ".join(FIGURES.findall(self.text)).split()
         if not words:
-            raise MachineryError(f"no line of figures in {self.text[-200:]!r}")
+            raise MachineryError(f"no line of figures in {self.heard[-200:]!r}")
         return {name: int(value) for name, value in (word.split("=") for word in words)}
 
 

@@ -118,7 +118,7 @@ class Target:
             raise KernelFault(
                 Signature.WRONG_RESULT,
                 f"the command {command!r} ended with status {heard.status}:"
-                f" {heard.text.strip()[-200:] or 'it said nothing'}",
+                f" {heard.heard.strip()[-200:] or 'it said nothing'}",
             )
         answers.append(heard)
 

@@ -80,7 +80,7 @@ def env_and_set(target: Target) -> None:
 
 def dmesg(target: Target) -> None:
     """`dmesg` shows the kernel's log: all of it, the last lines, the first, and some before."""
-    log = target.run("dmesg -r").text.splitlines()
+    log = target.run("dmesg -r").heard.splitlines()
     log = [line for line in log if line.startswith("<")]
     with target.in_kdb() as kdb:
         whole = kdb.command("dmesg").splitlines()

@@ -78,7 +78,7 @@ def earlycon(target: Target) -> None:
         target.expect_breakpoint(later)
         kdb.clear(later)
         target.go()
-    must("with kgdboc" in target.run("dmesg | grep KGDB:").text, "kgdboc has not taken over")
+    must("with kgdboc" in target.run("dmesg | grep KGDB:").heard, "kgdboc has not taken over")
     with target.in_kdb() as kdb:
         must_be(shown(kdb.command(f"md8c4 {CONSTANT}"), 8), true(target, start, 4, 8), "md")
     target.must_tick()

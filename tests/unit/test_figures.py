@@ -26,3 +26,12 @@ def test_a_message_that_cuts_the_line_is_taken_out(cut: int) -> None:
 def test_no_figures_is_an_error() -> None:
     with pytest.raises(MachineryError):
         _ = Answer(0, "sh: hits: not found\n").figures
+
+
+@pytest.mark.parametrize("cut", range(4))
+def test_what_a_program_said_is_without_the_kernel_s_messages(cut: int) -> None:
+    """Wherever one came: a machine that stalls has the kernel speak of its interrupts."""
+    line = "938\n"
+    answer = Answer(0, line[:cut] + MESSAGE + line[cut:])
+    assert answer.text == line
+    assert MESSAGE in answer.heard
