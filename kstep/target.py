@@ -49,7 +49,10 @@ if TYPE_CHECKING:
 
 WAIT = 10.0  # seconds for a command of the guest, or a stop, before the time scale
 SWITCHED = re.compile(rb"\$3#33\r?\n")  # kdb's last words, kdb_kgdb() in kdb_main.c
-WAITS_FOR_GDB = "KGDB or $3#33 for KDB"  # sysrq_handle_dbg() in kernel/debug/debug_core.c
+# sysrq_handle_dbg() in kernel/debug/debug_core.c
+WAITS_FOR_GDB = re.compile(rb"KGDB or \$3#33 for KDB\r?\n")
+ANNOUNCED = 2.0  # seconds within which it is said, where it is
+NOBODY = b"\xff" * 4
 READS_ON = 0.3  # seconds within which the shell has turned to its next line
 TICKS = 0.005  # seconds: some periods of a 1000 Hz timer
 FURTHER = 500  # steps within which some function returns
@@ -484,9 +487,20 @@ class Target:
         except SilenceError as error:
             raise KernelFault(Signature.HANG, f"kdb gives {error}") from error
 
-    def expect_wait_for_gdb(self) -> None:
-        """Wait until sysrq-g has stopped a kernel whose last debugger was a gdb, now gone."""
-        self.await_line(WAITS_FOR_GDB)
+    def expect_wait_for_gdb(self, active: int) -> None:
+        """Wait until sysrq-g has stopped a kernel whose last debugger was a gdb, now gone.
+
+        It says so; but from 7.0 on by a thread, which is stopped as well, so what counts in the
+        end is ``kgdb_active``, at the address ``active``: the number of the processor that is
+        in kgdb, or -1.
+        """
+        with suppress(SilenceError):
+            self._console.expect(
+                WAITS_FOR_GDB, "word of it", Deadline.after(ANNOUNCED * self._machine.scale)
+            )
+            return
+        if self.read(active, 4) == NOBODY:
+            raise KernelFault(Signature.HANG, "sysrq-g does not stop the kernel")
 
     def _gdb_log(self) -> AbstractContextManager[Transcript | None]:
         if self._folder is None:

@@ -122,11 +122,12 @@ def detached(target: Target) -> None:
         target.expect_stop(KEYBOARD)
         with target.in_gdb(detach=True) as gdb:
             gdb.breakpoint(LEAF)
+            active = gdb.value("&kgdb_active")
             gdb.step_instruction()
     target.run(TRIGGER)
     target.must_tick()
     with target.running(STOP):
-        target.expect_wait_for_gdb()
+        target.expect_wait_for_gdb(active)
         with target.in_gdb(waits=True) as gdb:
             must_unwind(target, gdb)
             same("kgdb_single_step", gdb.value("kgdb_single_step"), 0)

@@ -45,7 +45,7 @@ def step_over_warning(target: Target) -> None:
     with target.in_kdb() as kdb:
         stop_here = kdb.breakpoint("lkdtm_WARNING")
         brk = target.find("lkdtm_WARNING", is_brk)
-    with target.provoking("at drivers/misc/lkdtm/bugs.c"), target.running(TRIGGER):
+    with target.provoking("drivers/misc/lkdtm/bugs.c:"), target.running(TRIGGER):
         target.expect_breakpoint(stop_here)
         reached = False
         for step in target.steps(50):
