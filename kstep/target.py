@@ -49,7 +49,7 @@ if TYPE_CHECKING:
 
 WAIT = 10.0  # seconds for a command of the guest, or a stop, before the time scale
 SWITCHED = re.compile(rb"\$3#33\r?\n")  # kdb's last words, kdb_kgdb() in kdb_main.c
-# sysrq_handle_dbg() in kernel/debug/debug_core.c
+# What sysrq_handle_dbg() says, in kernel/debug/debug_core.c.
 WAITS_FOR_GDB = re.compile(rb"KGDB or \$3#33 for KDB\r?\n")
 ANNOUNCED = 2.0  # seconds within which it is said, where it is
 NOBODY = b"\xff" * 4
