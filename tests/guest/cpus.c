@@ -4,14 +4,16 @@
 // us by a timer of its own. On the way the clocks are compared: none may go
 // back from one processor to the next, and the monotonic clock must keep its
 // distance to the architected counter, which runs whatever the kernel does.
-// Says that distance (offset_us), so that two runs can be compared as well.
-// Exit status 0 if all that is so.
+// Says that distance (offset_us), and by how much jiffies are before the monotonic
+// clock (jiffies_ms: the most that was seen, as they may come late but never early),
+// so that two runs can be compared as well. Exit status 0 if all that is so.
 
 #include <limits.h>
 #include <sched.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/times.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -47,6 +49,7 @@ int main(int argc, char **argv)
 	const long rounds = argc > 1 ? atol(argv[1]) : 3;
 	const long online = sysconf(_SC_NPROCESSORS_ONLN);
 	long long last[CLOCKS] = { 0 }, least = LLONG_MIN, most = LLONG_MAX;
+	long long ahead = LLONG_MIN;
 	long answers = 0, back = 0;
 
 	if (rounds <= 0) {
@@ -76,11 +79,15 @@ int main(int argc, char **argv)
 			least = now - after;
 		if (now - before < most)
 			most = now - before;
+		now = times(NULL) * (1000LL / sysconf(_SC_CLK_TCK)) - after / 1000000;
+		if (now > ahead)
+			ahead = now;
 		answers += clock_nanosleep(CLOCK_MONOTONIC, 0, &a_while, NULL) == 0
 			&& sched_getcpu() == visit % online;
 	}
-	printf("cpus=%ld answers=%ld of %ld back=%ld offset_us=%lld apart_us=%lld\n",
+	printf("cpus=%ld answers=%ld of %ld back=%ld offset_us=%lld apart_us=%lld"
+	       " jiffies_ms=%lld\n",
 	       online, answers, rounds * online, back, least / 1000,
-	       least > most ? (least - most) / 1000 : 0);
+	       least > most ? (least - most) / 1000 : 0, ahead);
 	return answers < rounds * online || back || least > most + slack_ns;
 }

@@ -1,24 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// stepper STEPS: single-steps a child by ptrace while a timer of 1000 Hz sends it
+// stepper STEPS [watched]: single-steps a child by ptrace while a timer of 1000 Hz sends it
 // signals, until it has run STEPS instructions. The child goes round a block whose
 // order is known: straight on, branches taken and not, a loop, a call, a return, a
 // branch through a register, a system call; and a signal leads into a handler, on
-// into the vDSO, and back. Ends at the first stop that is elsewhere, and tells it.
+// into the vDSO, and back. Ends at the first stop that is elsewhere, or is not told as a
+// step's, and says so. With `watched` perf counts how often the child runs an instruction
+// of the handler, and how often it writes the variable, while no signal can come between.
+
+#include "event.h"
 
 #include <elf.h>
-#include <errno.h>
 #include <signal.h>
 #include <stdbool.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <time.h>
-#include <unistd.h>
 
 #define INTERVAL_NS 1000000
 
@@ -51,11 +49,12 @@ __asm__(
 "5:	ret\n"                          // 6: mov x8, #139; 7: svc #0: __kernel_rt_sigreturn
 );
 extern const uint32_t block[], handler[];
-int handled;    // the child counts, the parent reads
+_Alignas(8) int handled;        // the child counts, the parent reads
 
 static const int order[] = { 0, 1, 2, 3, 4, 1, 3, 4, 1, 2, 3, 4, 5, 11, 13, 6, 7, 8, 9, 10 };
 #define ORDER ((int)(sizeof(order) / sizeof(*order)))
 #define CALL 16         // where 7, the system call, stands in it
+#define WATCHED 3       // of the handler's instructions the one whose runs perf counts
 #define HANDLER 6       // instructions, and two more of the vDSO
 #define HANDLER_CALL (HANDLER + 1)
 
@@ -69,12 +68,6 @@ static uint64_t vdso;   // of __kernel_rt_sigreturn, once it has been seen
 static struct position here, back;
 static bool after_call;
 static long taken, repeated;
-
-static _Noreturn void die(const char *what)
-{
-	fprintf(stderr, "stepper: %s: %s\n", what, strerror(errno));
-	exit(2);
-}
 
 static _Noreturn void child(void)
 {
@@ -117,6 +110,17 @@ static int step(int signal)
 		exit(2);
 	}
 	return WSTOPSIG(status);
+}
+
+// Whether the last stop is told as send_user_sigtrap() tells one of a step
+// (arch/arm64/kernel/debug-monitors.c).
+static bool told_as_a_step(void)
+{
+	siginfo_t info;
+
+	if (ptrace(PTRACE_GETSIGINFO, pid, 0, &info) < 0)
+		die("PTRACE_GETSIGINFO");
+	return info.si_code == TRAP_TRACE && (uintptr_t)info.si_addr == pc();
 }
 
 static uint64_t address(struct position p)
@@ -162,13 +166,14 @@ static bool arrived(int signal)
 
 int main(int argc, char **argv)
 {
-	const long steps = argc == 2 ? atol(argv[1]) : 0;
+	const long steps = argc >= 2 ? atol(argv[1]) : 0;
+	const bool watched = argc == 3 && strcmp(argv[2], "watched") == 0;
 	long signals = 0, stuck, off_order;
-	bool well = true;
-	int signal, status;
+	bool well = true, told = true;
+	int signal, status, runs = -1, writes = -1;
 
-	if (steps <= 0) {
-		fprintf(stderr, "usage: stepper STEPS\n");
+	if (steps <= 0 || argc > 2 + watched) {
+		fprintf(stderr, "usage: stepper STEPS [watched]\n");
 		return 2;
 	}
 	pid = fork();
@@ -178,12 +183,17 @@ int main(int argc, char **argv)
 		child();
 	if (waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status))
 		die("the child does not stop");
+	if (watched) {
+		runs = count_hits(HW_BREAKPOINT_X, (uintptr_t)(handler + WATCHED), pid, -1);
+		writes = count_hits(HW_BREAKPOINT_W, (uintptr_t)&handled, pid, -1);
+	}
 	// Through the C library to the block; the first signal may come sooner.
 	for (signal = 0; pc() != (uintptr_t)block; signals += signal == SIGALRM)
 		signal = step(signal == SIGALRM ? SIGALRM : 0);
-	while (well && (taken < steps || here.in_handler)) {
+	while (well && told && (taken < steps || here.in_handler)) {
 		signal = step(0);
 		well = arrived(signal);
+		told = !well || signal != SIGTRAP || after_call || told_as_a_step();
 		if (well && signal == SIGALRM) {
 			signals++;
 			back = here;
@@ -199,12 +209,17 @@ int main(int argc, char **argv)
 		printf("signal %d at %#llx, not %#llx; before at %#llx; block %p handler %p\n",
 		       signal, (unsigned long long)pc(), (unsigned long long)address(next(here)),
 		       (unsigned long long)address(here), (void *)block, (void *)handler);
+	if (!told)
+		printf("the stop at %#llx is not told as a step's\n", (unsigned long long)pc());
 	errno = 0;
 	handled = ptrace(PTRACE_PEEKDATA, pid, &handled, 0);
 	if (errno)
 		die("PTRACE_PEEKDATA");
+	if (watched)
+		printf("run_hits=%llu write_hits=%llu\n", (unsigned long long)hits_of(runs),
+		       (unsigned long long)hits_of(writes));
 	kill(pid, SIGKILL);
-	printf("steps=%ld stuck=%ld off_order=%ld repeated=%ld signals=%ld handled=%d\n",
-	       taken, stuck, off_order, repeated, signals, handled);
+	printf("steps=%ld stuck=%ld off_order=%ld told_otherwise=%d repeated=%ld signals=%ld"
+	       " handled=%d\n", taken, stuck, off_order, !told, repeated, signals, handled);
 	return 0;
 }
