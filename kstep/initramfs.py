@@ -36,6 +36,7 @@ PROGRAMS = (
     "tally",
     "userhits",
     "stepper",
+    "untouched",
     "zeros",
 )
 FOLDER, PROGRAM, LINK = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755, stat.S_IFLNK | 0o777

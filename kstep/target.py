@@ -11,6 +11,7 @@ import re
 import struct
 import time
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from itertools import count
 from typing import IO, TYPE_CHECKING
 
@@ -33,7 +34,7 @@ from kstep.kdb import (
     Stop,
 )
 from kstep.machine import BOOT, Text
-from kstep.oracle import decode
+from kstep.oracle import decode, is_brk
 from kstep.outcome import KernelFault, Signature
 from kstep.path import Path, Tally
 from kstep.relay import BACK_TO_KDB, Relay
@@ -61,6 +62,7 @@ COMPLAINT_ENDS = re.compile(rb"---\[ end (trace|Kernel panic)|kdb> \Z")
 COMPLAINT_TEXT = 2.0  # seconds for the rest of a complaint
 FLOOD = 2.0  # seconds for which unexpected steps are counted
 NOTHING = re.compile(rb"(?!)")
+TALK = 'while :; do echo t""ock; sleep 0.02; done'
 
 _numbers = count(1)
 
@@ -355,6 +357,23 @@ class Target:
             heard = self._listen("stop after BREAK and g", WAIT)
         if isinstance(heard, Answer) or heard.reason != KEYBOARD:
             raise MachineryError(f"BREAK and g do not lead into kdb, but to {heard}")
+        self._stop = heard
+        self.let_an_interrupt_fall_due()
+
+    @contextmanager
+    def broken_in(self) -> Iterator[None]:
+        """Stop the guest by BREAK and g for the block, and let it go on after it.
+
+        It talks meanwhile, so that neither BREAK nor what is typed next falls amid another
+        line: kgdb reads past the serial port's driver, which then would miss it.
+        """
+        self.run(f"{TALK} & talk=$!")
+        self.await_line("tock")
+        self.break_in()
+        yield
+        self.go()
+        self.await_line("tock")
+        self.run("kill $talk; wait")
 
     def crash(self, command: str, reason: str) -> Stop:
         """Run a command from which there is no way back, and wait for the stop that it comes to."""
@@ -374,9 +393,8 @@ class Target:
 
         Ends sooner where the path returns to user space.
         """
-        assert self._stop is not None  # noqa: S101 -- a script that steps before a stop is wrong
         path = Path(
-            self._stop,
+            self._resumed(),
             self.step_unjudged if gdb is None else gdb.step_instruction,
             gdb or self.kdb,
             self._text,
@@ -390,6 +408,18 @@ class Target:
                 yield step
         finally:
             self.metrics.update(self._tally.metrics)
+
+    def _resumed(self) -> Stop:
+        """Return the last stop, with where the kernel goes on from.
+
+        That is behind a breakpoint which is the kernel's own, as sysrq-g's, of which kdb names
+        no PC (kgdb_arch_update_addr() in arch/arm64/kernel/kgdb.c).
+        """
+        assert self._stop is not None  # noqa: S101 -- a script that steps before a stop is wrong
+        if self._stop.pc is not None:
+            return self._stop
+        pc = self.kdb.registers()["pc"]
+        return replace(self._stop, pc=pc + 4 if is_brk(self._text.word(pc)) else pc)
 
     def steps_to_a_return(self, count: int) -> Iterator[Step]:
         """Single-step ``count`` times, and on to the next return from a function.

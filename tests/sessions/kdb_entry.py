@@ -36,7 +36,6 @@ if TYPE_CHECKING:
 
 CALL = "__arm64_sys_getitimer"
 TRIGGER = "syscall getitimer 1 0 @"
-TALK = 'while :; do echo t""ock; sleep 0.02; done'
 ENDS = "for each in $(seq 100); do (:); done"  # each leaves something to RCU
 # Code of a kind, and a command that reaches it; others may reach it before.
 PLACES = (
@@ -60,14 +59,9 @@ KIND, WARNING = 0xF, 1  # of the flags; 0 is a BUG()
 
 def serial_break(target: Target) -> None:
     """A BREAK on the serial line and `g` enter kdb, amid an interrupt; a second time too."""
-    target.run(f"{TALK} & talk=$!")
     for _ in range(2):
-        target.await_line("tock")
-        target.break_in()
-        target.must_show_stack(target.kdb.command("bt"), target.kdb.registers())
-        target.go()
-    target.await_line("tock")
-    target.run("kill $talk; wait")
+        with target.broken_in():
+            target.must_show_stack(target.kdb.command("bt"), target.kdb.registers())
     target.must_tick()
 
 

@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Does a program find its registers as it left them when its system call was stepped?
+
+Claim: it must. Nobody said otherwise, but an interrupt during a step goes a way of its own
+with 1/2, and what the kernel keeps for the program (its general registers on the stack, those
+of floating point and the thread pointer in the processor) is in that way's reach, where no
+comparison of the kernel's own registers sees it.
+
+Measured: a program puts a value in each of its registers, makes a system call, and looks
+which of them are not as before, but for the result: general ones, floating point with its
+control and status, flags, thread pointer and stack pointer. In `stepped` kdb steps through each
+call up to a return, an interrupt being due at every step; in `watched` perf's breakpoints step
+by themselves while an interrupt comes every 100 microseconds.
+
+Refuted by a register that is not as it was (`wrong-registers`), or by a step that goes elsewhere,
+as in step-in-order. Fewer hits than calls are `missed-hits`; more are watch-in-interrupt's.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kstep.outcome import KernelFault, Signature
+from kstep.session import session
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kstep.shell import Answer
+    from kstep.target import Target
+
+FUNCTION = "__arm64_sys_gettid"  # kernel/sys.c
+STEPPED = 20  # calls
+STEPS = 4  # in each, and on to the next return
+WATCHED = 20_000  # calls; some hundred of them meet an interrupt
+OFTEN = 100  # microseconds
+
+
+@dataclass(frozen=True)
+class Way:
+    """A way for a system call to be stepped; ``take`` returns what the program said."""
+
+    name: str
+    take: Callable[[Target], Answer]
+
+
+def by_kdb(target: Target) -> Answer:
+    """Step through each call."""
+    with target.in_kdb() as kdb:
+        call = kdb.breakpoint(FUNCTION)
+    with target.running(f"untouched {STEPPED}") as ended:
+        for number in range(STEPPED):
+            target.expect_breakpoint(call)
+            for step in target.steps_to_a_return(STEPS):
+                step.must_follow_program_order()
+            if number == STEPPED - 1:
+                kdb.clear(call)
+            target.go()
+    return ended[0]
+
+
+def by_perf(target: Target) -> Answer:
+    """Have perf step over a breakpoint in each call."""
+    with target.in_kdb() as kdb:
+        address = kdb.address(FUNCTION)
+    answer = target.run(f"untouched {WATCHED} {OFTEN} x:{address:#x}", 30)
+    counted = answer.figures
+    if counted["hits"] < counted["calls"]:
+        raise KernelFault(
+            Signature.MISSED_HITS,
+            f"what {counted['calls']} calls passed was hit {counted['hits']} times",
+        )
+    return answer
+
+
+@session(
+    claim="A program whose system call is stepped finds its registers as it left them.",
+    cases=(Way("stepped", by_kdb), Way("watched", by_perf)),
+)
+def user_registers(target: Target, way: Way) -> None:
+    """Have a program look at its registers behind calls that are stepped."""
+    answer = way.take(target)
+    counted = answer.figures
+    target.metrics.update(counted)
+    if counted["changed"]:
+        raise KernelFault(
+            Signature.WRONG_REGISTERS,
+            f"{counted['changed']} of {counted['calls']} calls came back with other registers:"
+            f" {'; '.join(line for line in answer.text.splitlines() if ' became ' in line)}",
+        )
