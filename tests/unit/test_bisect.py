@@ -60,7 +60,7 @@ def test_what_is_asked_for_is_looked_up(work: Path) -> None:
     assert asked.good == git(work, "rev-parse", "v1").strip()
     assert asked.what == f"continue-past-breakpoint[{asked.session.case_names[0]}]"
     assert ask(work, function="vfs_mkdir").what == "continue-past-breakpoint[vfs_mkdir]"
-    assert ask(work, session_name="ptrace-step").what == "ptrace-step"
+    assert ask(work, session_name="step-idle").what == "step-idle"
 
 
 @pytest.mark.parametrize(
