@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// zeros COMMAND [ARG...]: until the command ends, reads /dev/zero, 256 MiB a call,
-// into one and the same MiB, and says how many calls it began. The kernel clears it
+// zeros [PLACE] COMMAND [ARG...]: until the command ends, reads /dev/zero, 256 MiB a
+// call, into one and the same MiB, and says how many calls it began. With a PLACE in the
+// kernel, x:ADDRESS or w:ADDRESS, a perf event counts how often it is hit meanwhile. The kernel clears it
 // page by page without a lock, and with nothing in between but cond_resched()
 // (read_iter_zero() in drivers/char/mem.c), which is empty with CONFIG_PREEMPT: a
 // path of some hundred milliseconds that does not give way. Exit status of COMMAND.
 
+#include "event.h"
+
 #include <fcntl.h>
 #include <signal.h>
-#include <stdio.h>
-#include <string.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
 #define PIECES 256
 
@@ -28,11 +28,16 @@ int main(int argc, char **argv)
 {
 	const struct sigaction action = { .sa_handler = on_end };       // and cuts a read short
 	struct iovec pieces[PIECES];
-	int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC), rounds, status;
+	int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC), event = -1, rounds, status;
 	pid_t pid;
 
+	if (argc > 1 && strchr(argv[1], ':')) {
+		event = count_kernel_hits(argv[1]);
+		argc--;
+		argv++;
+	}
 	if (argc < 2) {
-		fprintf(stderr, "usage: zeros COMMAND [ARG...]\n");
+		fprintf(stderr, "usage: zeros [PLACE] COMMAND [ARG...]\n");
 		return 2;
 	}
 	// No page fault in the middle of the path: it would give way.
@@ -53,6 +58,8 @@ int main(int argc, char **argv)
 		}
 	if (waitpid(pid, &status, 0) != pid || !WIFEXITED(status))
 		return 2;
+	if (event >= 0)
+		printf("hits=%llu\n", (unsigned long long)hits_of(event));
 	printf("rounds=%d\n", rounds);
 	return WEXITSTATUS(status);
 }
