@@ -15,6 +15,12 @@ the instruction is simulated there is no slot, and one instruction more is run.
 Measured: steps from a breakpoint to a function with a kprobe on it, over the probe, and on.
 The probe is that of fail_function, told to let every call through.
 
+As in step-into-fault there is a window that no variant closes: an interrupt that falls due
+while D is masked is taken before the step that has nothing left to run traps, with SPSR.SS
+clear, so 1/2 does not know it for one during a step, and the step traps in its entry (seen
+with v6/1+2 once in some 20, on a machine busy with other work). The path is walked up to three
+times; `windows` counts those, and it is no fault while another walk ends behind the probe.
+
 Refuted by a step that ends elsewhere (`stuck`, `enters-interrupt`, `off-order`, `runaway`),
 by a `hang` or a complaint.
 """
@@ -25,9 +31,11 @@ from typing import TYPE_CHECKING
 
 from kstep.errors import MachineryError
 from kstep.outcome import KernelFault, Signature
+from kstep.path import is_interrupt
 from kstep.session import session
 
 if TYPE_CHECKING:
+    from kstep.symbols import Place
     from kstep.target import Target
 
 # mm/slab_common.c: every allocation from a slab asks it (from 6.11 on with CONFIG_FAILSLAB alone,
@@ -37,6 +45,7 @@ INJECT = "/sys/kernel/debug/fail_function/inject"
 FUNCTION = "alloc_pipe_info"  # fs/pipe.c: allocates the pipe first of all
 TRIGGER = "syscall pipe2 1 @ 0"
 AFTERWARDS = 12
+WALKS = 3
 
 
 @session(
@@ -47,6 +56,24 @@ def step_over_probe(target: Target) -> None:
     """Step up to a kprobe, over it, and on."""
     if target.ask(f"echo {PROBED} > {INJECT}").status:
         raise MachineryError(f"this kernel takes no probe on {PROBED}()")
+    windows = 0
+    while is_interrupt(behind := walk(target)):
+        windows += 1
+        if windows == WALKS:
+            raise KernelFault(
+                Signature.ENTERS_INTERRUPT,
+                f"in each of {WALKS} walks the step over the probe ended at {behind} or the like",
+            )
+    target.metrics["windows"] = windows
+    target.run(f"echo '!{PROBED}' > {INJECT}")
+    target.must_tick()
+
+
+def walk(target: Target) -> Place:
+    """Step up to the probe, over it, and on; return where the step over it ended.
+
+    Not on where that was in an interrupt.
+    """
     with target.in_kdb() as kdb:
         stop_here = kdb.breakpoint(FUNCTION)
         probed = kdb.address(PROBED)
@@ -60,12 +87,12 @@ def step_over_probe(target: Target) -> None:
             raise MachineryError(f"the path from {FUNCTION} does not end at the probe")
         unseen = target.successors(probed + 4)
         behind = target.place(target.step_unjudged())
-        if behind.address not in {probed + 4, *unseen}:
-            raise KernelFault(Signature.OFF_ORDER, f"the step over the probe ended at {behind}")
-        target.metrics["unseen_instructions"] = int(behind.address != probed + 4)
-        for step in target.steps_to_a_return(AFTERWARDS):
-            step.must_follow_program_order()
+        if not is_interrupt(behind):
+            if behind.address not in {probed + 4, *unseen}:
+                raise KernelFault(Signature.OFF_ORDER, f"the step over the probe ended at {behind}")
+            target.metrics["unseen_instructions"] = int(behind.address != probed + 4)
+            for step in target.steps_to_a_return(AFTERWARDS):
+                step.must_follow_program_order()
         kdb.clear(stop_here)
         target.go()
-    target.run(f"echo '!{PROBED}' > {INJECT}")
-    target.must_tick()
+    return behind
