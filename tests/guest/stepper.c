@@ -1,24 +1,28 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// stepper STEPS [watched]: single-steps a child by ptrace while a timer of 1000 Hz sends it
+// stepper STEPS [PLACE]: single-steps a child by ptrace while a timer of 100 Hz sends it
 // signals, until it has run STEPS instructions. The child goes round a block whose
 // order is known: straight on, branches taken and not, a loop, a call, a return, a
 // branch through a register, a system call; and a signal leads into a handler, on
 // into the vDSO, and back. Ends at the first stop that is elsewhere, or is not told as a
-// step's, and says so. With `watched` perf counts how often the child runs an instruction
-// of the handler, and how often it writes the variable, while no signal can come between.
+// step's, and says so. With a PLACE in the kernel, x:ADDRESS, which the system call passes
+// once, perf counts how often that is hit, and an instruction of the handler and the
+// variable that it writes, where no signal can come between; and an interrupt comes every
+// 100 microseconds.
 
 #include "event.h"
 
 #include <elf.h>
 #include <signal.h>
 #include <stdbool.h>
+#include <sys/ioctl.h>
 #include <sys/ptrace.h>
 #include <sys/uio.h>
 #include <sys/user.h>
 #include <sys/wait.h>
 #include <time.h>
 
-#define INTERVAL_NS 1000000
+#define INTERVAL_NS 10000000
+#define OFTEN_US 100
 
 // The numbers are those of `order`. Global, for gcc reaches what is not its own
 // through the GOT, where local labels would all become the first one.
@@ -28,7 +32,7 @@ __asm__(
 "block:\n"
 "0:	mov	x9, #3\n"
 "1:	tbz	x9, #0, 3f\n"           // x9 = 3, 2, 1: not taken, taken, not taken
-"2:	nop\n"
+"2:	add	x11, x11, #1\n"         // the child's count of it
 "3:	subs	x9, x9, #1\n"
 "4:	b.ne	1b\n"
 "5:	bl	11f\n"
@@ -53,6 +57,7 @@ _Alignas(8) int handled;        // the child counts, the parent reads
 
 static const int order[] = { 0, 1, 2, 3, 4, 1, 3, 4, 1, 2, 3, 4, 5, 11, 13, 6, 7, 8, 9, 10 };
 #define ORDER ((int)(sizeof(order) / sizeof(*order)))
+#define COUNT 2         // the instruction that the child counts
 #define CALL 16         // where 7, the system call, stands in it
 #define WATCHED 3       // of the handler's instructions the one whose runs perf counts
 #define HANDLER 6       // instructions, and two more of the vDSO
@@ -67,7 +72,7 @@ static pid_t pid;
 static uint64_t vdso;   // of __kernel_rt_sigreturn, once it has been seen
 static struct position here, back;
 static bool after_call;
-static long taken, repeated;
+static long taken, repeated, calls, counts;
 
 static _Noreturn void child(void)
 {
@@ -86,14 +91,19 @@ static _Noreturn void child(void)
 	__builtin_unreachable();
 }
 
-static uint64_t pc(void)
+static struct user_regs_struct registers(void)
 {
 	struct user_regs_struct regs;
 	struct iovec io = { &regs, sizeof(regs) };
 
 	if (ptrace(PTRACE_GETREGSET, pid, NT_PRSTATUS, &io) < 0)
 		die("PTRACE_GETREGSET");
-	return regs.pc;
+	return regs;
+}
+
+static uint64_t pc(void)
+{
+	return registers().pc;
 }
 
 // Lets the child run one instruction, or take a signal. Returns what it stops with.
@@ -151,6 +161,8 @@ static bool arrived(int signal)
 		return false;
 	if (stopped == address(to)) {
 		after_call = here.at == (here.in_handler ? HANDLER_CALL : CALL);
+		calls += after_call && !here.in_handler;
+		counts += !here.in_handler && order[here.at] == COUNT;
 		here = to;
 		taken++;
 		return true;
@@ -167,13 +179,14 @@ static bool arrived(int signal)
 int main(int argc, char **argv)
 {
 	const long steps = argc >= 2 ? atol(argv[1]) : 0;
-	const bool watched = argc == 3 && strcmp(argv[2], "watched") == 0;
+	const bool watched = argc == 3;
 	long signals = 0, stuck, off_order;
+	uint64_t count;
 	bool well = true, told = true;
-	int signal, status, runs = -1, writes = -1;
+	int signal, status, runs = -1, writes = -1, place = -1;
 
-	if (steps <= 0 || argc > 2 + watched) {
-		fprintf(stderr, "usage: stepper STEPS [watched]\n");
+	if (steps <= 0 || argc > 3) {
+		fprintf(stderr, "usage: stepper STEPS [PLACE]\n");
 		return 2;
 	}
 	pid = fork();
@@ -185,11 +198,14 @@ int main(int argc, char **argv)
 		die("the child does not stop");
 	if (watched) {
 		runs = count_hits(HW_BREAKPOINT_X, (uintptr_t)(handler + WATCHED), pid, -1);
+		ioctl(interrupt_every(OFTEN_US), PERF_EVENT_IOC_ENABLE, 0);
+		place = count_kernel_hits(argv[2]);
 		writes = count_hits(HW_BREAKPOINT_W, (uintptr_t)&handled, pid, -1);
 	}
 	// Through the C library to the block; the first signal may come sooner.
 	for (signal = 0; pc() != (uintptr_t)block; signals += signal == SIGALRM)
 		signal = step(signal == SIGALRM ? SIGALRM : 0);
+	count = registers().regs[11];
 	while (well && told && (taken < steps || here.in_handler)) {
 		signal = step(0);
 		well = arrived(signal);
@@ -211,15 +227,18 @@ int main(int argc, char **argv)
 		       (unsigned long long)address(here), (void *)block, (void *)handler);
 	if (!told)
 		printf("the stop at %#llx is not told as a step's\n", (unsigned long long)pc());
+	count = registers().regs[11] - count;
 	errno = 0;
 	handled = ptrace(PTRACE_PEEKDATA, pid, &handled, 0);
 	if (errno)
 		die("PTRACE_PEEKDATA");
 	if (watched)
-		printf("run_hits=%llu write_hits=%llu\n", (unsigned long long)hits_of(runs),
+		printf("calls=%ld call_hits=%llu run_hits=%llu write_hits=%llu\n", calls,
+		       (unsigned long long)hits_of(place), (unsigned long long)hits_of(runs),
 		       (unsigned long long)hits_of(writes));
 	kill(pid, SIGKILL);
 	printf("steps=%ld stuck=%ld off_order=%ld told_otherwise=%d repeated=%ld signals=%ld"
-	       " handled=%d\n", taken, stuck, off_order, !told, repeated, signals, handled);
+	       " handled=%d counts=%ld counted=%lld\n", taken, stuck, off_order, !told, repeated,
+	       signals, handled, counts, (long long)count);
 	return 0;
 }
