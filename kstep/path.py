@@ -37,6 +37,12 @@ INTERRUPT = re.compile(
 )
 EXCEPTION = re.compile(r"^_*(el[01][a-z]*_|vectors|do_(debug_exception|mem_abort|serror)|ret_to_)")
 
+# What a system call does on its way out before it goes to user space, from 7.0 on, around 6.12,
+# and in 5.10: mostly schedule(), which says `scheduling while atomic` when it is stepped, for
+# kgdb holds dbg_slave_lock from the first step to `go` (kernel/debug/debug_core.c). Around 6.1
+# everything is masked before that.
+WORK = ("exit_to_user_mode_loop", "do_notify_resume", "work_pending")
+
 AFTERWARDS = 3  # steps taken after a departure, to tell where it leads
 LOOPING = 16  # visits of one address after which its registers are looked at
 ROUNDS = 8  # rounds that leave nothing to the next after which a path gets nowhere
@@ -49,6 +55,24 @@ class Debugger(Protocol):
 
     def registers(self) -> dict[str, int]:
         """Return x0 to x30, sp, pc and pstate of the stopped context."""
+
+
+@dataclass(frozen=True)
+class End:
+    """What a path ends at, for it cannot be stepped, and why not."""
+
+    instruction: Instruction
+    why: str
+
+
+WHY_ENDED = {
+    Flow.EXCEPTION_RETURN: "it returns from an exception, to user space or to what was interrupted",
+    Flow.EXCEPTION: "it raises an exception by design",
+}
+MASKS_DEBUG = "it masks debug exceptions: nothing is stepped until they are unmasked"
+FINDS_WORK = (
+    "it does what is due on the way to user space, mostly schedule(), and kgdb holds a lock"
+)
 
 
 @dataclass(frozen=True)
@@ -135,7 +159,8 @@ class Path:
         self._trace = trace
         self._tally = tally
         self.pc: int = start.pc
-        self.end: Instruction | None = None  # what is not stepped, once it is reached
+        self.end: End | None = None  # once it is reached
+        self._began_with_work = self._is_work(start.pc)
         self._visits: Counter[int] = Counter()
         self._anchor: int | None = None
         self._anchored = 0
@@ -151,15 +176,27 @@ class Path:
         It ends before an exception return, for that leads to user space or to whatever
         was interrupted, before an instruction that raises an exception by design, and
         before debug exceptions are masked (local_daif_mask() on the way to user space),
-        for nothing can be stepped until they are unmasked.
+        for nothing can be stepped until they are unmasked; and before what a system call has
+        to do on that way (see WORK).
         """
         for _ in range(count):
             instruction = self._instruction()
-            leaves = instruction.flow in (Flow.EXCEPTION_RETURN, Flow.EXCEPTION)
-            if leaves or masks_debug(instruction.word, self._debugger.registers):
-                self.end = instruction
+            if why := self._why_not_stepped(instruction):
+                self.end = End(instruction, why)
                 return
             yield self._step(instruction)
+
+    def _why_not_stepped(self, instruction: Instruction) -> str:
+        if instruction.flow in WHY_ENDED:
+            return WHY_ENDED[instruction.flow]
+        if masks_debug(instruction.word, self._debugger.registers):
+            return MASKS_DEBUG
+        if not self._began_with_work and self._is_work(instruction.pc):
+            return FINDS_WORK
+        return ""
+
+    def _is_work(self, pc: int) -> bool:
+        return self._symbols.place(pc).symbol in WORK
 
     def _instruction(self) -> Instruction:
         try:

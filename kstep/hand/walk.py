@@ -17,7 +17,6 @@ from kstep.kdb import CommandRefusedError, Stop
 from kstep.kernel import Kernel
 from kstep.lines import source_lines
 from kstep.machine import Hardware, Machine
-from kstep.oracle import Flow
 from kstep.outcome import KernelFault, Signature
 from kstep.path import AFTERWARDS, is_interrupt
 from kstep.symbols import Symbols
@@ -33,12 +32,6 @@ if TYPE_CHECKING:
 
 PATIENCE = 20.0  # seconds for a trigger to reach the function, before the time scale
 NO_COMMAND = (126, 127)  # a shell's status of what it cannot run
-
-WHY_ENDED = {
-    Flow.EXCEPTION_RETURN: "it returns from an exception, to user space or to what was interrupted",
-    Flow.EXCEPTION: "it raises an exception by design",
-}
-MASKS_DEBUG = "it masks debug exceptions: nothing is stepped until they are unmasked"
 
 
 @dataclass(frozen=True)
@@ -91,8 +84,8 @@ class Walk:
         end = self.steps[-1].path.end
         if end is None:
             return said
-        at, why = self.symbols.place(end.pc), WHY_ENDED.get(end.flow, MASKS_DEBUG)
-        return f"{said}, to the path's end: {at} {self._disassemble(end)} ({why})"
+        at, code = self.symbols.place(end.instruction.pc), self._disassemble(end.instruction)
+        return f"{said}, to the path's end: {at} {code} ({end.why})"
 
     def _with_text(self, source: str) -> str:
         file, _, number = source.rpartition(":")

@@ -13,9 +13,7 @@ many there were and in which function each ended. Only around 6.1 is that instru
 breakpoint may stand. In other versions it is in do_el0_svc()'s caller, which is noinstr, or in
 entry.S; there the path is stepped from the return of do_el0_svc() on, and a step that leaves
 program order before it masks is what step-in-order says of it. A system call that finds work
-to do on its way out is not stepped further: that is mostly schedule(), of which the kernel says
-`scheduling while atomic` when it is stepped into, for kgdb holds a lock from the first step to
-`go` (kernel/debug/debug_core.c).
+to do on its way out is not stepped further (WORK in kstep/path.py).
 
 Refuted by steps that end in the program's own next entry, or not at all. One that ends in
 an interrupt is `enters-interrupt`; one after which the program's command came to another
@@ -29,7 +27,7 @@ from typing import TYPE_CHECKING
 from kstep import daif
 from kstep.errors import MachineryError
 from kstep.outcome import KernelFault, Signature
-from kstep.path import is_interrupt
+from kstep.path import WORK, is_interrupt
 from kstep.session import session
 
 if TYPE_CHECKING:
@@ -38,7 +36,6 @@ if TYPE_CHECKING:
 
 TRIES = 20
 RET = 0xD65F_03C0
-WORK = ("exit_to_user_mode_loop", "do_notify_resume", "work_pending", "schedule")  # by version
 WAY = 100  # steps, at the most, from do_el0_svc() to where all is masked
 
 
@@ -55,8 +52,6 @@ def step_to_user(target: Target) -> None:
             for step in target.steps(way):
                 step.must_follow_program_order()
                 masks = step.after
-                if masks.symbol in WORK:
-                    break
             if masks.symbol in WORK:
                 continue
             place = target.place(target.step_unjudged())

@@ -28,6 +28,7 @@ NOP = 0xD503_201F
 RET = 0xD65F_03C0
 ERET = 0xD69F_03E0
 SVC = 0xD400_0001
+MSR_DAIFSET_15 = 0xD503_4FDF
 BLR_X3 = 0xD63F_0060
 LDXR_W0_X1 = 0x885F_7C20
 STXR_W2_W0_X1 = 0x8802_7C20
@@ -128,9 +129,33 @@ def test_steps_in_order_are_counted_and_written_down() -> None:
     assert (second["n"], second["flow"], second["to_at"]) == (2, "branch", "f+0xc")
 
 
-@pytest.mark.parametrize("last", [ERET, SVC])
-def test_a_path_ends_before_it_leaves_the_kernel(last: int) -> None:
-    assert len(walk(made_up(text(F, NOP, NOP, last), step(F + 4), step(F + 8)))) == 2
+@pytest.mark.parametrize(
+    ("last", "why"),
+    [(ERET, "returns from an exception"), (SVC, "by design"), (MSR_DAIFSET_15, "masks debug")],
+)
+def test_a_path_ends_before_it_leaves_the_kernel(last: int, why: str) -> None:
+    steps = walk(made_up(text(F, NOP, NOP, last), step(F + 4), step(F + 8)))
+    assert len(steps) == 2
+    end = steps[-1].path.end
+    assert end is not None
+    assert end.instruction.word == last
+    assert why in end.why
+
+
+def test_a_path_ends_before_what_is_due_on_the_way_to_user_space() -> None:
+    """There the kernel schedules, and complains, for kgdb holds a lock."""
+    words = text(F, NOP, b(3)) | text(F + 16, NOP)
+    kernel = made_up(words, step(F + 4), step(F + 16), do_notify_resume=F + 16)
+    steps = walk(kernel)
+    assert [each.after.symbol for each in steps] == ["f", "do_notify_resume"]
+    end = steps[-1].path.end
+    assert end is not None
+    assert "schedule()" in end.why
+
+
+def test_a_path_that_begins_there_is_stepped() -> None:
+    kernel = made_up(text(F, NOP, NOP, ERET), step(F + 4), step(F + 8), do_notify_resume=F)
+    assert len(walk(kernel)) == 2
 
 
 def test_no_more_steps_are_taken_than_asked_for() -> None:
