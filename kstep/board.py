@@ -221,6 +221,8 @@ def lacks(session: Session, case: str | None) -> str | None:
         return f"it asks for {hardware.cpus} processors, which kstep sets for QEMU alone"
     if hardware.cpu != ours.cpu:
         return f"it asks for a {hardware.cpu}"
+    if hardware.el2:
+        return "it asks for a kernel at EL2"
     if hardware != ours:
         return f"it asks for more on the kernel's command line: {hardware.parameters}"
     return None

@@ -60,6 +60,7 @@ class Hardware:
 
     cpus: int = 1
     cpu: str = "cortex-a76"
+    el2: bool = False  # the kernel is started at EL2, and stays there (VHE)
     parameters: str = ""  # more of the kernel's command line
     kgdboc: bool = True  # kgdb speaks on the serial line; otherwise its prompts are for others
     waits: bool = False  # the parameters have the boot wait for a debugger
@@ -129,13 +130,16 @@ class Machine(AbstractContextManager["Machine"]):
         if self.toolchain.accel is Accel.KVM:
             if cpu != Hardware.cpu:
                 raise MachineryError(f"a {cpu} is not to be had with KVM, which has the host's")
+            if hardware.el2:
+                raise MachineryError("EL2 is not to be had with KVM, which has it for itself")
             cpu, gic = "host", "host"
+        virtualization = ",virtualization=on" if hardware.el2 else ""
         parameters = "console=ttyAMA0 kgdboc=ttyAMA0 nokaslr"
         if not hardware.kgdboc:
             parameters = "console=ttyAMA0 nokaslr"
         return [
             "qemu-system-aarch64",
-            *("-machine", f"virt,gic-version={gic}"),
+            *("-machine", f"virt,gic-version={gic}{virtualization}"),
             *("-accel", self.toolchain.accel),
             *("-cpu", cpu),
             *("-smp", str(hardware.cpus)),

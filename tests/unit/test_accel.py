@@ -74,6 +74,14 @@ def test_kvm_has_the_processor_and_interrupt_controller_of_the_host() -> None:
         machine(Hardware(cpu="cortex-a57"), Accel.KVM).argv(Path("/dev/pts/1"), Path("scratch"))
 
 
+def test_a_kernel_at_el2_is_qemu_s_to_give() -> None:
+    at_el2 = Hardware(el2=True)
+    argv = machine(at_el2, Accel.TCG).argv(Path("/dev/pts/1"), Path("scratch"))
+    assert "virt,gic-version=3,virtualization=on" in argv
+    with pytest.raises(MachineryError, match="EL2"):
+        machine(at_el2, Accel.KVM).argv(Path("/dev/pts/1"), Path("scratch"))
+
+
 def test_a_worker_process_has_the_same() -> None:
     tools = DockerToolchain("image", "digest", "a test", Accel.KVM)
     assert pickle.loads(pickle.dumps(tools)).accel is Accel.KVM  # noqa: S301 -- our own

@@ -235,3 +235,4 @@ def test_sessions_that_only_qemu_can_run() -> None:
     assert "processors" in str(lacks(SESSIONS["step-smp"], "two_free"))
     assert "cortex-a57" in str(lacks(SESSIONS["step-atomics"], "exclusive"))
     assert "command line" in str(lacks(SESSIONS["step-pnmi"], "set_user_nice"))
+    assert "EL2" in str(lacks(SESSIONS["step-at-el2"], "step"))
