@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from kstep.outcome import Outcome
 from kstep.rate import Rate, compare
@@ -13,13 +13,29 @@ from kstep.rate import Rate, compare
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from kstep.record import CellRecord
+    from kstep.plan import Cell
 
 BASE = "none"  # the variant that the others are compared with
 FEW = 2  # cases of one session that a sentence names
 
 
-def verdict(cells: Iterable[CellRecord]) -> dict[str, dict[str, list[str]]]:
+class Judged(Protocol):
+    """A cell and what came of it; ``matched`` says whether that was expected."""
+
+    @property
+    def cell(self) -> Cell:
+        """The cell."""
+
+    @property
+    def outcome(self) -> Outcome:
+        """How it went."""
+
+    @property
+    def matched(self) -> bool:
+        """Whether it went as predicted, or no worse than with ``none`` where nobody did."""
+
+
+def verdict(cells: Iterable[Judged]) -> dict[str, dict[str, list[str]]]:
     """Compare every variant with ``none``, cell name by cell name; expectations play no part.
 
     The keys are ``<tree>/<kconfig>/<variant>``, the values the sorted names under ``fixed``,
@@ -52,7 +68,7 @@ def verdict(cells: Iterable[CellRecord]) -> dict[str, dict[str, list[str]]]:
     return found
 
 
-def chances(cells: Iterable[CellRecord]) -> dict[str, list[str]]:
+def chances(cells: Iterable[Judged]) -> dict[str, list[str]]:
     """Say of every name that varies, in a variant or in ``none``, how it does in both.
 
     The keys are those of ``verdict``; p is Fisher's exact test of the two rates.
@@ -80,7 +96,7 @@ def order(variant: str) -> tuple[object, ...]:
     return variant != BASE, series, patches.count("+"), len(patches), patches
 
 
-def exit_status(cells: Iterable[CellRecord]) -> int:
+def exit_status(cells: Iterable[Judged]) -> int:
     """0 every cell matched; 1 some cell did not; 3 there is no verdict on some, or no cell.
 
     A kernel that did other than predicted (1) outranks cells without a verdict (3): what was
@@ -94,7 +110,7 @@ def exit_status(cells: Iterable[CellRecord]) -> int:
     return 0
 
 
-def sentences(cells: Sequence[CellRecord]) -> list[str]:
+def sentences(cells: Sequence[Judged]) -> list[str]:
     """Say the verdict, a line for each of its entries."""
     varying = chances(cells)
     return [
