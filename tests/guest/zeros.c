@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // zeros [PLACE] COMMAND [ARG...]: until the command ends, reads /dev/zero, 256 MiB a
-// call, into one and the same MiB, and says how many calls it began. With a PLACE in the
-// kernel, x:ADDRESS or w:ADDRESS, a perf event counts how often it is hit meanwhile. The kernel clears it
-// page by page without a lock, and with nothing in between but cond_resched()
+// call, into one and the same MiB, and says how many calls it began. The kernel clears
+// it page by page without a lock, and with nothing in between but cond_resched()
 // (read_iter_zero() in drivers/char/mem.c), which is empty with CONFIG_PREEMPT: a
-// path of some hundred milliseconds that does not give way. Exit status of COMMAND.
+// path of some hundred milliseconds that does not give way. With a PLACE in the kernel,
+// x:ADDRESS or w:ADDRESS, a perf event counts how often it is hit meanwhile. Exit
+// status of COMMAND.
 
 #include "event.h"
 
