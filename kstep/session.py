@@ -129,16 +129,19 @@ def load(folder: Path) -> dict[str, Session]:
     """Import every script of a folder; return the sessions by name, in file order.
 
     The folder's parent's parent must be on the import path: the scripts share their
-    cases by import.
+    cases by import, and one may run another's script.
     """
     _found.clear()
-    for path in sorted(folder.glob("*.py")):
-        name = f"tests.sessions.{path.stem}"
+    paths = {f"tests.sessions.{path.stem}": path for path in sorted(folder.glob("*.py"))}
+    for name in paths:
         sys.modules.pop(name, None)
+    for name, path in paths.items():
+        if name in sys.modules:
+            continue  # a script before it has imported it
         spec = importlib.util.spec_from_file_location(name, path)
         if spec is None or spec.loader is None:
             raise MachineryError(f"{path}: cannot be imported")
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
-    return dict(_found)
+    return dict(sorted(_found.items(), key=lambda item: item[1].file.name))

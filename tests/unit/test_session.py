@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -50,6 +51,16 @@ def test_what_is_marked_is_found(tmp_path: Path) -> None:
     assert first.hardware == Hardware(cpus=2)
     assert (first.file, first.line) == (tmp_path / "one.py", 7)
     assert (alone.case_names, alone.hardware, alone.needs) == ((None,), Hardware(), ())
+
+
+def test_a_script_that_another_one_runs_is_loaded_once() -> None:
+    """Twice would be a session that is there already; what is found stays in file order."""
+    for _ in range(2):
+        found = session.load(ROOT / "tests/sessions")
+        other = sys.modules["tests.sessions.step_at_el2"]
+        assert found["step-in-order"].script is other.step_in_order
+        assert {each.file.parent for each in found.values()} == {ROOT / "tests/sessions"}
+        assert [each.file for each in found.values()] == sorted(e.file for e in found.values())
 
 
 def test_a_script_gets_its_case(tmp_path: Path) -> None:
