@@ -79,13 +79,14 @@ int main(int argc, char **argv)
 			least = now - after;
 		if (now - before < most)
 			most = now - before;
+		// in jiffies, by get_jiffies_64(): sys_times() in kernel/sys.c
 		now = times(NULL) * (1000LL / sysconf(_SC_CLK_TCK)) - after / 1000000;
 		if (now > ahead)
 			ahead = now;
 		answers += clock_nanosleep(CLOCK_MONOTONIC, 0, &a_while, NULL) == 0
 			&& sched_getcpu() == visit % online;
 	}
-	printf("cpus=%ld answers=%ld of %ld back=%ld offset_us=%lld apart_us=%lld"
+	printf("cpus=%ld answers=%ld asked=%ld back=%ld offset_us=%lld apart_us=%lld"
 	       " jiffies_ms=%lld\n",
 	       online, answers, rounds * online, back, least / 1000,
 	       least > most ? (least - most) / 1000 : 0, ahead);

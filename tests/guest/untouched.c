@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// untouched TIMES [PERIOD_US PLACE...]: makes a system call TIMES times with a value of
+// untouched TIMES [PERIOD_US PLACE]: makes a system call TIMES times with a value of
 // its own in every register of the program's, and looks which of them the call
-// changed. The kernel gives all back but x0, the result: the general ones, those of
-// floating point with their control and status, the flags, the thread pointer and the
-// stack's. With PERIOD_US an interrupt comes that often, and perf watches the PLACEs,
-// as hits has them. Prints the registers that the first such call changed and how many calls did.
+// changed. The kernel gives all back but x0, the result (kernel_exit in
+// arch/arm64/kernel/entry.S): the general ones, those of floating point with their
+// control and status, the flags, the thread pointer and the stack's. With PERIOD_US an
+// interrupt comes that often, and perf watches a PLACE of the kernel's, x:ADDRESS or
+// w:ADDRESS. Prints the registers that the first such call changed, how many calls did,
+// and the hits.
 
 #include "event.h"
 
@@ -12,7 +14,6 @@
 #include <sys/ioctl.h>
 
 #define NUMBER 178      // gettid: a process of one thread gets its own id
-#define MOST 5          // PLACEs: a Cortex-A76 has six breakpoints
 
 struct registers {
 	uint64_t x[31];         // of x0 only what the call is to return
@@ -58,12 +59,14 @@ __asm__(
 "	msr	fpcr, x1\n"
 "	msr	fpsr, x2\n"
 "	add	x1, x0, #288\n"
-"	.irp	n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\n"
-"	ld1	{v\\n\\().2d}, [x1], #16\n"
-"	.endr\n"
-"	.irp	n, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31\n"
-"	ld1	{v\\n\\().2d}, [x1], #16\n"
-"	.endr\n"
+"	ld1	{v0.2d-v3.2d}, [x1], #64\n"
+"	ld1	{v4.2d-v7.2d}, [x1], #64\n"
+"	ld1	{v8.2d-v11.2d}, [x1], #64\n"
+"	ld1	{v12.2d-v15.2d}, [x1], #64\n"
+"	ld1	{v16.2d-v19.2d}, [x1], #64\n"
+"	ld1	{v20.2d-v23.2d}, [x1], #64\n"
+"	ld1	{v24.2d-v27.2d}, [x1], #64\n"
+"	ld1	{v28.2d-v31.2d}, [x1], #64\n"
 "	ldp	x1, x2, [x0, #8]\n"
 "	ldp	x3, x4, [x0, #24]\n"
 "	ldp	x5, x6, [x0, #40]\n"
@@ -109,12 +112,14 @@ __asm__(
 "	mrs	x2, fpsr\n"
 "	stp	x1, x2, [x0, #272]\n"
 "	add	x1, x0, #288\n"
-"	.irp	n, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15\n"
-"	st1	{v\\n\\().2d}, [x1], #16\n"
-"	.endr\n"
-"	.irp	n, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 30, 31\n"
-"	st1	{v\\n\\().2d}, [x1], #16\n"
-"	.endr\n"
+"	st1	{v0.2d-v3.2d}, [x1], #64\n"
+"	st1	{v4.2d-v7.2d}, [x1], #64\n"
+"	st1	{v8.2d-v11.2d}, [x1], #64\n"
+"	st1	{v12.2d-v15.2d}, [x1], #64\n"
+"	st1	{v16.2d-v19.2d}, [x1], #64\n"
+"	st1	{v20.2d-v23.2d}, [x1], #64\n"
+"	st1	{v24.2d-v27.2d}, [x1], #64\n"
+"	st1	{v28.2d-v31.2d}, [x1], #64\n"
 "	msr	fpcr, xzr\n"
 "	ldp	x19, x20, [sp, #16]\n"
 "	ldp	x21, x22, [sp, #32]\n"
@@ -177,15 +182,14 @@ int main(int argc, char **argv)
 	static struct registers first[2];       // that were changed
 	unsigned long changed = 0;
 	uint64_t hits = 0;
-	int place[MOST], often = -1;
+	int place = -1, often = -1;
 
-	if (!times || argc > 3 + MOST || (argc >= 3 && (!period || argc == 3))) {
-		fprintf(stderr, "usage: untouched TIMES [PERIOD_US PLACE...]\n");
+	if (!times || (argc != 2 && (argc != 4 || !period))) {
+		fprintf(stderr, "usage: untouched TIMES [PERIOD_US PLACE]\n");
 		return 2;
 	}
-	for (int i = 3; i < argc; i++)
-		place[i - 3] = count_kernel_hits(argv[i]);
 	if (period) {
+		place = count_kernel_hits(argv[3]);
 		often = interrupt_every(period);
 		ioctl(often, PERF_EVENT_IOC_ENABLE, 0);
 	}
@@ -197,10 +201,10 @@ int main(int argc, char **argv)
 			first[1] = after;
 		}
 	}
-	if (period)
+	if (period) {
 		ioctl(often, PERF_EVENT_IOC_DISABLE, 0);
-	for (int i = 3; i < argc; i++)
-		hits += hits_of(place[i - 3]);
+		hits = hits_of(place);
+	}
 	if (changed)
 		tell_changes(&first[0], &first[1]);
 	printf("calls=%lu hits=%llu changed=%lu\n", times, (unsigned long long)hits, changed);

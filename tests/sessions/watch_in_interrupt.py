@@ -30,8 +30,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kstep.errors import MachineryError
-from kstep.outcome import KernelFault, Signature
 from kstep.session import session
+from tests.sessions.hits import must_be_exact
 
 if TYPE_CHECKING:
     from kstep.target import Target
@@ -89,8 +89,4 @@ def watch_in_interrupt(target: Target, pair: Pair) -> None:
     if counted["unsettled"]:
         raise MachineryError("this machine is too slow to count interrupts between two of them")
     reached, hits = counted[f"{pair.judged}s"], counted[f"{pair.judged}_hits"]
-    if not pair.share * reached <= hits <= reached:
-        raise KernelFault(
-            Signature.DOUBLE_HITS if hits > reached else Signature.MISSED_HITS,
-            f"the place that {reached} {pair.judged}s passed was hit {hits} times",
-        )
+    must_be_exact(hits, reached, f"{pair.judged}s", pair.share)

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kstep.machine import Hardware
-from kstep.outcome import KernelFault, Signature
 from kstep.session import session
+from tests.sessions.hits import must_be_exact
 
 if TYPE_CHECKING:
     from kstep.target import Target
@@ -57,10 +57,5 @@ def watch_under_load(target: Target, _processors: Processors) -> None:
         f"dmesg -n 1; dmesg -c > /dev/null; herd {WHILE} {function:#x}", 30
     ).figures
     target.metrics.update(counted)
-    calls, hits = counted["calls"], counted["hits"]
-    if hits != calls:
-        raise KernelFault(
-            Signature.DOUBLE_HITS if hits > calls else Signature.MISSED_HITS,
-            f"the function that {calls} calls passed was hit {hits} times",
-        )
+    must_be_exact(counted["hits"], counted["calls"], "calls")
     target.run("dmesg; dmesg -n 7; cpus")

@@ -18,8 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kstep.outcome import KernelFault, Signature
 from kstep.session import session
+from tests.sessions.hits import must_be_exact
 
 if TYPE_CHECKING:
     from kstep.target import Target
@@ -43,9 +43,4 @@ def watch_user(target: Target, place: Place) -> None:
     """Count hits, and hold them against what the program did."""
     counted = target.run(f"userhits {place.name} {TIMES} {OFTEN}", 30).figures
     target.metrics.update(counted)
-    times, hits = counted["times"], counted["hits"]
-    if hits != times:
-        raise KernelFault(
-            Signature.DOUBLE_HITS if hits > times else Signature.MISSED_HITS,
-            f"what was {place.name} {times} times was hit {hits} times",
-        )
+    must_be_exact(counted["hits"], counted["times"], "passes")
