@@ -37,11 +37,12 @@ INTERRUPT = re.compile(
 )
 EXCEPTION = re.compile(r"^_*(el[01][a-z]*_|vectors|do_(debug_exception|mem_abort|serror)|ret_to_)")
 
-# What a system call does on its way out before it goes to user space, from 7.0 on, around 6.12,
-# and in 5.10: mostly schedule(), which says `scheduling while atomic` when it is stepped, for
-# kgdb holds dbg_slave_lock from the first step to `go` (kernel/debug/debug_core.c). Around 6.1
-# everything is masked before that.
-WORK = ("exit_to_user_mode_loop", "do_notify_resume", "work_pending")
+# What a system call has to do on its way out, where that comes before everything is masked: from
+# 7.0 on (kernel/entry/common.c) and around 6.12 (arch/arm64/kernel/entry-common.c). Mostly
+# schedule(), which says `scheduling while atomic` when it is stepped, for kgdb holds
+# dbg_slave_lock from the first step to `go` (kernel/debug/debug_core.c). In 5.10 and 6.1 the
+# masking comes first (ret_to_user in entry.S, prepare_exit_to_user_mode() in entry-common.c).
+WORK = ("exit_to_user_mode_loop", "do_notify_resume")
 
 AFTERWARDS = 3  # steps taken after a departure, to tell where it leads
 LOOPING = 16  # visits of one address after which its registers are looked at

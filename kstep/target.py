@@ -365,7 +365,9 @@ class Target:
         """Stop the guest by BREAK and g for the block, and let it go on after it.
 
         It talks meanwhile, so that neither BREAK nor what is typed next falls amid another
-        line: kgdb reads past the serial port's driver, which then would miss it.
+        line. kgdb polls the serial port and clears what its interrupt is raised by
+        (pl011_quiesce_irqs() in drivers/tty/serial/amba-pl011.c), so the driver, interrupted
+        itself, would not hear of what is typed before it goes on.
         """
         self.run(f"{TALK} & talk=$!")
         self.await_line("tock")

@@ -39,7 +39,7 @@ USER_LOOP = "(while :; do :; done)"
 FEW = 20  # wake-ups a round; a few where the path does not give way, hundreds where it does
 CLEARS = "__arch_clear_user"  # arch/arm64/lib/clear_user.S: called for every page
 SHARE = 0.2  # of the wake-ups that are due
-PER_WAKE = 60  # hits for each: some ten where interrupts reschedule, hundreds where none does
+PER_WAKE = 60  # hits for each: 5 to 30 where interrupts reschedule, hundreds where none does
 
 
 @session(claim="An interrupted kernel path gives way to the thread that the interrupt woke.")
