@@ -21,24 +21,25 @@ from invoke.tasks import Task, task
 from rich.console import Console
 from rich.table import Table
 
-from ci.annotation import annotate
 from ci.matrix import matrix
 from kstep import bench as benchmark
-from kstep import bisect as bisection
-from kstep import doctor, preparation, request, verification
-from kstep import record as records
+from kstep import doctor
 from kstep import report as reports
-from kstep import series as serieses
-from kstep.board import QEMU_LINE, Line
-from kstep.cache import Cache
-from kstep.errors import MachineryError, RequestError
+from kstep.base.cache import Cache
+from kstep.base.errors import MachineryError, RequestError
+from kstep.base.progress import Progress
+from kstep.bisect import search as bisection
 from kstep.hand import attended
 from kstep.hand.walk import walk
-from kstep.merge import merge as merge_runs
-from kstep.progress import Progress
+from kstep.machine.board import QEMU_LINE, Line
+from kstep.report.annotation import annotate
 from kstep.report.compare import compare as compare_runs
 from kstep.report.table import table
-from kstep.verdict import exit_status
+from kstep.results import record as records
+from kstep.results.merge import merge as merge_runs
+from kstep.results.verdict import exit_status
+from kstep.run import preparation, request, verification
+from kstep.source import series as serieses
 
 if TYPE_CHECKING:
     from collections.abc import Callable

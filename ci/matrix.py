@@ -10,8 +10,8 @@ from pathlib import Path
 
 import yaml
 
-from kstep.document import nearest
-from kstep.errors import RequestError
+from kstep.base.document import nearest
+from kstep.base.errors import RequestError
 
 FILE = Path(__file__).with_name("matrix.yaml")
 

@@ -15,7 +15,7 @@ from invoke.parser.argument import Argument
 from invoke.program import Program
 
 from kstep import __version__
-from kstep.errors import RequestError
+from kstep.base.errors import RequestError
 
 if TYPE_CHECKING:
     from invoke.parser.parser import Parser

@@ -10,18 +10,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kstep.console import Transcript
-from kstep.errors import MachineryError
-from kstep.kernel import Kernel
-from kstep.machine import Hardware, Machine
-from kstep.symbols import Symbols
-from kstep.target import Target
+from kstep.base.errors import MachineryError
+from kstep.build.kernel import Kernel
+from kstep.console.console import Transcript
+from kstep.image.symbols import Symbols
+from kstep.machine.qemu import Hardware, Machine
+from kstep.session.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kstep.gdb import Gdb
-    from kstep.preparation import Prepared
+    from kstep.console.gdb import Gdb
+    from kstep.run.preparation import Prepared
 
 ROUNDS = 10
 STEPS = 100  # a round and way of stepping

@@ -8,10 +8,9 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kstep import apt
-from kstep.cache import GIB, Cache
-from kstep.errors import MachineryError
-from kstep.toolchain import engine_fault
+from kstep.base.cache import GIB, Cache
+from kstep.base.errors import MachineryError
+from kstep.toolchain import apt, engine_fault
 
 if TYPE_CHECKING:
     from pathlib import Path

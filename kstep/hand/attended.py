@@ -16,22 +16,22 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from kstep.console import SilenceError
-from kstep.deadline import Deadline
-from kstep.errors import MachineryError
-from kstep.gdb import SETTINGS
+from kstep.base.deadline import Deadline
+from kstep.base.errors import MachineryError
+from kstep.build.kernel import Kernel
+from kstep.console.console import SilenceError
+from kstep.console.gdb import SETTINGS
+from kstep.console.relay import Relay
 from kstep.hand.terminal import Terminal
-from kstep.kernel import Kernel
-from kstep.lines import source_folder
-from kstep.machine import Hardware, Machine
-from kstep.relay import Relay
-from kstep.symbols import Symbols
-from kstep.target import Target
+from kstep.image.debuginfo import source_folder
+from kstep.image.symbols import Symbols
+from kstep.machine.qemu import Hardware, Machine
+from kstep.session.target import Target
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from kstep.preparation import Prepared
+    from kstep.run.preparation import Prepared
     from kstep.toolchain import Process
 
 LEAVE, ENTER_KDB = b"\x1d", b"\x1c"  # Ctrl-] and Ctrl-\

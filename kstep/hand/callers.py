@@ -7,13 +7,13 @@ import sys
 from array import array
 from typing import TYPE_CHECKING
 
-from kstep.oracle import Flow, decode
+from kstep.arm64.branch import Flow, decode
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from kstep.kernel import Kernel
-    from kstep.symbols import Symbols
+    from kstep.build.kernel import Kernel
+    from kstep.image.symbols import Symbols
 
 BRANCHES = (0b000101, 0b100101)  # the top six bits of B and BL
 

@@ -6,19 +6,19 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from kstep.base.outcome import KernelFault
 from kstep.hand.callers import callers
-from kstep.lines import source_lines
-from kstep.machine import Hardware, Machine
-from kstep.outcome import KernelFault
-from kstep.path import INTERRUPT
-from kstep.target import Target
+from kstep.image.debuginfo import source_lines
+from kstep.judge.stepper import INTERRUPT
+from kstep.machine.qemu import Hardware, Machine
+from kstep.session.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from kstep.kernel import Kernel
-    from kstep.preparation import Prepared
-    from kstep.symbols import Symbols
+    from kstep.build.kernel import Kernel
+    from kstep.image.symbols import Symbols
+    from kstep.run.preparation import Prepared
 
 SYSTEM_CALL = "__arm64_sys_"  # asm/syscall_wrapper.h
 WATCHED = 3.0  # seconds that a command is watched for, before the time scale; some 100 MB of log

@@ -6,10 +6,10 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from kstep.errors import MachineryError
+from kstep.base.errors import MachineryError
 
 if TYPE_CHECKING:
-    from kstep.kernel import Kernel
+    from kstep.build.kernel import Kernel
     from kstep.toolchain import Toolchain
 
 LOCATION = re.compile(r"^\d+(?:\.\d+)?\s.*\b0x(?P<address>[0-9a-f]{16})\b")

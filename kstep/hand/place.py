@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from kstep.errors import RequestError
+from kstep.base.errors import RequestError
 from kstep.hand.callers import callers
 from kstep.hand.detour import some
 from kstep.hand.inlined import copies
@@ -14,8 +14,8 @@ from kstep.hand.inlined import copies
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kstep.kernel import Kernel
-    from kstep.symbols import Symbols
+    from kstep.build.kernel import Kernel
+    from kstep.image.symbols import Symbols
     from kstep.toolchain import Toolchain
 
 NAME = re.compile(r"[A-Za-z_][\w.$]*")

@@ -9,26 +9,26 @@ from typing import TYPE_CHECKING
 
 from capstone import CS_ARCH_ARM64, CS_MODE_ARM, Cs
 
-from kstep import daif
-from kstep.errors import MachineryError, RequestError
+from kstep.base.errors import MachineryError, RequestError
+from kstep.base.outcome import KernelFault, Signature
+from kstep.build.kernel import Kernel
+from kstep.console.kdb import CommandRefusedError, Stop
 from kstep.hand import place
 from kstep.hand.detour import still_running, what_ran
-from kstep.kdb import CommandRefusedError, Stop
-from kstep.kernel import Kernel
-from kstep.lines import source_lines
-from kstep.machine import Hardware, Machine
-from kstep.outcome import KernelFault, Signature
-from kstep.path import AFTERWARDS, is_interrupt
-from kstep.symbols import Symbols
-from kstep.target import Target
+from kstep.image.debuginfo import source_lines
+from kstep.image.symbols import Symbols
+from kstep.judge import masks as daif
+from kstep.judge.stepper import AFTERWARDS, is_interrupt
+from kstep.machine.qemu import Hardware, Machine
+from kstep.session.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from kstep.oracle import Instruction
-    from kstep.path import Step
-    from kstep.preparation import Built, Prepared
-    from kstep.shell import Answer
+    from kstep.arm64.branch import Instruction
+    from kstep.console.shell import Answer
+    from kstep.judge.stepper import Step
+    from kstep.run.preparation import Built, Prepared
 
 PATIENCE = 20.0  # seconds for a trigger to reach the function, before the time scale
 NO_COMMAND = (126, 127)  # a shell's status of what it cannot run

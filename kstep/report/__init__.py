@@ -17,7 +17,7 @@ from kstep.report import junit, kcidb, ktap, page, reply, summary
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from kstep.record import Record
+    from kstep.results.record import Record
 
 FILES: Mapping[str, Callable[[Record], str]] = {
     "junit.xml": junit.junit,

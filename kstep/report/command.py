@@ -10,13 +10,13 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from kstep.verdict import BASE
+from kstep.results.verdict import BASE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kstep.plan import Cell
-    from kstep.record import RunRecord
+    from kstep.results.record import RunRecord
+    from kstep.run.plan import Cell
 
 VERIFY = "verify"
 ROOT = "--search-root"  # which ./inv puts before what was typed

@@ -8,15 +8,15 @@ from collections import defaultdict
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from kstep.outcome import Outcome
-from kstep.rate import Rate
-from kstep.rate import compare as fisher
-from kstep.record import printable
+from kstep.base.outcome import Outcome
+from kstep.results.rate import Rate
+from kstep.results.rate import compare as fisher
+from kstep.results.record import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from kstep.record import CellRecord, Record
+    from kstep.results.record import CellRecord, Record
 
 WIDTH = 80
 RARE = 0.05  # p below which rates are said to differ

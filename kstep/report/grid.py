@@ -7,10 +7,10 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kstep.verdict import order
+from kstep.results.verdict import order
 
 if TYPE_CHECKING:
-    from kstep.record import CellRecord, Record
+    from kstep.results.record import CellRecord, Record
 
 
 @dataclass(frozen=True)

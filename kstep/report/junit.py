@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING
 
 from junit_xml import TestCase, TestSuite, to_xml_report_string
 
-from kstep.outcome import Outcome
-from kstep.record import printable
-from kstep.verdict import BASE, order
+from kstep.base.outcome import Outcome
+from kstep.results.record import printable
+from kstep.results.verdict import BASE, order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kstep.record import CellRecord, Record
+    from kstep.results.record import CellRecord, Record
 
 # junit-xml leaves out a time of 0 and writes shorter ones with an exponent.
 SHORTEST = 0.001

@@ -13,14 +13,14 @@ import json
 import re
 from typing import TYPE_CHECKING, Any
 
-from kstep.outcome import Outcome
-from kstep.record import printable
+from kstep.base.outcome import Outcome
 from kstep.report import command, story
 from kstep.report.grid import columns
+from kstep.results.record import printable
 
 if TYPE_CHECKING:
-    from kstep.plan import Cell
-    from kstep.record import CellRecord, KernelRecord, Record
+    from kstep.results.record import CellRecord, KernelRecord, Record
+    from kstep.run.plan import Cell
 
 ORIGIN = "kstep"
 EXCERPT = 16384  # characters, the most that the schema takes

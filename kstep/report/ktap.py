@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kstep.outcome import Outcome
-from kstep.record import printable
+from kstep.base.outcome import Outcome
 from kstep.report.grid import columns
+from kstep.results.record import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from kstep.record import CellRecord, Record
+    from kstep.results.record import CellRecord, Record
 
 
 def ktap(record: Record) -> str:

@@ -23,21 +23,21 @@ import jinja2
 import vl_convert
 from markupsafe import Markup
 
-from kstep.outcome import Outcome
-from kstep.rate import Rate
-from kstep.record import printable
+from kstep.base.outcome import Outcome
 from kstep.report import command, story
 from kstep.report.grid import grids
 from kstep.report.picture import Pictures
 from kstep.report.table import SHORT, mark
-from kstep.report.trace import read, read_lines
-from kstep.verdict import sentences, verdict
+from kstep.results.rate import Rate
+from kstep.results.record import printable
+from kstep.results.trace import read, read_lines
+from kstep.results.verdict import sentences, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from kstep.record import CellRecord, KernelRecord, Record, SessionRecord
     from kstep.report.grid import Grid
+    from kstep.results.record import CellRecord, KernelRecord, Record, SessionRecord
 
 FOLDER = Path(__file__).with_name("template")
 STATES = ("pass", "known", "error", "wrong")  # of cells, what matters most last

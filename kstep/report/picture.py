@@ -14,13 +14,13 @@ from typing import TYPE_CHECKING
 
 from capstone import CS_ARCH_ARM64, CS_MODE_ARM, Cs
 
-from kstep.path import INTERRUPT
-from kstep.record import printable
+from kstep.judge.stepper import INTERRUPT
+from kstep.results.record import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kstep.report.trace import Taken
+    from kstep.results.trace import Taken
 
 IN_ORDER, IN_INTERRUPT, ELSEWHERE = range(3)  # where a path is, as page.js knows it
 ADDRESS = re.compile(r"#0x([0-9a-f]{9,16})\b")  # of the kernel: no immediate is as long

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from kstep.outcome import Outcome
-from kstep.record import printable
+from kstep.base.outcome import Outcome
 from kstep.report import command
 from kstep.report.story import remarks
 from kstep.report.table import legend, tables
-from kstep.verdict import BASE, sentences, verdict
+from kstep.results.record import printable
+from kstep.results.verdict import BASE, sentences, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kstep.record import KernelRecord, Record
+    from kstep.results.record import KernelRecord, Record
 
 WIDTH = 72
 SHORT = 12  # characters of a hash

@@ -6,14 +6,14 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from kstep.outcome import Outcome
-from kstep.record import printable
-from kstep.verdict import BASE
+from kstep.base.outcome import Outcome
+from kstep.results.record import printable
+from kstep.results.verdict import BASE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kstep.record import CellRecord, Record
+    from kstep.results.record import CellRecord, Record
 
 
 def happened(each: CellRecord) -> str:

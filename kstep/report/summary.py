@@ -8,17 +8,17 @@ import re
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
-from kstep.outcome import Outcome
-from kstep.rate import Rate
-from kstep.record import printable
+from kstep.base.outcome import Outcome
 from kstep.report.grid import Grid, grids
 from kstep.report.story import remarks
-from kstep.verdict import sentences
+from kstep.results.rate import Rate
+from kstep.results.record import printable
+from kstep.results.verdict import sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from kstep.record import CellRecord, Record
+    from kstep.results.record import CellRecord, Record
 
 LINES = 20  # of the console, for each fault
 MOST = 1024 * 1024 - 64 * 1024  # bytes: GitHub takes a MiB a step, and others may add theirs

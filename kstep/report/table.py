@@ -16,18 +16,18 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from kstep.outcome import Outcome, Signature
-from kstep.rate import Rate
-from kstep.record import printable
+from kstep.base.outcome import Outcome, Signature
 from kstep.report.grid import grids
 from kstep.report.story import remarks
-from kstep.verdict import sentences
+from kstep.results.rate import Rate
+from kstep.results.record import printable
+from kstep.results.verdict import sentences
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kstep.record import CellRecord, Record
     from kstep.report.grid import Grid
+    from kstep.results.record import CellRecord, Record
 
 # What does not say itself in the five letters that leave room for seven variants.
 SHORT = {

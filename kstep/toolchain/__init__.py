@@ -15,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import docker
-from kstep.errors import MachineryError, RequestError
+from kstep.base.errors import MachineryError, RequestError
 from kstep.toolchain.container import LABEL, DockerToolchain, engine_fault
 from kstep.toolchain.host import HostToolchain
 from kstep.toolchain.interface import (
@@ -31,7 +31,7 @@ from kstep.toolchain.interface import (
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kstep.progress import Progress
+    from kstep.base.progress import Progress
 
 __all__ = [
     "CROSS",

@@ -19,9 +19,9 @@ import docker.errors
 import requests
 
 import docker
-from kstep import apt
-from kstep.accel import DEVICE, Accel
-from kstep.errors import MachineryError
+from kstep.base.errors import MachineryError
+from kstep.toolchain import apt
+from kstep.toolchain.accel import DEVICE, Accel
 from kstep.toolchain.interface import DEBIAN, CommandError, Process, Toolchain, ignore
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from docker.models.containers import Container
 
-    from kstep.progress import Progress
+    from kstep.base.progress import Progress
 
 LABEL = "kstep.process"  # the process that a container belongs to
 UNPRIVILEGED = 1000  # who builds where kstep itself is root

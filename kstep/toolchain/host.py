@@ -12,13 +12,13 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kstep import apt
+from kstep.toolchain import apt
 from kstep.toolchain.interface import CommandError, Process, Toolchain, ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from kstep.progress import Progress
+    from kstep.base.progress import Progress
 
 # A child ends with its parent, however that ends: PR_SET_PDEATHSIG of prctl(2).
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
-from kstep.accel import Accel
-from kstep.errors import MachineryError
+from kstep.base.errors import MachineryError
+from kstep.toolchain.accel import Accel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kstep import preparation, request
-from kstep.cache import Cache
-from kstep.progress import Progress
+from kstep.base.cache import Cache
+from kstep.base.progress import Progress
+from kstep.run import preparation, request
 from tests.integration.command import ROOT
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kstep.preparation import Prepared
+    from kstep.run.preparation import Prepared
 
 
 @pytest.fixture(scope="session")

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kstep.console import Console
-from kstep.deadline import Deadline
+from kstep.base.deadline import Deadline
+from kstep.console.console import Console
 from tests.integration.command import PATIENCE, ROOT
 
 if TYPE_CHECKING:

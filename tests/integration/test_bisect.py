@@ -18,10 +18,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kstep import preparation, request
-from kstep.cache import Cache
-from kstep.kernel import Kernel
-from kstep.progress import Progress
+from kstep.base.cache import Cache
+from kstep.base.progress import Progress
+from kstep.build.kernel import Kernel
+from kstep.run import preparation, request
 from tests.integration.command import ROOT, Verify
 
 if TYPE_CHECKING:

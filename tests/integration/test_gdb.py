@@ -10,22 +10,22 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kstep import gdb as gdbs
-from kstep.errors import MachineryError
-from kstep.kernel import Kernel
-from kstep.machine import Hardware, Machine
-from kstep.outcome import Signature
-from kstep.symbols import Symbols
-from kstep.target import Target
+from kstep.base.errors import MachineryError
+from kstep.base.outcome import Signature
+from kstep.build.kernel import Kernel
+from kstep.console import gdb as gdbs
+from kstep.image.symbols import Symbols
+from kstep.machine.qemu import Hardware, Machine
+from kstep.session.target import Target
 from tests.integration.command import Verify
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from kstep.gdb import Gdb
-    from kstep.preparation import Prepared
-    from kstep.relay import Relay
+    from kstep.console.gdb import Gdb
+    from kstep.console.relay import Relay
+    from kstep.run.preparation import Prepared
 
 pytestmark = pytest.mark.kernel
 

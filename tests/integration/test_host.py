@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kstep import apt
+from kstep.toolchain import apt
 from tests.integration.command import ROOT, verify
 
 if TYPE_CHECKING:

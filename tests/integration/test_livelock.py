@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kstep import session
-from kstep.kernel import Kernel
-from kstep.machine import Hardware, Machine
-from kstep.outcome import KernelFault, Signature
-from kstep.symbols import Symbols
-from kstep.target import Target
+from kstep.base.outcome import KernelFault, Signature
+from kstep.build.kernel import Kernel
+from kstep.image.symbols import Symbols
+from kstep.machine.qemu import Hardware, Machine
+from kstep.session import session
+from kstep.session.target import Target
 from tests.integration.command import ROOT
 
 if TYPE_CHECKING:
-    from kstep.preparation import Prepared
+    from kstep.run.preparation import Prepared
 
 
 pytestmark = pytest.mark.kernel

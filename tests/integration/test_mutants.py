@@ -14,20 +14,24 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 
-from kstep import arrangement, kconfig, matrix, preparation, request, runner, series, session
-from kstep.cache import Cache
-from kstep.kernel import Kernel
-from kstep.outcome import Outcome, Signature
-from kstep.progress import Progress
-from kstep.runner import Boot, Result
+from kstep.base.cache import Cache
+from kstep.base.outcome import Outcome, Signature
+from kstep.base.progress import Progress
+from kstep.build import kconfig
+from kstep.build.kernel import Kernel
+from kstep.run import preparation, request, runner
+from kstep.run.runner import Boot, Result
+from kstep.session import session
+from kstep.source import arrangement, series
+from kstep.source import variant as matrix
 from tests.integration.command import ROOT
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
     from pathlib import Path
 
-    from kstep.preparation import Prepared
-    from kstep.request import Request
+    from kstep.run.preparation import Prepared
+    from kstep.run.request import Request
 
 pytestmark = pytest.mark.kernel
 

@@ -11,24 +11,17 @@ from typing import TYPE_CHECKING
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
-from kstep import apt
-from kstep.progress import Progress
+from kstep.base.progress import Progress
 from kstep.report.page import page
-from tests.unit.report.material import (
-    INTERRUPTED,
-    WALKED,
-    a_run,
-    long_path,
-    stepped,
-    steps_of,
-)
-from tests.unit.test_record import a_cell, a_record
+from kstep.toolchain import apt
+from tests.unit.report.material import INTERRUPTED, WALKED, a_run, long_path, stepped, steps_of
+from tests.unit.results.test_record import a_cell, a_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from kstep.record import Record
+    from kstep.results.record import Record
 
 NAMES = ("/usr/bin/chromium", "chromium", "chromium-browser", "google-chrome")
 ARGS = [

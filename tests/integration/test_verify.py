@@ -14,14 +14,17 @@ import jsonschema
 import junitparser
 import pytest
 
-from kstep import arrangement, kernel, matrix, record, series
-from kstep.cache import Cache
+from kstep.base.cache import Cache
+from kstep.build import kernel
+from kstep.results import record
+from kstep.source import arrangement, series
+from kstep.source import variant as matrix
 from tests.integration.command import ROOT, Run, Verify, patch, verify
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kstep.preparation import Prepared
+    from kstep.run.preparation import Prepared
 
 pytestmark = pytest.mark.kernel
 
@@ -66,7 +69,7 @@ def test_all_is_as_predicted(run: Run) -> None:
 
 
 def test_the_results_fit_the_schema(run: Run) -> None:
-    schema = json.loads((ROOT / "kstep/results.schema.json").read_text())
+    schema = json.loads((ROOT / "kstep/results/results.schema.json").read_text())
     jsonschema.Draft202012Validator(schema).validate(run.results)
     assert len(run.results["cells"]) == 4 * CASES
     assert sorted(each["variant"] for each in run.results["kernels"]) == [

@@ -22,11 +22,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kstep.kdb import BREAKPOINT_HIT
-from kstep.session import session
+from kstep.console.kdb import BREAKPOINT_HIT
+from kstep.session.session import session
 
 if TYPE_CHECKING:
-    from kstep.target import Target
+    from kstep.session.target import Target
 
 TICK = "update_process_times"  # kernel/time/timer.c: the timer interrupt's, and no one else's
 

@@ -22,16 +22,16 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from kstep.errors import MachineryError
-from kstep.kdb import BREAKPOINT_HIT
-from kstep.outcome import KernelFault, Signature
-from kstep.session import session
+from kstep.base.errors import MachineryError
+from kstep.base.outcome import KernelFault, Signature
+from kstep.console.kdb import BREAKPOINT_HIT
+from kstep.session.session import session
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kstep.kdb import Breakpoint
-    from kstep.target import Target
+    from kstep.console.kdb import Breakpoint
+    from kstep.session.target import Target
 
 FUNCTION, TRIGGER = "vfs_mkdir", "mkdir /tmp/new && rmdir /tmp/new"  # fs/namei.c
 ROW = 3  # a function's first instructions, none of which branches

@@ -9,14 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kstep.kdb import CommandRefusedError
-from kstep.outcome import KernelFault, Signature
+from kstep.base.outcome import KernelFault, Signature
+from kstep.console.kdb import CommandRefusedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kstep.machine import Hardware
-    from kstep.target import Target
+    from kstep.machine.qemu import Hardware
+    from kstep.session.target import Target
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ them are long, for stepping goes on in the callers until the return to user spac
 
 from __future__ import annotations
 
-from kstep.session import Stepped
+from kstep.session.session import Stepped
 
 # fs/char_dev.c: through the driver's file operations
 CALLS_THROUGH_POINTER = Stepped("chrdev_open", ": < /dev/zero", "one that calls through a pointer")

@@ -26,20 +26,20 @@ from contextlib import ExitStack
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from kstep.backtrace import printed, recorded
-from kstep.kdb import KEYBOARD
-from kstep.machine import Hardware
-from kstep.outcome import KernelFault, Signature
-from kstep.path import is_interrupt
-from kstep.session import session
+from kstep.base.outcome import KernelFault, Signature
+from kstep.console.kdb import KEYBOARD
+from kstep.judge.backtrace import printed, recorded
+from kstep.judge.stepper import is_interrupt
+from kstep.machine.qemu import Hardware
+from kstep.session.session import session
 from tests.sessions.checks import Boot
 from tests.sessions.kdb_tasks import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kstep.gdb import Gdb
-    from kstep.target import Target
+    from kstep.console.gdb import Gdb
+    from kstep.session.target import Target
 
 # fs/proc/loadavg.c: calls get_avenrun(), then others for the arguments of seq_printf()
 CALLER, LEAF, TRIGGER = "loadavg_proc_show", "get_avenrun", "cat /proc/loadavg"

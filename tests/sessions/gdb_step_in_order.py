@@ -17,13 +17,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kstep.outcome import KernelFault, Signature
-from kstep.session import session
+from kstep.base.outcome import KernelFault, Signature
+from kstep.session.session import session
 from tests.sessions.functions import CALLS_THROUGH_POINTER, TAKES_SPINLOCK
 
 if TYPE_CHECKING:
-    from kstep.session import Stepped
-    from kstep.target import Target
+    from kstep.session.session import Stepped
+    from kstep.session.target import Target
 
 STEPS = 25  # of gdb's an idle machine makes some fifty a second
 

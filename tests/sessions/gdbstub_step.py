@@ -24,13 +24,13 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kstep.outcome import KernelFault, Signature
-from kstep.rate import Rate
-from kstep.session import session
+from kstep.base.outcome import KernelFault, Signature
+from kstep.results.rate import Rate
+from kstep.session.session import session
 
 if TYPE_CHECKING:
-    from kstep.path import Step
-    from kstep.target import Target
+    from kstep.judge.stepper import Step
+    from kstep.session.target import Target
 
 BREAKPOINTS, STEPS = 40, 5  # and steps from each
 FUNCTION = "__arm64_sys_getppid"

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from kstep.outcome import KernelFault, Signature
+from kstep.base.outcome import KernelFault, Signature
 
 
 def must_not_be_missed(hits: int, due: int, what: str, share: float = 1.0) -> None:

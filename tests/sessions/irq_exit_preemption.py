@@ -26,13 +26,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kstep.outcome import KernelFault, Signature
-from kstep.session import session
+from kstep.base.outcome import KernelFault, Signature
+from kstep.session.session import session
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from kstep.target import Target
+    from kstep.session.target import Target
 
 SLEEPER = "sleeper --fifo 50 1000 1000"
 USER_LOOP = "(while :; do :; done)"

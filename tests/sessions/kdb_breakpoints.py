@@ -16,8 +16,8 @@ from tests.sessions.checks import checks, must, must_be
 from tests.sessions.kdb_memory import unsigned
 
 if TYPE_CHECKING:
-    from kstep.kdb import Kdb
-    from kstep.target import Target
+    from kstep.console.kdb import Kdb
+    from kstep.session.target import Target
 
 BRK = 0xD420_8000  # brk #0x400: KGDB_DYN_DBG_BRK_IMM (arch/arm64/include/asm/brk-imm.h)
 MOST = 16  # KDB_MAXBPT (kernel/debug/kdb/kdb_private.h)

@@ -17,17 +17,17 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from kstep.errors import MachineryError
-from kstep.kdb import BREAKPOINT_HIT, KEYBOARD, STEPPED, Stop
-from kstep.machine import Hardware
-from kstep.session import session
+from kstep.base.errors import MachineryError
+from kstep.console.kdb import BREAKPOINT_HIT, KEYBOARD, STEPPED, Stop
+from kstep.machine.qemu import Hardware
+from kstep.session.session import session
 from tests.sessions.checks import checks, must, must_be
 from tests.sessions.kdb_memory import unsigned
 from tests.sessions.kdb_tasks import TASK, shown
 
 if TYPE_CHECKING:
-    from kstep.kdb import Kdb
-    from kstep.target import Target
+    from kstep.console.kdb import Kdb
+    from kstep.session.target import Target
     from tests.sessions.checks import Check
 
 CPUS = 2

@@ -23,15 +23,15 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kstep.effect import BTYPE
-from kstep.errors import MachineryError
-from kstep.kdb import PROMPT
-from kstep.session import session
+from kstep.base.errors import MachineryError
+from kstep.console.kdb import PROMPT
+from kstep.judge.registers import BTYPE
+from kstep.session.session import session
 from tests.sessions.checks import checks, must, must_be
 
 if TYPE_CHECKING:
-    from kstep.kdb import Kdb
-    from kstep.target import Target
+    from kstep.console.kdb import Kdb
+    from kstep.session.target import Target
     from tests.sessions.checks import Check
 
 CALL = "__arm64_sys_getitimer"

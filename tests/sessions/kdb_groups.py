@@ -16,8 +16,8 @@ from tests.sessions.checks import must, must_be
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kstep.kdb import Kdb
-    from kstep.target import Target
+    from kstep.console.kdb import Kdb
+    from kstep.session.target import Target
 
 PARAMETER = "/sys/module/kdb/parameters/cmd_enable"
 ALL, READ, WRITE, REG_READ, REG_WRITE, INSPECT, FLOW, SIGNAL, REBOOT, SAFE = (

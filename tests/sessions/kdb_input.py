@@ -18,13 +18,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from kstep.kdb import UNKNOWN
-from kstep.session import session
+from kstep.console.kdb import UNKNOWN
+from kstep.session.session import session
 from tests.sessions.checks import checks, must, must_be
 
 if TYPE_CHECKING:
-    from kstep.kdb import Kdb
-    from kstep.target import Target
+    from kstep.console.kdb import Kdb
+    from kstep.session.target import Target
     from tests.sessions.checks import Check
 
 UP, DOWN, RIGHT, LEFT = (b"\x1b[%c" % key for key in b"ABCD")

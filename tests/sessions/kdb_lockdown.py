@@ -19,9 +19,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kstep.kdb import KEYBOARD
-from kstep.machine import Hardware
-from kstep.session import session
+from kstep.console.kdb import KEYBOARD
+from kstep.machine.qemu import Hardware
+from kstep.session.session import session
 from tests.sessions.checks import Boot, must, must_be
 from tests.sessions.kdb_groups import (
     ALL,
@@ -40,8 +40,8 @@ from tests.sessions.kdb_groups import (
 )
 
 if TYPE_CHECKING:
-    from kstep.kdb import Kdb
-    from kstep.target import Target
+    from kstep.console.kdb import Kdb
+    from kstep.session.target import Target
 
 EVERYTHING = READ | WRITE | REG_READ | REG_WRITE | INSPECT | FLOW | SIGNAL | REBOOT | SAFE
 WITH_INTEGRITY = EVERYTHING & ~(WRITE | REG_WRITE | FLOW)

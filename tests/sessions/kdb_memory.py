@@ -9,12 +9,12 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from kstep.kdb import REGISTER
+from kstep.console.kdb import REGISTER
 from tests.sessions.checks import checks, must, must_be
 
 if TYPE_CHECKING:
-    from kstep.kdb import Kdb
-    from kstep.target import Target
+    from kstep.console.kdb import Kdb
+    from kstep.session.target import Target
 
 LINE = re.compile(
     r"^(?:phys )?0x(?P<address>[0-9a-f]{16}) (?P<words>(?:[0-9a-f]+ )+)", re.MULTILINE

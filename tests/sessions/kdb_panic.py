@@ -17,12 +17,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kstep.kdb import KEYBOARD
-from kstep.session import session
+from kstep.console.kdb import KEYBOARD
+from kstep.session.session import session
 from tests.sessions.checks import Check, must
 
 if TYPE_CHECKING:
-    from kstep.target import Target
+    from kstep.session.target import Target
 
 PANIC = "Kernel panic - not syncing: sysrq triggered crash"
 

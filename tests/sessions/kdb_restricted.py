@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kstep.session import session
+from kstep.session.session import session
 from tests.sessions.checks import checks, must, must_be
 from tests.sessions.kdb_groups import (
     ALL,
@@ -36,7 +36,7 @@ from tests.sessions.kdb_groups import (
 from tests.sessions.kdb_memory import unsigned
 
 if TYPE_CHECKING:
-    from kstep.target import Target
+    from kstep.session.target import Target
     from tests.sessions.checks import Check
 
 

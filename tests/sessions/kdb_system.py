@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from tests.sessions.checks import checks, must, must_be
 
 if TYPE_CHECKING:
-    from kstep.target import Target
+    from kstep.session.target import Target
 
 # Those of kernel/debug/kdb/ that need no more than base.config asks for.
 COMMANDS = """

@@ -12,14 +12,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kstep.outcome import KernelFault, Signature
+from kstep.base.outcome import KernelFault, Signature
 from tests.sessions.checks import checks, must, must_be
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kstep.kdb import Kdb
-    from kstep.target import Target
+    from kstep.console.kdb import Kdb
+    from kstep.session.target import Target
 
 # As kernel/debug/kdb/kdb_main.c prints one.
 TASK = re.compile(

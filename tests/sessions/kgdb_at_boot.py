@@ -18,14 +18,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kstep.machine import Hardware
-from kstep.session import session
+from kstep.machine.qemu import Hardware
+from kstep.session.session import session
 from tests.sessions.checks import Boot, must, must_be
 from tests.sessions.kdb_memory import CONSTANT, shown, true
 
 if TYPE_CHECKING:
-    from kstep.kdb import Kdb
-    from kstep.target import Target
+    from kstep.console.kdb import Kdb
+    from kstep.session.target import Target
 
 LATER = "kernel_execve"  # fs/exec.c: how the kernel turns into init
 FREED = "kdb_init"  # kernel/debug/kdb/kdb_main.c: __init, done with when the boot stops

@@ -18,10 +18,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kstep.session import session
+from kstep.session.session import session
 
 if TYPE_CHECKING:
-    from kstep.target import Target
+    from kstep.session.target import Target
 
 LONG = 30.0  # seconds; the longest takes about four
 

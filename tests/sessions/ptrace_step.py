@@ -25,12 +25,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kstep.outcome import KernelFault, Signature
-from kstep.session import session
+from kstep.base.outcome import KernelFault, Signature
+from kstep.session.session import session
 from tests.sessions.hits import must_be_exact, must_not_be_missed
 
 if TYPE_CHECKING:
-    from kstep.target import Target
+    from kstep.session.target import Target
 
 CALL = "__arm64_sys_getppid"  # kernel/sys.c
 

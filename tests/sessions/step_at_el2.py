@@ -17,9 +17,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kstep.errors import MachineryError
-from kstep.machine import Hardware
-from kstep.session import session
+from kstep.base.errors import MachineryError
+from kstep.machine.qemu import Hardware
+from kstep.session.session import session
 from tests.sessions.checks import checks
 from tests.sessions.continue_past_breakpoint import continue_past_breakpoint
 from tests.sessions.functions import FUNCTIONS, TAKES_SPINLOCK
@@ -27,7 +27,7 @@ from tests.sessions.step_in_order import step_in_order
 from tests.sessions.watch_in_interrupt import PAIRS, watch_in_interrupt
 
 if TYPE_CHECKING:
-    from kstep.target import Target
+    from kstep.session.target import Target
     from tests.sessions.checks import Check
 
 MODE, EL2H = 0xF, 9  # of PSTATE: arch/arm64/include/uapi/asm/ptrace.h

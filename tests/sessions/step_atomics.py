@@ -19,13 +19,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kstep.errors import MachineryError
-from kstep.machine import Hardware
-from kstep.oracle import is_atomic, is_store_exclusive
-from kstep.session import session
+from kstep.arm64.branch import is_atomic, is_store_exclusive
+from kstep.base.errors import MachineryError
+from kstep.machine.qemu import Hardware
+from kstep.session.session import session
 
 if TYPE_CHECKING:
-    from kstep.target import Target
+    from kstep.session.target import Target
 
 
 @dataclass(frozen=True)

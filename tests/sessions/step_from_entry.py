@@ -19,8 +19,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kstep.session import session
-from kstep.target import Target
+from kstep.session.session import session
+from kstep.session.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,13 +18,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kstep.daif import INTERRUPTS, Masks
-from kstep.errors import MachineryError
-from kstep.oracle import WFI
-from kstep.session import session
+from kstep.arm64.branch import WFI
+from kstep.base.errors import MachineryError
+from kstep.judge.masks import INTERRUPTS, Masks
+from kstep.session.session import session
 
 if TYPE_CHECKING:
-    from kstep.target import Target
+    from kstep.session.target import Target
 
 # kernel/sched/idle.c: called by do_idle() with interrupts off. Beyond it all is noinstr or
 # on kgdb's block list.

@@ -20,10 +20,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kstep.session import Stepped, session
+from kstep.session.session import Stepped, session
 
 if TYPE_CHECKING:
-    from kstep.target import Target
+    from kstep.session.target import Target
 
 STEPS = 300
 SETTLED = 200  # steps after which a return is as good an end: nothing is half done there

@@ -20,11 +20,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kstep.session import Stepped, session
+from kstep.session.session import Stepped, session
 from tests.sessions.functions import FUNCTIONS
 
 if TYPE_CHECKING:
-    from kstep.target import Target
+    from kstep.session.target import Target
 
 
 @session(

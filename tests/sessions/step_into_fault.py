@@ -30,13 +30,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kstep.errors import MachineryError
-from kstep.outcome import KernelFault, Signature
-from kstep.session import Stepped, session
+from kstep.base.errors import MachineryError
+from kstep.base.outcome import KernelFault, Signature
+from kstep.session.session import Stepped, session
 
 if TYPE_CHECKING:
-    from kstep.symbols import Place
-    from kstep.target import Target
+    from kstep.image.symbols import Place
+    from kstep.session.target import Target
 
 FUNCTIONS = (
     # kernel/sched/core.c: the size, by get_user()

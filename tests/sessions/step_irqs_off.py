@@ -20,12 +20,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kstep.daif import Masks
-from kstep.errors import MachineryError
-from kstep.session import Stepped, session
+from kstep.base.errors import MachineryError
+from kstep.judge.masks import Masks
+from kstep.session.session import Stepped, session
 
 if TYPE_CHECKING:
-    from kstep.target import Target
+    from kstep.session.target import Target
 
 FUNCTIONS = (
     # kernel/time/itimer.c: the signal handlers' lock, and in it the timer base's

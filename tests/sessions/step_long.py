@@ -30,10 +30,10 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING
 
-from kstep.session import Stepped, session
+from kstep.session.session import Stepped, session
 
 if TYPE_CHECKING:
-    from kstep.target import Target
+    from kstep.session.target import Target
 
 PRINT = Stepped("devkmsg_write", "echo kstep > /dev/kmsg", "kernel/printk/printk.c")
 READ = Stepped("seq_read_iter", "cat /proc/meminfo", "fs/seq_file.c, then fs/proc/meminfo.c")

@@ -29,14 +29,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kstep.errors import MachineryError
-from kstep.outcome import KernelFault, Signature
-from kstep.path import is_interrupt
-from kstep.session import session
+from kstep.base.errors import MachineryError
+from kstep.base.outcome import KernelFault, Signature
+from kstep.judge.stepper import is_interrupt
+from kstep.session.session import session
 
 if TYPE_CHECKING:
-    from kstep.symbols import Place
-    from kstep.target import Target
+    from kstep.image.symbols import Place
+    from kstep.session.target import Target
 
 # mm/slab_common.c: every allocation from a slab asks it (from 6.11 on with CONFIG_FAILSLAB alone,
 # in mm/failslab.c)

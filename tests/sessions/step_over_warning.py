@@ -24,13 +24,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kstep.errors import MachineryError
-from kstep.oracle import is_brk
-from kstep.outcome import KernelFault, Signature
-from kstep.session import session
+from kstep.arm64.branch import is_brk
+from kstep.base.errors import MachineryError
+from kstep.base.outcome import KernelFault, Signature
+from kstep.session.session import session
 
 if TYPE_CHECKING:
-    from kstep.target import Target
+    from kstep.session.target import Target
 
 TRIGGER = "echo WARNING > /sys/kernel/debug/provoke-crash/DIRECT"
 AFTERWARDS = 12

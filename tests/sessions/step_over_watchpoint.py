@@ -20,12 +20,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kstep.errors import MachineryError
-from kstep.outcome import KernelFault, Signature
-from kstep.session import session
+from kstep.base.errors import MachineryError
+from kstep.base.outcome import KernelFault, Signature
+from kstep.session.session import session
 
 if TYPE_CHECKING:
-    from kstep.target import Target
+    from kstep.session.target import Target
 
 FUNCTION = "__arm64_sys_settimeofday"  # kernel/time/time.c: stores what it is given in sys_tz
 CALL = "syscall settimeofday 1 0 @"

@@ -29,13 +29,13 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from kstep.machine import Hardware
-from kstep.outcome import KernelFault, Signature
-from kstep.session import Stepped, session
+from kstep.base.outcome import KernelFault, Signature
+from kstep.machine.qemu import Hardware
+from kstep.session.session import Stepped, session
 
 if TYPE_CHECKING:
-    from kstep.path import Step
-    from kstep.target import Target
+    from kstep.judge.stepper import Step
+    from kstep.session.target import Target
 
 STEPS = 200
 WALKS = 3

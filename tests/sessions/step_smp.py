@@ -25,12 +25,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kstep.machine import Hardware
-from kstep.outcome import KernelFault, Signature
-from kstep.session import session
+from kstep.base.outcome import KernelFault, Signature
+from kstep.machine.qemu import Hardware
+from kstep.session.session import session
 
 if TYPE_CHECKING:
-    from kstep.target import Target
+    from kstep.session.target import Target
 
 STEPS = 1000
 ROUND = 100  # of them, where the task may move after them

@@ -24,15 +24,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kstep import daif
-from kstep.errors import MachineryError
-from kstep.outcome import KernelFault, Signature
-from kstep.path import WORK, is_interrupt
-from kstep.session import session
+from kstep.base.errors import MachineryError
+from kstep.base.outcome import KernelFault, Signature
+from kstep.judge import masks as daif
+from kstep.judge.stepper import WORK, is_interrupt
+from kstep.session.session import session
 
 if TYPE_CHECKING:
-    from kstep.symbols import Place
-    from kstep.target import Target
+    from kstep.image.symbols import Place
+    from kstep.session.target import Target
 
 TRIES = 20
 RET = 0xD65F_03C0

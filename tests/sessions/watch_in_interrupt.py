@@ -29,12 +29,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kstep.errors import MachineryError
-from kstep.session import session
+from kstep.base.errors import MachineryError
+from kstep.session.session import session
 from tests.sessions.hits import must_be_exact
 
 if TYPE_CHECKING:
-    from kstep.target import Target
+    from kstep.session.target import Target
 
 INTERRUPTS = 1000  # some hundreds of them come while a step is due
 OFTEN = 100  # microseconds

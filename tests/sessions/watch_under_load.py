@@ -23,12 +23,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kstep.machine import Hardware
-from kstep.session import session
+from kstep.machine.qemu import Hardware
+from kstep.session.session import session
 from tests.sessions.hits import must_be_exact
 
 if TYPE_CHECKING:
-    from kstep.target import Target
+    from kstep.session.target import Target
 
 WHILE = 1000  # milliseconds: thousands of interrupts, of which some per cent find a step owed
 

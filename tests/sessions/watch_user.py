@@ -18,11 +18,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kstep.session import session
+from kstep.session.session import session
 from tests.sessions.hits import must_be_exact
 
 if TYPE_CHECKING:
-    from kstep.target import Target
+    from kstep.session.target import Target
 
 TIMES = 20_000  # some hundred of them meet an interrupt
 OFTEN = 100  # microseconds

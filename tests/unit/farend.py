@@ -22,11 +22,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypeAlias
 
-from kstep.console import Console
-from kstep.machine import Hardware, Machine
-from kstep.monitor import UnmappedError
-from kstep.symbols import Symbols
-from kstep.target import Target
+from kstep.console.console import Console
+from kstep.image.symbols import Symbols
+from kstep.machine.qemu import Hardware, Machine
+from kstep.machine.qmp import UnmappedError
+from kstep.session.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -13,7 +13,7 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 import tasks
-from kstep.errors import MachineryError, RequestError
+from kstep.base.errors import MachineryError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

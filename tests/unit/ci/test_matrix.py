@@ -10,8 +10,10 @@ from pathlib import Path
 import pytest
 
 from ci.matrix import matrix
-from kstep import kconfig, session, tree
-from kstep.errors import RequestError
+from kstep.base.errors import RequestError
+from kstep.build import kconfig
+from kstep.session import session
+from kstep.source import tree
 
 ROOT = Path(__file__).parents[3]
 KCONFIGS = ROOT / kconfig.FOLDER

@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kstep.errors import RequestError
+from kstep.base.errors import RequestError
+from kstep.build.kernel import Kernel
 from kstep.hand import place
 from kstep.hand.callers import callers
-from kstep.kernel import Kernel
-from kstep.symbols import Symbols
+from kstep.image.symbols import Symbols
 from kstep.toolchain import CommandError
 from tests.unit.fakeqemu import FakeToolchain
 

@@ -6,12 +6,12 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import cast
 
+from kstep.arm64.branch import decode
+from kstep.base.outcome import KernelFault, Signature
+from kstep.console.kdb import Stop
 from kstep.hand.walk import Walk
-from kstep.kdb import Stop
-from kstep.oracle import decode
-from kstep.outcome import KernelFault, Signature
-from kstep.path import End, Path, Step
-from kstep.symbols import Symbols
+from kstep.image.symbols import Symbols
+from kstep.judge.stepper import End, Path, Step
 
 F, HANDLER = 0xFFFF_8000_0800_0000, 0xFFFF_8000_0800_1000
 SYMBOLS = Symbols((F, HANDLER), ("f", "el1_interrupt"), {"f": F, "el1_interrupt": HANDLER})

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from kstep.record import CellRecord, Record
 from kstep.report.compare import Comparison, compare
-from tests.unit.test_record import a_cell, a_record
+from kstep.results.record import CellRecord, Record
+from tests.unit.results.test_record import a_cell, a_record
 
 NOWHERE = Path("/nonexistent")
 

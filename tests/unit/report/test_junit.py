@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kstep.record import CellRecord, printable
 from kstep.report.junit import junit
-from tests.unit.test_record import a_cell, a_record
+from kstep.results.record import CellRecord, printable
+from tests.unit.results.test_record import a_cell, a_record
 
 NOWHERE = Path("/nonexistent")
 

@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from kstep.report.kcidb import kcidb
 from tests.unit.report.material import a_run
-from tests.unit.test_record import a_cell, a_record
+from tests.unit.results.test_record import a_cell, a_record
 
 if TYPE_CHECKING:
-    from kstep.record import Record
+    from kstep.results.record import Record
 
 NOWHERE = Path("/nonexistent")
 SCHEMA = kcidb_io.schema.V5_3

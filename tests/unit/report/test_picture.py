@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from kstep.report.picture import ELSEWHERE, IN_INTERRUPT, IN_ORDER, Pictures
-from kstep.report.trace import Taken, read
+from kstep.results.trace import Taken, read
 from tests.unit.report.material import INTERRUPTED, WALKED, long_path
 
 

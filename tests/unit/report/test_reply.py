@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kstep.record import CellRecord, Record
 from kstep.report.reply import TESTED_BY, may_sign, reply
-from tests.unit.test_record import a_cell, a_record
+from kstep.results.record import CellRecord, Record
+from tests.unit.results.test_record import a_cell, a_record
 
 NOWHERE = Path("/nonexistent")
 GOOD = [a_cell("none", seen="stuck"), a_cell("v5/1")]

@@ -11,7 +11,8 @@ from invoke.context import Context
 from invoke.exceptions import Exit
 
 import tasks
-from kstep import record, report
+from kstep import report
+from kstep.results import record
 from tests.unit.report.material import a_run
 
 if TYPE_CHECKING:

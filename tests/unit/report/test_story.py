@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kstep.record import LeftOut
 from kstep.report.story import expectation, happened, headline, remarks
-from kstep.verdict import exit_status
-from tests.unit.test_record import a_cell, a_record
+from kstep.results.record import LeftOut
+from kstep.results.verdict import exit_status
+from tests.unit.results.test_record import a_cell, a_record
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kstep.record import CellRecord
+    from kstep.results.record import CellRecord
 
 STEPS = {"steps": 300, "in_order": 300, "distinct_pcs": 280}
 

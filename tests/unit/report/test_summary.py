@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
-from kstep.record import CellRecord, LeftOut, printable
 from kstep.report.summary import summary
-from tests.unit.test_record import a_cell, a_record
+from kstep.results.record import CellRecord, LeftOut, printable
+from tests.unit.results.test_record import a_cell, a_record
 
 if TYPE_CHECKING:
     from markdown_it.token import Token

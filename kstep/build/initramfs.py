@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The guest's file system: Debian's busybox and the programs of tests/guest/."""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import json
+import shutil
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kstep.base.errors import MachineryError
+from kstep.source import debian
+from kstep.toolchain import CROSS, DEBIAN, CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from kstep.base.cache import Cache
+    from kstep.base.progress import Progress
+    from kstep.toolchain import Toolchain
+
+RECIPE = "1"  # part of the key: count it up when the way of packing changes
+PROGRAMS = (
+    "syscall",
+    "sleeper",
+    "ticks",
+    "cpus",
+    "sampler",
+    "hits",
+    "herd",
+    "often",
+    "tally",
+    "userhits",
+    "stepper",
+    "untouched",
+    "zeros",
+)
+FOLDER, PROGRAM, LINK = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755, stat.S_IFLNK | 0o777
+
+
+@dataclass(frozen=True)
+class Initramfs:
+    """An initramfs in the cache, and the busybox that is in it."""
+
+    path: Path
+    sha256: str
+    busybox_version: str
+    busybox_sha256: str
+
+
+def make(
+    programs: Path,
+    toolchain: Toolchain,
+    compiler: str,
+    cache: Cache,
+    progress: Progress,
+) -> Initramfs:
+    """Compile the programs in folder ``programs`` and pack them with busybox, once."""
+    busybox = debian.fetch("busybox-static", DEBIAN, toolchain, cache)
+    digest = hashlib.sha256(f"{RECIPE}\n{PROGRAMS}\n{compiler}\n{busybox.sha256}\n".encode())
+    for path in sorted(programs.iterdir()):
+        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+
+    def build(into: Path) -> None:
+        with progress.task("guest programs"):
+            for name in ("package", "programs"):
+                (into / name).mkdir()
+                toolchain.own(into / name)
+            debian.unpack(busybox, into / "package", toolchain)
+            # A copy, for a checkout may be one that only its owner can read.
+            source = Path(shutil.copytree(programs, into / "source", copy_function=shutil.copyfile))
+            argv = ["make", "-C", str(source), f"OUT={into}/programs", f"CROSS_COMPILE={CROSS}"]
+            try:
+                toolchain.run(argv, cwd=into, writable=[into])
+            except CommandError as error:
+                raise MachineryError(
+                    "the guest's programs do not compile", details=error.details[-8:]
+                ) from error
+        archive = _newc(_entries(into / "package/bin/busybox", into / "programs"))
+        (into / "initramfs.cpio.gz").write_bytes(archive)
+        facts = {
+            "sha256": hashlib.sha256(archive).hexdigest(),
+            "busybox_version": busybox.version,
+            "busybox_sha256": busybox.sha256,
+        }
+        (into / "initramfs.json").write_text(json.dumps(facts))
+
+    folder = cache.entry("guests", digest.hexdigest()[:24], build)
+    return Initramfs(
+        folder / "initramfs.cpio.gz", **json.loads((folder / "initramfs.json").read_text())
+    )
+
+
+def _entries(busybox: Path, programs: Path) -> Iterable[tuple[str, int, bytes]]:
+    yield "bin", FOLDER, b""
+    yield "bin/busybox", PROGRAM, busybox.read_bytes()
+    yield "bin/sh", LINK, b"busybox"  # the shell finds its own applets without links
+    for name in PROGRAMS:
+        yield f"bin/{name}", PROGRAM, (programs / name).read_bytes()
+    yield "init", PROGRAM, (programs / "init").read_bytes()
+
+
+def _newc(entries: Iterable[tuple[str, int, bytes]]) -> bytes:
+    """Pack (name, mode, content) as the kernel's buffer format has it, gzipped.
+
+    Documentation/driver-api/early-userspace/buffer-format.rst; owner 0:0 and no times,
+    so that the same files give the same archive, and nobody need be root.
+    """
+    out = bytearray()
+    for inode, (name, mode, data) in enumerate((*entries, ("TRAILER!!!", 0, b""))):
+        encoded = name.encode() + b"\0"
+        # ino, mode, uid, gid, nlink, mtime, size, 2 x device, 2 x rdev, name's size, check
+        fields = (inode, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(encoded), 0)
+        out += b"070701" + b"".join(b"%08x" % field for field in fields) + encoded
+        out += bytes(-len(out) % 4) + data
+        out += bytes(-len(out) % 4)
+    return gzip.compress(bytes(out), compresslevel=6, mtime=0)

@@ -1,0 +1,359 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Kernel configurations: fragments joined, or a whole one, and whether all of it was really set.
+
+A line of a fragment may say in its comment which versions have the option: ``from 5.18:``,
+``up to 6.19:``, ``from 5.18 up to 6.19:``, the bounds included. It is left out elsewhere.
+In base, ``free:`` says that a whole configuration may have the option otherwise, and
+``whole:`` that it is asked of a whole configuration only, where that has the option.
+"""
+
+from __future__ import annotations
+
+import difflib
+import hashlib
+import os
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kstep.base.errors import MachineryError, RequestError
+from kstep.source.version import EVERY, Span
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+OPTION = re.compile(r'^(?P<name>CONFIG_\w+)=(?P<value>"[^"]*"|[^\s"]+)\s*(?:#\s*(?P<why>.*))?$')
+UNSET = re.compile(r"^# (?P<name>CONFIG_\w+) is not set\s*(?:#\s*(?P<why>.*))?$")
+# A comment that was meant to be UNSET; Kconfig would pass over it without a word.
+MISSPELT = re.compile(r"^#\s*CONFIG_\w+\s+is\s+not\s+set\b")
+WHOLE = re.compile(r"^# Linux/(?P<arch>\w+) \S+ Kernel Configuration$", re.MULTILINE)
+DECLARED = re.compile(r"^\s*(?:menu)?config\s+(\w+)", re.MULTILINE)
+FREE = "free:"
+WHOLLY = "whole:"
+# What Kconfig finds out about the compiler, and about itself.
+FOUND_OUT = re.compile(
+    r"^CONFIG_(CC_|GCC_|CLANG_|AS_|LD_|LLD_|RUSTC_|PAHOLE_|BINDGEN_|TOOLS_|ARCH_|HAVE_|HAS_)"
+)
+FOLDER = "kconfigs"  # of the fragments, in kstep
+BASE = "base"
+SHOWN = 5  # options that a sentence names
+
+
+@dataclass(frozen=True)
+class Line:
+    """An option as a line asks for it; ``value`` "n" means not set.
+
+    ``versions`` are those that have it.
+    """
+
+    name: str
+    value: str
+    path: Path
+    number: int
+    why: str = ""
+    versions: Span = EVERY
+
+    def begins(self, word: str) -> bool:
+        """Whether the reason begins with ``word``, behind the versions if there are any."""
+        reason = self.why if self.versions == EVERY else self.why.partition(":")[2]
+        return reason.lstrip().startswith(word)
+
+
+@dataclass(frozen=True)
+class Kconfig:
+    """A configuration of one version's kernel: these options, and the rest as ``others`` has it.
+
+    ``options`` maps CONFIG_X to its value as .config spells it; "n" means not set.
+    ``others`` is allnoconfig or alldefconfig. Of the options in ``wishes``, which come from
+    a whole configuration, those that this kernel cannot have are no error. ``lines`` are
+    where the others were asked for.
+    """
+
+    name: str
+    options: Mapping[str, str]
+    others: str = "allnoconfig"
+    wishes: frozenset[str] = frozenset()
+    lines: Mapping[str, Line] = field(default_factory=dict, compare=False)
+
+    @property
+    def fragment(self) -> str:
+        """The options in the form that scripts/kconfig/merge_config.sh takes."""
+        return "".join(
+            f"# {name} is not set\n" if value == "n" else f"{name}={value}\n"
+            for name, value in self.options.items()
+        )
+
+    @property
+    def digest(self) -> str:
+        """What the configuration asks for, as a hash."""
+        others = "" if self.others == "allnoconfig" else f"{self.others}\n"
+        return hashlib.sha256(f"{others}{self.fragment}".encode()).hexdigest()
+
+    def check(self, config: Path) -> tuple[str, ...]:
+        """Return the wishes that Kconfig did not fulfil; raise where it dropped another option."""
+        wrong = self._wrong(config)
+        if asked := [said for name, said in wrong.items() if name not in self.wishes]:
+            raise MachineryError(
+                f"kconfig {self.name}: Kconfig did not take {len(asked)} option(s) that were asked"
+                f" for, for a dependency that is not met: {'; '.join(asked)}"
+            )
+        return tuple(name for name in wrong if not FOUND_OUT.match(name))
+
+    def require_met(self, config: Path) -> None:
+        """Raise RequestError, with the line, for the first option that Kconfig did not take."""
+        wrong = self._wrong(config)
+        for name, line in self.lines.items():
+            if name in wrong:
+                raise RequestError(
+                    f"Kconfig does not take it: {wrong[name]}, for what it depends on or for what"
+                    " selects it; ask for that too, or take the line out",
+                    line.path,
+                    line.number,
+                )
+
+    def _wrong(self, config: Path) -> dict[str, str]:
+        """Say what is otherwise in a .config."""
+        got = parse(config)
+        return {
+            name: f"{name} is {got.get(name, 'n')}, not {value}"
+            for name, value in self.options.items()
+            if not _has(got, name, value)
+        }
+
+
+@dataclass(frozen=True)
+class Request:
+    """A configuration that was asked for, for whatever version: its lines, the last winning.
+
+    ``whole`` are the lines of a whole .config, which the others stand on; those of ``base``
+    are there for kstep's sake. ``text`` asks for the same from any folder.
+    """
+
+    name: str
+    text: str
+    lines: tuple[Line, ...]
+    base: Path
+    whole: tuple[Line, ...] = ()
+
+    def on(self, version: str) -> Kconfig:
+        """Return the configuration for a kernel of ``version``, such as "6.1.192"."""
+        wished = {line.name: line.value for line in self.whole}
+        lines = {line.name: line for line in self.lines if line.versions.holds(version)}
+        asked = {name: line.value for name, line in lines.items()}
+        lines = {name: line for name, line in lines.items() if not line.begins(WHOLLY)}
+        return Kconfig(
+            self.name,
+            wished | asked,
+            "alldefconfig" if self.whole else "allnoconfig",
+            (frozenset(wished) | frozenset(asked)) - frozenset(lines),
+            lines,
+        )
+
+    def surely_lacks(self, option: str) -> bool:
+        """Whether no kernel of this configuration has an option, whatever its version.
+
+        What a whole .config does not name may come by a default.
+        """
+        asked = [line for line in (*self.whole, *self.lines) if line.name == option]
+        if not asked:
+            return not self.whole
+        last = asked[-1]
+        return last.value == "n" and last.versions == EVERY
+
+    def remarks(self, version: str) -> list[str]:
+        """Say what is not as the lines have it.
+
+        That is what is left out for a version, what base has and a fragment takes back, and
+        what a whole .config has to take.
+        """
+        left = [
+            f"without {line.name} ({line.why})"
+            for line in self.lines
+            if not line.versions.holds(version)
+        ]
+        wished = {line.name: line.value for line in self.whole}
+        options = self.on(version).options
+        left += [
+            f"{line.name} {options[line.name]}, not {line.value} ({line.why})"
+            for line in self.lines
+            if line.versions.holds(version)
+            and options[line.name] != line.value
+            and line.why
+            and not line.begins(FREE)
+        ]
+        added = [
+            f"{line.name} {line.value}"
+            for line in {
+                line.name: line for line in self.lines if line.versions.holds(version)
+            }.values()
+            if self.whole and line.path == self.base and not _has(wished, line.name, line.value)
+        ]
+        return [*left, *([f"{some(added)} added or changed, for kstep needs it"] if added else [])]
+
+    def require_known(self, version: str, declared: frozenset[str]) -> None:
+        """Raise RequestError for an option that is set and that this Kconfig does not declare."""
+        for line in self.lines:
+            known = line.value == "n" or line.name in declared or line.begins(WHOLLY)
+            if not known and line.versions.holds(version):
+                raise RequestError(
+                    f"Linux {version.split(maxsplit=1)[0]} has no option {line.name};"
+                    " say behind the line which versions have it ('# up to 6.19: reason'), or"
+                    f" {_mend(line.name, declared)}",
+                    line.path,
+                    line.number,
+                )
+
+
+def _mend(name: str, declared: frozenset[str]) -> str:
+    close = difflib.get_close_matches(name, declared, n=1)
+    return f'did you mean "{close[0]}"?' if close else "take it out"
+
+
+def declared(source: Path) -> frozenset[str]:
+    """Return the options that the Kconfig files of a source declare, as CONFIG_X."""
+    names: set[str] = set()
+    for folder, folders, files in os.walk(source):
+        folders[:] = [name for name in folders if name != ".git"]
+        for file in files:
+            if file.startswith("Kconfig"):
+                text = (Path(folder) / file).read_text(errors="replace")
+                names.update(f"CONFIG_{name}" for name in DECLARED.findall(text))
+    return frozenset(names)
+
+
+def parse(path: Path) -> dict[str, str]:
+    """Read the options of a fragment or a .config."""
+    return {line.name: line.value for line in read(path)}
+
+
+def read(path: Path) -> tuple[Line, ...]:
+    """Read the lines of a fragment or a .config; a comment may stand behind an option."""
+    lines = []
+    try:
+        text = path.read_text(errors="replace")
+    except OSError as error:
+        raise RequestError(f"cannot be read: {error.strerror}", path) from error
+    for number, line in enumerate(text.splitlines(), 1):
+        match = OPTION.match(line) or UNSET.match(line)
+        if match:
+            lines.append(_line(match, path, number))
+        elif line.strip() and (not line.startswith("#") or MISSPELT.match(line)):
+            raise RequestError(
+                f"{line.strip()[:60]!r} is no option; write CONFIG_NAME=value"
+                " or '# CONFIG_NAME is not set'",
+                path,
+                number,
+            )
+    return tuple(lines)
+
+
+def _line(match: re.Match[str], path: Path, number: int) -> Line:
+    why = (match["why"] or "").strip()
+    return Line(
+        name=match["name"],
+        value=match.groupdict().get("value", "n"),
+        path=path,
+        number=number,
+        why=why,
+        versions=Span.parse(why.partition(":")[0]) or EVERY,
+    )
+
+
+def _has(options: Mapping[str, str], name: str, value: str) -> bool:
+    """Whether an option has a value; one that is not there has "n", and is as good as empty."""
+    return options.get(name, value if value == '""' else "n") == value
+
+
+def some(names: Sequence[str]) -> str:
+    """Name the first of many, and say how many more there are."""
+    rest = len(names) - SHOWN
+    return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+
+
+def load(text: str, folder: Path) -> Request:
+    """Return ``base``, or fragments on top of it, or of a whole .config, joined by "+".
+
+    A fragment is one of ``folder``, or the path of a file. A whole .config comes first, and
+    takes the place of base: kstep adds what it needs.
+    """
+    names = [text] if Path(text).is_file() else text.split("+")
+    if "" in names or len(set(names)) < len(names):
+        raise RequestError(f"kconfig {text}: between two + stands one name, and each name once")
+    paths = [_find(name, folder) for name in names if name != BASE]
+    base_path = folder / f"{BASE}.config"
+    base = read(base_path)
+    parts = {path: read(path) for path in paths}
+    wholes = [path for path in paths if _is_whole(path)]
+    if wholes and (paths[0] not in wholes or BASE in names or len(wholes) > 1):
+        raise RequestError(
+            f"kconfig {text}: {wholes[-1]} is a whole configuration; name it first, alone or"
+            " with fragments behind it, and not with base"
+        )
+    own = tuple(line for path in paths if path not in wholes for line in parts[path])
+    other = FREE if wholes else WHOLLY
+    base = tuple(line for line in base if not line.begins(other))
+    return Request(
+        name="+".join(_stem(path) for path in paths) or BASE,
+        text="+".join(str(path.absolute()) for path in paths) or BASE,
+        lines=(*base, *own),
+        base=base_path,
+        whole=parts[wholes[0]] if wholes else (),
+    )
+
+
+def lacking(needed: Iterable[str], options: Mapping[str, str]) -> str | None:
+    """Return the first option needed that is not built in; None where all are."""
+    return next((name for name in needed if options.get(name) != "y"), None)
+
+
+def require_some(
+    needed: Mapping[str, Sequence[str]], configs: Sequence[Request], folder: Path
+) -> None:
+    """Raise RequestError where each session lacks an option that it needs, whatever is built.
+
+    ``needed`` are the options by the session's name.
+    """
+    lacks = [
+        (session, option, config)
+        for session, options in needed.items()
+        for config in configs
+        for option in [name for name in options if config.surely_lacks(name)][:1]
+    ]
+    if len(lacks) == len(needed) * len(configs):
+        session, option, config = lacks[0]
+        raise RequestError(
+            f"session {session}: it needs {option}, which kconfig {config.name} does not have;"
+            f" {offering(option, folder)}"
+        )
+
+
+def offering(option: str, folder: Path) -> str:
+    """Say how a kernel gets an option: the fragment of ``folder`` that has it, or by hand."""
+    for path in sorted(folder.glob("*.config")):
+        if parse(path).get(option) == "y":
+            return f"--kconfig {path.stem} has it"
+    return f"put {option}=y into a fragment of yours"
+
+
+def _find(name: str, folder: Path) -> Path:
+    for path in (folder / f"{name}.config", Path(name)):
+        if path.is_file():
+            return path
+    there = ", ".join(sorted(p.stem for p in folder.glob("*.config")))
+    raise RequestError(
+        f"kconfig {name}: there is {there}, or the path of a fragment or of a .config"
+    )
+
+
+def _stem(path: Path) -> str:
+    return path.name.removesuffix(".config") or "config"
+
+
+def _is_whole(path: Path) -> bool:
+    with path.open(errors="replace") as lines:
+        head = lines.read(400)
+    found = WHOLE.search(head)
+    if found and found["arch"] != "arm64":
+        raise RequestError(f"is a configuration for {found['arch']}; give one for arm64", path)
+    return found is not None

@@ -1,0 +1,321 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Kernels: one full build a tree and configuration, then what each variant's patch touches."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kstep.base.errors import MachineryError
+from kstep.build.kconfig import some
+from kstep.toolchain import CROSS, CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+    from kstep.base.cache import Cache
+    from kstep.base.progress import Progress
+    from kstep.build.kconfig import Kconfig
+    from kstep.source.arrangement import Arrangement
+    from kstep.source.tree import Tree
+    from kstep.toolchain import Toolchain
+
+RECIPE = "1"  # part of every kernel's key: count it up when the way of building changes
+BUILD_GIB = 3.0  # objects of a slim kernel with debug information, and the source's copy
+FULL_BUILD = 700  # objects of a first build, about: for the progress display only
+
+# Nothing of the machine or the hour may get into an image: identical sources must
+# give identical images (Documentation/kbuild/reproducible-builds.rst).
+REPRODUCIBLE = {
+    "KBUILD_BUILD_TIMESTAMP": "2000-01-01",
+    "KBUILD_BUILD_USER": "kstep",
+    "KBUILD_BUILD_HOST": "kstep",
+    "KBUILD_BUILD_VERSION": "1",
+}
+OTHERS = {"allnoconfig": ["-n"], "alldefconfig": []}  # of scripts/kconfig/merge_config.sh
+COMPILED = re.compile(r"^  (CC|AS)  +(\S+)")
+COMPLAINT = re.compile(r"error:|Error \d|undefined reference|No rule to make|fatal:", re.IGNORECASE)
+OUTPUTS = {
+    "Image": "arch/arm64/boot/Image",
+    "vmlinux": "vmlinux",
+    "System.map": "System.map",
+    "config": ".config",
+}
+
+
+class BuildError(MachineryError):
+    """A source that does not become a kernel: no verdict, and no fault of the machine's."""
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A built kernel in the cache; ``key`` is the hash of all that went into it.
+
+    ``build_seconds`` and ``objects_compiled`` are those of the build that made it.
+    """
+
+    key: str
+    folder: Path
+    cached: bool
+    image_sha256: str
+    vmlinux_sha256: str
+    config_sha256: str
+    build_seconds: float
+    objects_compiled: int
+
+    @property
+    def image(self) -> Path:
+        """The image that QEMU boots."""
+        return self.folder / "Image"
+
+    @property
+    def vmlinux(self) -> Path:
+        """The kernel with symbols and debug information."""
+        return self.folder / "vmlinux"
+
+    @property
+    def system_map(self) -> Path:
+        """The addresses of its symbols, which hold at run time too: nokaslr."""
+        return self.folder / "System.map"
+
+    @property
+    def config(self) -> Path:
+        """The configuration that it was built with."""
+        return self.folder / "config"
+
+
+def key(tree: Tree, kconfig: Kconfig, sources: str, compiler: str) -> str:
+    """Hash what goes into a kernel; ``sources`` is the digest of the patched files."""
+    parts = (RECIPE, tree.sha256, kconfig.digest, sources, compiler)
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
+
+
+@dataclass(frozen=True)
+class Builder:
+    """Builds the kernels of one tree and configuration, one after another.
+
+    ``place`` is a folder whose ``source`` is brought to its state by somebody else, with
+    the objects beside it; None where it is linked from the tree, and altered here.
+    """
+
+    tree: Tree
+    kconfig: Kconfig
+    toolchain: Toolchain
+    compiler: str
+    cache: Cache
+    progress: Progress
+    place: Path | None = None
+
+    def build(self, sources: Arrangement, title: str) -> Kernel:
+        """Build the tree with the files of a variant, or take the kernel at hand.
+
+        Raises BuildError, with the compiler's complaints in ``details``.
+        """
+        name = key(self.tree, self.kconfig, sources.digest, self.compiler)
+        cached = (self.cache.root / "kernels" / name / "kernel.json").exists()
+
+        def make(into: Path) -> None:
+            with self.cache.lock(f"build-{self._family}"):
+                self._make(into, sources, title)
+
+        folder = self.cache.entry("kernels", name, make)
+        facts = json.loads((folder / "kernel.json").read_text())
+        return Kernel(key=name, folder=folder, cached=cached, **facts)
+
+    def require_configurable(self) -> None:
+        """Raise RequestError, with the line, for an option that the tree as it is cannot have.
+
+        Not asked again where a kernel of this tree and configuration has been built.
+        """
+        with self.cache.lock(f"build-{self._family}"):
+            folder = self.cache.folder("build", self._family)
+            if (folder / "obj/vmlinux").exists():
+                return
+            scratch = folder / "configured"
+            shutil.rmtree(scratch, ignore_errors=True)
+            scratch.mkdir()
+            self.toolchain.own(folder)
+            self.toolchain.own(scratch)
+            self._configure(self.tree.source, scratch)
+            self.kconfig.require_met(scratch / ".config")
+            shutil.rmtree(scratch)
+
+    @property
+    def _family(self) -> str:
+        """What may share a folder of objects: those of a container are another user's."""
+        return key(self.tree, self.kconfig, self.toolchain.kind, self.compiler)
+
+    def _make(self, into: Path, sources: Arrangement, title: str) -> None:
+        self.cache.require_space(BUILD_GIB, f"the build of {title}")
+        began = time.monotonic()
+        folder = self.place or self.cache.folder("build", self._family)
+        source, objects = folder / "source", folder / "obj"
+        first = not (objects / "vmlinux").exists()
+        if self.place is None:
+            if not source.exists():
+                _link(self.tree.source, source)
+            _arrange(self.tree.source, source, sources, folder / "altered.json")
+        objects.mkdir(exist_ok=True)
+        # One for each: what root writes on the host, the container's user cannot.
+        ccache = self.toolchain.own(self.cache.folder("ccache", self.toolchain.kind))
+        for path in (folder, objects):
+            self.toolchain.own(path)
+        compiled = 0
+        with self.progress.task(title, FULL_BUILD if first else None, "objects") as task:
+
+            def on_line(line: str) -> None:
+                nonlocal compiled
+                if match := COMPILED.match(line):
+                    compiled += 1
+                    task.advance(note=match[2])
+
+            self._configure(source, objects)
+            try:
+                missed = self.kconfig.check(objects / ".config")
+            except MachineryError as error:
+                raise BuildError(str(error)) from error
+            if missed and first:
+                self.progress.say(
+                    f"kconfig {self.kconfig.name}: {len(missed)} of its options are otherwise,"
+                    " for what kstep needs, for this version, or for this compiler:"
+                    f" {some(missed)}"
+                )
+            argv = ["make", "-C", str(source), f"O={objects}", f"-j{os.cpu_count() or 1}", "Image"]
+            try:
+                self.toolchain.run(
+                    [*argv, f"CC=ccache {CROSS}gcc", "HOSTCC=ccache gcc"],
+                    cwd=objects,
+                    readable=[source],
+                    writable=[objects, ccache],
+                    env=self._env(ccache),
+                    on_line=on_line,
+                )
+            except CommandError as error:
+                raise BuildError(
+                    f"{title}: the kernel does not build",
+                    details=_complaints(error.details, source),
+                ) from error
+        _collect(objects, into)
+        facts = {
+            f"{what}_sha256": _sha256(into / file)
+            for what, file in (("image", "Image"), ("vmlinux", "vmlinux"), ("config", "config"))
+        }
+        seconds = round(time.monotonic() - began, 3)
+        (into / "kernel.json").write_text(
+            json.dumps({**facts, "build_seconds": seconds, "objects_compiled": compiled})
+        )
+
+    def _configure(self, source: Path, objects: Path) -> None:
+        """Let the kernel's own script merge the fragment into the others' configuration.
+
+        Done for every variant, for a patch may touch Kconfig files; make looks at what
+        changed in .config, so an unchanged one costs no object.
+        """
+        # The script writes into the folder that it runs in, so it runs in that of the
+        # objects, whose Makefile leads back to the source.
+        if not (objects / "Makefile").exists():
+            (objects / "Makefile").write_text(f"include {source}/Makefile\n")
+            self.toolchain.own(objects / "Makefile")
+        fragment = objects.with_name("fragment")
+        fragment.write_text(self.kconfig.fragment)
+        self.toolchain.own(fragment)
+        script = source / "scripts/kconfig/merge_config.sh"
+        try:
+            self.toolchain.run(
+                ["sh", str(script), *OTHERS[self.kconfig.others], str(fragment)],
+                cwd=objects,
+                readable=[source, fragment],
+                writable=[objects],
+                env=self._env(None),
+            )
+        except CommandError as error:
+            raise BuildError(
+                f"kconfig {self.kconfig.name}: Kconfig failed", details=error.details[-8:]
+            ) from error
+
+    @staticmethod
+    def _env(ccache: Path | None) -> dict[str, str]:
+        env = {"ARCH": "arm64", "CROSS_COMPILE": CROSS, **REPRODUCIBLE}
+        if ccache is not None:
+            env |= {"CCACHE_DIR": str(ccache), "CCACHE_MAXSIZE": "2G"}
+        return env
+
+
+def _link(pristine: Path, source: Path) -> None:
+    """Copy a tree by hard links: nothing writes into a file, files are only replaced."""
+    scratch = source.with_name("source.new")
+    shutil.rmtree(scratch, ignore_errors=True)
+    subprocess.run(["cp", "-al", str(pristine), str(scratch)], check=True)
+    scratch.rename(source)
+
+
+def _arrange(
+    pristine: Path,
+    source: Path,
+    sources: Arrangement,
+    altered: Path,
+) -> None:
+    """Bring ``source`` to pristine plus a variant, touching no file that is right already.
+
+    What was altered for the variant before is noted first, so that a build that was cut
+    off leaves nothing behind that the next does not mend.
+    """
+    files = sources.files
+    before: list[str] = json.loads(altered.read_text()) if altered.exists() else []
+    _note(altered, {*before, *files})
+    for name in sorted({*before, *files}):
+        original = pristine / name
+        wanted = files[name] if name in files else _content(original)
+        path = source / name
+        if wanted is None:
+            path.unlink(missing_ok=True)
+            continue
+        mode = _mode(name, original, sources)
+        if wanted == _content(path) and mode == path.stat().st_mode & 0o777:
+            continue
+        path.parent.mkdir(parents=True, exist_ok=True)
+        scratch = path.with_name(f".{path.name}.kstep")
+        scratch.write_bytes(wanted)
+        scratch.chmod(mode)
+        scratch.replace(path)
+    _note(altered, set(files))
+
+
+def _note(altered: Path, names: set[str]) -> None:
+    scratch = altered.with_suffix(".new")
+    scratch.write_text(json.dumps(sorted(names)))
+    scratch.replace(altered)
+
+
+def _mode(name: str, original: Path, sources: Arrangement) -> int:
+    if name in sources.files:
+        return 0o755 if name in sources.executable else 0o644
+    return original.stat().st_mode & 0o777
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _collect(objects: Path, into: Path) -> None:
+    for name, built in OUTPUTS.items():
+        shutil.copyfile(objects / built, into / name)
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _complaints(lines: Iterable[str], source: Path) -> tuple[str, ...]:
+    """Return the lines of a build log that say what went wrong, with files as patches name them."""
+    said = tuple(line.replace(f"{source}/", "") for line in lines)
+    return tuple(line for line in said if COMPLAINT.search(line))[:8] or said[-8:]

@@ -1,0 +1,293 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""gdb: a real gdb-multiarch of the toolchain, spoken to through its machine interface.
+
+Its terminal is a pty that is opened here and handed to it, wherever it runs; records are
+those of "GDB/MI Output Syntax" in gdb's manual, read by pygdbmi.
+"""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import tty
+from collections import deque
+from contextlib import AbstractContextManager, ExitStack
+from dataclasses import dataclass, field
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+from pygdbmi.gdbmiparser import parse_response
+
+from kstep.base.deadline import Deadline
+from kstep.base.errors import MachineryError
+from kstep.base.outcome import KernelFault, Signature
+from kstep.console.console import Console, SilenceError, Transcript
+from kstep.console.kdb import BREAKPOINT_HIT, STEPPED, Breakpoint, Stop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from types import TracebackType
+
+    from kstep.toolchain import Process, Toolchain
+
+LINE = re.compile(rb"(?P<record>[^\r\n]*)\r?\n")
+READY = re.compile(rb"\(gdb\) *\r?\n")
+START = 60.0  # seconds for gdb to read the symbols of a kernel, which take about one
+ANSWER = 20.0  # seconds for a command: `info threads` reads the stack of every task
+STOP = 10.0  # seconds for a stop, as kdb's are waited for; all before the time scale
+
+# gdb's own reasons for a stop, in kdb's words where kdb has one.
+REASONS = {"breakpoint-hit": BREAKPOINT_HIT, "end-stepping-range": STEPPED}
+
+# aarch64-core.xml: x0 to x30, sp, pc, cpsr
+REGISTERS = (*(f"x{number}" for number in range(31)), "sp", "pc", "pstate")
+
+SETTINGS = (
+    "confirm off",
+    "pagination off",
+    "width 0",
+    "architecture aarch64",
+    "debuginfod enabled off",
+    "remotetimeout 30",  # seconds; a machine that stalls is no reason to say a packet again
+)
+
+
+class GdbRefusedError(MachineryError):
+    """gdb did not carry out a command; the message is what it said."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a command came to: its results, and what gdb and its target said in text."""
+
+    results: dict[str, Any]
+    text: str
+
+
+@dataclass
+class _Heard:
+    """What gdb has said since a command: stops that nobody waited for yet, and text."""
+
+    stops: deque[dict[str, Any]] = field(default_factory=deque)
+    text: list[str] = field(default_factory=list)
+
+
+class Gdb(AbstractContextManager["Gdb"]):
+    """One gdb, from its start to its end. Raises MachineryError where it dies or falls silent.
+
+    ``lines`` and ``readable`` are the ptys and folders that it may use, ``program`` the
+    file whose symbols it reads. ``kernel_runs`` tells whether it is the kernel's fault that
+    no stop comes. Both of these may raise: ``look`` is called at every answer and stop, and
+    ``alive`` while nothing comes.
+    """
+
+    def __init__(
+        self,
+        toolchain: Toolchain,
+        program: Path,
+        *,
+        scale: float,
+        lines: Sequence[Path] = (),
+        readable: Sequence[Path] = (),
+        kernel_runs: Callable[[], bool] = lambda: True,
+        look: Callable[[], None] = lambda: None,
+        alive: Callable[[], None] = lambda: None,
+        log: Transcript | None = None,
+    ) -> None:
+        self._toolchain = toolchain
+        self._program = program
+        self._scale = scale
+        self._lines = lines
+        self._readable = readable
+        self._kernel_runs = kernel_runs
+        self._look = look
+        self._alive = alive
+        self._log = log
+        self._heard = _Heard()
+        self._tokens = count(1)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            master, slave = pty.openpty()
+            stack.callback(os.close, master)
+            stack.callback(os.close, slave)
+            tty.setraw(slave)
+            terminal = Path(os.ttyname(slave))
+            self._console = Console(master, self._require_alive)
+            self._console.transcript = self._log
+            self._process: Process = self._toolchain.spawn(
+                [
+                    *("sh", "-c", 'exec gdb-multiarch "$@" <"$0" >"$0" 2>&1'),
+                    str(self._toolchain.inside(terminal)),
+                    *("-nx", "-q", "--interpreter=mi3"),
+                    *(part for setting in SETTINGS for part in ("-iex", f"set {setting}")),
+                    str(self._program),
+                ],
+                readable=[self._program.parent, *self._readable],
+                lines=[terminal, *self._lines],
+            )
+            stack.callback(self._process.kill)
+            self._expect(READY, "first prompt", START)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._stack.close()
+
+    # -- commands
+
+    def command(self, command: str) -> Answer:
+        """Give a command of the machine interface; GdbRefusedError where gdb says no."""
+        token = next(self._tokens)
+        self._heard.text.clear()
+        self._console.send(f"{token}{command}\n".encode())
+        deadline = Deadline.after(ANSWER * self._scale)
+        while True:
+            try:
+                record = self._record(f"answer to {command!r}", deadline)
+            except SilenceError as error:
+                raise self._silent(error) from error
+            if record["type"] != "result" or record["token"] != token:
+                continue
+            self._look()
+            results = record["payload"] or {}
+            if record["message"] == "error":
+                raise GdbRefusedError(
+                    f"gdb: {command}: {results.get('msg', 'it does not say why')}"
+                )
+            return Answer(results, "".join(self._heard.text))
+
+    def type(self, line: str) -> str:
+        """Give a command as people type it; return what gdb and its target print."""
+        quoted = line.replace("\\", "\\\\").replace('"', '\\"')
+        return self.command(f'-interpreter-exec console "{quoted}"').text
+
+    def connect(self, target: Path) -> None:
+        """Connect to a stub, at a pty or a socket (``target remote``)."""
+        self.command(f"-target-select remote {target}")
+        self._heard.stops.clear()
+
+    def disconnect(self) -> None:
+        """Leave the kernel stopped, and the stub to whoever comes (``disconnect``)."""
+        self.command("-target-disconnect")
+
+    def detach(self) -> None:
+        """Remove the breakpoints and let the kernel run, without a debugger (``detach``)."""
+        self.command("-target-detach")
+
+    def breakpoint(self, place: str | int) -> Breakpoint:
+        """Set a breakpoint on a function's first instruction, where kdb has it, or an address."""
+        where = f"&{place}" if isinstance(place, str) else f"{place:#x}"
+        set_ = self.command(f"-break-insert *{where}").results["bkpt"]
+        return Breakpoint(int(set_["number"]), int(set_["addr"], 16))
+
+    def clear(self, breakpoint_: Breakpoint) -> None:
+        """Remove a breakpoint."""
+        self.command(f"-break-delete {breakpoint_.number}")
+
+    def select(self, thread: str) -> None:
+        """Look at a task from now on, named as threads() names it by ``id`` (``thread``)."""
+        self.command(f"-thread-select {thread}")
+
+    def registers(self) -> dict[str, int]:
+        """Return x0 to x30, sp, pc and pstate of the stopped context, or the selected task's."""
+        numbers = " ".join(map(str, range(len(REGISTERS))))
+        found = self.command(f"-data-list-register-values x {numbers}").results["register-values"]
+        return {REGISTERS[int(each["number"])]: int(each["value"], 16) for each in found}
+
+    def frames(self) -> list[int]:
+        """Return where each frame of the stack is, the innermost first (``bt``)."""
+        return [
+            int(each["addr"], 16) for each in self.command("-stack-list-frames").results["stack"]
+        ]
+
+    def threads(self) -> list[dict[str, Any]]:
+        """Return the tasks and idle processors (``info threads``), as "-thread-info" has them."""
+        found: list[dict[str, Any]] = self.command("-thread-info").results["threads"]
+        return found
+
+    def value(self, expression: str) -> int:
+        """Return the value of a C expression (``print``), as a number."""
+        value = self.command(f'-data-evaluate-expression "(long)({expression})"').results["value"]
+        return int(value) & (1 << 64) - 1
+
+    def read(self, address: int, size: int) -> bytes:
+        """Read memory."""
+        command = f"-data-read-memory-bytes {address:#x} {size}"
+        return bytes.fromhex(self.command(command).results["memory"][0]["contents"])
+
+    # -- letting the kernel run
+
+    def resume(self) -> None:
+        """Let the kernel run on (``continue``); where it stops is to be waited for."""
+        self.command("-exec-continue")
+
+    def step_instruction(self) -> Stop:
+        """Let the kernel run one instruction (``stepi``), and return where it stopped."""
+        return self.run("-exec-step-instruction", Signature.RUNAWAY)
+
+    def run(self, command: str, signature: Signature = Signature.HANG) -> Stop:
+        """Give a command that lets the kernel run, and return where it stopped."""
+        self.command(command)
+        return self.wait(f"stop after {command}", signature)
+
+    def wait(self, what: str, signature: Signature = Signature.HANG) -> Stop:
+        """Wait until the kernel stops.
+
+        Raises KernelFault with ``signature`` where it runs and does not stop in time.
+        """
+        deadline = Deadline.after(STOP * self._scale)
+        while not self._heard.stops:
+            try:
+                self._record(what, deadline)
+            except SilenceError as error:
+                if not self._kernel_runs():
+                    raise self._silent(error) from error
+                raise KernelFault(signature, f"gdb sees {error}") from error
+        self._look()
+        stopped = self._heard.stops.popleft()
+        reason = stopped.get("reason", "no reason that gdb names")
+        if reason == "signal-received":
+            reason = stopped["signal-name"]
+        return Stop(REASONS.get(reason, reason), int(stopped["frame"]["addr"], 16), 0, 0)
+
+    # -- what is heard
+
+    def _record(self, what: str, deadline: Deadline) -> dict[str, Any]:
+        """Wait for gdb's next record, and keep what it tells of stops and text."""
+        line = self._console.expect(LINE, what, deadline)["record"].decode(errors="replace")
+        try:
+            record: dict[str, Any] = parse_response(line)
+        except TypeError as error:  # from ord(), at the end of a record that is cut
+            raise MachineryError(f"gdb says what is no record: {line[:200]!r}") from error
+        if record["type"] in ("console", "target", "log"):
+            self._heard.text.append(record["payload"])
+        elif record["type"] == "notify" and record["message"] == "stopped":
+            self._heard.stops.append(record["payload"])
+        return record
+
+    def _expect(self, pattern: re.Pattern[bytes], what: str, seconds: float) -> None:
+        try:
+            self._console.expect(pattern, what, Deadline.after(seconds * self._scale))
+        except SilenceError as error:
+            raise self._silent(error) from error
+
+    def _silent(self, error: SilenceError) -> MachineryError:
+        return MachineryError(f"gdb gives {error}", details=tuple(self._last_words(error.heard)))
+
+    def _require_alive(self) -> None:
+        self._look()
+        self._alive()
+        if not self._process.alive():
+            raise MachineryError("gdb ended", details=tuple(self._last_words(b"")))
+
+    def _last_words(self, heard: bytes) -> list[str]:
+        said = f"{heard.decode(errors='replace')}\n{self._process.output()}"
+        return [line for line in said.splitlines() if line.strip()][-5:]

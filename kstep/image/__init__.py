@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a built kernel tells of itself: symbols and debug information."""

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Source lines of a kernel's addresses, from its debug information."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING
+
+from kstep.base.errors import MachineryError
+from kstep.image.symbols import Symbols
+from kstep.results.record import kernel_folder
+from kstep.toolchain import CROSS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from pathlib import Path
+
+    from kstep.build.kernel import Kernel
+    from kstep.toolchain import Toolchain
+
+SOURCE = re.compile(r".*?/source/")  # what stands before a file's name in the kernel's tree
+
+
+def source_lines(kernel: Kernel, addresses: Sequence[int], toolchain: Toolchain) -> dict[int, str]:
+    """Return ``file:line`` by address; none where the toolchain cannot tell."""
+    said: list[str] = []
+    argv = [f"{CROSS}addr2line", "-e", str(kernel.vmlinux), *map(hex, addresses)]
+    try:
+        toolchain.run(argv, cwd=kernel.folder, readable=[kernel.folder], on_line=said.append)
+    except MachineryError:
+        return {}  # a path is worth showing without them
+    plain = (SOURCE.sub("", line).removesuffix("?").partition(" (")[0] for line in said)
+    return {
+        address: line.removeprefix("./")
+        for address, line in zip(addresses, plain, strict=False)
+        if not line.startswith("??")
+    }
+
+
+def source_folder(kernel: Kernel, toolchain: Toolchain) -> str:
+    """Return the folder that a kernel's source was in when it was compiled."""
+    start = Symbols.load(kernel.system_map).address("start_kernel")  # of init/main.c
+    said: list[str] = []
+    argv = [f"{CROSS}addr2line", "-e", str(kernel.vmlinux), f"{start:#x}"]
+    toolchain.run(argv, cwd=kernel.folder, readable=[kernel.folder], on_line=said.append)
+    return "".join(said).partition("/init/main.c")[0]
+
+
+def place(tree: str, kconfig: str, variant: str) -> str:
+    """Name the file that keeps the source lines of a kernel, relative to the run's folder."""
+    return str(kernel_folder(tree, kconfig, variant) / "lines.json")
+
+
+def keep(kernel: Kernel, traces: Iterable[Path], file: Path, toolchain: Toolchain) -> None:
+    """Write to ``file``, as JSON, the source lines of all addresses in traces; none, no file."""
+    stepped: set[str] = set()
+    for trace in traces:
+        with trace.open() as steps:
+            stepped.update(json.loads(step)["pc"] for step in steps)
+    addresses = sorted(int(address, 16) for address in stepped)
+    if addresses:
+        found = source_lines(kernel, addresses, toolchain)
+        file.write_text(json.dumps({f"{at:#x}": line for at, line in found.items()}, indent=0))

@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What steps must have done: order, registers, memory, masks, progress."""

@@ -1,0 +1,360 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A path: single steps one after another, each held against the oracle."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import IO, TYPE_CHECKING, Protocol
+
+from kstep.arm64.branch import (
+    Flow,
+    Instruction,
+    decode,
+    is_load_exclusive,
+    is_store_exclusive,
+    masks_debug,
+)
+from kstep.base.errors import MachineryError
+from kstep.base.outcome import KernelFault, Signature
+from kstep.judge.livelock import Rounds
+from kstep.machine.qmp import UnmappedError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from kstep.console.kdb import Stop
+    from kstep.image.symbols import Place, Symbols
+    from kstep.machine.qemu import Text
+
+# Where an interrupt, and any other exception, is entered: arch/arm64/kernel/entry.S and
+# entry-common.c from 5.10 (el1_irq) on, with the step trapped wherever D is unmasked.
+INTERRUPT = re.compile(
+    r"^_*(el[01][a-z]*_(64_|32_)?)_*(irq|fiq|interrupt|pnmi)|^_*el[01]_(irq|pnmi)|gic_handle_irq|_handle_arch_irq|call_on_irq_stack"
+)
+EXCEPTION = re.compile(r"^_*(el[01][a-z]*_|vectors|do_(debug_exception|mem_abort|serror)|ret_to_)")
+
+# What a system call has to do on its way out, where that comes before everything is masked: from
+# 7.0 on (kernel/entry/common.c) and around 6.12 (arch/arm64/kernel/entry-common.c). Mostly
+# schedule(), which says `scheduling while atomic` when it is stepped, for kgdb holds
+# dbg_slave_lock from the first step to `go` (kernel/debug/debug_core.c). In 5.10 and 6.1 the
+# masking comes first (ret_to_user in entry.S, prepare_exit_to_user_mode() in entry-common.c).
+WORK = ("exit_to_user_mode_loop", "do_notify_resume")
+
+AFTERWARDS = 3  # steps taken after a departure, to tell where it leads
+LOOPING = 16  # visits of one address after which its registers are looked at
+ROUNDS = 8  # rounds that leave nothing to the next after which a path gets nowhere
+TIMED = 256  # of a loop that reads a clock, and may be a delay: a tenth of a second and more
+LOOP = 64  # instructions, at the most, of a loop that is watched
+
+
+class Debugger(Protocol):
+    """Who makes the kernel step: kdb or gdb."""
+
+    def registers(self) -> dict[str, int]:
+        """Return x0 to x30, sp, pc and pstate of the stopped context."""
+
+
+@dataclass(frozen=True)
+class End:
+    """What a path ends at, for it cannot be stepped, and why not."""
+
+    instruction: Instruction
+    why: str
+
+
+WHY_ENDED = {
+    Flow.EXCEPTION_RETURN: "it returns from an exception, to user space or to what was interrupted",
+    Flow.EXCEPTION: "it raises an exception by design",
+}
+MASKS_DEBUG = "it masks debug exceptions: nothing is stepped until they are unmasked"
+FINDS_WORK = (
+    "it does what is due on the way to user space, mostly schedule(), and kgdb holds a lock"
+)
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step: where it was, where the oracle lets it go, where it went."""
+
+    number: int
+    before: Place
+    instruction: Instruction
+    expected: frozenset[int]
+    after: Place
+    stop: Stop
+    path: Path = field(repr=False)
+
+    @property
+    def in_order(self) -> bool:
+        """Whether the step went where program order goes."""
+        return self.after.address in self.expected
+
+    @property
+    def returned(self) -> bool:
+        """Whether the step was a return from a function.
+
+        Then nothing is half done there. That matters to whoever says `go`: kgdb holds
+        dbg_slave_lock from the first step to `go`, so what is stepped finds a preemption
+        count that is one higher, and would write it back (kernel/debug/debug_core.c).
+        """
+        return self.instruction.flow is Flow.INDIRECT and not self.instruction.links
+
+    def must_follow_program_order(self) -> None:
+        """Raise KernelFault where the step went elsewhere."""
+        if not self.in_order:
+            raise self.path.departure(self)
+
+    def must_get_on(self) -> None:
+        """Raise KernelFault ``livelock`` where the path goes round and changes nothing."""
+        self.path.require_progress(self)
+
+
+@dataclass
+class Tally:
+    """What the steps of a cell add up to, over all its paths."""
+
+    steps: int = 0
+    in_order: int = 0
+    interrupts: int = 0
+    seconds: float = 0.0
+    pcs: set[int] = field(default_factory=set)
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Counts of steps, and how many a second."""
+        return {
+            "steps": self.steps,
+            "in_order": self.in_order,
+            "off_order": self.steps - self.in_order,
+            "irq_entries": self.interrupts,
+            "distinct_pcs": len(self.pcs),
+            "steps_per_second": round(self.steps / self.seconds, 1) if self.seconds else 0.0,
+        }
+
+
+class Path:
+    """The steps from a stop on; ``trace`` gets one line of JSON a step.
+
+    ``take`` makes the kernel step and returns where it stopped; ``tally`` counts.
+    """
+
+    def __init__(
+        self,
+        start: Stop,
+        take: Callable[[], Stop],
+        debugger: Debugger,
+        text: Text,
+        symbols: Symbols,
+        trace: IO[str] | None,
+        tally: Tally,
+    ) -> None:
+        assert start.pc is not None  # noqa: S101 -- breakpoints and steps name their PC
+        self._take = take
+        self._debugger = debugger
+        self._text = text
+        self._symbols = symbols
+        self._trace = trace
+        self._tally = tally
+        self.pc: int = start.pc
+        self.end: End | None = None  # once it is reached
+        self._began_with_work = self._is_work(start.pc)
+        self._visits: Counter[int] = Counter()
+        self._anchor: int | None = None
+        self._anchored = 0
+        self._round: list[int] = []  # the instructions since the anchor
+        self._rounds = Rounds()
+        self._registers: dict[str, int] = {}
+        self._alike = 0  # rounds
+        self._steps = 0
+
+    def steps(self, count: int) -> Iterator[Step]:
+        """Take up to ``count`` steps; end sooner where the path leaves what can be stepped.
+
+        It ends before an exception return, for that leads to user space or to whatever
+        was interrupted, before an instruction that raises an exception by design, and
+        before debug exceptions are masked (local_daif_mask() on the way to user space),
+        for nothing can be stepped until they are unmasked; and before what a system call has
+        to do on that way (see WORK).
+        """
+        for _ in range(count):
+            instruction = self._instruction()
+            if why := self._why_not_stepped(instruction):
+                self.end = End(instruction, why)
+                return
+            yield self._step(instruction)
+
+    def _why_not_stepped(self, instruction: Instruction) -> str:
+        if instruction.flow in WHY_ENDED:
+            return WHY_ENDED[instruction.flow]
+        if masks_debug(instruction.word, self._debugger.registers):
+            return MASKS_DEBUG
+        if not self._began_with_work and self._is_work(instruction.pc):
+            return FINDS_WORK
+        return ""
+
+    def _is_work(self, pc: int) -> bool:
+        return self._symbols.place(pc).symbol in WORK
+
+    def _instruction(self) -> Instruction:
+        try:
+            return decode(self._text.word(self.pc), self.pc)
+        except UnmappedError as error:
+            raise KernelFault(
+                Signature.OFF_ORDER, f"the path leads to {self.pc:#x}, where nothing is"
+            ) from error
+
+    def _successors(self, instruction: Instruction) -> frozenset[int]:
+        needed = instruction.needs_registers or instruction.flow is Flow.CONDITIONAL
+        return instruction.successors(self._debugger.registers() if needed else None)
+
+    def _step(self, instruction: Instruction) -> Step:
+        expected = self._successors(instruction)
+        began = time.monotonic()
+        stop = self._take()
+        seconds = time.monotonic() - began
+        assert stop.pc is not None  # noqa: S101 -- likewise
+        if stop.pc not in expected:
+            # The text may have been patched since it was read: look again before judging.
+            self._text.forget()
+            again = decode(self._text.word(instruction.pc), instruction.pc)
+            if again.word != instruction.word and not again.needs_registers:
+                instruction, expected = again, again.successors()
+        self._steps += 1
+        step = Step(
+            number=self._steps,
+            before=self._symbols.place(instruction.pc),
+            instruction=instruction,
+            expected=expected,
+            after=self._symbols.place(stop.pc),
+            stop=stop,
+            path=self,
+        )
+        self._tally.steps += 1
+        self._tally.in_order += step.in_order
+        self._tally.interrupts += not step.in_order and is_interrupt(step.after)
+        self._tally.seconds += seconds
+        self._tally.pcs.add(instruction.pc)
+        self._visits[instruction.pc] += 1
+        self.pc = stop.pc
+        if self._trace is not None:
+            self._trace.write(_line(step, seconds))
+        return step
+
+    def departure(self, step: Step) -> KernelFault:
+        """Say how a step left program order; takes some more steps to see where it leads.
+
+        ``stuck`` where the same PC comes again and again, else what the place tells.
+        """
+        places = [step.after]
+        later = ""
+        try:
+            while len(places) <= AFTERWARDS:
+                places.append(self._step(self._instruction()).after)
+        except (KernelFault, MachineryError) as error:
+            # Where it went may be no place to step from; that it went there is seen already.
+            later = f"; then: {error}"
+        return self.fault(step, places, later)
+
+    def fault(self, step: Step, places: Sequence[Place], later: str = "") -> KernelFault:
+        """Say what a departure is by where it and the steps after it went."""
+        stuck = len(places) > AFTERWARDS and len({place.address for place in places}) == 1
+        if stuck or step.after == step.before:
+            signature = Signature.STUCK
+        elif is_interrupt(step.after):
+            signature = Signature.ENTERS_INTERRUPT
+        elif EXCEPTION.search(step.after.symbol):
+            signature = Signature.ENTERS_EXCEPTION
+        else:
+            signature = Signature.OFF_ORDER
+        if stuck:
+            later = ", and stays there"
+        elif places[1:]:
+            later = f", and then to {', '.join(map(str, places[1:]))}{later}"
+        wanted = " or ".join(str(self._symbols.place(a)) for a in sorted(step.expected))
+        why = "" if step.stop.reason == "SS trap" else f" ({step.stop.reason})"
+        return KernelFault(
+            signature,
+            f"step {step.number} from {step.before} went to {step.after}{why},"
+            f" not to {wanted or 'an exception'}{later}",
+        )
+
+    def require_progress(self, step: Step) -> None:
+        """Raise KernelFault ``livelock`` where one address comes again and nothing gets on.
+
+        That is: with the same registers, as where a store-exclusive fails for ever; or in a
+        loop that only waits for others, as for a CPU that is parked, or for a seqcount that
+        the tick writes at each step.
+        """
+        pc = step.before.address
+        if self._anchor is None and self._visits[pc] >= LOOPING:
+            self._anchor, self._anchored = pc, step.number
+            self._round, self._rounds = [step.instruction.word], Rounds()
+            self._alike, self._registers = 0, self._debugger.registers()
+            return
+        if self._anchor is None:
+            return
+        if pc != self._anchor:
+            self._round.append(step.instruction.word)
+            if step.number - self._anchored > LOOP:
+                self._anchor = None
+                self._visits[pc] = 0
+            return
+        self._anchored = step.number
+        self._rounds.add(self._round)
+        self._round = [step.instruction.word]
+        registers = self._debugger.registers()
+        self._alike = self._alike + 1 if registers == self._registers else 0
+        self._registers = registers
+        at = f"step {step.number} is at {step.before} for the {self._visits[pc]}th time"
+        if self._alike >= ROUNDS:
+            raise KernelFault(
+                Signature.LIVELOCK,
+                f"{at}, the last {ROUNDS} with the same registers{self._exclusive(pc)}",
+            )
+        enough = TIMED if self._rounds.clock else ROUNDS
+        if self._rounds.count >= enough and self._rounds.wait(registers):
+            raise KernelFault(
+                Signature.LIVELOCK,
+                f"{at}, in a loop of which no round leaves anything to the next: it waits for"
+                " what somebody else writes, and may do so again between any two steps",
+            )
+
+    def _exclusive(self, pc: int) -> str:
+        """Say whether the loop around ``pc`` is an exclusive pair."""
+        around = range(pc - 4 * LOOP, pc + 4 * LOOP, 4)
+        words = [self._text.word(a) for a in around if self._visits[a] >= ROUNDS]
+        if any(map(is_load_exclusive, words)) and any(map(is_store_exclusive, words)):
+            return ": an exclusive load/store pair, whose monitor every step clears"
+        return ""
+
+
+def is_interrupt(place: Place) -> bool:
+    """Whether a place is on an interrupt's way in."""
+    return INTERRUPT.search(place.symbol) is not None
+
+
+def _line(step: Step, seconds: float) -> str:
+    return (
+        json.dumps(
+            {
+                "n": step.number,
+                "pc": f"{step.before.address:#x}",
+                "at": str(step.before),
+                "word": f"{step.instruction.word:08x}",
+                "flow": step.instruction.flow,
+                "expected": [f"{address:#x}" for address in sorted(step.expected)],
+                "to": f"{step.after.address:#x}",
+                "to_at": str(step.after),
+                "reason": step.stop.reason,
+                "pid": step.stop.pid,
+                "cpu": step.stop.cpu,
+                "in_order": step.in_order,
+                "seconds": round(seconds, 6),
+            }
+        )
+        + "\n"
+    )

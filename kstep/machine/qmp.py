@@ -1,0 +1,135 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""QEMU's monitor: what a machine of ours can be asked and told beside its serial line."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any
+
+from qemu.qmp import ExecuteError, QMPError
+from qemu.qmp.legacy import QEMUMonitorProtocol
+
+from kstep.base.deadline import Deadline
+from kstep.base.errors import MachineryError
+from kstep.base.outcome import Signature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+    from types import TracebackType
+
+LINE = "line"  # the serial line's chardev
+# A line of `log exec`: "Trace CPU: HOST [CS_BASE/PC/FLAGS/CFLAGS] SYMBOL" (accel/tcg/cpu-exec.c).
+EXECUTED = re.compile(rb"^Trace \d+: \S+ \[[0-9a-f]+/(?P<pc>[0-9a-f]+)/", re.MULTILINE)
+
+
+class UnmappedError(MachineryError):
+    """The guest has nothing at an address."""
+
+
+class Monitor(AbstractContextManager["Monitor"]):
+    """The monitor behind a socket; ``scratch`` is a folder that QEMU may write into.
+
+    Connects when it is first needed. Raises MachineryError ``machine-died`` where QEMU is gone.
+    """
+
+    def __init__(self, socket: Path, scratch: Path) -> None:
+        self._socket = socket
+        self._scratch = scratch
+        self._connection: QEMUMonitorProtocol | None = None
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        # The other end may be gone: close() tells of that once more.
+        with contextlib.suppress(QMPError, OSError, EOFError):
+            if self._connection is not None:
+                self._connection.close()
+
+    def read(self, address: int, size: int) -> bytes:
+        """Read the guest's memory at a virtual address, as its running CPU maps it.
+
+        Raises UnmappedError where that CPU maps nothing.
+        """
+        file = self._scratch / "memory"
+        signed = address - (address >> 63 << 64)  # QMP's int has 64 bits with a sign
+        try:
+            self._command("memsave", val=signed, size=size, filename=str(file))
+        except ExecuteError as error:
+            unmapped = str(error).startswith("Invalid addr")
+            raise (UnmappedError if unmapped else MachineryError)(
+                f"QEMU cannot read {size} bytes at {address:#x}: {error}"
+            ) from error
+        return file.read_bytes()
+
+    def read_physical(self, address: int, size: int) -> bytes:
+        """Read the guest's memory at a physical address, whatever its CPU runs."""
+        file = self._scratch / "memory"
+        self._command("pmemsave", val=address, size=size, filename=str(file))
+        return file.read_bytes()
+
+    def send_break(self) -> None:
+        """Send a BREAK on the serial line, which a pty cannot carry."""
+        self._command("chardev-send-break", id=LINE)
+
+    @contextlib.contextmanager
+    def executed(self) -> Iterator[set[int]]:
+        """Collect what the guest executes in the block: where each piece of code begins.
+
+        The set that is yielded is filled when the block is left. QEMU ends a piece at every
+        branch, so each function that runs has one at its beginning. Slow: a second of the
+        guest becomes some twenty, and some tens of megabytes of log.
+        """
+        log = self._scratch / "executed"
+        pcs: set[int] = set()
+        self._human(f"logfile {log}")
+        self._human("log exec,nochain")
+        yield pcs
+        self._human("log none")
+        self._human(f"logfile {self._scratch / 'log'}")  # so that all of the other is on disk
+        with log.open("rb") as lines:
+            for line in lines:
+                if match := EXECUTED.match(line):
+                    pcs.add(int(match["pc"], 16))
+
+    def resets(self, cause: Callable[[], None], seconds: float) -> bool:
+        """Whether the guest resets the machine, which ends QEMU, after what is to cause it."""
+        self._command("query-status")  # events come once there is a connection
+        cause()
+        deadline = Deadline.after(seconds)
+        while deadline.left:
+            event = self._event(deadline.left)
+            if event.get("event") == "SHUTDOWN":
+                return bool(event["data"]["reason"] == "guest-reset")
+        return False
+
+    def _event(self, seconds: float) -> dict[str, Any]:
+        """Return the next event; none has no name."""
+        assert self._connection is not None  # noqa: S101 -- resets() sees to it
+        try:
+            return self._connection.pull_event(wait=seconds) or {}
+        except TimeoutError:
+            return {}
+        except (QMPError, OSError, EOFError) as error:
+            raise MachineryError(f"QEMU hung up: {error}", Signature.MACHINE_DIED) from error
+
+    def _human(self, line: str) -> None:
+        said = self._command("human-monitor-command", **{"command-line": line})
+        if said:
+            raise MachineryError(f"QEMU does not take {line!r}: {said}")
+
+    def _command(self, name: str, **arguments: object) -> object:
+        try:
+            if self._connection is None:
+                self._connection = QEMUMonitorProtocol(str(self._socket))
+                self._connection.connect()
+            return self._connection.cmd(name, **arguments)
+        except ExecuteError:
+            raise
+        except (QMPError, OSError, EOFError) as error:
+            raise MachineryError(f"QEMU hung up: {error}", Signature.MACHINE_DIED) from error

@@ -1,0 +1,107 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Runs of one request that was shared out among machines, put together again."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import asdict, replace
+from typing import TYPE_CHECKING
+
+from kstep.base.errors import RequestError
+from kstep.results.record import Record, RunRecord
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from kstep.results.record import CellRecord
+
+SCRIPT = "session"  # of a cell's files, the one that is not in the run's folder
+
+
+def merge(runs: Sequence[Record], folder: Path) -> Record:
+    """Make ``folder`` a run of all the cells of ``runs``, their files copied; it is written.
+
+    The run's ``host`` names under ``merged`` what each was made on. Raises RequestError
+    where two have the same cell, or were made with different tools: then compare them.
+    """
+    if folder.exists():
+        raise RequestError(f"--out {folder}: it exists; name a new folder")
+    _require_alike(runs)
+    first = min(runs, key=lambda each: each.run.started)
+    one_image = len({each.toolchain.image_digest for each in runs}) == 1
+    record = Record(
+        folder,
+        RunRecord(
+            id=folder.name,
+            started=first.run.started,
+            seconds=sum(each.run.seconds for each in runs),
+            argv=_argv(runs),
+            kstep_version=first.run.kstep_version,
+            host={**_common([each.run.host for each in runs]), "merged": _origins(runs)},
+        ),
+        first.toolchain if one_image else replace(first.toolchain, image_digest=None),
+        trees=[tree for each in runs for tree in each.trees],
+        kernels=[kernel for each in runs for kernel in each.kernels],
+        sessions=[session for each in runs for session in each.sessions.values()],
+        left_out=dict.fromkeys(one for each in runs for one in each.left_out),
+        cells=[_moved(cell, n) for n, each in enumerate(runs, 1) for cell in each.cells],
+    )
+    folder.mkdir(parents=True)
+    for number, each in enumerate(runs, 1):
+        if (each.folder / "cells").is_dir():
+            shutil.copytree(each.folder / "cells", folder / str(number) / "cells")
+    record.write()
+    return record
+
+
+def _require_alike(runs: Sequence[Record]) -> None:
+    seen: dict[object, Record] = {}
+    for each in runs:
+        for cell in each.cells:
+            other = seen.setdefault(cell.cell, each)
+            if other is not each:
+                raise RequestError(
+                    f"{each.folder}: {cell.cell.column} {cell.cell.name} #{cell.cell.repeat} is"
+                    f" in {other.folder} too; merge runs that share no cell"
+                )
+        for name in ("kind", "gcc", "qemu", "gdb"):
+            mine, first = getattr(each.toolchain, name), getattr(runs[0].toolchain, name)
+            if mine != first:
+                raise RequestError(
+                    f"{each.folder}: made with {name} {mine}, {runs[0].folder} with {first};"
+                    " ./inv compare tells such runs apart"
+                )
+        if each.run.kstep_version != runs[0].run.kstep_version:
+            raise RequestError(f"{each.folder}: made by another kstep than {runs[0].folder}")
+
+
+def _moved(cell: CellRecord, number: int) -> CellRecord:
+    files = {
+        name: path if name == SCRIPT else f"{number}/{path}" for name, path in cell.files.items()
+    }
+    return replace(cell, files=files)
+
+
+def _argv(runs: Sequence[Record]) -> tuple[str, ...]:
+    """Return the command that all were made by, or else name the runs."""
+    typed = {each.run.argv for each in runs}
+    return typed.pop() if len(typed) == 1 else ("merge", ",".join(e.run.id for e in runs))
+
+
+def _common(hosts: Sequence[object]) -> dict[str, object]:
+    items = [host.items() for host in hosts if isinstance(host, dict)]
+    return {key: value for key, value in items[0] if all((key, value) in each for each in items)}
+
+
+def _origins(runs: Sequence[Record]) -> list[dict[str, object]]:
+    return [
+        {
+            "id": each.run.id,
+            "started": each.run.started,
+            "argv": list(each.run.argv),
+            "image_digest": asdict(each.toolchain)["image_digest"],
+            "host": dict(each.run.host),
+        }
+        for each in runs
+    ]

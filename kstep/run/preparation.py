@@ -1,0 +1,208 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""All that boots need, from a request: toolchain, trees, the guest, kernels."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import chain
+from typing import TYPE_CHECKING
+
+from kstep import toolchain
+from kstep.base.errors import MachineryError
+from kstep.build import initramfs, kconfig
+from kstep.build.kernel import Builder, Kernel
+from kstep.results.record import LeftOut
+from kstep.source import arrangement
+from kstep.source.arrangement import Action
+from kstep.toolchain import accel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from kstep.base.cache import Cache
+    from kstep.base.progress import Progress
+    from kstep.build.initramfs import Initramfs
+    from kstep.build.kconfig import Kconfig
+    from kstep.run.request import Request
+    from kstep.session.session import Session
+    from kstep.source.arrangement import Arrangement
+    from kstep.source.tree import Tree
+    from kstep.source.variant import Variant
+    from kstep.toolchain import Toolchain, Versions
+
+
+@dataclass(frozen=True)
+class Built:
+    """One kernel of a run: which variants it stands for, or why it could not be built."""
+
+    tree: Tree
+    kconfig: Kconfig
+    variants: tuple[tuple[Variant, Arrangement], ...]
+    kernel: Kernel | MachineryError
+
+    @property
+    def first(self) -> str:
+        """The variant that runs; the others have the same sources."""
+        return self.variants[0][0].name
+
+    @cached_property
+    def _options(self) -> Mapping[str, str]:
+        """What it was built with, or was to be."""
+        if isinstance(self.kernel, MachineryError):
+            return self.kconfig.options
+        return kconfig.parse(self.kernel.config)
+
+    def lacking(self, script: Session) -> str | None:
+        """Return an option that a session needs and the kernel has not; None where it has all."""
+        return kconfig.lacking(script.needs, self._options)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """All that boots need: fetched, built, at hand."""
+
+    toolchain: Toolchain
+    versions: Versions
+    trees: tuple[Tree, ...]
+    initramfs: Initramfs
+    built: tuple[Built, ...]
+    left_out: tuple[LeftOut, ...] = ()
+
+
+def prepare(
+    asked: Request,
+    toolchain_kind: str,
+    cache: Cache,
+    progress: Progress,
+    accel_kind: str = "auto",
+) -> Prepared:
+    """Get the toolchain, the trees, the guest and the kernels of a request.
+
+    Raises RequestError for a patch that does not apply, before anything is built;
+    MachineryError where nothing can be run at all. A kernel that cannot be built stands
+    as its error in ``built``.
+    """
+    chosen = accel.choose(accel_kind)
+    tools = toolchain.choose(toolchain_kind, asked.root / "docker", progress)
+    tools.accel = chosen.accel
+    progress.say(f"toolchain {tools.kind}: {tools.why}")
+    progress.say(f"accel {chosen.accel}: {chosen.why}")
+    versions = tools.versions()
+    trees = tuple(each.get(tools, cache, progress) for each in asked.trees)
+    at = {each.id: each.version for each in trees}
+    for cell in asked.cells:
+        asked.expectations.of(cell, at[cell.tree])
+    arranged, left_out = zip(*(_arrange(asked, each, progress) for each in trees), strict=True)
+    for each in trees:
+        _require_known(asked.kconfigs, each, progress)
+    guest = initramfs.make(asked.root / "tests/guest", tools, versions.compiler, cache, progress)
+    builders = [
+        (
+            Builder(
+                tree=source,
+                kconfig=config.on(source.version),
+                toolchain=tools,
+                compiler=versions.compiler,
+                cache=cache,
+                progress=progress,
+            ),
+            variants,
+        )
+        for source, variants in zip(trees, arranged, strict=True)
+        for config in asked.kconfigs
+    ]
+    for builder, _ in builders:
+        builder.require_configurable()
+    built = [kernel for builder, variants in builders for kernel in _build(builder, variants)]
+    return Prepared(tools, versions, trees, guest, tuple(built), tuple(chain(*left_out)))
+
+
+def _arrange(
+    asked: Request,
+    source: Tree,
+    progress: Progress,
+) -> tuple[list[tuple[Variant, Arrangement]], list[LeftOut]]:
+    """Work out every variant's files, and which variants there cannot be.
+
+    A variant that nobody named, whose patch does not apply without another one of its
+    series, is left out and said so.
+    """
+    found = []
+    left_out = []
+    for variant in asked.variants:
+        try:
+            found.append((variant, arrangement.arrange(source.source, asked.series, variant)))
+        except arrangement.DependentError as error:
+            if asked.chosen:
+                raise
+            progress.say(f"left out: {error}")
+            left_out.append(LeftOut(source.id, variant.name, str(error)))
+    ports = {
+        f"{name} as ported in {patch.port}"
+        for _, arrangement in found
+        for name, patch in arrangement.patches.items()
+        if patch.port
+    }
+    merged = {
+        f"{name} is in it already; a variant without it has it reverted"
+        for _, arrangement in found
+        for name, action in arrangement.actions.items()
+        if action in {Action.PRESENT, Action.REVERTED}
+    }
+    for remark in sorted(ports | merged):
+        progress.say(f"tree {source.id}: {remark}")
+    return found, left_out
+
+
+def _require_known(kconfigs: Iterable[kconfig.Request], source: Tree, progress: Progress) -> None:
+    """Raise RequestError for an option that this source lacks; say what is other there."""
+    declared = kconfig.declared(source.source)
+    for config in kconfigs:
+        config.require_known(source.version, declared)
+        for remark in config.remarks(source.version):
+            progress.say(f"tree {source.id}, kconfig {config.name}: {remark}")
+
+
+def _build(builder: Builder, arranged: Sequence[tuple[Variant, Arrangement]]) -> list[Built]:
+    """Build each distinct kernel once; one that cannot be built does not stop the others."""
+    groups: dict[str, list[tuple[Variant, Arrangement]]] = defaultdict(list)
+    for variant, sources in arranged:
+        groups[sources.digest].append((variant, sources))
+    what = f"{builder.tree.id}/{builder.kconfig.name}"
+    built = []
+    with builder.progress.task(f"kernels {what}", len(groups), "kernels") as task:
+        for group in _near_first(list(groups.values())):
+            names = ", ".join(variant.name for variant, _ in group)
+            kernel: Kernel | MachineryError
+            try:
+                kernel = builder.build(group[0][1], f"kernel {what}/{names}")
+            except MachineryError as error:
+                builder.progress.say("\n  ".join((str(error), *error.details)))
+                kernel = error
+            built.append(Built(builder.tree, builder.kconfig, tuple(group), kernel))
+            task.advance(note=names)
+    return built
+
+
+def _near_first(
+    groups: list[list[tuple[Variant, Arrangement]]],
+) -> list[list[tuple[Variant, Arrangement]]]:
+    """Order kernels so that each differs from the one before in as few files as can be.
+
+    make compiles again whatever depends on a file that changed, and one of the series'
+    patches changes a header that 220 objects include.
+    """
+    ordered, left = groups[:1], groups[1:]
+    while left:
+        last = ordered[-1][0][1].files
+        left.sort(key=lambda group: _distance(last, group[0][1].files))
+        ordered.append(left.pop(0))
+    return ordered
+
+
+def _distance(one: Mapping[str, bytes | None], other: Mapping[str, bytes | None]) -> int:
+    missing = object()
+    names = {*one, *other}
+    return sum(one.get(name, missing) != other.get(name, missing) for name in names)

@@ -1,0 +1,299 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The main job: a request carried out, from what it needs to a record and its reports."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections import defaultdict
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from kstep import __version__, report
+from kstep.base.errors import MachineryError, RequestError
+from kstep.base.outcome import Outcome
+from kstep.build import kconfig
+from kstep.build.kernel import Kernel
+from kstep.image import debuginfo as lines
+from kstep.machine.board import lacks
+from kstep.results.record import (
+    CellRecord,
+    KernelRecord,
+    LeftOut,
+    PatchRecord,
+    Record,
+    RunRecord,
+    SessionRecord,
+    ToolchainRecord,
+    TreeRecord,
+)
+from kstep.run import plan, runner
+from kstep.run.preparation import prepare
+from kstep.run.request import require_new
+from kstep.run.runner import Boot, Result
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from pathlib import Path
+
+    from kstep.base.cache import Cache
+    from kstep.base.progress import Progress
+    from kstep.machine.board import Line
+    from kstep.run.plan import Cell
+    from kstep.run.preparation import Built, Prepared
+    from kstep.run.request import Request
+    from kstep.session.session import Session
+
+
+def _require_one_kernel(asked: Request, line: Line) -> None:
+    """Raise where it is not said which kernel a machine that is not ours runs."""
+    cells = {cell.column for cell in asked.cells}
+    if len(cells) != 1 or not asked.chosen:
+        raise RequestError(
+            f"--machine {line.spec}: it boots one kernel by its own means, so name the one that"
+            " it runs: --variants v6/1+2, say, with one --tree and one --kconfig"
+        )
+    line.require()
+
+
+class Verification:
+    """Carries out a request; ``folder`` is that of the run, which must not be there yet."""
+
+    def __init__(
+        self,
+        asked: Request,
+        *,
+        folder: Path,
+        toolchain_kind: str,
+        accel_kind: str,
+        jobs: int,
+        argv: Sequence[str],
+        cache: Cache,
+        progress: Progress,
+        line: Line | None = None,
+    ) -> None:
+        require_new(folder)
+        if jobs < 1:
+            raise RequestError(f"--jobs {jobs}: it is 1 or more")
+        if line is not None:
+            _require_one_kernel(asked, line)
+            jobs = 1
+        self.line = line
+        self.asked = asked
+        self.folder = folder
+        self.toolchain_kind = toolchain_kind
+        self.accel_kind = accel_kind
+        self.jobs = jobs
+        self.argv = tuple(argv)
+        self.cache = cache
+        self.progress = progress
+
+    def run(self) -> Record:
+        """Build, boot, run, record; returns the record, whose reports are written."""
+        started = datetime.now(UTC).astimezone()
+        prepared = prepare(
+            self.asked, self.toolchain_kind, self.cache, self.progress, self.accel_kind
+        )
+        not_run = self._not_run(prepared.built)
+        told = dict.fromkeys(LeftOut(cell.tree, cell.variant, why) for cell, why in not_run.items())
+        left_out = (*prepared.left_out, *told)
+        record = self._open(started, prepared, left_out)
+        for each in prepared.trees:
+            record.add_tree(TreeRecord(each.id, each.version, each.sha256))
+        self._record_kernels(record, prepared.built)
+        self._run_cells(record, prepared, not_run)
+        self._keep_lines(record, prepared)
+        record.write()
+        report.write(record)
+        return record
+
+    def _open(self, started: datetime, prepared: Prepared, left_out: Iterable[LeftOut]) -> Record:
+        self.folder.mkdir(parents=True)
+        record = Record(
+            self.folder,
+            RunRecord(
+                id=self.folder.name,
+                started=started.isoformat(timespec="seconds"),
+                seconds=(datetime.now(UTC) - started).total_seconds(),
+                argv=self.argv,
+                kstep_version=__version__,
+                host={
+                    "system": platform.platform(),
+                    "machine": platform.machine(),
+                    "cpus": os.cpu_count() or 0,
+                    "python": platform.python_version(),
+                    "accel": prepared.toolchain.accel,
+                    **({} if self.line is None else {"line": self.line.spec}),
+                    "busybox": prepared.initramfs.busybox_version,
+                    "busybox_sha256": prepared.initramfs.busybox_sha256,
+                    "initramfs_sha256": prepared.initramfs.sha256,
+                },
+            ),
+            ToolchainRecord(
+                kind=prepared.toolchain.kind,
+                image_digest=prepared.toolchain.image_digest,
+                gcc=prepared.versions.gcc,
+                qemu=prepared.versions.qemu,
+                gdb=prepared.versions.gdb,
+            ),
+            left_out=left_out,
+            sessions=(
+                SessionRecord(each.name, each.claim, each.text, self._file_of(each), line=each.line)
+                for each in self.asked.sessions
+            ),
+        )
+        record.write()
+        return record
+
+    def _script(self, cell: Cell) -> Session:
+        return next(each for each in self.asked.sessions if each.name == cell.session)
+
+    def _not_run(self, built: Iterable[Built]) -> dict[Cell, str]:
+        """Say which cells cannot be run and why: on their kernel, or on a machine not ours.
+
+        Raises RequestError where none is left.
+        """
+        kernels = {
+            (each.tree.id, each.kconfig.name, variant.name): each
+            for each in built
+            for variant, _ in each.variants
+        }
+        cells = [cell for cell in self.asked.cells if _kernel_of(cell) in kernels]
+        found: dict[Cell, str] = {}
+        for cell in cells:
+            script = self._script(cell)
+            if option := kernels[_kernel_of(cell)].lacking(script):
+                mend = kconfig.offering(option, self.asked.root / kconfig.FOLDER)
+                found[cell] = (
+                    f"{script.name} is not run with kconfig {cell.kconfig}:"
+                    f" it needs {option}; {mend}"
+                )
+            elif self.line is not None and (why := lacks(script, cell.case)):
+                found[cell] = f"{cell.name} is not run on {self.line.spec}: {why}"
+        if cells and len(found) == len(cells):
+            raise RequestError(next(iter(found.values())))
+        for why in dict.fromkeys(found.values()):
+            self.progress.say(f"left out: {why}")
+        return found
+
+    def _record_kernels(self, record: Record, built: Iterable[Built]) -> None:
+        """Record every variant's kernel; one with an image that another has says so."""
+        images: dict[tuple[str, str, str], str] = {}
+        for each in built:
+            if isinstance(each.kernel, MachineryError):
+                continue
+            kernel = each.kernel
+            key = (each.tree.id, each.kconfig.name, kernel.image_sha256)
+            for variant, sources in each.variants:
+                record.add_kernel(
+                    KernelRecord(
+                        tree=each.tree.id,
+                        kconfig=each.kconfig.name,
+                        variant=variant.name,
+                        image_sha256=kernel.image_sha256,
+                        vmlinux_sha256=kernel.vmlinux_sha256,
+                        config_sha256=kernel.config_sha256,
+                        patches=tuple(
+                            PatchRecord(name, patch.sha256, sources.actions[name], patch.port)
+                            for name, patch in sources.patches.items()
+                        ),
+                        cached=kernel.cached,
+                        same_as=images.get(key),
+                        build_seconds=kernel.build_seconds,
+                        objects_compiled=kernel.objects_compiled,
+                    )
+                )
+                images.setdefault(key, variant.name)
+
+    def _run_cells(self, record: Record, prepared: Prepared, left_out: Mapping[Cell, str]) -> None:
+        wanted: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
+        for cell in self.asked.cells:
+            if cell not in left_out:
+                wanted[_kernel_of(cell)].append(cell)
+        twins: dict[tuple[str, str, str], list[str]] = {}
+        boots: list[Boot] = []
+        for each in prepared.built:
+            key = (each.tree.id, each.kconfig.name, each.first)
+            twins[key] = [variant.name for variant, _ in each.variants]
+            if isinstance(each.kernel, MachineryError):
+                message = "\n".join((str(each.kernel), *each.kernel.details))
+                for cell in wanted[key]:
+                    broken = Result(cell, Outcome.ERROR, each.kernel.signature, message)
+                    self._keep(record, broken, twins[key])
+                continue
+            boots += [
+                Boot(
+                    cells=cells,
+                    kernel=each.kernel,
+                    initramfs=prepared.initramfs.path,
+                    sessions=self.asked.root / "tests/sessions",
+                    folder=self.folder.absolute(),
+                    line=self.line,
+                )
+                for cells in plan.boots(wanted[key])
+            ]
+        total = sum(len(boot.cells) for boot in boots)
+        with self.progress.task("cells", total, "cells") as task:
+
+            def on_result(result: Result) -> None:
+                cell = result.cell
+                self._keep(record, result, twins[cell.tree, cell.kconfig, cell.variant])
+                task.end(_called(cell))
+                task.advance(note=f"{_called(cell)}: {result.signature or 'pass'}")
+
+            def on_start(cell: Cell) -> None:
+                task.begin(_called(cell))
+
+            runner.run_all(boots, prepared.toolchain, self.jobs, on_result, on_start)
+
+    def _keep(self, record: Record, result: Result, variants: Sequence[str]) -> None:
+        """Record a result for every variant that the kernel stands for."""
+        cell = result.cell
+        script = self._script(cell)
+        version = next(each.version for each in record.trees if each.id == cell.tree)
+        files = {**result.files, "session": self._file_of(script)}
+        if "trace" in files:
+            files["lines"] = lines.place(cell.tree, cell.kconfig, cell.variant)
+        for variant in variants:
+            own = replace(cell, variant=variant)
+            record.add(
+                CellRecord(
+                    cell=own,
+                    outcome=result.outcome,
+                    signature=result.signature,
+                    expected=self.asked.expectations.of(own, version),
+                    message=result.message,
+                    seconds=result.seconds,
+                    boot_seconds=result.boot_seconds,
+                    metrics=result.metrics,
+                    files=files,
+                    held=self.asked.is_held(own),
+                )
+            )
+
+    def _keep_lines(self, record: Record, prepared: Prepared) -> None:
+        """Keep, for each kernel that was stepped, the source lines of where it was."""
+        traces: dict[str, list[Path]] = defaultdict(list)
+        for each in record.cells:
+            if (trace := record.path(each, "trace")) is not None:
+                traces[each.files["lines"]].append(trace)
+        with self.progress.task("source lines", len(prepared.built), "kernels") as task:
+            for built in prepared.built:
+                file = lines.place(built.tree.id, built.kconfig.name, built.first)
+                if isinstance(built.kernel, Kernel):
+                    into = self.folder / file
+                    lines.keep(built.kernel, traces[file], into, prepared.toolchain)
+                task.advance(note=built.first)
+
+    def _file_of(self, script: Session) -> str:
+        return str(script.file.relative_to(self.asked.root))
+
+
+def _kernel_of(cell: Cell) -> tuple[str, str, str]:
+    return cell.tree, cell.kconfig, cell.variant
+
+
+def _called(cell: Cell) -> str:
+    """Name a cell for people who wait: the tree and the configuration they know."""
+    return f"{cell.variant} {cell.name}"

@@ -1,0 +1,147 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Sessions: scripts that test one claim each, found in a folder."""
+
+from __future__ import annotations
+
+import importlib.util
+import inspect
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
+
+from kstep.base.errors import MachineryError
+from kstep.machine.qemu import Hardware
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from kstep.session.target import Target
+
+
+class Case(Protocol):
+    """What a session is run over; ``name`` stands in the cell."""
+
+    @property
+    def name(self) -> str:
+        """Name the case, in the characters of a C identifier."""
+
+
+@runtime_checkable
+class EquippedCase(Case, Protocol):
+    """A case that asks for another machine than its session does."""
+
+    @property
+    def hardware(self) -> Hardware:
+        """The machine that it is run on."""
+
+
+@dataclass(frozen=True)
+class Stepped:
+    """A kernel function to step, and the guest's command that reaches it exactly once."""
+
+    name: str
+    trigger: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class Session:
+    """A script and what it needs. ``cases`` is empty where there are none.
+
+    ``needs`` are the options of the kernel, as CONFIG_X, without which it is not run.
+    ``text`` is the docstring of its file. ``unsettled`` says why a session is run only
+    where it is named: what it measures is not known well enough to be predicted.
+    """
+
+    name: str
+    claim: str
+    script: Callable[..., None]
+    cases: Sequence[Case]
+    hardware: Hardware
+    file: Path
+    line: int
+    text: str = ""
+    unsettled: str = ""
+    needs: tuple[str, ...] = ()
+
+    @property
+    def case_names(self) -> tuple[str | None, ...]:
+        """The names of the cases; one None where there are none."""
+        return tuple(case.name for case in self.cases) or (None,)
+
+    def hardware_for(self, case: str | None) -> Hardware:
+        """Return the machine that a case asks for, or else the session's."""
+        found = self._case(case)
+        return found.hardware if isinstance(found, EquippedCase) else self.hardware
+
+    def run(self, target: Target, case: str | None) -> None:
+        """Run the script, over one case where it has cases."""
+        found = self._case(case)
+        if found is None:
+            self.script(target)
+        else:
+            self.script(target, found)
+
+    def _case(self, name: str | None) -> Case | None:
+        return None if name is None else next(c for c in self.cases if c.name == name)
+
+
+_found: dict[str, Session] = {}
+
+
+def session(
+    *,
+    claim: str,
+    cases: Sequence[Case] = (),
+    hardware: Hardware | None = None,
+    unsettled: str = "",
+    needs: Sequence[str] = (),
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Mark a function as a session; its name, with dashes, is the session's."""
+
+    def mark(script: Callable[..., None]) -> Callable[..., None]:
+        name = script.__name__.replace("_", "-")
+        code = inspect.unwrap(script).__code__
+        place = f'{code.co_filename}:{code.co_firstlineno}: session "{name}"'
+        if name in _found:
+            raise MachineryError(f"{place} is in {_found[name].file} too")
+        if len({case.name for case in cases}) < len(cases):
+            raise MachineryError(f"{place} has two cases of one name")
+        _found[name] = Session(
+            name=name,
+            claim=claim,
+            script=script,
+            cases=tuple(cases),
+            hardware=hardware or Hardware(),
+            file=Path(code.co_filename),
+            line=code.co_firstlineno,
+            text=inspect.cleandoc(script.__globals__.get("__doc__") or ""),
+            unsettled=unsettled,
+            needs=tuple(needs),
+        )
+        return script
+
+    return mark
+
+
+def load(folder: Path) -> dict[str, Session]:
+    """Import every script of a folder; return the sessions by name, in file order.
+
+    The folder's parent's parent must be on the import path: the scripts share their
+    cases by import, and one may run another's script.
+    """
+    _found.clear()
+    paths = {f"tests.sessions.{path.stem}": path for path in sorted(folder.glob("*.py"))}
+    for name in paths:
+        sys.modules.pop(name, None)
+    for name, path in paths.items():
+        if name in sys.modules:
+            continue  # a script before it has imported it
+        spec = importlib.util.spec_from_file_location(name, path)
+        if spec is None or spec.loader is None:
+            raise MachineryError(f"{path}: cannot be imported")
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return dict(sorted(_found.items(), key=lambda item: item[1].file.name))

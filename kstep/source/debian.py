@@ -1,0 +1,223 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Debian packages as material: kernel sources, and the guest's busybox.
+
+They are fetched by a private apt configuration, run inside the toolchain: nothing is
+added to the machine's own suites or architectures. The archives are those that the
+toolchain's apt is configured for; only the suite changes.
+"""
+
+from __future__ import annotations
+
+import email
+import re
+import time
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from kstep.base.errors import MachineryError, RequestError
+from kstep.toolchain import DEBIAN, CommandError, apt
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kstep.base.cache import Cache
+    from kstep.toolchain import Toolchain
+
+DAY = 86400.0  # seconds
+
+# Everything that apt would read or write elsewhere stands in the shelf's own folder. It
+# is given with -c, which outranks the machine's apt.conf.d; hooks found there are dropped.
+# An index that has expired is taken, and said so: its signature still holds, a mirror or a
+# snapshot that stands still is good enough for material, and the record has the version.
+APT_CONF = """\
+#clear APT::Architectures;
+#clear APT::Update::Pre-Invoke;
+#clear APT::Update::Post-Invoke;
+#clear APT::Update::Post-Invoke-Success;
+APT::Architecture "arm64";
+APT::Architectures {{ "arm64"; }};
+APT::Sandbox::User "";
+APT::Update::Error-Mode "any";
+Acquire::Languages {{ "none"; }};
+Acquire::Check-Valid-Until "false";
+Dir::Etc::SourceList "{shelf}/sources.list";
+Dir::Etc::SourceParts "/dev/null";
+Dir::Etc::Preferences "/dev/null";
+Dir::Etc::PreferencesParts "/dev/null";
+Dir::State "{shelf}";
+Dir::State::Lists "{shelf}/lists";
+Dir::State::status "{shelf}/status";
+Dir::Cache "{shelf}";
+Dir::Cache::Archives "{shelf}/archives";
+"""
+
+SUITES = ("bullseye", "bookworm", "trixie", "forky", "sid")  # that are looked through
+# Where linux-source-X is looked for first: facts of the archive, November 2026.
+USUAL = {"5.10": "bullseye", "6.1": "bookworm", "6.12": "trixie", "7.2": "sid"}
+SOURCE = "linux-source-"
+
+
+@dataclass(frozen=True)
+class Package:
+    """One package file; ``origin`` is the suite that has it, and how old its index is if old."""
+
+    name: str
+    version: str
+    sha256: str
+    path: Path
+    origin: str
+
+
+class MissingError(MachineryError):
+    """A suite does not have a package."""
+
+
+def kernel_source(version: str, toolchain: Toolchain, cache: Cache) -> Package:
+    """Fetch ``linux-source-<version>``, the newest of the suite that has it.
+
+    Raises RequestError, with what there is, where no suite has it.
+    """
+    name = f"{SOURCE}{version}"
+    if version in USUAL:
+        with suppress(MissingError):
+            return fetch(name, USUAL[version], toolchain, cache)
+    offers: dict[str, str] = {}
+    silent: list[str] = []
+    for suite in SUITES:
+        try:
+            offers |= dict.fromkeys(_kernel_sources(suite, toolchain, cache), suite)
+        except MachineryError as error:
+            silent.append(f"{suite} does not answer: {(error.details or (str(error),))[-1]}")
+    if version in offers:
+        return fetch(name, offers[version], toolchain, cache)
+    if not offers:
+        raise MachineryError("no suite of Debian's answers", details=tuple(silent))
+    there = ", ".join(f"debian:{known} ({offers[known]})" for known in sorted(offers, key=_number))
+    raise RequestError(
+        f"tree debian:{version}: no suite of Debian's has {name} now; there is {there}"
+        + "".join(f"; {each}" for each in silent)
+    )
+
+
+def _number(version: str) -> list[int]:
+    return [int(part) for part in version.split(".")]
+
+
+def _kernel_sources(suite: str, toolchain: Toolchain, cache: Cache) -> list[str]:
+    """List the versions of which a suite has the kernel's source; asked once a day."""
+    shelf = cache.folder("downloads", f"index-{suite}")
+    note = shelf / "names"
+    with cache.lock(f"download-index-{suite}"):
+        if not _is_fresh(note):
+            toolchain.own(shelf)
+            try:
+                _update(suite, toolchain, shelf)
+                names = _ask(toolchain, shelf, "apt-cache", "pkgnames", SOURCE)
+            except CommandError as error:
+                raise MachineryError(f"Debian {suite}", details=error.details[-1:]) from error
+            _replace(note, "\n".join(names))
+        names = note.read_text().split()
+    versions = [name.removeprefix(SOURCE) for name in names]
+    return [version for version in versions if re.fullmatch(r"\d+\.\d+", version)]
+
+
+def _is_fresh(note: Path) -> bool:
+    return note.exists() and time.time() - note.stat().st_mtime <= DAY
+
+
+def _replace(note: Path, text: str) -> None:
+    scratch = note.with_suffix(".new")
+    scratch.write_text(text)
+    scratch.rename(note)
+
+
+def fetch(name: str, suite: str, toolchain: Toolchain, cache: Cache) -> Package:
+    """Return the newest ``name`` of ``suite`` for arm64.
+
+    The archive is asked once a day; where it does not answer, the copy at hand serves.
+    """
+    shelf = cache.folder("downloads", f"{name}-{suite}")
+    note = shelf / "current"
+    with cache.lock(f"download-{name}-{suite}"):
+        if not _is_fresh(note):
+            try:
+                _download(name, suite, toolchain, toolchain.own(shelf))
+            except MissingError:
+                if not note.exists():
+                    raise
+            except CommandError as error:
+                if not note.exists():
+                    raise MachineryError(
+                        f"package {name} of Debian {suite} cannot be fetched",
+                        details=error.details[-5:],
+                    ) from error
+        version, sha256, file, *date = note.read_text().split()
+    origin = f"Debian {suite}" + (f" as of {date[0]}, an index that has expired" if date else "")
+    return Package(name, version, sha256, shelf / file, origin)
+
+
+def unpack(package: Package, into: Path, toolchain: Toolchain) -> None:
+    """Unpack a package's files below ``into``."""
+    argv = ["dpkg-deb", "--extract", str(package.path), str(into)]
+    toolchain.run(argv, cwd=into, readable=[package.path.parent], writable=[into])
+
+
+def _ask(
+    toolchain: Toolchain, shelf: Path, tool: str, *argv: str, network: bool = False
+) -> list[str]:
+    """Run one of apt's tools with the shelf's configuration; return what it prints."""
+    said: list[str] = []
+    toolchain.run(
+        [tool, "-c", str(shelf / "apt.conf"), *argv],
+        cwd=shelf,
+        writable=[shelf],
+        network=network,
+        on_line=said.append,
+    )
+    return said
+
+
+def _update(suite: str, toolchain: Toolchain, shelf: Path) -> None:
+    """Fetch the index of a suite."""
+    listed: list[str] = []
+    toolchain.run(apt.INDEX_ARGV, cwd=shelf, writable=[shelf], on_line=listed.append)
+    sources = apt.Sources.parse("\n".join(listed), DEBIAN)
+    if not sources.entries:
+        raise MachineryError(f"the toolchain's apt has no archive of Debian {DEBIAN}")
+    (shelf / "sources.list").write_text(sources.as_list(suite))
+    (shelf / "apt.conf").write_text(APT_CONF.format(shelf=shelf))
+    (shelf / "status").write_text("")
+    for below in ("lists", "lists/partial", "archives", "archives/partial"):
+        (shelf / below).mkdir(exist_ok=True)
+        toolchain.own(shelf / below)
+    _ask(toolchain, shelf, "apt-get", "-qq", "update", network=True)
+
+
+def _download(name: str, suite: str, toolchain: Toolchain, shelf: Path) -> None:
+    _update(suite, toolchain, shelf)
+    try:
+        shown = _ask(toolchain, shelf, "apt-cache", "show", "--no-all-versions", name)
+    except CommandError as error:
+        raise MissingError(f"Debian {suite} has no package {name}") from error
+    fields = dict(line.split(": ", 1) for line in shown if re.match(r"^[A-Z][\w-]*: ", line))
+    file = f"{name}_{fields['Version']}_{fields['Architecture']}.deb".replace(":", "%3a")
+    if not (shelf / file).exists():
+        _ask(toolchain, shelf, "apt-get", "-qq", "download", name, network=True)
+    # apt has checked the file against the index, and the index against its signature.
+    _replace(
+        shelf / "current",
+        f"{fields['Version']} {fields['SHA256']} {file} {_expired(shelf, suite)}\n",
+    )
+
+
+def _expired(shelf: Path, suite: str) -> str:
+    """Return the day of the suite's index where it has expired; else nothing."""
+    for path in (shelf / "lists").glob(f"*_dists_{suite}_InRelease"):
+        fields = email.message_from_string(path.read_text().partition("\n\n")[2])
+        until = fields["Valid-Until"]
+        if until and parsedate_to_datetime(until) < datetime.now(UTC):
+            return parsedate_to_datetime(fields["Date"]).date().isoformat()
+    return ""

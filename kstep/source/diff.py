@@ -1,0 +1,56 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Diffs, as git apply reads them and puts them into a folder."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kstep.base.errors import MachineryError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from subprocess import CompletedProcess
+
+REFUSED_HUNK = re.compile(
+    r"^error: while searching for:\n(?P<hunk>.*?)\nerror: patch failed: (?P<place>.+:\d+)$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def apply(options: Sequence[str], diff: bytes, folder: Path = Path("/")) -> CompletedProcess[bytes]:
+    """Run git apply on ``diff`` in ``folder``.
+
+    GIT_DIR is a place that is no repository: in a checkout around ``folder``, git
+    apply would pass over files without a word. No configuration of the user's or the
+    machine's is read.
+    """
+    environment = {
+        "PATH": os.environ.get("PATH", os.defpath),
+        "LC_ALL": "C",
+        "GIT_DIR": os.devnull,
+        "GIT_CONFIG_NOSYSTEM": "1",
+        "GIT_CONFIG_GLOBAL": os.devnull,
+    }
+    command = ["git", "apply", "--whitespace=nowarn", *options, "-"]
+    try:
+        return subprocess.run(
+            command, cwd=folder, env=environment, input=diff, capture_output=True, check=False
+        )
+    except FileNotFoundError as error:
+        raise MachineryError("git is missing; install it: apt install git") from error
+
+
+def complaint(result: CompletedProcess[bytes]) -> str:
+    """Say in one line why git apply refused: the hunk that it did not find, or its own words."""
+    said = result.stderr.decode(errors="replace")
+    if refused := REFUSED_HUNK.search(said):
+        lines = [line.strip() for line in refused["hunk"].splitlines() if line.strip()]
+        return f"at {refused['place']} there is no '{' / '.join(lines[:3])[:120]}'"
+    words = [
+        line.removeprefix("error: ") for line in said.splitlines() if line.startswith("error: ")
+    ]
+    return (words or ["git apply failed"])[0].replace("No such file or directory", "no such file")

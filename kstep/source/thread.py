@@ -1,0 +1,237 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Mails that hold a series: cut apart by git, and put in order by b4.
+
+Which revision counts, which mail is a reply, whose trailers go where: b4 knows. What is
+the text of a mail, whatever its encoding: git knows.
+"""
+
+from __future__ import annotations
+
+import email
+import email.policy
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
+
+from kstep.base.errors import MachineryError, RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from email.message import EmailMessage
+    from subprocess import CompletedProcess
+
+ID = re.compile(r"<?[^\s<>/@]+@[^\s<>/@]+>?|https?://\S+")  # a message id, or where it is read
+DIFF = re.compile(rb"^(diff --git |--- .+\n\+\+\+ )", re.MULTILINE)
+COVER = re.compile(r"\[[^]]*\bPATCH\b[^]]*?\b0+/\d+\s*\]", re.IGNORECASE)
+NUMBER = re.compile(r"\[[^]]*?\b(\d+)/(\d+)\s*\]")
+GZIP = b"\x1f\x8b"  # as lore.kernel.org gives a thread
+MISSING = re.compile(r"missing \[(\d+)/(\d+)\]")  # what b4 says of a gap
+REMARK = re.compile(r"latest revision|partial reroll")  # what else it says that a reader needs
+SAVED = "thread"  # what b4 is told to call what it saves
+# Of the user's and the machine's configuration nothing is read, so that a thread is the
+# same series everywhere; nor is a key asked for, or a name looked up.
+ALONE = {
+    "LC_ALL": "C.UTF-8",
+    "GIT_CONFIG_NOSYSTEM": "1",
+    "GIT_CONFIG_GLOBAL": os.devnull,
+    "GIT_DIR": os.devnull,
+    "GIT_CONFIG_COUNT": "1",
+    "GIT_CONFIG_KEY_0": "b4.attestation-policy",
+    "GIT_CONFIG_VALUE_0": "off",
+}
+
+
+@dataclass(frozen=True)
+class Thread:
+    """A whole series as mails that git am takes, in order; ``said`` is what b4 remarked."""
+
+    patches: tuple[bytes, ...]
+    cover: bytes | None
+    said: tuple[str, ...]
+
+
+def split(path: Path) -> tuple[bytes, ...]:
+    """Cut an mbox into its mails; what does not begin like one is a single mail or diff.
+
+    Raises RequestError for a file that is empty, compressed, or cannot be read.
+    """
+    try:
+        with path.open("rb") as stream:
+            begins = stream.read(len(GZIP))
+    except OSError as error:
+        raise RequestError(f"cannot be read: {error.strerror}", path) from error
+    if not begins:
+        raise RequestError("is empty; save the thread or the patch again", path)
+    if begins == GZIP:
+        raise RequestError("is compressed; gunzip it first", path)
+    with TemporaryDirectory(prefix="kstep-mails-") as folder:
+        done = _run(["git", "mailsplit", "-b", "-d8", f"-o{folder}", "--", str(path)])
+        if done.returncode:
+            raise RequestError("cannot be cut into mails by git mailsplit; save it again", path)
+        return tuple(mail.read_bytes() for mail in sorted(Path(folder).iterdir()))
+
+
+def read(path: Path, mails: Sequence[bytes]) -> Thread:
+    """Have b4 find the series among the ``mails`` of the mbox ``path``: its last revision.
+
+    Raises RequestError where there is none, or not all of it.
+    """
+    # Maildirs, for b4 takes any line of an mbox that begins with "From " for a new mail.
+    with TemporaryDirectory(prefix="kstep-thread-") as place:
+        folder = Path(place)
+        for name in ("cur", "new", "tmp"):
+            (folder / "given" / name).mkdir(parents=True)
+        for number, mail in enumerate(mails, 1):
+            (folder / "given/new" / f"{number:06}").write_bytes(_with_id(mail, number))
+        asked = (f"-m{folder}/given", f"-o{folder}", f"-n{SAVED}", "--save-as-maildir")
+        done = _b4(["--offline-mode", "am", "--no-cache", *asked])
+        patches = _saved(folder)
+        cover = folder / f"{SAVED}.cover"
+        head = cover.read_bytes() if cover.exists() else None
+    said = done.stderr.decode(errors="replace")
+    if not patches:
+        raise RequestError(
+            "is no series: b4 finds no patch in it (replies and cover letters are none);"
+            " save the whole thread",
+            path,
+        )
+    if gap := MISSING.search(said):
+        raise RequestError(f"patch {gap[1]} of {gap[2]} is missing; get the whole thread", path)
+    unsent = sum(not _header(mail)["message-id"] and is_patch(mail) for mail in mails)
+    if len(patches) < unsent:
+        raise RequestError(
+            f"has {unsent} patches, and b4 finds {len(patches)} by number;"
+            " make it with git format-patch --numbered, one revision a file",
+            path,
+        )
+    remarks = (line.strip() for line in said.splitlines() if REMARK.search(line))
+    return Thread(patches, head, tuple(remarks))
+
+
+def fetch(message_id: str) -> tuple[bytes, ...]:
+    """Have b4 get the mails of a message's thread, as the user's own b4 would.
+
+    Raises MachineryError where they cannot be got, which may be for want of a network.
+    """
+    with TemporaryDirectory(prefix="kstep-fetched-") as place:
+        asked = (f"-o{place}", f"-n{SAVED}.maildir", "--save-as-maildir", message_id)
+        done = _b4(["mbox", *asked], dict(os.environ))
+        mails = _saved(Path(place))
+    if not mails:
+        words = done.stderr.decode(errors="replace").splitlines()
+        raise MachineryError(
+            f"{message_id}: b4 cannot get the thread;"
+            " save it as an mbox where there is a network, and name that",
+            details=tuple(words[-3:]),
+        )
+    return mails
+
+
+def _saved(folder: Path) -> tuple[bytes, ...]:
+    """Read the maildir that b4 made; the names of its mails begin with their numbers."""
+    return tuple(mail.read_bytes() for mail in sorted(folder.glob(f"{SAVED}.maildir/new/*")))
+
+
+def is_cover(mail: bytes) -> bool:
+    """Whether it is number 0 of its series; it may show a diff all the same."""
+    return bool(COVER.search(subject(mail)))
+
+
+def number(mail: bytes) -> tuple[int, int] | None:
+    """Give which patch of how many its subject says it is."""
+    found = NUMBER.search(subject(mail))
+    return (int(found[1]), int(found[2])) if found else None
+
+
+def is_thread(mails: Sequence[bytes]) -> bool:
+    """Whether the mails were sent, or are numbered: else their order is all there is to go by."""
+    return any(message_id(mail) or number(mail) or not is_patch(mail) for mail in mails)
+
+
+def is_patch(mail: bytes) -> bool:
+    """Whether it has a diff of its own: not quoted, nor proposed in a reply."""
+    reply = subject(mail).lower().startswith("re:")
+    return not reply and not is_cover(mail) and bool(DIFF.search(text(mail)))
+
+
+def text(mail: bytes) -> bytes:
+    """Give a mail's text in the clear, under the headers that matter; a plain one as it is."""
+    header = _header(mail)
+    encoding = str(header["content-transfer-encoding"] or "").lower()
+    if not header.is_multipart() and encoding not in {"base64", "quoted-printable"}:
+        return mail
+    with TemporaryDirectory(prefix="kstep-mail-") as folder:
+        message, patch = Path(folder, "message"), Path(folder, "patch")
+        done = _run(
+            ["git", "mailinfo", "-k", "--quoted-cr=strip", str(message), str(patch)], given=mail
+        )
+        if done.returncode:
+            return mail  # whoever looks for a patch in it will say that there is none
+        fields = dict(line.split(": ", 1) for line in done.stdout.decode().splitlines() if line)
+        kept = {
+            "From": f"{fields.get('Author', '')} <{fields.get('Email', '')}>",
+            "Date": fields.get("Date", ""),
+            "Subject": fields.get("Subject", ""),
+            "Message-ID": str(header["message-id"] or ""),
+        }
+        head = "".join(f"{name}: {value}\n" for name, value in kept.items() if value)
+        return head.encode() + b"\n" + message.read_bytes() + patch.read_bytes()
+
+
+def subject(mail: bytes) -> str:
+    """Give the subject, with what stands in brackets before it."""
+    return " ".join(str(_header(mail)["subject"] or "").split())
+
+
+def message_id(mail: bytes) -> str | None:
+    """Give the message id, without its brackets."""
+    return str(_header(mail)["message-id"] or "").strip(" <>") or None
+
+
+def _header(mail: bytes) -> EmailMessage:
+    return email.message_from_bytes(mail, policy=email.policy.default)
+
+
+def _with_id(mail: bytes, number: int) -> bytes:
+    """Give a mail that was never sent an id, for b4 knows mails by theirs; drop the postmark."""
+    mark, _, rest = mail.partition(b"\n")
+    body = rest if mark.startswith(b"From ") else mail
+    return body if _header(mail)["message-id"] else b"Message-ID: <%d@unsent>\n" % number + body
+
+
+def _b4(
+    arguments: Sequence[str], environment: dict[str, str] | None = None
+) -> CompletedProcess[bytes]:
+    with TemporaryDirectory(prefix="kstep-b4-") as home:
+        own = {**_alone(), "HOME": home, "XDG_CACHE_HOME": home, "XDG_DATA_HOME": home}
+        command = [sys.executable, "-m", "b4.command", "--no-stdin", *arguments]
+        return _run(command, environment=environment or own, folder=home)
+
+
+def _alone() -> dict[str, str]:
+    return {"PATH": os.environ.get("PATH", os.defpath), **ALONE}
+
+
+def _run(
+    command: Sequence[str],
+    *,
+    given: bytes = b"",
+    environment: dict[str, str] | None = None,
+    folder: str | None = None,
+) -> CompletedProcess[bytes]:
+    try:
+        return subprocess.run(
+            command,
+            cwd=folder,
+            env=environment or _alone(),
+            input=given,
+            capture_output=True,
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise MachineryError("git is missing; install it: apt install git") from error

@@ -1,0 +1,278 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A kernel source: where it comes from, which version it is, and a copy that stays as it is."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+import re
+import subprocess
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kstep.base.errors import MachineryError, RequestError
+from kstep.source import debian
+from kstep.toolchain import CommandError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kstep.base.cache import Cache
+    from kstep.base.progress import Progress
+    from kstep.toolchain import Toolchain
+
+FORMS = "debian:6.1, path:DIR, git:DIR#REV or tar:FILE"
+LINUX = ("Makefile", "Kconfig", "arch/arm64/Makefile")  # what every source of ours has
+TREE_GIB = 3.0  # a source tree, unpacked, with room to move
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A kernel source in the cache.
+
+    ``id`` is what the user wrote, ``version`` what its Makefile says (with the package's
+    version, the commit, or git's description where there is one), ``sha256`` the hash of the
+    package, archive or files.
+    Nothing ever writes below ``source``.
+    """
+
+    id: str
+    version: str
+    sha256: str
+    source: Path
+
+
+@dataclass(frozen=True)
+class Request:
+    """A tree that was asked for, and checked as far as it can be without fetching it."""
+
+    id: str
+    kind: str
+    place: str
+
+    def get(self, toolchain: Toolchain, cache: Cache, progress: Progress) -> Tree:
+        """Fetch and unpack the tree, or take the copy at hand."""
+        cache.require_space(TREE_GIB, f"the source of {self.id}")
+        with progress.task(f"tree {self.id}") as task:
+            tree = GETTERS[self.kind](self, toolchain, cache)
+            task.note(tree.version)
+        if self.kind == "git" and self._is_dirty():
+            progress.say(f"tree {self.id}: what is not committed there is not part of it")
+        return tree
+
+    def _is_dirty(self) -> bool:
+        """Whether a checkout has changes that no revision has; a bare repository has none."""
+        folder = Path(self.place.partition("#")[0])
+        with suppress(RequestError):
+            return bool(_ask_git(self.id, folder, "status", "--porcelain", "-uno"))
+        return False
+
+
+def parse(text: str) -> Request:
+    """Read one of FORMS; raises RequestError where it is none or names nothing."""
+    kind, _, place = text.partition(":")
+    if kind not in GETTERS or not place:
+        raise RequestError(f"tree {text}: a tree is {FORMS}")
+    if kind == "debian":
+        if not re.fullmatch(r"\d+\.\d+", place):
+            there = ", ".join(f"debian:{version}" for version in debian.USUAL)
+            raise RequestError(f"tree {text}: name a version, such as {there}")
+    elif kind == "path":
+        _require_linux(text, Path(place))
+    elif kind == "tar":
+        if not Path(place).is_file():
+            raise RequestError(f"tree {text}: there is no such file")
+    else:
+        _commit(text, place)
+    return Request(text, kind, place)
+
+
+def _require_linux(text: str, folder: Path) -> None:
+    if not folder.is_dir():
+        raise RequestError(f"tree {text}: there is no such folder")
+    if not all((folder / name).is_file() for name in LINUX):
+        raise RequestError(f"tree {text}: this is no Linux source with arch/arm64")
+    if not re.match(r"\d+\.\d+", makefile_version(folder)):
+        raise RequestError(f"tree {text}: its Makefile states no VERSION and PATCHLEVEL")
+
+
+def makefile_version(source: Path) -> str:
+    """Return the version that the top Makefile of a kernel source states."""
+    makefile = (source / "Makefile").read_text(errors="replace")
+    fields = dict(re.findall(r"^(\w+) *= *(\S*)$", makefile, re.MULTILINE))
+    numbers = [fields.get(name, "") for name in ("VERSION", "PATCHLEVEL", "SUBLEVEL")]
+    return ".".join(filter(None, numbers)) + str(fields.get("EXTRAVERSION", ""))
+
+
+def _hash(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as stream:
+        while chunk := stream.read(CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def _entry(
+    request: Request,
+    sha256: str,
+    cache: Cache,
+    make: Callable[[Path], None],
+    state: str = "",
+) -> Tree:
+    def make_linux(into: Path) -> None:
+        make(into)
+        _require_linux(request.id, into / "source")
+
+    source = cache.entry("trees", sha256[:16], make_linux) / "source"
+    version = makefile_version(source)
+    if state:
+        version = f"{version} ({state})"
+    return Tree(request.id, version, sha256, source)
+
+
+def _untar(archive: Path, into: Path, toolchain: Toolchain) -> None:
+    source = into / "source"
+    source.mkdir()
+    toolchain.own(source)
+    argv = ["tar", "--extract", "--strip-components=1", "--no-same-owner", "--file", str(archive)]
+    toolchain.run(argv, cwd=source, readable=[archive.parent], writable=[into])
+
+
+def _debian(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
+    package = debian.kernel_source(request.place, toolchain, cache)
+
+    def make(into: Path) -> None:
+        unpacked = into / "package"
+        unpacked.mkdir()
+        toolchain.own(toolchain.own(into) / "package")
+        debian.unpack(package, unpacked, toolchain)
+        _untar(next(unpacked.glob("usr/src/linux-source-*.tar.xz")), into, toolchain)
+        toolchain.run(["rm", "-r", "package"], cwd=into, writable=[into])
+
+    return _entry(
+        request, package.sha256, cache, make, f"{package.name} {package.version}, {package.origin}"
+    )
+
+
+def _tar(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
+    archive = Path(request.place).absolute()
+
+    def make(into: Path) -> None:
+        try:
+            _untar(archive, into, toolchain)
+        except CommandError as error:
+            said = next(filter(None, (*error.details, str(error))))
+            raise RequestError(
+                f"tree {request.id}: tar cannot unpack it: {said};"
+                " get it again, or unpack it and name path:DIR"
+            ) from error
+        top = sorted(path.name for path in (into / "source").iterdir())
+        if "Makefile" not in top:
+            raise RequestError(
+                f"tree {request.id}: below its first folder is {', '.join(top[:3]) or 'nothing'};"
+                " a kernel's files lie in one folder, as kernel.org packs them"
+            )
+
+    return _entry(request, _hash(archive), cache, make)
+
+
+def _path(request: Request, _toolchain: Toolchain, cache: Cache) -> Tree:
+    folder = Path(request.place).absolute()
+    names = _files(request.id, folder)
+    digest = hashlib.sha256()
+    for name in names:
+        path = folder / name
+        if path.is_symlink():
+            content = f"link {path.readlink()}"
+        else:
+            content = f"{'program' if path.stat().st_mode & 0o100 else 'file'} {_hash(path)}"
+        digest.update(os.fsencode(f"{name}\0{content}\n"))
+
+    def make(into: Path) -> None:
+        source = into / "source"
+        source.mkdir()
+        listed = into / "files"
+        listed.write_bytes(os.fsencode("\0".join(names)))
+        packed = ["tar", "-C", str(folder), "--create", "--null", f"--files-from={listed}"]
+        # Whoever builds need not be the one who may read the user's folder.
+        pack = subprocess.Popen([*packed, "--mode=a+rX"], stdout=subprocess.PIPE)
+        with pack:
+            subprocess.run(["tar", "-C", str(source), "--extract"], stdin=pack.stdout, check=True)
+        if pack.returncode:
+            raise MachineryError(f"tree {request.id}: tar cannot read all of it")
+
+    state = ""
+    if (folder / ".git").exists():
+        with suppress(RequestError):  # nothing is committed yet
+            state = _ask_git(request.id, folder, "describe", "--always", "--dirty").strip()
+    return _entry(request, digest.hexdigest(), cache, make, state)
+
+
+def _files(text: str, folder: Path) -> list[str]:
+    """Return what belongs to a source: what git would commit, or all that there is."""
+    if (folder / ".git").exists():
+        said = _ask_git(text, folder, "ls-files", "-z", "-co", "--exclude-standard")
+        found = (folder / name for name in said.split("\0"))  # one may be a checkout of its own
+    else:
+        if (folder / ".config").exists() or (folder / "include/config").exists():
+            raise RequestError(f"tree {text}: it has been built in; run: make mrproper")
+        found = folder.rglob("*")
+    return sorted(str(p.relative_to(folder)) for p in found if p.is_symlink() or p.is_file())
+
+
+def _commit(text: str, place: str) -> str:
+    folder, _, revision = place.partition("#")
+    if not revision:
+        raise RequestError(f"tree {text}: the revision is missing: git:DIR#REV")
+    wanted = f"{revision}^{{commit}}"
+    found = _ask_git(text, Path(folder), "rev-parse", "--verify", "--quiet", wanted).strip()
+    if not found:
+        raise RequestError(f"tree {text}: {folder} has no revision {revision}")
+    return found
+
+
+def _ask_git(text: str, folder: Path, *arguments: str) -> str:
+    """Return what git prints; raises RequestError with the reason that it gives, if any."""
+    try:
+        done = subprocess.run(
+            # Not even the index is to be written, which status would refresh.
+            ["git", "--no-optional-locks", "-C", str(folder), *arguments],
+            env={**os.environ, "LC_ALL": "C.UTF-8"},
+            capture_output=True,
+            encoding="utf-8",
+            errors="surrogateescape",  # a file's name may be in any encoding
+            check=False,
+        )
+    except FileNotFoundError as error:
+        raise MachineryError("git is missing; install it: apt install git") from error
+    if done.returncode and done.stderr:
+        reason = done.stderr.splitlines()[0].removeprefix("fatal: ")
+        raise RequestError(f"tree {text}: git cannot read it: {reason}")
+    return str(done.stdout)
+
+
+def _git(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
+    commit = _commit(request.id, request.place)
+    folder = request.place.partition("#")[0]
+    archive = cache.folder("downloads", "git") / f"{commit}.tar"
+    with cache.lock(f"git-{commit}"):
+        if not archive.exists():
+            scratch = archive.with_suffix(".new")
+            options = ("--format=tar", "--prefix=linux/", "-o", str(scratch.absolute()))
+            _ask_git(request.id, Path(folder), "archive", *options, commit)
+            scratch.rename(archive)
+    sha256 = _hash(archive)
+    make = functools.partial(_untar, archive, toolchain=toolchain)
+    return _entry(request, sha256, cache, make, f"commit {commit[:12]}")
+
+
+GETTERS: dict[str, Callable[[Request, Toolchain, Cache], Tree]] = {
+    "debian": _debian,
+    "path": _path,
+    "git": _git,
+    "tar": _tar,
+}

@@ -1,0 +1,105 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The variants of a series: which patches are in, and which of them make a run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+from kstep.base.document import nearest
+from kstep.base.errors import RequestError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Sequence
+
+    from kstep.source.series import Series
+
+MOST = 64  # variants of a run that nobody named one by one: at a minute each, an hour
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Which patches are in; ``none`` belongs to no series."""
+
+    name: str
+    series: str | None
+    members: tuple[str, ...]
+
+
+NONE = Variant("none", None, ())
+
+
+def _each(ids: Sequence[str]) -> Iterable[Collection[str]]:
+    yield from ({one} for one in ids)
+    if len(ids) > 1:
+        yield ids
+
+
+def _prefixes(ids: Sequence[str]) -> Iterable[Collection[str]]:
+    return (ids[:count] for count in range(1, len(ids) + 1))
+
+
+def _subsets(ids: Sequence[str]) -> Iterable[Collection[str]]:
+    return (some for count in range(1, len(ids) + 1) for some in combinations(ids, count))
+
+
+MATRICES: dict[str, Callable[[Sequence[str]], Iterable[Collection[str]]]] = {
+    "each": _each,  # every patch alone, and all together
+    "prefixes": _prefixes,  # as they are applied, one after the other
+    "subsets": _subsets,
+}
+COUNTS: dict[str, Callable[[int], int]] = {
+    "each": lambda patches: patches + (patches > 1),
+    "prefixes": lambda patches: patches,
+    "subsets": lambda patches: 2**patches - 1,
+}
+
+
+def variants(series_list: Sequence[Series], name: str = "each") -> list[Variant]:
+    """List ``none``, and of each series the variants that the matrix called ``name`` has.
+
+    Raises RequestError for another name, and for more variants than MOST.
+    """
+    if name not in MATRICES:
+        raise RequestError(f"--matrix {name}: it is {', '.join(MATRICES)}")
+    total = 1 + sum(COUNTS[name](len(series.patches)) for series in series_list)
+    if total > MOST:
+        patches = ", ".join(f"{len(series.patches)} in {series.name}" for series in series_list)
+        raise RequestError(
+            f"--matrix {name}: {total} variants (patches: {patches}) are more than {MOST};"
+            " name those that matter with --variants, or take --matrix prefixes"
+        )
+    found = [NONE]
+    for series in series_list:
+        ids = [patch.id for patch in series.patches]
+        found += [_variant(series, members) for members in MATRICES[name](ids)]
+    return found
+
+
+def parse(name: str, series_list: Sequence[Series]) -> Variant:
+    """Make the variant called ``name``, such as "none" or "v5/1+3"; the order does not matter.
+
+    Raises RequestError for a series or patch that is not there.
+    """
+    if name == NONE.name:
+        return NONE
+    wanted, _, members = name.rpartition("/")
+    known = {series.name: series for series in series_list}
+    if wanted not in known:
+        there = [f"{series.name}/{patch.id}" for series in series_list for patch in series.patches]
+        near = nearest(name, [NONE.name, *there])
+        raise RequestError(f'variant "{name}" is of no series of this run; {near}')
+    series = known[wanted]
+    ids = [patch.id for patch in series.patches]
+    for member in members.split("+"):
+        if member not in ids:
+            raise RequestError(
+                f'variant "{name}": no patch "{member}"; there are: {", ".join(ids)}'
+            )
+    return _variant(series, members.split("+"))
+
+
+def _variant(series: Series, wanted: Collection[str]) -> Variant:
+    members = tuple(patch.id for patch in series.patches if patch.id in wanted)
+    return Variant(f"{series.name}/{'+'.join(members)}", series.name, members)

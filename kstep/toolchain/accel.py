@@ -1,0 +1,58 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What runs the guest's instructions: QEMU's translator, or the processor itself by KVM."""
+
+from __future__ import annotations
+
+import os
+import platform
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+from kstep.base.errors import MachineryError, RequestError
+
+DEVICE = Path("/dev/kvm")
+
+
+class Accel(StrEnum):
+    """QEMU's -accel."""
+
+    TCG = "tcg"
+    KVM = "kvm"
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What was chosen, and why, for people."""
+
+    accel: Accel
+    why: str
+
+
+def choose(asked: str) -> Choice:
+    """Return what ``auto``, ``kvm`` or ``tcg`` comes to on this machine.
+
+    RequestError for another word, MachineryError where KVM is asked for and not to be had.
+    """
+    if asked not in ("auto", *Accel):
+        raise RequestError(f"--accel {asked}: it is auto, kvm or tcg")
+    if asked == Accel.TCG:
+        return Choice(Accel.TCG, "asked for")
+    lacking = _lacking()
+    if not lacking:
+        why = "asked for" if asked == Accel.KVM else f"an arm64 machine with {DEVICE}"
+        return Choice(Accel.KVM, why)
+    if asked == Accel.KVM:
+        raise MachineryError(f"--accel kvm: {lacking}; take --accel tcg")
+    return Choice(Accel.TCG, f"no KVM for arm64, for {lacking}")
+
+
+def _lacking() -> str:
+    """Say why KVM cannot run an arm64 guest here; "" where it can."""
+    if platform.machine() not in ("aarch64", "arm64"):
+        return f"this machine is {platform.machine()}"
+    if not DEVICE.exists():
+        return f"there is no {DEVICE}"
+    if not os.access(DEVICE, os.R_OK | os.W_OK):
+        return f"{DEVICE} may not be opened by this user"
+    return ""

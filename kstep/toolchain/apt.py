@@ -1,0 +1,137 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Debian packages: those that this machine needs, and those that the guest is made of."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kstep.base.errors import MachineryError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kstep.base.progress import Progress
+
+INDEX_FORMAT = "$(REPO_URI)|$(RELEASE)|$(COMPONENT)|$(SIGNED_BY)"
+INDEX_ARGV = (
+    "apt-get",
+    "indextargets",
+    "--no-release-info",  # works before the first apt-get update too
+    "--format",
+    INDEX_FORMAT,
+    "Created-By: Packages",
+)
+
+# The suites of a release that is called X: X, X-updates, X-security, and for old
+# releases X/updates. Others (X-pgdg, say) are not Debian's.
+SUITE = re.compile(r"^(?P<release>[a-z]+)(?P<part>-updates|-security|/updates)?$")
+
+
+@dataclass(frozen=True)
+class Sources:
+    """The Debian archives that apt is configured for, without their suites' release."""
+
+    entries: tuple[tuple[str, str, str], ...]  # URI, part such as "-security", signed-by
+
+    @classmethod
+    def parse(cls, text: str, release: str) -> Sources:
+        """Read what INDEX_ARGV prints; keep the archives of ``release`` that are Debian's."""
+        entries: dict[tuple[str, str, str], None] = {}
+        for line in text.splitlines():
+            uri, suite, component, signed = (*line.split("|"), "", "", "")[:4]
+            match = SUITE.match(suite)
+            if component == "main" and match and match["release"] == release:
+                key = "" if signed.startswith("$(") else signed
+                entries[(uri, match["part"] or "", key)] = None
+        return cls(tuple(entries))
+
+    def as_list(self, release: str) -> str:
+        """Return a sources.list for ``release``; sid has no parts."""
+        lines = []
+        for uri, part, signed in self.entries:
+            if release == "sid" and part:
+                continue
+            option = f" [signed-by={signed}]" if signed else ""
+            lines.append(f"deb{option} {uri} {release}{part} main")
+        return "".join(f"{line}\n" for line in lines)
+
+
+def own_sources() -> Sources:
+    """Return the Debian archives that this machine's apt is configured for."""
+    release = _release()
+    if shutil.which("apt-get") is None or release is None:
+        raise MachineryError(
+            "no Debian mirror: this machine has no apt of Debian's; let a Docker engine with"
+            " an image registry have the toolchain made"
+        )
+    done = subprocess.run(INDEX_ARGV, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MachineryError(f"no Debian mirror: apt fails: {_reason(done.stderr)}")
+    sources = Sources.parse(done.stdout, release)
+    if not sources.entries:
+        raise MachineryError(f"no Debian mirror: apt has no archive of Debian {release}")
+    return sources
+
+
+def _release() -> str | None:
+    """Return Debian's codename of this machine, None where it is no Debian."""
+    try:
+        with open("/etc/os-release") as lines:  # noqa: PTH123 -- a stream, read once
+            fields = dict(line.rstrip().split("=", 1) for line in lines if "=" in line)
+    except OSError:
+        return None
+    return fields.get("VERSION_CODENAME") if fields.get("ID", "").strip('"') == "debian" else None
+
+
+def missing(packages: Sequence[str]) -> list[str]:
+    """Return those of ``packages`` that are not installed on this machine."""
+    if shutil.which("dpkg-query") is None:
+        raise MachineryError(
+            "--toolchain host needs Debian's packages and this machine has no dpkg;"
+            " take --toolchain docker"
+        )
+    argv = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *packages]
+    said = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
+    there = {line.split()[0] for line in said.splitlines() if line.endswith(" installed")}
+    return [name for name in packages if name not in there]
+
+
+def install(packages: Sequence[str], progress: Progress) -> None:
+    """Install what is missing where that is allowed, and otherwise name the command.
+
+    Allowed means root, or sudo that asks for no password.
+    """
+    wanted = missing(packages)
+    if not wanted:
+        return
+    command = ["apt-get", "install", "-y", "--no-install-recommends", *wanted]
+    if os.getuid() != 0:
+        if not _sudo_works():
+            raise MachineryError(f"packages are missing; run: sudo {' '.join(command)}")
+        command = ["sudo", "-n", *command]
+    env = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    update = [*command[: command.index("apt-get") + 1], "update"]
+    with progress.task(f"installing {len(wanted)} Debian packages"):
+        subprocess.run(update, env=env, capture_output=True, check=False)
+        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise MachineryError(
+            f"packages are missing and apt failed ({_reason(done.stderr)});"
+            f" run: {' '.join(command)}"
+        )
+
+
+def _sudo_works() -> bool:
+    """Whether there is a sudo, and it asks for no password."""
+    if shutil.which("sudo") is None:
+        return False
+    return not subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode
+
+
+def _reason(said: str) -> str:
+    return (said.strip().splitlines() or ["no reason given"])[-1]

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How a boot ends, told from what the serial line says."""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from kstep.base.errors import MachineryError
+from kstep.base.outcome import KernelFault, Signature
+from kstep.console.console import Console
+from kstep.console.splat import Ear
+from kstep.machine import qemu as machines
+from kstep.machine.qemu import Hardware, Machine
+from kstep.toolchain import HostToolchain
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from kstep.build.kernel import Kernel
+    from kstep.toolchain import Toolchain
+
+READY = b"KSTEP-READY 6.1.192 cpus=1\r\n"
+WARNING = b"[    0.1] WARNING: CPU: 0 PID: 1 at init/main.c:1\r\n"
+
+
+@pytest.fixture
+def line() -> Iterator[tuple[Machine, int]]:
+    """Give a machine without QEMU, and the end of its serial line that the kernel writes to."""
+    reader, writer = os.pipe()
+    machine = Machine(
+        cast("Kernel", None), Path("/nonexistent"), Hardware(), cast("Toolchain", None)
+    )
+    machine.console = Console(reader, lambda: None)
+    machine.console.on_text = Ear().hear
+    yield machine, writer
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_guest_that_is_ready(line: tuple[Machine, int]) -> None:
+    machine, kernel = line
+    os.write(kernel, b"[    0.0] Booting Linux\r\n" + READY)
+    machine.boot()
+    assert machine.boot_seconds > 0
+    assert machine.scale == 1
+
+
+def test_a_complaint_on_the_way_up_is_the_kernels_fault(line: tuple[Machine, int]) -> None:
+    machine, kernel = line
+    os.write(kernel, WARNING + READY)
+    with pytest.raises(KernelFault, match="init/main") as caught:
+        machine.boot()
+    assert caught.value.signature is Signature.SPLAT
+
+
+@pytest.mark.parametrize(
+    "last", [b"[0]kdb> ", b"[0]more> ", b"---[ end Kernel panic - not syncing: no ]---\r\n"]
+)
+def test_a_panic_is_no_boot_and_at_once(line: tuple[Machine, int], last: bytes) -> None:
+    machine, kernel = line
+    os.write(kernel, b"[    0.1] Kernel panic - not syncing: no\r\nCall trace:\r\n" + last)
+    with pytest.raises(MachineryError, match=r"does not boot: .*not syncing: no") as caught:
+        machine.boot()
+    assert caught.value.signature is Signature.NO_BOOT
+    assert caught.value.details[1] == "Call trace:"
+
+
+def test_silence_is_no_boot(line: tuple[Machine, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machines, "QUIET", 0.05)
+    machine, kernel = line
+    os.write(kernel, b"[    0.0] Booting Linux\r\n")
+    with pytest.raises(MachineryError, match="does not boot: no word") as caught:
+        machine.boot()
+    assert caught.value.signature is Signature.NO_BOOT
+    assert caught.value.details == ("[    0.0] Booting Linux",)
+
+
+def test_a_complaint_and_then_silence_names_the_complaint(
+    line: tuple[Machine, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machines, "QUIET", 0.05)
+    machine, kernel = line
+    os.write(kernel, WARNING)
+    with pytest.raises(MachineryError, match=r"does not boot: .*WARNING"):
+        machine.boot()
+
+
+def test_a_boot_that_is_to_wait_ends_where_it_waits(line: tuple[Machine, int]) -> None:
+    machine, kernel = line
+    machine.hardware = Hardware(waits=True)
+    os.write(kernel, b"Entering kdb (current=0x1, pid 1) on processor 0 due to\r\n[0]kdb> ")
+    machine.boot()
+    assert machine.stopped.endswith(b"[0]kdb> ")
+
+
+def test_a_boot_that_is_to_wait_may_panic_all_the_same(line: tuple[Machine, int]) -> None:
+    machine, kernel = line
+    machine.hardware = Hardware(waits=True)
+    os.write(kernel, b"---[ end Kernel panic - not syncing: no ]---\r\n")
+    with pytest.raises(MachineryError, match="does not boot"):
+        machine.boot()
+
+
+def test_a_prompt_for_others_ends_no_boot(line: tuple[Machine, int]) -> None:
+    """As kgdbts has it, which plays the debugger from inside the kernel."""
+    machine, kernel = line
+    machine.hardware = Hardware(kgdboc=False)
+    os.write(kernel, b"[0]kdb> ")
+    threading.Timer(0.05, os.write, (kernel, b"[    0.1] kgdbts:RUN\r\n" + READY)).start()
+    machine.boot()
+    assert machine.stopped == b""
+
+
+def test_the_command_line_has_kgdboc_where_it_is_wanted(line: tuple[Machine, int]) -> None:
+    machine, _ = line
+    machine.kernel = cast("Kernel", SimpleNamespace(image=Path("/Image")))
+    machine.toolchain = HostToolchain("a test")
+    assert "kgdboc=ttyAMA0" in machine.argv(Path("/pts"), Path("/scratch"))[-1]
+    machine.hardware = Hardware(kgdboc=False, parameters="kgdbts=V1")
+    assert machine.argv(Path("/pts"), Path("/scratch"))[-1] == "console=ttyAMA0 nokaslr kgdbts=V1"

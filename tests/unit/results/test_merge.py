@@ -1,0 +1,109 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Runs put together, and runs that must not be."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kstep import report
+from kstep.base.errors import RequestError
+from kstep.report.command import narrowed, whole
+from kstep.results.merge import merge
+from kstep.results.record import Record, load
+from tests.unit.report.material import WALKED, stepped, steps_of
+from tests.unit.results.test_record import a_cell, a_record
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kstep.results.record import CellRecord
+
+
+def made(folder: Path, *cells: CellRecord, argv: tuple[str, ...] = ("verify",)) -> Record:
+    """Write a run and read it again."""
+    folder.mkdir(exist_ok=True)
+    record = a_record(folder, *cells)
+    run = replace(record.run, argv=argv, id=folder.name, seconds=5.0)
+    Record(
+        folder,
+        run,
+        record.toolchain,
+        trees=record.trees,
+        sessions=record.sessions.values(),
+        cells=cells,
+    ).write()
+    return load(folder)
+
+
+def test_the_cells_of_all_with_their_files(tmp_path: Path) -> None:
+    (tmp_path / "a/cells").mkdir(parents=True)
+    cell = stepped(tmp_path / "a/cells", "x", steps_of(WALKED))
+    files = {name: f"cells/{path}" for name, path in cell.files.items()}
+    one = made(tmp_path / "a", replace(cell, files={**files, "session": "tests/sessions/s.py"}))
+    other = made(tmp_path / "b", a_cell("v5/1"))
+    merged = merge([one, other], tmp_path / "all")
+    report.write(merged)
+    again = load(tmp_path / "all")
+    assert [each.cell for each in again.cells] == [one.cells[0].cell, other.cells[0].cell]
+    assert again.tail(again.cells[0]) == one.tail(one.cells[0]) != []
+    assert again.cells[0].files["session"] == "tests/sessions/s.py"
+    assert again.run.seconds >= 10
+    assert again.run.host["cores"] == 2
+    assert 'data-path="0"' in (tmp_path / "all/report.html").read_text()
+
+
+def test_each_cell_is_repeated_by_the_command_that_made_it(tmp_path: Path) -> None:
+    typed = ("verify", "--series", "v6", "--kconfig", "base", "--tree")
+    runs = [
+        made(tmp_path / name, a_cell(tree=tree), argv=(*typed, tree, "--toolchain", name))
+        for name, tree in (("docker", "debian:6.1"), ("host", "debian:7.2"))
+    ]
+    merged = merge(runs, tmp_path / "all").run
+    assert whole(merged) == "./inv merge docker,host"
+    for run, name in zip(runs, ("docker", "host"), strict=True):
+        assert f"--series v6 --toolchain {name} --tree" in narrowed(merged, run.cells[0].cell)
+
+
+def test_one_command_stays_one(tmp_path: Path) -> None:
+    runs = [made(tmp_path / name, a_cell(name)) for name in ("a", "b")]
+    assert merge(runs, tmp_path / "all").run.argv == ("verify",)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({}, r"step-in-order\[up_read\] #1 is in .*/a too; merge runs that share no cell"),
+        ({"gcc": "gcc 14"}, r"made with gcc gcc 14, .*/a with gcc 12.2.0; ./inv compare"),
+    ],
+)
+def test_what_does_not_belong_together_is_refused(
+    tmp_path: Path, change: dict[str, str], message: str
+) -> None:
+    one = made(tmp_path / "a", a_cell())
+    other = made(tmp_path / "b", a_cell("none" if not change else "v5/1"))
+    other.toolchain = replace(other.toolchain, **change)
+    with pytest.raises(RequestError, match=message):
+        merge([one, other], tmp_path / "all")
+    assert not (tmp_path / "all").exists()
+
+
+def test_another_kstep_or_a_folder_that_is_there_is_refused(tmp_path: Path) -> None:
+    one, other = made(tmp_path / "a", a_cell()), made(tmp_path / "b", a_cell("v5/1"))
+    other.run = replace(other.run, kstep_version="0.0.1")
+    with pytest.raises(RequestError, match="made by another kstep"):
+        merge([one, other], tmp_path / "all")
+    with pytest.raises(RequestError, match="it exists; name a new folder"):
+        merge([one], tmp_path / "b")
+
+
+def test_images_that_differ_are_named_under_merged(tmp_path: Path) -> None:
+    one, other = made(tmp_path / "a", a_cell()), made(tmp_path / "b", a_cell("v5/1"))
+    other.toolchain = replace(other.toolchain, image_digest="sha256:d2")
+    merged = merge([one, other], tmp_path / "all")
+    assert merged.toolchain.image_digest is None
+    origins = load(tmp_path / "all").run.host["merged"]
+    assert isinstance(origins, list)
+    assert [origin["image_digest"] for origin in origins] == ["sha256:d1", "sha256:d2"]

@@ -1,0 +1,529 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""results.json and the files of a run. The reports' tests build on the records made here."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from kstep.base.errors import MachineryError, RequestError
+from kstep.base.outcome import Outcome, Signature
+from kstep.results.record import (
+    CellRecord,
+    Expected,
+    KernelRecord,
+    LeftOut,
+    PatchRecord,
+    Record,
+    RunRecord,
+    SessionRecord,
+    ToolchainRecord,
+    TreeRecord,
+    folder,
+    load,
+    printable,
+)
+from kstep.run.plan import Cell
+
+ROOT = Path(__file__).parents[3]
+SIGNATURES = {"pass": None, "fail": Signature.STUCK, "error": Signature.NO_BOOT}
+
+
+def a_cell(
+    variant: str = "none",
+    name: str = "step-in-order[up_read]",
+    seen: str = "pass",
+    wanted: str | None = None,
+    *,
+    repeat: int = 1,
+    message: str = "",
+    **more: Any,  # noqa: ANN401 -- whatever field of a cell or its record a test is about
+) -> CellRecord:
+    """Make a cell's record; ``seen`` and ``wanted`` are an outcome, or a signature of a fault."""
+    session, bracket, case = name.partition("[")
+    place = {key: more.pop(key, default) for key, default in PLACE.items()}
+    outcome, signature = judged(seen)
+    return CellRecord(
+        Cell(
+            **place,
+            variant=variant,
+            session=session,
+            case=case.removesuffix("]") if bracket else None,
+            repeat=repeat,
+        ),
+        outcome,
+        signature,
+        None if wanted is None else Expected(*judged(wanted)),
+        message,
+        **{"seconds": 1.5, "boot_seconds": 4.0, "metrics": {}, "files": {}, **more},
+    )
+
+
+PLACE = {"tree": "debian:6.1", "kconfig": "base"}
+
+
+def judged(word: str) -> tuple[Outcome, Signature | None]:
+    """Tell the outcome that goes with a word: ``pass``, ``fail``, ``error`` or a signature."""
+    if word in SIGNATURES:
+        return Outcome(word), SIGNATURES[word]
+    errors = {"no-boot", "console-lost", "machine-died", "infrastructure"}
+    return Outcome.ERROR if word in errors else Outcome.FAIL, Signature(word)
+
+
+def a_record(path: Path, *cells: CellRecord) -> Record:
+    """Make a record that is nowhere written yet."""
+    return Record(
+        path,
+        RunRecord("r1", "2026-03-01T10:00:00+00:00", 0.0, ("verify",), "0.1.0", {"cores": 2}),
+        ToolchainRecord("docker", "sha256:d1", "gcc 12.2.0", "qemu 7.2.9", "gdb 13.1"),
+        trees=[TreeRecord("debian:6.1", "6.1.192", "7e" * 32)],
+        kernels=[
+            KernelRecord(
+                "debian:6.1",
+                "base",
+                "v5/1",
+                image_sha256="1a" * 32,
+                vmlinux_sha256="2b" * 32,
+                config_sha256="3c" * 32,
+                patches=(
+                    PatchRecord("v5/1", "4d" * 32, "applied"),
+                    PatchRecord("v5/2", "5e" * 32, "reverted"),
+                ),
+                cached=False,
+                same_as=None,
+                build_seconds=61.0,
+                objects_compiled=17,
+            )
+        ],
+        sessions=[
+            SessionRecord(
+                "step-in-order",
+                "A step goes to the next instruction.",
+                "Does it?\n\nClaim: so.",
+                "tests/sessions/step_in_order.py",
+                34,
+            )
+        ],
+        cells=cells,
+    )
+
+
+def validate(path: Path) -> dict[str, Any]:
+    """Load a results.json, which raises where it is not valid; answer what JSON it holds."""
+    load(path)
+    data: dict[str, Any] = json.loads((path / "results.json").read_text("utf-8"))
+    return data
+
+
+@pytest.mark.parametrize(
+    ("seen", "wanted", "matched"),
+    [
+        ("pass", None, True),
+        ("stuck", None, False),
+        ("no-boot", None, False),
+        ("pass", "pass", True),
+        ("pass", "stuck", False),
+        ("stuck", "stuck", True),
+        ("rehit", "stuck", False),
+        ("no-boot", "stuck", False),
+    ],
+)
+def test_matched(seen: str, wanted: str | None, matched: bool) -> None:  # noqa: FBT001 -- a row
+    assert a_cell(seen=seen, wanted=wanted).matched is matched
+
+
+@pytest.mark.parametrize(
+    ("seen", "matched"), [("stuck", True), ("hang", True), ("pass", False), ("no-boot", False)]
+)
+def test_a_failure_that_varies(seen: str, matched: bool) -> None:  # noqa: FBT001 -- a row
+    cell = replace(a_cell(seen=seen), expected=Expected(Outcome.FAIL, None))
+    assert cell.matched is matched
+
+
+@pytest.mark.parametrize("late", [False, True])
+@pytest.mark.parametrize(
+    ("none", "seen", "matched"),
+    [
+        (["pass"], "pass", True),
+        (["pass"], "stuck", False),
+        (["stuck"], "pass", True),
+        (["stuck"], "stuck", True),
+        (["stuck"], "panic", True),
+        (["stuck"], "no-boot", False),
+        (["pass", "stuck"], "stuck", True),
+        (["no-boot"], "stuck", False),
+        (["no-boot"], "pass", True),
+        ([], "stuck", False),
+    ],
+)
+def test_what_nobody_described_is_held_against_none(
+    tmp_path: Path,
+    none: list[str],
+    seen: str,
+    late: bool,  # noqa: FBT001 -- a row
+    matched: bool,  # noqa: FBT001 -- likewise
+) -> None:
+    """Whichever comes first, and also when the file is read again."""
+    measure = [a_cell("none", seen=word, held=True, repeat=n) for n, word in enumerate(none, 1)]
+    judged_cell = a_cell("mine/1", seen=seen, held=True)
+    other = a_cell("mine/1", "kgdbts", seen="stuck", held=True)
+    record = a_record(tmp_path, *([] if late else measure))
+    record.write()
+    for each in (judged_cell, other, *(measure if late else [])):
+        record.add(each)
+    data = validate(tmp_path)
+    for cells in (record.cells, load(tmp_path).cells):
+        found = {each.cell: each for each in cells}
+        assert found[judged_cell.cell].matched is matched
+        assert not found[other.cell].matched
+        for each in measure:
+            assert found[each.cell].matched is (each.outcome is not Outcome.ERROR)
+    assert {each["held_against"] for each in data["cells"]} == {"none"}
+    assert [each["matched"] for each in data["cells"] if each["variant"] != "none"] == [
+        matched,
+        False,
+    ]
+
+
+def test_a_described_cell_is_not_held_against_none(tmp_path: Path) -> None:
+    record = a_record(tmp_path, a_cell("none", seen="stuck"), a_cell("v6/1", seen="stuck"))
+    assert [each.matched for each in record.cells] == [False, False]
+
+
+def test_what_was_left_out_is_kept(tmp_path: Path) -> None:
+    record = a_record(tmp_path)
+    record.left_out = (LeftOut("debian:6.1", "mine/2", "it needs 1"),)
+    record.write()
+    assert validate(tmp_path)["left_out"][0]["why"] == "it needs 1"
+    assert load(tmp_path).left_out == record.left_out
+
+
+def test_the_file_holds_exactly_what_the_design_names(tmp_path: Path) -> None:
+    record = a_record(tmp_path)
+    record.add(a_cell("none", seen="stuck", wanted="stuck", metrics={"steps": 300}))
+    record.add(a_cell("v5/1", files={"console_log": "cells/x/console.log"}))
+    data = validate(tmp_path)
+    assert list(data) == [
+        "schema",
+        "run",
+        "toolchain",
+        "trees",
+        "kernels",
+        "sessions",
+        "cells",
+        "verdict",
+    ]
+    assert data["schema"] == 1
+    assert data["run"]["host"] == {"cores": 2}
+    assert data["kernels"][0]["patches"][1] == {
+        "id": "v5/2",
+        "sha256": "5e" * 32,
+        "action": "reverted",
+        "port": None,
+    }
+    assert data["cells"][0] == {
+        "tree": "debian:6.1",
+        "kconfig": "base",
+        "variant": "none",
+        "session": "step-in-order",
+        "case": "up_read",
+        "repeat": 1,
+        "outcome": "fail",
+        "signature": "stuck",
+        "expected": {"outcome": "fail", "signature": "stuck"},
+        "matched": True,
+        "message": "",
+        "seconds": 1.5,
+        "boot_seconds": 4.0,
+        "metrics": {"steps": 300},
+        "files": {},
+    }
+    assert data["verdict"] == {
+        "debian:6.1/base/v5/1": {
+            "fixed": ["step-in-order[up_read]"],
+            "regressed": [],
+            "unchanged": [],
+        }
+    }
+
+
+def test_it_is_valid_from_the_beginning_and_after_every_addition(tmp_path: Path) -> None:
+    record = a_record(tmp_path)
+    record.write()
+    assert validate(tmp_path)["cells"] == []
+    record.add_tree(TreeRecord("path:/linux", "6.12", None))
+    record.add_kernel(replace(record.kernels[0], variant="v5/2", same_as="none"))
+    record.add(a_cell())
+    data = validate(tmp_path)
+    assert [tree["id"] for tree in data["trees"]] == ["debian:6.1", "path:/linux"]
+    assert [kernel["same_as"] for kernel in data["kernels"]] == [None, "none"]
+    assert len(data["cells"]) == 1
+    assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_a_cell_that_ran_again_takes_the_place_of_the_former(tmp_path: Path) -> None:
+    record = a_record(tmp_path)
+    record.add(a_cell(seen="no-boot"))
+    record.add(a_cell(seen="pass"))
+    assert [cell["outcome"] for cell in validate(tmp_path)["cells"]] == ["pass"]
+
+
+def test_a_loaded_record_is_the_one_that_was_written(tmp_path: Path) -> None:
+    record = a_record(tmp_path)
+    record.add(a_cell("none", seen="no-boot", wanted="stuck", message="line\n\x1b[1m \ud800 é |"))
+    record.add(a_cell("v6/1+2", "perf", repeat=20, metrics={"steps": 3, "rate": 0.5}))
+    for path in (tmp_path, tmp_path / "results.json"):
+        again = load(path)
+        assert again.run == record.run
+        assert again.toolchain == record.toolchain
+        assert again.trees == record.trees
+        assert again.kernels == record.kernels
+        assert again.sessions == record.sessions
+        assert again.cells == record.cells
+        assert again.folder == tmp_path
+
+
+def test_the_seconds_of_a_run_that_goes_on_add_up(tmp_path: Path) -> None:
+    record = a_record(tmp_path)
+    record.run = replace(record.run, seconds=100.0)
+    again = Record(tmp_path, record.run, record.toolchain)
+    again.write()
+    assert 100 <= again.run.seconds < 160
+
+
+def test_a_metric_that_json_cannot_hold_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    record = a_record(tmp_path, a_cell())
+    record.write()
+    before = (tmp_path / "results.json").read_bytes()
+    with pytest.raises(ValueError, match="JSON"):
+        record.add(a_cell("v5/1", metrics={"steps_per_second": float("nan")}))
+    assert (tmp_path / "results.json").read_bytes() == before
+
+
+def test_a_folder_that_cannot_be_written_is_said_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(MachineryError, match=r"results\.json: cannot be written: .+") as raised:
+        a_record(tmp_path / "gone").write()
+    assert "\n" not in str(raised.value)
+
+
+KILLED = """
+import sys, pathlib
+from tests.unit.results.test_record import a_cell, a_record
+record = a_record(pathlib.Path(sys.argv[1]))
+for repeat in range(1, 1_000_000):
+    record.add(a_cell(repeat=repeat))
+    print(repeat, flush=True)
+"""
+
+
+def test_no_finished_cell_is_lost_when_kstep_is_killed(tmp_path: Path) -> None:
+    writer = subprocess.Popen(
+        [sys.executable, "-c", KILLED, str(tmp_path)],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert writer.stdout is not None
+    for line in writer.stdout:
+        if int(line) == 40:
+            break
+    writer.send_signal(signal.SIGKILL)
+    finished = 40 + len(writer.stdout.readlines())
+    writer.wait()
+    assert len(validate(tmp_path)["cells"]) in {finished, finished + 1}
+
+
+def test_a_write_for_every_cell_stays_cheap(tmp_path: Path) -> None:
+    """500 cells; under 1 ms a cell is usual, and the machine may be busy."""
+    record = a_record(tmp_path)
+    message = "the step from up_read+0x10 went to el1_interrupt+0x2c instead of up_read+0x14"
+    began = time.process_time()
+    for number in range(500):
+        record.add(a_cell(("none", "v5/1")[number % 2], repeat=number + 1, message=message))
+    assert time.process_time() - began < 3
+    assert len(validate(tmp_path)["cells"]) == 500
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("", "not JSON"),
+        ('{"schema": 1,\n\n "run": ', r":3: not JSON"),
+        ("[" * 100_000, "not JSON"),
+        ("[]", "not results of schema 1"),
+        ("{}", "not results of schema 1"),
+        ('{"schema": 2}', "schema 2, not 1: use the kstep that wrote it"),
+        ('{"schema": "1"}', "not results of schema 1"),
+    ],
+)
+def test_another_file_is_refused_in_one_line(tmp_path: Path, text: str, what: str) -> None:
+    (tmp_path / "results.json").write_text(text)
+    with pytest.raises(RequestError, match=what) as raised:
+        load(tmp_path)
+    assert str(raised.value).startswith(str(tmp_path / "results.json"))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("where", "value"),
+    [
+        (("cells", 0, "outcome"), "passed"),
+        (("cells", 0, "signature"), "sticky"),
+        (("cells", 0, "colour"), "red"),
+        (("cells", 0, "repeat"), 0),
+        (("run", "argv"), "verify"),
+        (("kernels", 0, "patches", 0, "action"), "tried"),
+        (("more",), 1),
+    ],
+)
+def test_a_wrong_value_is_named(tmp_path: Path, where: tuple[Any, ...], value: object) -> None:
+    a_record(tmp_path, a_cell()).write()
+    data = validate(tmp_path)
+    place: Any = data
+    for key in where[:-1]:
+        place = place[key]
+    place[where[-1]] = value
+    (tmp_path / "results.json").write_text(json.dumps(data))
+    with pytest.raises(RequestError, match=re.escape(str(where[-1]))):
+        load(tmp_path)
+
+
+def test_a_run_of_before_there_were_sessions_is_read(tmp_path: Path) -> None:
+    a_record(tmp_path, a_cell()).write()
+    data = validate(tmp_path)
+    del data["sessions"]
+    (tmp_path / "results.json").write_text(json.dumps(data))
+    assert load(tmp_path).sessions == {}
+
+
+def test_binary_and_missing_files_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "results.json").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(RequestError, match="not JSON"):
+        load(tmp_path)
+    with pytest.raises(RequestError, match=r"nowhere: cannot be read \(No such file"):
+        load(tmp_path / "nowhere")
+
+
+def test_the_schema_knows_every_word() -> None:
+    schema = json.loads((ROOT / "kstep/results/results.schema.json").read_text())
+    assert set(schema["$defs"]["signature"]["enum"]) == {None, *Signature}
+    assert set(schema["$defs"]["outcome"]["enum"]) == set(Outcome)
+
+
+def test_folder_is_readable() -> None:
+    cell = Cell("debian:6.1", "base", "v5/1+2", "step-in-order", "get_avenrun", 3)
+    assert str(folder(cell)) == "cells/debian=6.1/base/v5,1+2/step-in-order/get_avenrun/3"
+    cell = Cell("path:/home/me/linux", "base", "none", "step-in-order", None, 1)
+    assert str(folder(cell)) == "cells/path=,home,me,linux/base/none/step-in-order/1"
+
+
+names = (
+    st.text(st.sampled_from("a:/=,._-%~é \0"), max_size=3)
+    | st.text(st.characters())
+    | st.just("x" * 300)
+)
+cells = st.builds(Cell, names, names, names, names, st.none() | names, st.integers(1, 30))
+
+
+@given(cells, cells)
+def test_no_two_cells_share_a_folder(one: Cell, other: Cell) -> None:
+    assert (folder(one) == folder(other)) == (one == other)
+
+
+@given(names, names)
+@example("", "_")
+@example("", "%")
+@example("a:", "a=")
+@example("x" * 300, "x" * 301)
+def test_no_two_trees_share_a_folder(one: str, other: str) -> None:
+    paths = [folder(Cell(tree, "base", "none", "s", None, 1)) for tree in (one, other)]
+    assert (paths[0] == paths[1]) == (one == other)
+
+
+@given(cells)
+def test_a_folder_stays_inside_and_any_file_system_and_artifact_takes_it(cell: Cell) -> None:
+    path = folder(cell)
+    assert len(path.parts) == (6 if cell.case is None else 7)
+    assert PurePosixPath(os.path.normpath(path)) == path
+    assert all(re.fullmatch(r"[A-Za-z0-9._+=,%~-]{1,200}", part) for part in path.parts)
+    assert not any(part.startswith(".") for part in path.parts)
+
+
+CONSOLE = r"""
+0.100000 < "[    0.0] Booting\r\n[    0"
+0.110000 < ".1] \x1b[1mLinux\x1b[m \"6.1\"\r\n"
+0.500000 < "[0]kdb> "
+0.600000 > "ss\r"
+0.610000 < "ss\r\r\nback\\slash\x07\r\n"
+what is this
+0.7 < "cut off in the mid"""
+
+
+def test_tail(tmp_path: Path) -> None:
+    (tmp_path / "console.log").write_text(CONSOLE.lstrip())
+    record = a_record(tmp_path)
+    cell = a_cell(files={"console_log": "console.log"})
+    assert record.tail(cell) == [
+        "[    0.0] Booting",
+        '[    0.1] Linux "6.1"',
+        "[0]kdb>",
+        "> ss",
+        "ss",
+        r"back\slash\x07",
+        "what is this",
+        '0.7 < "cut off in the mid',
+    ]
+    assert record.tail(cell, 2) == ["what is this", '0.7 < "cut off in the mid']
+
+
+def test_tail_of_a_long_log_begins_with_a_whole_record(tmp_path: Path) -> None:
+    lines = (f'{number}.0 < "line {number}\\r\\n"\n' for number in range(20_000))
+    (tmp_path / "console.log").write_text("".join(lines))
+    tail = a_record(tmp_path).tail(a_cell(files={"console_log": "console.log"}), 1_000_000)
+    assert tail[-1] == "line 19999"
+    assert 1000 < len(tail) < 20_000
+    assert all(re.fullmatch(r"line \d+", line) for line in tail)
+
+
+@pytest.mark.parametrize("name", ["gone.log", "../secret", "/etc/hostname", "", "a\0b", "run"])
+def test_tail_is_empty_without_a_log_in_the_run(tmp_path: Path, name: str) -> None:
+    (tmp_path / "secret").write_text("secret")
+    (tmp_path / "run" / "run").mkdir(parents=True)
+    record = a_record(tmp_path / "run")
+    assert record.tail(a_cell(files={"console_log": name})) == []
+    assert record.tail(a_cell()) == []
+
+
+@given(st.binary(max_size=200))
+def test_tail_takes_any_bytes(tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.getbasetemp()
+    (path / "console.log").write_bytes(content)
+    for line in a_record(path).tail(a_cell(files={"console_log": "console.log"})):
+        assert line == printable(line)
+        assert "\n" not in line
+
+
+def test_printable_shows_what_it_takes_out() -> None:
+    assert printable("a\r\nb\tc\x1b[0m\0é\u202e\ud800\uffff😀") == (
+        "a\nb\tc\\x1b[0m\\x00é\\u202e\\ud800\\uffff😀"
+    )
+
+
+@given(st.text(st.characters()))
+def test_printable_is_writable_and_stays_as_it_is(text: str) -> None:
+    once = printable(text)
+    once.encode("utf-8")
+    assert printable(once) == once

@@ -1,0 +1,152 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What the patches changed, and the exit status."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from kstep.results.verdict import exit_status, order, sentence, sentences, verdict
+from tests.unit.results.test_record import a_cell
+
+if TYPE_CHECKING:
+    from kstep.results.record import CellRecord
+
+COLUMN = "debian:6.1/base/v5/1"
+
+
+@pytest.mark.parametrize(
+    ("none", "patched", "where"),
+    [
+        (["stuck"], ["pass"], "fixed"),
+        (["pass"], ["stuck"], "regressed"),
+        (["pass"], ["pass"], "unchanged"),
+        (["stuck"], ["stuck"], "unchanged"),
+        (["stuck"], ["rehit"], "unchanged"),  # another fault, but a fault
+        (["pass", "stuck"], ["pass", "pass"], "fixed"),
+        (["pass", "pass"], ["pass", "stuck"], "regressed"),
+        (["pass", "stuck"], ["stuck", "stuck"], "unchanged"),
+        (["no-boot"], ["pass"], None),
+        (["pass"], ["no-boot"], None),
+        (["stuck"], ["pass", "no-boot"], None),
+        (["pass", "no-boot"], ["pass"], None),
+        (["stuck", "no-boot"], ["pass"], "fixed"),  # a failure is a failure, whatever else
+        (["pass"], ["no-boot", "stuck"], "regressed"),
+        ([], ["pass"], None),
+        (["pass"], [], None),
+    ],
+)
+def test_one_name(none: list[str], patched: list[str], where: str | None) -> None:
+    cells = [a_cell("none", "other"), a_cell("v5/1", "other")]
+    cells += [a_cell("none", "s[x]", seen, repeat=n) for n, seen in enumerate(none, 1)]
+    cells += [a_cell("v5/1", "s[x]", seen, repeat=n) for n, seen in enumerate(patched, 1)]
+    entry = verdict(cells)[COLUMN]
+    assert [kind for kind, names in entry.items() if "s[x]" in names] == ([where] if where else [])
+    assert list(entry) == ["fixed", "regressed", "unchanged"]
+
+
+def test_expectations_play_no_part() -> None:
+    cells = [a_cell("none", seen="stuck", wanted="stuck"), a_cell("v5/1", wanted="stuck")]
+    assert verdict(cells)[COLUMN]["fixed"] == ["step-in-order[up_read]"]
+
+
+def test_only_what_can_be_compared_has_an_entry() -> None:
+    assert verdict([]) == {}
+    assert verdict([a_cell("none")]) == {}
+    assert verdict([a_cell("v5/1"), a_cell("v5/2")]) == {}
+    # the none of another tree or kconfig is no base
+    assert verdict([a_cell("v5/1"), a_cell("none", tree="path:/x")]) == {}
+    assert verdict([a_cell("v5/1"), a_cell("none", kconfig="old")]) == {}
+
+
+def test_variants_stand_in_the_order_in_which_people_name_them() -> None:
+    variants = ["v6/1", "v5/1+2", "v5/10", "none", "v5/2", "v5/1"]
+    assert sorted(variants, key=order) == ["none", "v5/1", "v5/2", "v5/10", "v5/1+2", "v6/1"]
+    assert [key.removeprefix("debian:6.1/base/") for key in verdict(map(a_cell, variants))] == [
+        "v5/1",
+        "v5/2",
+        "v5/10",
+        "v5/1+2",
+        "v6/1",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("cells", "status"),
+    [
+        ([], 3),
+        ([("pass", None)], 0),
+        ([("stuck", "stuck"), ("pass", "pass")], 0),
+        ([("stuck", None)], 1),
+        ([("pass", "stuck")], 1),
+        ([("rehit", "stuck")], 1),
+        ([("pass", None), ("no-boot", None)], 3),
+        ([("no-boot", "stuck")], 3),
+        ([("no-boot", None), ("stuck", None)], 1),
+    ],
+)
+def test_exit_status(cells: list[tuple[str, str | None]], status: int) -> None:
+    made = [
+        a_cell(seen=seen, wanted=wanted, repeat=n + 1) for n, (seen, wanted) in enumerate(cells)
+    ]
+    assert exit_status(made) == status
+
+
+def test_sentences() -> None:
+    entry = {"fixed": ["s[a]", "s[b]", "s[c]", "t[a]"], "regressed": [], "unchanged": ["t[b]"]}
+    assert sentence("x/y/v5/1", entry) == (
+        "x/y/v5/1 fixes s (all 3), t[a]; breaks nothing; leaves 1 of 5 sessions as with none."
+    )
+    entry = {"fixed": [], "regressed": ["s[a]", "s[b]", "s[c]", "t"], "unchanged": ["s[d]"]}
+    assert sentence("x/y/v5/1", entry) == (
+        "x/y/v5/1 fixes nothing; breaks s (3 of 4), t; leaves 1 of 5 sessions as with none."
+    )
+    entry = {"fixed": [], "regressed": [], "unchanged": ["t"]}
+    assert sentence("x/y/v6/2", entry) == "x/y/v6/2 changes nothing: 1 session as with none."
+    entry = {"fixed": [], "regressed": [], "unchanged": []}
+    assert "nothing to compare" in sentence("x/y/v6/2", entry)
+
+
+def repeated(variant: str, name: str, *words: str) -> list[CellRecord]:
+    """Make the repeats of a cell."""
+    return [a_cell(variant, name, word, repeat=number) for number, word in enumerate(words, 1)]
+
+
+def test_what_varies_on_either_side_is_said_with_its_chance() -> None:
+    cells = repeated("none", "s", *["stuck"] * 12, *["pass"] * 8)
+    cells += repeated("none", "t", *["stuck"] * 20) + repeated("none", "u", "stuck")
+    cells += repeated("v5/1", "s", *["pass"] * 20) + repeated("v5/1", "u", "pass")
+    cells += repeated("v5/1", "t", *["pass"] * 20)
+    (line,) = sentences(cells)
+    assert line == (
+        "debian:6.1/base/v5/1 fixes s, t, u; breaks nothing; leaves 0 of 3 sessions as with none."
+        " s passes 100% (84-100), with none 40% (22-61), p = 4.5e-05."
+    )
+
+
+def test_a_chance_needs_a_verdict_on_both_sides() -> None:
+    cells = repeated("none", "s", "no-boot") + repeated("v5/1", "s", "pass", "stuck")
+    (line,) = sentences(cells)
+    assert "p =" not in line
+
+
+seen = st.sampled_from(["pass", "stuck", "rehit", "no-boot"])
+
+
+@given(st.lists(st.tuples(st.sampled_from(["none", "v5/1"]), st.sampled_from("abc"), seen)))
+def test_fixed_and_regressed_are_each_other_seen_from_the_other_side(
+    drawn: list[tuple[str, str, str]],
+) -> None:
+    cells = [a_cell(*each, repeat=number) for number, each in enumerate(drawn, 1)]
+    swapped = [
+        a_cell("v5/1" if variant == "none" else "none", name, word, repeat=number)
+        for number, (variant, name, word) in enumerate(drawn, 1)
+    ]
+    if len({variant for variant, *_ in drawn}) == 2:
+        one, other = verdict(cells)[COLUMN], verdict(swapped)[COLUMN]
+        assert one["fixed"] == other["regressed"]
+        assert one["regressed"] == other["fixed"]
+        assert one["unchanged"] == other["unchanged"]

@@ -1,0 +1,211 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Debian's packages: the private apt configuration, and what a fetch does again."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kstep.base.cache import Cache
+from kstep.base.errors import MachineryError, RequestError
+from kstep.source import debian
+from kstep.toolchain import CommandError, HostToolchain
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+
+@pytest.mark.skipif(shutil.which("apt-config") is None, reason="apt is Debian's")
+def test_apt_reads_nothing_of_the_machines_own(tmp_path: Path) -> None:
+    """As apt itself reads the configuration, on top of the machine's."""
+    shelf = tmp_path / "shelf"
+    shelf.mkdir()
+    (shelf / "apt.conf").write_text(debian.APT_CONF.format(shelf=shelf))
+    machine = tmp_path / "machine.conf"
+    machine.write_text(
+        'APT::Update::Pre-Invoke { "touch /tmp/hook"; };\n'
+        'APT::Update::Post-Invoke-Success { "touch /tmp/hook"; };\n'
+        'APT::Architectures { "amd64"; "i386"; };\n'
+        'Acquire::Languages { "de"; };\n'
+    )
+    argv = ["apt-config", "-c", str(shelf / "apt.conf"), "dump"]
+    env = {**os.environ, "APT_CONFIG": str(machine)}
+    said = subprocess.run(argv, env=env, check=True, capture_output=True, text=True).stdout
+    assert "touch" not in said
+    assert 'APT::Architecture "arm64";' in said
+    assert 'APT::Architectures:: "arm64";' in said
+    for other in ("amd64", "i386"):
+        assert f'APT::Architectures:: "{other}";' not in said
+    fields = dict(line.rstrip(";").split(" ", 1) for line in said.splitlines() if " " in line)
+    for folder in ("Dir::State", "Dir::State::lists", "Dir::State::status", "Dir::Cache",
+                   "Dir::Cache::archives", "Dir::Etc::sourcelist"):  # fmt: skip
+        assert fields[folder].strip('"').startswith(str(shelf)), folder
+    for nothing in ("sourceparts", "preferences", "preferencesparts"):
+        assert fields[f"Dir::Etc::{nothing}"] == '"/dev/null"', nothing
+
+
+class Archive(HostToolchain):
+    """A toolchain whose apt has one package; ``answers`` is whether the network does.
+
+    ``sources`` are the versions of which each suite has the kernel's source, ``until`` is
+    the day up to which the index holds.
+    """
+
+    def __init__(self, until: str = "", **sources: str) -> None:
+        super().__init__("test")
+        self.answers = True
+        self.asked: list[str] = []
+        self.until = until
+        self.sources = sources
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        readable: Sequence[Path] = (),
+        writable: Sequence[Path] = (),
+        env: Mapping[str, str] | None = None,
+        network: bool = False,
+        on_line: Callable[[str], None] = print,
+    ) -> None:
+        """Play apt."""
+        del readable, writable, env
+        self.asked.append(next(word for word in argv if word in (*VERBS, "indextargets")))
+        if network and not self.answers:
+            raise CommandError(argv, 100, ["E: Failed to fetch"])
+        if argv[-1].startswith("linux-source-"):
+            self.source(cwd.name.rpartition("-")[2], argv, on_line)
+            return
+        match self.asked[-1]:
+            case "update" if self.until:
+                suite = cwd.name.rpartition("-")[2]
+                (cwd / f"lists/mirror_dists_{suite}_InRelease").write_text(INDEX % self.until)
+            case "indextargets":
+                on_line("http://mirror.example/debian|bookworm|main|")
+            case "show":
+                for line in ("Package: busybox-static", "Version: 1:1.35.0-4+b7",
+                             "Architecture: arm64", "SHA256: 0123", "Description: small",
+                             " Version: no field"):  # fmt: skip
+                    on_line(line)
+            case "download":
+                (cwd / "busybox-static_1%3a1.35.0-4+b7_arm64.deb").write_text("deb")
+
+    def source(self, suite: str, argv: Sequence[str], on_line: Callable[[str], None]) -> None:
+        """Play apt-cache for the kernels' sources."""
+        names = [f"linux-source-{version}" for version in self.sources.get(suite, "").split()]
+        if "pkgnames" in argv:
+            for name in (*names, "linux-source-", "linux-source-6.1-rt"):
+                on_line(name)
+        elif "show" in argv:
+            if argv[-1] not in names:
+                raise CommandError(argv, 100, ["E: No packages found"])
+            for line in ("Version: 7.0.1-1", "Architecture: all", "SHA256: 4567"):
+                on_line(line)
+
+
+VERBS = ("update", "show", "pkgnames", "download")
+INDEX = """\
+-----BEGIN PGP SIGNED MESSAGE-----
+Hash: SHA256
+
+Date: Fri, 30 Oct 2026 08:14:11 UTC
+Valid-Until: %s
+SHA256:
+ 0123 1 main/binary-arm64/Packages
+"""
+
+
+def fetched(archive: Archive, tmp_path: Path) -> debian.Package:
+    """Fetch the one package that there is."""
+    return debian.fetch("busybox-static", "bookworm", archive, Cache(tmp_path))
+
+
+def test_a_package_is_fetched_once_a_day(tmp_path: Path) -> None:
+    archive = Archive()
+    first = fetched(archive, tmp_path)
+    assert (first.version, first.sha256) == ("1:1.35.0-4+b7", "0123")
+    assert first.path.read_text() == "deb"
+    assert archive.asked == ["indextargets", "update", "show", "download"]
+    assert (first.path.parent / "sources.list").read_text() == (
+        "deb http://mirror.example/debian bookworm main\n"
+    )
+    assert fetched(archive, tmp_path) == first
+    assert len(archive.asked) == 4
+    yesterday = time.time() - debian.DAY - 1
+    os.utime(first.path.parent / "current", (yesterday, yesterday))
+    assert fetched(archive, tmp_path) == first
+    assert archive.asked[4:] == ["indextargets", "update", "show"]
+
+
+def test_the_copy_at_hand_serves_where_the_archive_is_silent(tmp_path: Path) -> None:
+    archive = Archive()
+    first = fetched(archive, tmp_path)
+    os.utime(first.path.parent / "current", (0, 0))
+    archive.answers = False
+    assert fetched(archive, tmp_path) == first
+
+
+def test_without_a_copy_the_reason_is_told(tmp_path: Path) -> None:
+    archive = Archive()
+    archive.answers = False
+    with pytest.raises(MachineryError) as error:
+        fetched(archive, tmp_path)
+    assert str(error.value) == "package busybox-static of Debian bookworm cannot be fetched"
+    assert error.value.details == ("E: Failed to fetch",)
+
+
+# -- kernel sources
+
+
+def test_a_source_comes_from_the_suite_that_has_it(tmp_path: Path) -> None:
+    archive = Archive(sid="7.2", trixie="6.12")
+    package = debian.kernel_source("7.2", archive, Cache(tmp_path))
+    assert (package.name, package.origin) == ("linux-source-7.2", "Debian sid")
+    assert "pkgnames" not in archive.asked  # nor was another suite
+
+
+def test_a_source_that_is_elsewhere_by_now_is_found(tmp_path: Path) -> None:
+    """The usual place has something newer, or there is no usual place."""
+    for version in ("7.2", "6.18"):
+        archive = Archive(sid="7.3", forky="7.2 6.18", trixie="6.12")
+        package = debian.kernel_source(version, archive, Cache(tmp_path / version))
+        assert (package.name, package.origin) == (f"linux-source-{version}", "Debian forky")
+
+
+def test_a_source_that_has_moved_on_is_answered_with_what_there_is(tmp_path: Path) -> None:
+    archive = Archive(sid="7.3", trixie="6.12", bookworm="6.1")
+    with pytest.raises(RequestError) as error:
+        debian.kernel_source("7.2", archive, Cache(tmp_path))
+    assert str(error.value) == (
+        "tree debian:7.2: no suite of Debian's has linux-source-7.2 now;"
+        " there is debian:6.1 (bookworm), debian:6.12 (trixie), debian:7.3 (sid)"
+    )
+
+
+def test_where_no_suite_answers_there_is_no_verdict_on_the_version(tmp_path: Path) -> None:
+    archive = Archive()
+    archive.answers = False
+    with pytest.raises(MachineryError) as error:
+        debian.kernel_source("4.19", archive, Cache(tmp_path))
+    assert str(error.value) == "no suite of Debian's answers"
+    assert "sid does not answer: E: Failed to fetch" in error.value.details
+
+
+@pytest.mark.parametrize(
+    ("until", "origin"),
+    [
+        ("Fri, 06 Nov 2020 08:14:11 UTC", "Debian sid as of 2026-10-30, an index that has expired"),
+        ("Fri, 06 Nov 2099 08:14:11 UTC", "Debian sid"),
+    ],
+)
+def test_an_index_that_has_expired_is_told(until: str, origin: str, tmp_path: Path) -> None:
+    archive = Archive(until, sid="7.2")
+    for _ in range(2):  # the second time from the note
+        assert debian.kernel_source("7.2", archive, Cache(tmp_path)).origin == origin

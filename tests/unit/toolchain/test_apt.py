@@ -1,0 +1,199 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Which archives are Debian's, and the sources.list that is made of them."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kstep.base.errors import MachineryError
+from kstep.base.progress import Progress
+from kstep.toolchain import apt
+from kstep.toolchain.apt import Sources
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+KEYRING = "/usr/share/keyrings/debian-archive-keyring.gpg"
+MIRROR = "http://mirror.example/debian"
+SECURITY = "http://mirror.example/debian-security"
+
+# As apt-get indextargets prints it with INDEX_FORMAT on a Debian 12.
+OWN = f"""\
+{MIRROR}/|bookworm|main|{KEYRING}
+{MIRROR}/|bookworm|contrib|{KEYRING}
+{MIRROR}/|bookworm-updates|main|{KEYRING}
+{SECURITY}/|bookworm-security|main|{KEYRING}
+{MIRROR}/|bookworm|main|{KEYRING}
+"""
+FOREIGN = """\
+http://apt.example/pub|bookworm-pgdg|main|/etc/apt/pgdg.asc
+http://apt.example/backports|bookworm-backports|main|
+http://download.example/linux|bookworm|stable|/etc/apt/docker.asc
+http://apt.example/deb|stable|main|
+http://apt.example/node|nodistro|main|
+http://apt.example/flat|/|
+http://apt.example/old|bullseye|main|
+http://apt.example/proposed|bookworm-proposed-updates|main|
+"""
+
+
+def test_debians_own_archives_are_kept_once() -> None:
+    assert Sources.parse(OWN, "bookworm").entries == (
+        (f"{MIRROR}/", "", KEYRING),
+        (f"{MIRROR}/", "-updates", KEYRING),
+        (f"{SECURITY}/", "-security", KEYRING),
+    )
+
+
+def test_foreign_suites_components_and_releases_are_left_out() -> None:
+    assert Sources.parse(FOREIGN + OWN + FOREIGN, "bookworm") == Sources.parse(OWN, "bookworm")
+
+
+@pytest.mark.parametrize("text", ["", "\n", "garbage\n", "|||\n", "a|b\n", "E: unable to read\n"])
+def test_text_without_archives_has_none(text: str) -> None:
+    assert Sources.parse(text, "bookworm").entries == ()
+
+
+def test_an_archive_that_names_no_key_has_none() -> None:
+    """What has no value, apt prints as it was asked for."""
+    text = f"{MIRROR}|bookworm|main|$(SIGNED_BY)\n{MIRROR}|bookworm-updates|main\n"
+    sources = Sources.parse(text, "bookworm")
+    assert sources.as_list("trixie") == (
+        f"deb {MIRROR} trixie main\ndeb {MIRROR} trixie-updates main\n"
+    )
+
+
+def test_a_list_is_made_for_any_release() -> None:
+    assert Sources.parse(OWN, "bookworm").as_list("trixie") == (
+        f"deb [signed-by={KEYRING}] {MIRROR}/ trixie main\n"
+        f"deb [signed-by={KEYRING}] {MIRROR}/ trixie-updates main\n"
+        f"deb [signed-by={KEYRING}] {SECURITY}/ trixie-security main\n"
+    )
+
+
+def test_sid_has_no_updates_and_no_security() -> None:
+    assert Sources.parse(OWN, "bookworm").as_list("sid") == (
+        f"deb [signed-by={KEYRING}] {MIRROR}/ sid main\n"
+    )
+
+
+def test_old_releases_call_security_otherwise() -> None:
+    text = f"{SECURITY}|buster/updates|main|\n"
+    assert Sources.parse(text, "buster").as_list("buster") == (
+        f"deb {SECURITY} buster/updates main\n"
+    )
+
+
+def test_what_is_printed_can_be_read_again() -> None:
+    """A list made for a release is one of that release."""
+    made = Sources.parse(OWN, "bookworm").as_list("trixie")
+    fields = [
+        line.replace("[signed-by=", "").replace("]", "").split() for line in made.splitlines()
+    ]
+    listed = "".join(f"{uri}|{suite}|{main}|{key}\n" for _, key, uri, suite, main in fields)
+    assert Sources.parse(listed, "trixie") == Sources.parse(OWN, "bookworm")
+
+
+# -- packages of this machine, with a dpkg and an apt that are made up
+
+
+@pytest.fixture
+def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Give a folder that is all of PATH."""
+    folder = tmp_path / "bin"
+    folder.mkdir()
+    monkeypatch.setenv("PATH", str(folder))
+    return folder
+
+
+def tool(folder: Path, name: str, script: str) -> None:
+    """Put a program there."""
+    path = folder / name
+    path.write_text(f"#!/bin/sh\n{script}\n")
+    path.chmod(0o755)
+
+
+DPKG = """\
+echo 'make installed'
+echo 'gcc config-files'
+echo 'dpkg-query: no packages found matching qemu' >&2
+exit 1
+"""
+
+
+def test_only_what_is_installed_is_there(tools: Path) -> None:
+    tool(tools, "dpkg-query", DPKG)
+    assert apt.missing(["make", "gcc", "qemu"]) == ["gcc", "qemu"]
+
+
+def test_without_dpkg_there_is_no_host_toolchain(tools: Path) -> None:
+    assert not list(tools.iterdir())
+    with pytest.raises(MachineryError, match=r"no dpkg;\s+take --toolchain docker"):
+        apt.missing(["make"])
+
+
+def test_nothing_is_run_where_nothing_is_missing(tools: Path) -> None:
+    tool(tools, "dpkg-query", "echo 'make installed'")
+    apt.install(["make"], Progress())
+
+
+def test_who_may_not_install_is_told_the_command(
+    tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool(tools, "dpkg-query", DPKG)
+    tool(tools, "sudo", "exit 1")
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    with pytest.raises(MachineryError) as error:
+        apt.install(["make", "gcc"], Progress())
+    assert str(error.value) == (
+        "packages are missing; run: sudo apt-get install -y --no-install-recommends gcc"
+    )
+
+
+def test_who_has_no_sudo_is_told_the_command_too(
+    tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool(tools, "dpkg-query", DPKG)
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    with pytest.raises(MachineryError, match=r"run: sudo apt-get install"):
+        apt.install(["gcc"], Progress())
+
+
+def test_an_apt_that_fails_is_quoted(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    tool(tools, "dpkg-query", DPKG)
+    tool(tools, "apt-get", "echo 'E: Unable to locate package gcc' >&2; exit 100")
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    with pytest.raises(MachineryError) as error:
+        apt.install(["gcc"], Progress())
+    assert str(error.value) == (
+        "packages are missing and apt failed (E: Unable to locate package gcc);"
+        " run: apt-get install -y --no-install-recommends gcc"
+    )
+
+
+def test_own_sources_need_an_apt(tools: Path) -> None:
+    assert not list(tools.iterdir())
+    with pytest.raises(MachineryError, match=r"^no Debian mirror: this machine has no apt"):
+        apt.own_sources()
+
+
+@pytest.mark.parametrize("script", ["exit 0", "echo 'http://apt.example|bookworm-pgdg|main|'"])
+def test_own_sources_must_be_debians(
+    script: str, tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool(tools, "apt-get", script)
+    monkeypatch.setattr(apt, "_release", lambda: "bookworm")
+    with pytest.raises(MachineryError, match=r"apt has no archive of Debian bookworm$"):
+        apt.own_sources()
+
+
+def test_an_apt_that_cannot_read_its_own_lists_is_no_traceback(
+    tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tool(tools, "apt-get", "echo 'E: Malformed entry 1 in list file' >&2; exit 100")
+    monkeypatch.setattr(apt, "_release", lambda: "bookworm")
+    with pytest.raises(MachineryError, match=r"E: Malformed entry 1 in list file"):
+        apt.own_sources()
