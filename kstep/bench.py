@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 
 from kstep.base.errors import MachineryError
 from kstep.build.kernel import Kernel
-from kstep.console.console import Transcript
 from kstep.image.symbols import Symbols
 from kstep.machine.qemu import Hardware, Machine
+from kstep.results.transcript import Transcript
 from kstep.session.target import Target
 
 if TYPE_CHECKING:

@@ -30,9 +30,9 @@ from kstep.base.outcome import Outcome, Signature
 from kstep.base.progress import Progress
 from kstep.build import initramfs, kconfig
 from kstep.build.kernel import Builder, BuildError
+from kstep.results.cell import Cell
 from kstep.results.rate import CONFIDENCE, Rate
 from kstep.run import runner
-from kstep.run.plan import Cell
 from kstep.session import session
 from kstep.source import tree as trees
 from kstep.source.arrangement import Arrangement

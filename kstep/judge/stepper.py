@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import time
 from collections import Counter
@@ -22,6 +21,7 @@ from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.judge.livelock import Rounds
 from kstep.machine.qmp import UnmappedError
+from kstep.results import trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -338,23 +338,18 @@ def is_interrupt(place: Place) -> bool:
 
 
 def _line(step: Step, seconds: float) -> str:
-    return (
-        json.dumps(
-            {
-                "n": step.number,
-                "pc": f"{step.before.address:#x}",
-                "at": str(step.before),
-                "word": f"{step.instruction.word:08x}",
-                "flow": step.instruction.flow,
-                "expected": [f"{address:#x}" for address in sorted(step.expected)],
-                "to": f"{step.after.address:#x}",
-                "to_at": str(step.after),
-                "reason": step.stop.reason,
-                "pid": step.stop.pid,
-                "cpu": step.stop.cpu,
-                "in_order": step.in_order,
-                "seconds": round(seconds, 6),
-            }
-        )
-        + "\n"
+    return trace.line(
+        number=step.number,
+        pc=step.before.address,
+        at=str(step.before),
+        word=step.instruction.word,
+        flow=step.instruction.flow,
+        expected=step.expected,
+        to=step.after.address,
+        to_at=str(step.after),
+        reason=step.stop.reason,
+        pid=step.stop.pid,
+        cpu=step.stop.cpu,
+        in_order=step.in_order,
+        seconds=seconds,
     )

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Self
 from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
-from kstep.console.console import Console, SilenceError, Transcript
+from kstep.console.console import Console, SilenceError
 from kstep.console.shell import READY
 from kstep.machine.qmp import LINE, Monitor
 from kstep.toolchain.accel import Accel
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from kstep.build.kernel import Kernel
+    from kstep.results.transcript import Transcript
     from kstep.toolchain import Process, Toolchain
 
 BOOT = 90.0  # seconds for QEMU to start and the guest to be ready

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from kstep.results.cell import Cell
     from kstep.run.expectation import Expectations
-    from kstep.run.plan import Cell
     from kstep.session.session import Session
     from kstep.source.series import Series
     from kstep.source.variant import Variant

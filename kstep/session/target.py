@@ -19,7 +19,7 @@ from kstep.arm64.branch import decode, is_brk
 from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
-from kstep.console.console import SilenceError, Transcript
+from kstep.console.console import SilenceError
 from kstep.console.gdb import Gdb
 from kstep.console.kdb import (
     BREAKPOINT_HIT,
@@ -39,6 +39,7 @@ from kstep.judge.call import Call
 from kstep.judge.registers import Watch
 from kstep.judge.stepper import Path, Tally
 from kstep.machine.qemu import BOOT, Text
+from kstep.results.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence

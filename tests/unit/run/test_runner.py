@@ -14,8 +14,8 @@ from kstep.base.outcome import Outcome, Signature
 from kstep.build.kernel import Kernel
 from kstep.console import console
 from kstep.machine import qemu as machine
+from kstep.results.cell import Cell
 from kstep.run import runner
-from kstep.run.plan import Cell
 from kstep.run.runner import Boot, Result
 from kstep.session import target
 from tests.unit.fakeqemu import READY, FakeToolchain
