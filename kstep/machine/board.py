@@ -27,7 +27,8 @@ from kstep.base.outcome import Signature
 from kstep.console.console import Console, SilenceError
 from kstep.console.kdb import Kdb
 from kstep.console.shell import Command
-from kstep.machine.qemu import UP_OR_DOWN, Hardware, Machine
+from kstep.machine.hardware import Hardware
+from kstep.machine.qemu import UP_OR_DOWN, Machine
 from kstep.machine.qmp import UnmappedError
 
 if TYPE_CHECKING:

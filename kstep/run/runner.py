@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from kstep.build.kernel import Kernel
     from kstep.machine.board import Line
-    from kstep.machine.qemu import Hardware
+    from kstep.machine.hardware import Hardware
     from kstep.results.cell import Cell
     from kstep.session.session import Session
     from kstep.toolchain import Toolchain

@@ -22,7 +22,7 @@ from tests.unit.fakeqemu import READY, FakeToolchain
 
 SCRIPT = """\
 from kstep.base.errors import MachineryError
-from kstep.machine.qemu import Hardware
+from kstep.machine.hardware import Hardware
 from kstep.session.session import Stepped, session
 
 WORDS = ("true", "false", "panic", "silence", "power_off", "kill", "raises", "gives_up")
