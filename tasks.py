@@ -39,6 +39,7 @@ from kstep.results import record as records
 from kstep.results.merge import merge as merge_runs
 from kstep.results.verdict import exit_status
 from kstep.run import preparation, request, verification
+from kstep.run.local import LocalProcesses
 from kstep.source import series as serieses
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ def _exit_statuses(command: Callable[..., int | None]) -> Callable[..., None]:
             raise
         except Exception as error:  # noqa: BLE001 -- Python's own status, 1, would be a verdict
             traceback.print_exc()
-            message = f"kstep: it failed itself: {type(error).__name__}: {error}"
+            message = f"kstep: internal error: {type(error).__name__}: {error}"
             raise Exit(message, MachineryError.status) from None
         if status:
             raise Exit(code=status)
@@ -175,7 +176,7 @@ def verify(
             folder=folder,
             toolchain_kind=toolchain,
             accel_kind=accel,
-            jobs=jobs or os.cpu_count() or 1,
+            scheduler=LocalProcesses(jobs or os.cpu_count() or 1, progress.say),
             argv=sys.argv[1:],
             cache=Cache.default(),
             progress=progress,

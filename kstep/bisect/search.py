@@ -33,6 +33,7 @@ from kstep.build.kernel import Builder, BuildError
 from kstep.results.cell import Cell
 from kstep.results.rate import CONFIDENCE, Rate
 from kstep.run import runner
+from kstep.run.boot import Boot
 from kstep.session import session
 from kstep.source import tree as trees
 from kstep.source.arrangement import Arrangement
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kstep.build.kernel import Kernel
-    from kstep.run.runner import Result
+    from kstep.run.boot import Result
     from kstep.session.session import Session
     from kstep.toolchain import Toolchain, Versions
 
@@ -299,11 +300,9 @@ class Probe:
             self.asked.case,
             number,
         )
-        boot = runner.Boot(
-            (cell,), kernel, self.guest, self.asked.root / "tests/sessions", self.folder
-        )
+        boot = Boot((cell,), kernel, self.guest, self.asked.root / "tests/sessions")
         for _ in range(TRIES):
-            (result,) = runner.run(boot, self.toolchain)
+            (result,) = runner.run(boot, self.toolchain, self.folder)
             if result.outcome is not Outcome.ERROR or result.signature is Signature.NO_BOOT:
                 break
         return result

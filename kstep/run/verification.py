@@ -29,10 +29,10 @@ from kstep.results.record import (
     ToolchainRecord,
     TreeRecord,
 )
-from kstep.run import plan, runner
+from kstep.run import plan
+from kstep.run.boot import Boot, Result
 from kstep.run.preparation import prepare
 from kstep.run.request import require_new
-from kstep.run.runner import Boot, Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from kstep.results.cell import Cell
     from kstep.run.preparation import Built, Prepared
     from kstep.run.request import Request
+    from kstep.run.scheduler import Scheduler
     from kstep.session.session import Session
 
 
@@ -68,24 +69,21 @@ class Verification:
         folder: Path,
         toolchain_kind: str,
         accel_kind: str,
-        jobs: int,
+        scheduler: Scheduler,
         argv: Sequence[str],
         cache: Cache,
         progress: Progress,
         line: Line | None = None,
     ) -> None:
         require_new(folder)
-        if jobs < 1:
-            raise RequestError(f"--jobs {jobs}: it is 1 or more")
         if line is not None:
             _require_one_kernel(asked, line)
-            jobs = 1
         self.line = line
         self.asked = asked
         self.folder = folder
         self.toolchain_kind = toolchain_kind
         self.accel_kind = accel_kind
-        self.jobs = jobs
+        self.scheduler = scheduler
         self.argv = tuple(argv)
         self.cache = cache
         self.progress = progress
@@ -229,7 +227,6 @@ class Verification:
                     kernel=each.kernel,
                     initramfs=prepared.initramfs.path,
                     sessions=self.asked.root / "tests/sessions",
-                    folder=self.folder.absolute(),
                     line=self.line,
                 )
                 for cells in plan.boots(wanted[key])
@@ -246,7 +243,9 @@ class Verification:
             def on_start(cell: Cell) -> None:
                 task.begin(_called(cell))
 
-            runner.run_all(boots, prepared.toolchain, self.jobs, on_result, on_start)
+            self.scheduler.run(
+                boots, prepared.toolchain, self.folder.absolute(), on_start, on_result
+            )
 
     def _keep(self, record: Record, result: Result, variants: Sequence[str]) -> None:
         """Record a result for every variant that the kernel stands for."""

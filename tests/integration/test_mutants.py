@@ -20,7 +20,7 @@ from kstep.base.progress import Progress
 from kstep.build import kconfig
 from kstep.build.kernel import Kernel
 from kstep.run import preparation, request, runner
-from kstep.run.runner import Boot, Result
+from kstep.run.boot import Boot, Result
 from kstep.session import session
 from kstep.source import arrangement, series
 from kstep.source import variant as matrix
@@ -152,9 +152,9 @@ class Mutants:
                 kernel=kernel,
                 initramfs=self.prepared.initramfs.path,
                 sessions=ROOT / "tests/sessions",
-                folder=self.folder,
             ),
             self.prepared.toolchain,
+            self.folder,
         )
 
     def usually(self, session_name: str, case: str | None) -> Seen:

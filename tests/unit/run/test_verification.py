@@ -18,6 +18,7 @@ from kstep.base.progress import Progress
 from kstep.build import kconfig
 from kstep.build.kernel import Kernel
 from kstep.run import request
+from kstep.run.local import LocalProcesses
 from kstep.run.preparation import Built
 from kstep.run.verification import Verification
 from kstep.source import variant as matrix
@@ -165,7 +166,7 @@ BAD = [
     (f"{V} --repeat 0", "--repeat 0: it is 1 to 10000"),
     (f"{V} --repeat=-3", "--repeat -3: it is 1 to 10000"),
     (f"{V} --repeat 99999999999", "--repeat 99999999999: it is 1 to 10000"),
-    (f"{V} --jobs=-1", "--jobs -1: it is 1 or more"),
+    (f"{V} --jobs=-1", "--jobs -1: must be 1 or more"),
     (f"{V} --out {{}}", "--out {}: it exists; name a new folder"),
     (f"{V} --out {{}}/a-file/x", "--out {}/a-file/x: {}/a-file is no folder to write into"),
     ("verify --toolchain podman", "--toolchain podman: it is auto, docker or host"),
@@ -298,7 +299,7 @@ def test_what_a_kernel_was_built_with_decides(tmp_path: Path) -> None:
             folder=tmp_path / "new",
             toolchain_kind="auto",
             accel_kind="auto",
-            jobs=1,
+            scheduler=LocalProcesses(1, progress.say),
             argv=(),
             cache=Cache(tmp_path),
             progress=progress,
