@@ -48,7 +48,8 @@ class Pair:
     """What watches the task and the interrupts, x executed, w written, and who is judged.
 
     ``period`` is that of the interrupts beside the tick, in microseconds, 0 for none; of the
-    hits a ``share`` must be counted, over so many ``interrupts``. A ``dense`` one has four breakpoints in the task.
+    hits a ``share`` must be counted, over so many ``interrupts``. A ``dense`` one has four
+    breakpoints in the task.
     """
 
     name: str
@@ -88,7 +89,7 @@ def watch_in_interrupt(target: Target, pair: Pair) -> None:
     places = [f"{pair.irq}:{irq[pair.irq]:#x}", f"{pair.task}:{task[pair.task]:#x}"]
     if pair.dense:
         places += [f"x:{task['x'] + 4 * n:#x}" for n in range(1, 4)]
-    counted = target.run(f"hits {pair.interrupts} {pair.period} {' '.join(places)}", 30).figures
+    counted = target.run(f"hits {pair.interrupts} {pair.period} {' '.join(places)}", 120).figures
     target.metrics.update(counted)
     if counted["unsettled"]:
         raise MachineryError("this machine is too slow to count interrupts between two of them")
