@@ -29,7 +29,9 @@ from kstep.base.cache import Cache
 from kstep.base.errors import MachineryError, RequestError
 from kstep.base.progress import Progress
 from kstep.bisect import search as bisection
-from kstep.hand import attended
+from kstep.hand import guest as guest_files
+from kstep.hand.debugger import debug
+from kstep.hand.shell import shell as give_shell
 from kstep.hand.walk import walk
 from kstep.machine.board import QEMU_LINE, Line
 from kstep.report.annotation import annotate
@@ -168,7 +170,7 @@ def verify(
             print(f"{cell.column} {cell.name} {cell.repeat}")  # noqa: T201 -- what was asked for
         return 0
     if reset and not machine:
-        raise RequestError("--reset: it is for --machine; QEMU's machines need none")
+        raise RequestError("--reset: only for --machine; kstep resets its own machines itself")
     folder = Path(out) if out else RUNS / time.strftime("%Y%m%d-%H%M%S")
     with Progress() as progress:
         record = verification.Verification(
@@ -301,7 +303,7 @@ def step(
 ) -> int:
     """Step one function once, and print its path; exit status 1 where it leaves program order."""
     if count < 1:
-        raise RequestError(f"--count {count}: it is 1 or more")
+        raise RequestError(f"--count {count}: must be 1 or more")
     if not trigger.strip() or not trigger.isprintable():
         said = repr(trigger) if trigger else "is missing"
         raise RequestError(f"--trigger {said}: give one line, a command of the guest's shell")
@@ -337,7 +339,7 @@ def shell(
 
     Lines from a pipe are typed one by one, to the shell or to kdb, whichever prompts.
     """
-    _by_hand(attended.shell, _one_kernel(variant, series, tree, kconfig), toolchain)
+    _by_hand(give_shell, _one_kernel(variant, series, tree, kconfig), toolchain)
 
 
 @task(help=ONE_KERNEL)
@@ -351,7 +353,7 @@ def gdb(
     toolchain: str = "auto",
 ) -> None:
     """Boot a kernel and give you gdb, connected to its kgdb, with symbols and sources."""
-    _by_hand(attended.debug, _one_kernel(variant, series, tree, kconfig), toolchain)
+    _by_hand(debug, _one_kernel(variant, series, tree, kconfig), toolchain)
 
 
 @task(help={**ONE_KERNEL, "out": "the folder to write into"})
@@ -370,7 +372,7 @@ def guest(
     asked = _one_kernel(variant, series, tree, kconfig)
     with Progress() as progress:
         prepared = preparation.prepare(asked, toolchain, Cache.default(), progress)
-    attended.write(prepared, Path(out))
+    guest_files.write(prepared, Path(out))
     print(  # noqa: T201 -- the command's answer
         f"{out}: boot Image with initramfs.cpio.gz and what is in cmdline (console= and kgdboc="
         f" are your machine's), then ./inv verify --variants {variant} --machine tcp:HOST:PORT;"

@@ -11,7 +11,6 @@ from kstep.base.outcome import KernelFault
 from kstep.hand.callers import callers
 from kstep.image.debuginfo import source_lines
 from kstep.machine.hardware import Hardware
-from kstep.machine.qemu import Machine
 from kstep.session.target import Target
 
 if TYPE_CHECKING:
@@ -70,7 +69,7 @@ def what_ran(
     Its system calls (the shell's with them), which callers of the function ran, and what
     else of the function's source file did.
     """
-    with Machine(kernel, prepared.initramfs.path, Hardware(), prepared.toolchain) as machine:
+    with prepared.machine(kernel, Hardware()) as machine:
         machine.boot()
         target = Target(machine, symbols)
         with machine.monitor.executed() as pcs, suppress(KernelFault):

@@ -13,7 +13,6 @@ from kstep.arm64 import daif
 from kstep.arm64.entry import is_interrupt
 from kstep.base.errors import MachineryError, RequestError
 from kstep.base.outcome import KernelFault, Signature
-from kstep.build.kernel import Kernel
 from kstep.console.kdb import CommandRefusedError, Stop
 from kstep.hand import stop_point
 from kstep.hand.detour import still_running, what_ran
@@ -21,7 +20,6 @@ from kstep.image.debuginfo import source_lines
 from kstep.image.symbols import Symbols
 from kstep.judge.stepper import AFTERWARDS
 from kstep.machine.hardware import Hardware
-from kstep.machine.qemu import Machine
 from kstep.session.target import Target
 
 if TYPE_CHECKING:
@@ -123,13 +121,11 @@ def walk(
     not there, may not be stopped or stepped in, or is not reached by the trigger.
     """
     built = prepared.built[0]
-    kernel = built.kernel
-    if not isinstance(kernel, Kernel):
-        raise kernel
+    kernel = built.require()
     symbols = Symbols.load(kernel.system_map)
     stop_points = stop_point.find(function, kernel, symbols, prepared.toolchain)
     command = f"eval {shlex.quote(trigger)}"
-    with Machine(kernel, prepared.initramfs.path, Hardware(), prepared.toolchain) as machine:
+    with prepared.machine(kernel, Hardware()) as machine:
         machine.boot()
         target = Target(machine, symbols)
         _require_command(target, trigger)
