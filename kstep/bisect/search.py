@@ -35,13 +35,14 @@ from kstep.run import runner
 from kstep.run.plan import Cell
 from kstep.session import session
 from kstep.source import tree as trees
-from kstep.source.arrangement import Arrangement
 from kstep.source.history import Repository
+from kstep.source.patched import PatchedTree
 from kstep.source.tree import Tree
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kstep.build.kconfig import KconfigRequest
     from kstep.build.kernel import Kernel
     from kstep.run.runner import Result
     from kstep.session.session import Session
@@ -54,7 +55,7 @@ MOST = 40  # runs in which the bad revision has to fail so often, or fails rarel
 TRIES = 3  # of a run that came to no verdict
 FIRST_BAD = re.compile(r"^# first bad commit: \[(\w+)\]", re.MULTILINE)
 SUSPECT = re.compile(r"^# possible first bad commit: \[(\w+)\] (.*)$", re.MULTILINE)
-UNCHANGED = Arrangement({}, frozenset(), {}, {}, hashlib.sha256(b"").hexdigest())
+UNCHANGED = PatchedTree({}, frozenset(), {}, {}, hashlib.sha256(b"").hexdigest())
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,7 @@ class Request:
     bad: str
     session: Session
     case: str | None
-    kconfig: kconfig.Request
+    kconfig: KconfigRequest
     confidence: float
 
     @property

@@ -47,7 +47,7 @@ class Tree:
 
 
 @dataclass(frozen=True)
-class Request:
+class TreeRequest:
     """A tree that was asked for, and checked as far as it can be without fetching it."""
 
     id: str
@@ -72,7 +72,7 @@ class Request:
         return False
 
 
-def parse(text: str) -> Request:
+def parse(text: str) -> TreeRequest:
     """Read one of FORMS; raises RequestError where it is none or names nothing."""
     kind, _, place = text.partition(":")
     if kind not in GETTERS or not place:
@@ -88,7 +88,7 @@ def parse(text: str) -> Request:
             raise RequestError(f"tree {text}: there is no such file")
     else:
         _commit(text, place)
-    return Request(text, kind, place)
+    return TreeRequest(text, kind, place)
 
 
 def _require_linux(text: str, folder: Path) -> None:
@@ -117,7 +117,7 @@ def _hash(path: Path) -> str:
 
 
 def _entry(
-    request: Request,
+    request: TreeRequest,
     sha256: str,
     cache: Cache,
     make: Callable[[Path], None],
@@ -142,7 +142,7 @@ def _untar(archive: Path, into: Path, toolchain: Toolchain) -> None:
     toolchain.run(argv, cwd=source, readable=[archive.parent], writable=[into])
 
 
-def _debian(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
+def _debian(request: TreeRequest, toolchain: Toolchain, cache: Cache) -> Tree:
     package = debian.kernel_source(request.place, toolchain, cache)
 
     def make(into: Path) -> None:
@@ -158,7 +158,7 @@ def _debian(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
     )
 
 
-def _tar(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
+def _tar(request: TreeRequest, toolchain: Toolchain, cache: Cache) -> Tree:
     archive = Path(request.place).absolute()
 
     def make(into: Path) -> None:
@@ -180,7 +180,7 @@ def _tar(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
     return _entry(request, _hash(archive), cache, make)
 
 
-def _path(request: Request, _toolchain: Toolchain, cache: Cache) -> Tree:
+def _path(request: TreeRequest, _toolchain: Toolchain, cache: Cache) -> Tree:
     folder = Path(request.place).absolute()
     names = _files(request.id, folder)
     digest = hashlib.sha256()
@@ -255,7 +255,7 @@ def _ask_git(text: str, folder: Path, *arguments: str) -> str:
     return str(done.stdout)
 
 
-def _git(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
+def _git(request: TreeRequest, toolchain: Toolchain, cache: Cache) -> Tree:
     commit = _commit(request.id, request.place)
     folder = request.place.partition("#")[0]
     archive = cache.folder("downloads", "git") / f"{commit}.tar"
@@ -270,7 +270,7 @@ def _git(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
     return _entry(request, sha256, cache, make, f"commit {commit[:12]}")
 
 
-GETTERS: dict[str, Callable[[Request, Toolchain, Cache], Tree]] = {
+GETTERS: dict[str, Callable[[TreeRequest, Toolchain, Cache], Tree]] = {
     "debian": _debian,
     "path": _path,
     "git": _git,
