@@ -35,7 +35,7 @@ from kstep.run import runner
 from kstep.run.plan import Cell
 from kstep.session import session
 from kstep.source import tree as trees
-from kstep.source.history import Repository
+from kstep.source.git import Repository
 from kstep.source.patched import PatchedTree
 from kstep.source.tree import Tree
 

@@ -13,7 +13,7 @@ from kstep.base.errors import MachineryError, RequestError
 from kstep.bisect import search as bisect
 from kstep.bisect.search import ABORT, BAD, GOOD, SKIP, Found, Place, Verdict, times
 from kstep.results.rate import Rate
-from kstep.source.history import Repository
+from kstep.source.git import Repository
 from kstep.source.tree import LINUX
 from tests.unit.source.test_series import git
 

@@ -469,6 +469,32 @@ def test_a_git_range(tmp_path: Path) -> None:
     assert git(work, "status", "--porcelain") == f" M {STEP}\n"
 
 
+def test_in_a_hook_of_another_repository_the_one_named_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By whatever git says where it is; and a diff is applied where it is to be, and no elsewhere."""
+    mails(tmp_path, ONE, TWO)
+    mails(tmp_path / "other", THREE)
+    usual = series.load(f"git:{tmp_path}/work#HEAD~2..HEAD", ROOT)
+    other = tmp_path / "other/work"
+    before = {path: path.read_bytes() for path in other.rglob("*") if path.is_file()}
+    for name, value in {
+        "GIT_DIR": other / ".git",
+        "GIT_COMMON_DIR": other / ".git",
+        "GIT_WORK_TREE": other,
+        "GIT_INDEX_FILE": other / ".git/index",
+        "GIT_PREFIX": "kernel/",
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    loaded = series.load(f"git:{tmp_path}/work#HEAD~2..HEAD", ROOT)
+    assert loaded == usual
+    assert len(loaded.patches) == 2
+    tree = put(tmp_path / "tree", PRISTINE)
+    variant = matrix.parse(f"{loaded.name}/1+2", [loaded])
+    assert patched_files(tree, [loaded], variant)[0] == {**ONE, **TWO}
+    assert {path: path.read_bytes() for path in other.rglob("*") if path.is_file()} == before
+
+
 @pytest.mark.parametrize(
     ("revisions", "message"),
     [
