@@ -102,7 +102,7 @@ def key(tree: Tree, kconfig: Kconfig, sources: str, compiler: str) -> str:
 class Builder:
     """Builds the kernels of one tree and configuration, one after another.
 
-    ``place`` is a folder whose ``source`` is brought to its state by somebody else, with
+    ``checkout`` is a folder whose ``source`` is brought to its state by somebody else, with
     the objects beside it; None where it is linked from the tree, and altered here.
     """
 
@@ -112,7 +112,7 @@ class Builder:
     compiler: str
     cache: Cache
     progress: Progress
-    place: Path | None = None
+    checkout: Path | None = None
 
     def build(self, patched: PatchedTree, title: str) -> Kernel:
         """Build the tree with the files of a variant, or take the kernel at hand.
@@ -156,10 +156,10 @@ class Builder:
     def _make(self, into: Path, patched: PatchedTree, title: str) -> None:
         self.cache.require_space(BUILD_GIB, f"the build of {title}")
         began = time.monotonic()
-        folder = self.place or self.cache.folder("build", self._family)
+        folder = self.checkout or self.cache.folder("build", self._family)
         source, objects = folder / "source", folder / "obj"
         first = not (objects / "vmlinux").exists()
-        if self.place is None:
+        if self.checkout is None:
             if not source.exists():
                 _link(self.tree.source, source)
             _alter(self.tree.source, source, patched, folder / "altered.json")

@@ -472,7 +472,7 @@ def test_a_git_range(tmp_path: Path) -> None:
 def test_in_a_hook_of_another_repository_the_one_named_is_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """By whatever git says where it is; and a diff is applied where it is to be, and no elsewhere."""
+    """And a diff is applied to the folder that was named, whatever git says where it is."""
     mails(tmp_path, ONE, TWO)
     mails(tmp_path / "other", THREE)
     usual = series.load(f"git:{tmp_path}/work#HEAD~2..HEAD", ROOT)
