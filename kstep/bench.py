@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 from kstep.base.errors import MachineryError
 from kstep.build.kernel import Kernel
-from kstep.console.console import Transcript
 from kstep.image.symbols import Symbols
-from kstep.machine.qemu import Hardware, Machine
+from kstep.machine.hardware import Hardware
+from kstep.machine.qemu import Machine
+from kstep.results.transcript import Transcript
 from kstep.session.target import Target
 
 if TYPE_CHECKING:

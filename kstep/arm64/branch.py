@@ -160,18 +160,6 @@ def is_store_exclusive(word: int) -> bool:
     return _is_exclusive(word, load=0)
 
 
-def masks_debug(word: int, read_registers: Callable[[], Registers]) -> bool:
-    """Whether it sets PSTATE.D, so that no step traps before something clears it again.
-
-    ``read_registers`` is asked only where that depends on them.
-    """
-    if word & 0xFFFF_F0FF == _MSR_DAIFSET:
-        return bool(word >> 8 & 8)
-    if word & 0xFFFF_FFE0 == _MSR_DAIF:
-        return bool(_read(read_registers(), word & 31) >> 9 & 1)
-    return False
-
-
 def is_atomic(word: int) -> bool:
     """Whether it is one of FEAT_LSE's: LDADD and its like, SWP, CAS or CASP, of any size."""
     return any(word & mask == value for mask, value in _ATOMICS)
@@ -231,9 +219,6 @@ _EXCLUSIVES = (
     (0xBFA0_0000, 0x8900_0000),
 )
 
-# MSR DAIFSet, #imm, with D in bit 11; MSR DAIF, Xt, with D in bit 9 of the register.
-_MSR_DAIFSET = 0xD503_40DF
-_MSR_DAIF = 0xD51B_4220
 
 # LD<op> (ST<op> is LD<op> to XZR), SWP; CAS; CASP.
 _ATOMICS = (

@@ -13,9 +13,9 @@ from kstep.base.outcome import Outcome, Signature
 from kstep.bisect.worktree import WorkTree
 from kstep.build import initramfs, kconfig
 from kstep.build.kernel import Builder, BuildError
+from kstep.results.cell import Cell
 from kstep.results.rate import Rate
 from kstep.run import runner
-from kstep.run.plan import Cell
 from kstep.source import tree as trees
 from kstep.source.patched import PatchedTree
 from kstep.source.tree import Tree

@@ -5,9 +5,8 @@ from __future__ import annotations
 
 import os
 import select
-import time
-from contextlib import AbstractContextManager, contextmanager
-from typing import IO, TYPE_CHECKING
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import Signature
@@ -15,10 +14,9 @@ from kstep.base.outcome import Signature
 if TYPE_CHECKING:
     import re
     from collections.abc import Callable, Iterator
-    from pathlib import Path
-    from types import TracebackType
 
     from kstep.base.deadline import Deadline
+    from kstep.results.transcript import Transcript
 
 CHUNK = 1 << 16  # bytes a read; a stop of kdb's is about 120
 LOOK = 1.0  # seconds between two looks at whether the other end lives
@@ -33,57 +31,6 @@ class SilenceError(Exception):
     def __init__(self, waited_for: str, heard: bytes, seconds: float) -> None:
         super().__init__(f"no {waited_for} within {seconds:.1f} s")
         self.heard = heard
-
-
-class Transcript(AbstractContextManager["Transcript"]):
-    """Every byte of a line, with its direction and time: one record a line of text.
-
-    A record is ``<seconds> < "text"`` for what came and ``>`` for what was sent, cut at
-    line ends and where the direction changes, with control characters escaped. Its time
-    is that of its first byte, in seconds from ``began``.
-    """
-
-    def __init__(self, path: Path, began: float) -> None:
-        self._stream: IO[str] = path.open("w", encoding="ascii")
-        self._began = began
-        self._direction = ""
-        self._piece = b""
-        self._time = 0.0
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._flush()
-        self._stream.close()
-
-    def add(self, direction: str, data: bytes) -> None:
-        """Take the next bytes; a UART gives them one by one."""
-        if direction != self._direction:
-            self._flush()
-            self._direction = direction
-        if not self._piece:
-            self._time = time.monotonic() - self._began
-        self._piece += data
-        if b"\n" in data:
-            *lines, rest = self._piece.splitlines(keepends=True)
-            if rest.endswith(b"\n"):
-                lines, rest = [*lines, rest], b""
-            for line in lines:
-                self._write(line)
-            self._piece = rest
-
-    def _flush(self) -> None:
-        if self._piece:
-            self._write(self._piece)
-            self._piece = b""
-
-    def _write(self, line: bytes) -> None:
-        text = line.decode("latin-1").encode("unicode_escape").decode("ascii")
-        quoted = text.replace('"', '\\"')
-        self._stream.write(f'{self._time:.6f} {self._direction} "{quoted}"\n')
 
 
 class Console:

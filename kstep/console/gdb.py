@@ -23,13 +23,14 @@ from pygdbmi.gdbmiparser import parse_response
 from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
-from kstep.console.console import Console, SilenceError, Transcript
+from kstep.console.console import Console, SilenceError
 from kstep.console.kdb import BREAKPOINT_HIT, STEPPED, Breakpoint, Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from types import TracebackType
 
+    from kstep.results.transcript import Transcript
     from kstep.toolchain import Process, Toolchain
 
 LINE = re.compile(rb"(?P<record>[^\r\n]*)\r?\n")

@@ -25,7 +25,8 @@ from kstep.console.relay import Relay
 from kstep.hand.terminal import Terminal
 from kstep.image.debuginfo import source_folder
 from kstep.image.symbols import Symbols
-from kstep.machine.qemu import Hardware, Machine
+from kstep.machine.hardware import Hardware
+from kstep.machine.qemu import Machine
 from kstep.session.target import Target
 
 if TYPE_CHECKING:

@@ -6,11 +6,12 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from kstep.arm64.entry import INTERRUPT
 from kstep.base.outcome import KernelFault
 from kstep.hand.callers import callers
 from kstep.image.debuginfo import source_lines
-from kstep.judge.stepper import INTERRUPT
-from kstep.machine.qemu import Hardware, Machine
+from kstep.machine.hardware import Hardware
+from kstep.machine.qemu import Machine
 from kstep.session.target import Target
 
 if TYPE_CHECKING:

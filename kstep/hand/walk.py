@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 from capstone import CS_ARCH_ARM64, CS_MODE_ARM, Cs
 
+from kstep.arm64 import daif
+from kstep.arm64.entry import is_interrupt
 from kstep.base.errors import MachineryError, RequestError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.build.kernel import Kernel
@@ -17,9 +19,9 @@ from kstep.hand import place
 from kstep.hand.detour import still_running, what_ran
 from kstep.image.debuginfo import source_lines
 from kstep.image.symbols import Symbols
-from kstep.judge import masks as daif
-from kstep.judge.stepper import AFTERWARDS, is_interrupt
-from kstep.machine.qemu import Hardware, Machine
+from kstep.judge.stepper import AFTERWARDS
+from kstep.machine.hardware import Hardware
+from kstep.machine.qemu import Machine
 from kstep.session.target import Target
 
 if TYPE_CHECKING:
@@ -215,7 +217,7 @@ def _step(
             latest = steps[-AFTERWARDS - 1 :]
             if len(latest) > AFTERWARDS and len({each.after.address for each in latest}) == 1:
                 break
-            step.must_get_on()
+            step.must_make_progress()
     except KernelFault as found:
         later = target.hear_out(found)
     departed = next((n for n, step in enumerate(steps) if not step.in_order), None)

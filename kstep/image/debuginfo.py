@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import TYPE_CHECKING
 
 from kstep.base.errors import MachineryError
 from kstep.image.symbols import Symbols
-from kstep.results.record import kernel_folder
+from kstep.results.trace import addresses, write_lines
 from kstep.toolchain import CROSS
 
 if TYPE_CHECKING:
@@ -22,10 +21,10 @@ if TYPE_CHECKING:
 SOURCE = re.compile(r".*?/source/")  # what stands before a file's name in the kernel's tree
 
 
-def source_lines(kernel: Kernel, addresses: Sequence[int], toolchain: Toolchain) -> dict[int, str]:
+def source_lines(kernel: Kernel, wanted: Sequence[int], toolchain: Toolchain) -> dict[int, str]:
     """Return ``file:line`` by address; none where the toolchain cannot tell."""
     said: list[str] = []
-    argv = [f"{CROSS}addr2line", "-e", str(kernel.vmlinux), *map(hex, addresses)]
+    argv = [f"{CROSS}addr2line", "-e", str(kernel.vmlinux), *map(hex, wanted)]
     try:
         toolchain.run(argv, cwd=kernel.folder, readable=[kernel.folder], on_line=said.append)
     except MachineryError:
@@ -33,7 +32,7 @@ def source_lines(kernel: Kernel, addresses: Sequence[int], toolchain: Toolchain)
     plain = (SOURCE.sub("", line).removesuffix("?").partition(" (")[0] for line in said)
     return {
         address: line.removeprefix("./")
-        for address, line in zip(addresses, plain, strict=False)
+        for address, line in zip(wanted, plain, strict=False)
         if not line.startswith("??")
     }
 
@@ -47,18 +46,8 @@ def source_folder(kernel: Kernel, toolchain: Toolchain) -> str:
     return "".join(said).partition("/init/main.c")[0]
 
 
-def place(tree: str, kconfig: str, variant: str) -> str:
-    """Name the file that keeps the source lines of a kernel, relative to the run's folder."""
-    return str(kernel_folder(tree, kconfig, variant) / "lines.json")
-
-
 def keep(kernel: Kernel, traces: Iterable[Path], file: Path, toolchain: Toolchain) -> None:
-    """Write to ``file``, as JSON, the source lines of all addresses in traces; none, no file."""
-    stepped: set[str] = set()
-    for trace in traces:
-        with trace.open() as steps:
-            stepped.update(json.loads(step)["pc"] for step in steps)
-    addresses = sorted(int(address, 16) for address in stepped)
-    if addresses:
-        found = source_lines(kernel, addresses, toolchain)
-        file.write_text(json.dumps({f"{at:#x}": line for at, line in found.items()}, indent=0))
+    """Write to ``file`` the source lines of all addresses in traces; none, no file."""
+    stepped = sorted({address for trace in traces for address in addresses(trace)})
+    if stepped:
+        write_lines(file, source_lines(kernel, stepped, toolchain))

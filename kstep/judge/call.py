@@ -5,8 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kstep.arm64.daif import BITS
 from kstep.base.outcome import KernelFault, Signature
-from kstep.judge.masks import BITS
 
 if TYPE_CHECKING:
     from kstep.console.kdb import Kdb
@@ -32,7 +32,7 @@ class Call:
         """The address behind the call."""
         return self._at_entry["x30"]
 
-    def must_restore_on_return(self, step: Step) -> None:
+    def must_preserve_callee_saved(self, step: Step) -> None:
         """Raise KernelFault where a step is the return, and not all is as it was."""
         if step.returned and step.after.address == self.returns_to:
             self.must_have_restored()

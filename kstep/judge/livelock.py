@@ -1,61 +1,42 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Loops that wait: what one round leaves behind, the next does not use.
+"""Paths that make no progress: loops with the same registers again, and loops that wait.
 
-Such a loop writes nothing, neither a register nor memory, that a later round reads before it
-writes it. It ends only when something else changes what it reads: another processor, an
-interrupt, a device, the clock. A reader of a seqcount is one; and while a debugger steps there
-is time for the tick between any two instructions, which writes the timekeeper's count
-(timekeeping_advance() in kernel/time/timekeeping.c).
+Of a loop that waits, what one round leaves behind the next does not use: it writes nothing,
+neither a register nor memory, that a later round reads before it writes it. It ends only when
+something else changes what it reads: another processor, an interrupt, a device, the clock. A
+reader of a seqcount is one; and while a debugger steps there is time for the tick between any
+two instructions, which writes the timekeeper's count (timekeeping_advance() in
+kernel/time/timekeeping.c).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Protocol
+
+from kstep.arm64.branch import is_load_exclusive, is_store_exclusive
+from kstep.arm64.operands import uses
+from kstep.base.outcome import KernelFault, Signature
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
-FLAGS = 32  # NZCV, as a register's number behind those of x0 to x30 and sp
-_LINK, _SP_OR_ZERO = 30, 31
-_FIELDS: Mapping[str, int] = {"d": 0, "n": 5, "m": 16, "a": 10}  # where a register's number is
+    from kstep.arm64.operands import Access
+    from kstep.judge.stepper import Step
+    from kstep.judge.text import Text
+
+LOOPING = 16  # visits of one address after which its registers are looked at
+ROUNDS = 8  # rounds that leave nothing to the next after which a path gets nowhere
+TIMED = 256  # of a loop that reads a clock, and may be a delay: a tenth of a second and more
+LOOP = 64  # instructions, at the most, of a loop that is watched
 
 
-class Access(NamedTuple):
-    """Memory that an instruction reads or writes: ``size`` bytes at ``base`` and ``offset``.
+class Debugger(Protocol):
+    """Who makes the kernel step: kdb or gdb."""
 
-    ``base`` is a register's number; None where the address is not so simple.
-    """
-
-    store: bool
-    base: int | None
-    offset: int
-    size: int
-
-
-class Use(NamedTuple):
-    """What an instruction uses: registers by number, memory; whether it reads a clock."""
-
-    reads: frozenset[int]
-    writes: frozenset[int]
-    clock: bool
-    access: Access | None
-
-
-class _Form(NamedTuple):
-    """Instructions that are alike: a letter of _FIELDS is the register that the field names.
-
-    As one that is written, 31 is none, or with the letter ``s`` the stack pointer. ``f`` are
-    the flags, ``l`` the link register, ``c`` a clock that is read. ``memory`` begins with r or
-    w where it is read or written; then, where the address can be told, how the offset stands
-    there: u (imm12, in units of the size), s (imm9), p (imm7, of a pair), 0 (none).
-    """
-
-    mask: int
-    value: int
-    reads: str
-    writes: str
-    memory: str = ""
+    def registers(self) -> dict[str, int]:
+        """Return x0 to x30, sp, pc and pstate of the stopped context."""
 
 
 @dataclass
@@ -74,7 +55,7 @@ class Rounds:
         self.count += 1
         written: set[int] = set()
         for word in words:
-            use = registers(word)
+            use = uses(word)
             if use is None:
                 self.acts = True
                 return
@@ -99,132 +80,76 @@ class Rounds:
         if any(each.base is None or each.base in self.written for each in self.accesses):
             return False
         return not any(
-            _begin(one, values) < _begin(other, values) + other.size
-            and _begin(other, values) < _begin(one, values) + one.size
+            one.address(values) < other.address(values) + other.size
+            and other.address(values) < one.address(values) + one.size
             for one in stores
             for other in loads
         )
 
 
-def _begin(access: Access, values: Mapping[str, int]) -> int:
-    name = "sp" if access.base == _SP_OR_ZERO else f"x{access.base}"
-    return (values[name] + access.offset) % (1 << 64)
+class Progress:
+    """Whether a path gets on; tell it of every instruction, in order, and ask it as often."""
 
+    def __init__(self, debugger: Debugger, text: Text) -> None:
+        self._debugger = debugger
+        self._text = text
+        self._visits: Counter[int] = Counter()
+        self._anchor: int | None = None  # the address that is watched
+        self._anchored = 0  # the step that was last there
+        self._round: list[int] = []  # the instructions since the anchor
+        self._rounds = Rounds()
+        self._registers: dict[str, int] = {}
+        self._alike = 0  # rounds
 
-def registers(word: int) -> Use | None:
-    """Return what an instruction uses; None where it may do more than that.
+    def visit(self, pc: int) -> None:
+        """Count an instruction that was stepped."""
+        self._visits[pc] += 1
 
-    That is what writes a system register, is an atomic operation, raises an exception, or
-    knows vectors.
-    """
-    form = next((each for each in _FORMS if word & each.mask == each.value), None)
-    if form is None:
-        return None
-    reads = {word >> _FIELDS[letter] & 31 for letter in form.reads if letter in _FIELDS}
-    writes = {word >> _FIELDS[letter] & 31 for letter in form.writes if letter in _FIELDS}
-    writes.discard(_SP_OR_ZERO)
-    if "s" in form.writes:
-        writes.add(word & 31)
-    if "n" in form.writes:  # the base, which may be sp
-        writes.add(word >> 5 & 31)
-    if "l" in form.writes:
-        writes.add(_LINK)
-    for used, letters in ((reads, form.reads), (writes, form.writes)):
-        if "f" in letters:
-            used.add(FLAGS)
-    access = _access(word, form.memory) if form.memory else None
-    return Use(frozenset(reads), frozenset(writes), "c" in form.writes, access)
+    def require(self, step: Step) -> None:
+        """Raise KernelFault ``livelock`` where one address comes again and nothing gets on.
 
+        That is: with the same registers, as where a store-exclusive fails for ever; or in a
+        loop that only waits for others, as for a CPU that is parked, or for a seqcount that
+        the tick writes at each step.
+        """
+        pc = step.before.address
+        if self._anchor is None and self._visits[pc] >= LOOPING:
+            self._anchor, self._anchored = pc, step.number
+            self._round, self._rounds = [step.instruction.word], Rounds()
+            self._alike, self._registers = 0, self._debugger.registers()
+            return
+        if self._anchor is None:
+            return
+        if pc != self._anchor:
+            self._round.append(step.instruction.word)
+            if step.number - self._anchored > LOOP:
+                self._anchor = None
+                self._visits[pc] = 0
+            return
+        self._anchored = step.number
+        self._rounds.add(self._round)
+        self._round = [step.instruction.word]
+        registers = self._debugger.registers()
+        self._alike = self._alike + 1 if registers == self._registers else 0
+        self._registers = registers
+        at = f"step {step.number} is at {step.before} for the {self._visits[pc]}th time"
+        if self._alike >= ROUNDS:
+            raise KernelFault(
+                Signature.LIVELOCK,
+                f"{at}, the last {ROUNDS} with the same registers{self._exclusive(pc)}",
+            )
+        enough = TIMED if self._rounds.clock else ROUNDS
+        if self._rounds.count >= enough and self._rounds.wait(registers):
+            raise KernelFault(
+                Signature.LIVELOCK,
+                f"{at}, in a loop of which no round leaves anything to the next: it waits for"
+                " what somebody else writes, and may do so again between any two steps",
+            )
 
-def _access(word: int, memory: str) -> Access:
-    kind, store = memory[1:], memory[0] == "w"
-    size, base = 1 << (word >> 30), word >> 5 & 31
-    if kind == "u":
-        return Access(store, base, (word >> 10 & 0xFFF) * size, size)
-    if kind == "s":
-        return Access(store, base, _signed(word >> 12, 9), size)
-    if kind == "p":
-        each = 8 if word >> 31 else 4
-        return Access(store, base, _signed(word >> 15, 7) * each, 2 * each)
-    if kind == "0":
-        return Access(store, base, 0, size)
-    return Access(store, None, 0, 0)
-
-
-def _signed(value: int, bits: int) -> int:
-    value &= (1 << bits) - 1
-    return value - (value >> bits - 1 << bits)
-
-
-# Arm ARM (DDI 0487), C4.1, group by group; of the forms that match the first counts.
-_FORMS = tuple(
-    _Form(*each)
-    for each in (
-        # data processing with an immediate
-        (0x1F00_0000, 0x1000_0000, "", "d"),  # ADR, ADRP
-        (0x3F00_0000, 0x3100_0000, "n", "df"),  # ADDS, SUBS
-        (0x3F00_0000, 0x1100_0000, "n", "s"),  # ADD, SUB
-        (0x7F80_0000, 0x7200_0000, "n", "df"),  # ANDS
-        (0x1F80_0000, 0x1200_0000, "n", "s"),  # AND, ORR, EOR
-        (0x7F80_0000, 0x7280_0000, "d", "d"),  # MOVK
-        (0x1F80_0000, 0x1280_0000, "", "d"),  # MOVN, MOVZ
-        (0x7F80_0000, 0x3300_0000, "nd", "d"),  # BFM
-        (0x1F80_0000, 0x1300_0000, "n", "d"),  # SBFM, UBFM
-        (0x1F80_0000, 0x1380_0000, "nm", "d"),  # EXTR
-        # branches, hints, barriers, DAIF, system registers that are read
-        (0xFC00_0000, 0x1400_0000, "", ""),  # B
-        (0xFC00_0000, 0x9400_0000, "", "l"),  # BL
-        (0xFF00_0000, 0x5400_0000, "f", ""),  # B.cond
-        (0x7E00_0000, 0x3400_0000, "d", ""),  # CBZ, CBNZ
-        (0x7E00_0000, 0x3600_0000, "d", ""),  # TBZ, TBNZ
-        (0xFFFF_FC1F, 0xD61F_0000, "n", ""),  # BR
-        (0xFFFF_FC1F, 0xD63F_0000, "n", "l"),  # BLR
-        (0xFFFF_FC1F, 0xD65F_0000, "n", ""),  # RET
-        (0xFFFF_FF9F, 0xD503_201F, "", ""),  # NOP, YIELD, WFE, WFI
-        (0xFFFF_FFDF, 0xD503_209F, "", ""),  # SEV, SEVL
-        (0xFFFF_F01F, 0xD503_301F, "", ""),  # DMB, DSB, ISB
-        (0xFFFF_F0DF, 0xD503_40DF, "", ""),  # MSR DAIFSet, DAIFClr
-        (0xFFFF_FFE0, 0xD51B_4220, "d", ""),  # MSR DAIF
-        (0xFFFF_F000, 0xD53B_E000, "", "dc"),  # MRS of CNTVCT_EL0 and its like
-        (0xFFF0_0000, 0xD530_0000, "", "d"),  # MRS
-        # data processing with registers
-        (0x7F00_0000, 0x6A00_0000, "nm", "df"),  # ANDS, BICS
-        (0x1F00_0000, 0x0A00_0000, "nm", "d"),  # AND, ORR, EOR and with NOT
-        (0x3F00_0000, 0x2B00_0000, "nm", "df"),  # ADDS, SUBS
-        (0x3F20_0000, 0x0B20_0000, "nm", "s"),  # ADD, SUB of an extended one
-        (0x3F20_0000, 0x0B00_0000, "nm", "d"),  # ADD, SUB of a shifted one
-        (0x1F00_0000, 0x1B00_0000, "nma", "d"),  # MADD and its like
-        (0x5FE0_0000, 0x5AC0_0000, "n", "d"),  # of one source
-        (0x5FE0_0000, 0x1AC0_0000, "nm", "d"),  # of two
-        (0x1FE0_0000, 0x1A80_0000, "nmf", "d"),  # CSEL and its like
-        (0x1FE0_0800, 0x1A40_0800, "nf", "f"),  # CCMN, CCMP of an immediate
-        (0x1FE0_0800, 0x1A40_0000, "nmf", "f"),  # CCMN, CCMP of a register
-        (0x3FE0_FC00, 0x3A00_0000, "nmf", "df"),  # ADCS, SBCS
-        (0x3FE0_FC00, 0x1A00_0000, "nmf", "d"),  # ADC, SBC
-        # loads and stores of general registers; PRFM does neither
-        (0xFF00_0000, 0xD800_0000, "", ""),  # PRFM of a literal
-        (0x3F00_0000, 0x1800_0000, "", "d", "r"),  # LDR of a literal
-        (0x3EC0_0000, 0x28C0_0000, "n", "dan", "r"),  # LDP with its base written
-        (0x3EC0_0000, 0x2880_0000, "nda", "n", "w"),  # STP with its base written
-        (0x3EC0_0000, 0x2840_0000, "n", "da", "rp"),  # LDP, LDNP
-        (0x3EC0_0000, 0x2800_0000, "nda", "", "wp"),  # STP, STNP
-        (0x3F60_0000, 0x0840_0000, "n", "d", "r0"),  # LDXR, LDAXR, LDAR
-        (0x3FE0_0000, 0x0880_0000, "nd", "", "w0"),  # STLR
-        (0xBFE0_0000, 0x8860_0000, "n", "da", "r"),  # LDXP, LDAXP
-        (0xFFC0_0000, 0xF980_0000, "n", ""),  # PRFM
-        (0xFFE0_0C00, 0xF880_0000, "n", ""),  # PRFUM
-        (0xFFE0_0C00, 0xF8A0_0800, "nm", ""),  # PRFM of a register's offset
-        (0x3FC0_0000, 0x3900_0000, "nd", "", "wu"),  # STR
-        (0x3FC0_0000, 0x3940_0000, "n", "d", "ru"),  # LDR
-        (0x3F80_0000, 0x3980_0000, "n", "d", "ru"),  # LDRS
-        (0x3FE0_0400, 0x3800_0400, "nd", "n", "w"),  # STR with its base written
-        (0x3FE0_0400, 0x3840_0400, "n", "dn", "r"),  # LDR with its base written
-        (0x3FA0_0400, 0x3880_0400, "n", "dn", "r"),  # LDRS likewise
-        (0x3FE0_0400, 0x3800_0000, "nd", "", "ws"),  # STUR, STTR
-        (0x3FE0_0400, 0x3840_0000, "n", "d", "rs"),  # LDUR, LDTR
-        (0x3FA0_0400, 0x3880_0000, "n", "d", "rs"),  # LDURS, LDTRS
-        (0x3FE0_0C00, 0x3820_0800, "nmd", "", "w"),  # STR of a register's offset
-        (0x3FE0_0C00, 0x3860_0800, "nm", "d", "r"),  # LDR of a register's offset
-        (0x3FA0_0C00, 0x38A0_0800, "nm", "d", "r"),  # LDRS likewise
-    )
-)
+    def _exclusive(self, pc: int) -> str:
+        """Say whether the loop around ``pc`` is an exclusive pair."""
+        around = range(pc - 4 * LOOP, pc + 4 * LOOP, 4)
+        words = [self._text.word(a) for a in around if self._visits[a] >= ROUNDS]
+        if any(map(is_load_exclusive, words)) and any(map(is_store_exclusive, words)):
+            return ": an exclusive load/store pair, whose monitor every step clears"
+        return ""

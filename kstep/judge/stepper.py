@@ -3,59 +3,33 @@
 
 from __future__ import annotations
 
-import json
-import re
 import time
-from collections import Counter
 from dataclasses import dataclass, field
-from typing import IO, TYPE_CHECKING, Protocol
+from typing import IO, TYPE_CHECKING
 
 from kstep.arm64.branch import (
     Flow,
     Instruction,
     decode,
-    is_load_exclusive,
-    is_store_exclusive,
-    masks_debug,
 )
+from kstep.arm64.daif import masks_debug
+from kstep.arm64.entry import EXCEPTION, WORK, is_interrupt
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
-from kstep.judge.livelock import Rounds
+from kstep.judge.livelock import Progress
 from kstep.machine.qmp import UnmappedError
+from kstep.results import trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from kstep.console.kdb import Stop
     from kstep.image.symbols import Place, Symbols
-    from kstep.machine.qemu import Text
+    from kstep.judge.livelock import Debugger
+    from kstep.judge.text import Text
 
-# Where an interrupt, and any other exception, is entered: arch/arm64/kernel/entry.S and
-# entry-common.c from 5.10 (el1_irq) on, with the step trapped wherever D is unmasked.
-INTERRUPT = re.compile(
-    r"^_*(el[01][a-z]*_(64_|32_)?)_*(irq|fiq|interrupt|pnmi)|^_*el[01]_(irq|pnmi)|gic_handle_irq|_handle_arch_irq|call_on_irq_stack"
-)
-EXCEPTION = re.compile(r"^_*(el[01][a-z]*_|vectors|do_(debug_exception|mem_abort|serror)|ret_to_)")
-
-# What a system call has to do on its way out, where that comes before everything is masked: from
-# 7.0 on (kernel/entry/common.c) and around 6.12 (arch/arm64/kernel/entry-common.c). Mostly
-# schedule(), which says `scheduling while atomic` when it is stepped, for kgdb holds
-# dbg_slave_lock from the first step to `go` (kernel/debug/debug_core.c). In 5.10 and 6.1 the
-# masking comes first (ret_to_user in entry.S, prepare_exit_to_user_mode() in entry-common.c).
-WORK = ("exit_to_user_mode_loop", "do_notify_resume")
 
 AFTERWARDS = 3  # steps taken after a departure, to tell where it leads
-LOOPING = 16  # visits of one address after which its registers are looked at
-ROUNDS = 8  # rounds that leave nothing to the next after which a path gets nowhere
-TIMED = 256  # of a loop that reads a clock, and may be a delay: a tenth of a second and more
-LOOP = 64  # instructions, at the most, of a loop that is watched
-
-
-class Debugger(Protocol):
-    """Who makes the kernel step: kdb or gdb."""
-
-    def registers(self) -> dict[str, int]:
-        """Return x0 to x30, sp, pc and pstate of the stopped context."""
 
 
 @dataclass(frozen=True)
@@ -108,9 +82,9 @@ class Step:
         if not self.in_order:
             raise self.path.departure(self)
 
-    def must_get_on(self) -> None:
+    def must_make_progress(self) -> None:
         """Raise KernelFault ``livelock`` where the path goes round and changes nothing."""
-        self.path.require_progress(self)
+        self.path.progress.require(self)
 
 
 @dataclass
@@ -162,13 +136,7 @@ class Path:
         self.pc: int = start.pc
         self.end: End | None = None  # once it is reached
         self._began_with_work = self._is_work(start.pc)
-        self._visits: Counter[int] = Counter()
-        self._anchor: int | None = None
-        self._anchored = 0
-        self._round: list[int] = []  # the instructions since the anchor
-        self._rounds = Rounds()
-        self._registers: dict[str, int] = {}
-        self._alike = 0  # rounds
+        self.progress = Progress(debugger, text)
         self._steps = 0
 
     def steps(self, count: int) -> Iterator[Step]:
@@ -238,7 +206,7 @@ class Path:
         self._tally.interrupts += not step.in_order and is_interrupt(step.after)
         self._tally.seconds += seconds
         self._tally.pcs.add(instruction.pc)
-        self._visits[instruction.pc] += 1
+        self.progress.visit(instruction.pc)
         self.pc = stop.pc
         if self._trace is not None:
             self._trace.write(_line(step, seconds))
@@ -282,79 +250,20 @@ class Path:
             f" not to {wanted or 'an exception'}{later}",
         )
 
-    def require_progress(self, step: Step) -> None:
-        """Raise KernelFault ``livelock`` where one address comes again and nothing gets on.
-
-        That is: with the same registers, as where a store-exclusive fails for ever; or in a
-        loop that only waits for others, as for a CPU that is parked, or for a seqcount that
-        the tick writes at each step.
-        """
-        pc = step.before.address
-        if self._anchor is None and self._visits[pc] >= LOOPING:
-            self._anchor, self._anchored = pc, step.number
-            self._round, self._rounds = [step.instruction.word], Rounds()
-            self._alike, self._registers = 0, self._debugger.registers()
-            return
-        if self._anchor is None:
-            return
-        if pc != self._anchor:
-            self._round.append(step.instruction.word)
-            if step.number - self._anchored > LOOP:
-                self._anchor = None
-                self._visits[pc] = 0
-            return
-        self._anchored = step.number
-        self._rounds.add(self._round)
-        self._round = [step.instruction.word]
-        registers = self._debugger.registers()
-        self._alike = self._alike + 1 if registers == self._registers else 0
-        self._registers = registers
-        at = f"step {step.number} is at {step.before} for the {self._visits[pc]}th time"
-        if self._alike >= ROUNDS:
-            raise KernelFault(
-                Signature.LIVELOCK,
-                f"{at}, the last {ROUNDS} with the same registers{self._exclusive(pc)}",
-            )
-        enough = TIMED if self._rounds.clock else ROUNDS
-        if self._rounds.count >= enough and self._rounds.wait(registers):
-            raise KernelFault(
-                Signature.LIVELOCK,
-                f"{at}, in a loop of which no round leaves anything to the next: it waits for"
-                " what somebody else writes, and may do so again between any two steps",
-            )
-
-    def _exclusive(self, pc: int) -> str:
-        """Say whether the loop around ``pc`` is an exclusive pair."""
-        around = range(pc - 4 * LOOP, pc + 4 * LOOP, 4)
-        words = [self._text.word(a) for a in around if self._visits[a] >= ROUNDS]
-        if any(map(is_load_exclusive, words)) and any(map(is_store_exclusive, words)):
-            return ": an exclusive load/store pair, whose monitor every step clears"
-        return ""
-
-
-def is_interrupt(place: Place) -> bool:
-    """Whether a place is on an interrupt's way in."""
-    return INTERRUPT.search(place.symbol) is not None
-
 
 def _line(step: Step, seconds: float) -> str:
-    return (
-        json.dumps(
-            {
-                "n": step.number,
-                "pc": f"{step.before.address:#x}",
-                "at": str(step.before),
-                "word": f"{step.instruction.word:08x}",
-                "flow": step.instruction.flow,
-                "expected": [f"{address:#x}" for address in sorted(step.expected)],
-                "to": f"{step.after.address:#x}",
-                "to_at": str(step.after),
-                "reason": step.stop.reason,
-                "pid": step.stop.pid,
-                "cpu": step.stop.cpu,
-                "in_order": step.in_order,
-                "seconds": round(seconds, 6),
-            }
-        )
-        + "\n"
+    return trace.line(
+        number=step.number,
+        pc=step.before.address,
+        at=str(step.before),
+        word=step.instruction.word,
+        flow=step.instruction.flow,
+        expected=step.expected,
+        to=step.after.address,
+        to_at=str(step.after),
+        reason=step.stop.reason,
+        pid=step.stop.pid,
+        cpu=step.stop.cpu,
+        in_order=step.in_order,
+        seconds=seconds,
     )

@@ -24,10 +24,11 @@ from ptyprocess import PtyProcess
 from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError, RequestError
 from kstep.base.outcome import Signature
-from kstep.console.console import Console, SilenceError, Transcript
+from kstep.console.console import Console, SilenceError
 from kstep.console.kdb import Kdb
 from kstep.console.shell import Command
-from kstep.machine.qemu import UP_OR_DOWN, Hardware, Machine
+from kstep.machine.hardware import Hardware
+from kstep.machine.qemu import UP_OR_DOWN, Machine
 from kstep.machine.qmp import UnmappedError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kstep.build.kernel import Kernel
+    from kstep.results.transcript import Transcript
     from kstep.session.session import Session
     from kstep.toolchain import Toolchain
 

@@ -15,15 +15,15 @@ import tempfile
 import time
 import tty
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
-from kstep.console.console import Console, SilenceError, Transcript
+from kstep.console.console import Console, SilenceError
 from kstep.console.shell import READY
+from kstep.machine.hardware import Hardware
 from kstep.machine.qmp import LINE, Monitor
 from kstep.toolchain.accel import Accel
 
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from kstep.build.kernel import Kernel
+    from kstep.results.transcript import Transcript
     from kstep.toolchain import Process, Toolchain
 
 BOOT = 90.0  # seconds for QEMU to start and the guest to be ready
@@ -48,22 +49,6 @@ UP_OR_DOWN = re.compile(
 )
 UP_OR_PANIC = re.compile(READY.pattern + rb"|(?P<down>" + PANIC + rb")")
 LAST_LINES = 12
-
-
-@dataclass(frozen=True)
-class Hardware:
-    """The machine that a session asks for.
-
-    The default processor has LSE atomics: an exclusive pair never gets through while it
-    is stepped, for every exception clears the monitor (Arm ARM, B2.9.5).
-    """
-
-    cpus: int = 1
-    cpu: str = "cortex-a76"
-    el2: bool = False  # the kernel is started at EL2, and stays there (VHE)
-    parameters: str = ""  # more of the kernel's command line
-    kgdboc: bool = True  # kgdb speaks on the serial line; otherwise its prompts are for others
-    waits: bool = False  # the parameters have the boot wait for a debugger
 
 
 class Machine(AbstractContextManager["Machine"]):
@@ -221,27 +206,3 @@ def _no_boot(why: object, console: bytes) -> MachineryError:
         Signature.NO_BOOT,
         tuple(lines) or ("it said nothing",),
     )
-
-
-class Text:
-    """The live text of a guest, read some at a time while it is stopped.
-
-    It differs from vmlinux: alternatives and static keys are patched in at run time.
-    """
-
-    def __init__(self, machine: Machine) -> None:
-        self._machine = machine
-        self._chunks: dict[int, bytes] = {}
-
-    def word(self, address: int) -> int:
-        """Return the instruction at an address."""
-        size = self._machine.chunk
-        begin = address & -size
-        if begin not in self._chunks:
-            self._chunks[begin] = self._machine.read(begin, size)
-        offset = address - begin
-        return int.from_bytes(self._chunks[begin][offset : offset + 4], "little")
-
-    def forget(self) -> None:
-        """Drop what was read: the guest has run, and may have patched itself."""
-        self._chunks.clear()

@@ -7,7 +7,7 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from kstep.base.outcome import Outcome
-from kstep.results.record import printable
+from kstep.results.printable import printable
 
 if TYPE_CHECKING:
     from kstep.results.record import CellRecord, Record

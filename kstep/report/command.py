@@ -15,8 +15,8 @@ from kstep.results.verdict import BASE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kstep.results.cell import Cell
     from kstep.results.record import RunRecord
-    from kstep.run.plan import Cell
 
 VERIFY = "verify"
 ROOT = "--search-root"  # which ./inv puts before what was typed

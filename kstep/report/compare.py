@@ -9,9 +9,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from kstep.base.outcome import Outcome
+from kstep.results.printable import printable
 from kstep.results.rate import Rate
 from kstep.results.rate import compare as fisher
-from kstep.results.record import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

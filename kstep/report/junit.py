@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from junit_xml import TestCase, TestSuite, to_xml_report_string
 
 from kstep.base.outcome import Outcome
-from kstep.results.record import printable
+from kstep.results.printable import printable
 from kstep.results.verdict import BASE, order
 
 if TYPE_CHECKING:

@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 from kstep.base.outcome import Outcome
 from kstep.report import command, story
 from kstep.report.grid import columns
-from kstep.results.record import printable
+from kstep.results.printable import printable
 
 if TYPE_CHECKING:
+    from kstep.results.cell import Cell
     from kstep.results.record import CellRecord, KernelRecord, Record
-    from kstep.run.plan import Cell
 
 ORIGIN = "kstep"
 EXCERPT = 16384  # characters, the most that the schema takes

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kstep.base.outcome import Outcome
 from kstep.report.grid import columns
-from kstep.results.record import printable
+from kstep.results.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -28,8 +28,8 @@ from kstep.report import command, story
 from kstep.report.grid import grids
 from kstep.report.picture import Pictures
 from kstep.report.table import SHORT, mark
+from kstep.results.printable import printable
 from kstep.results.rate import Rate
-from kstep.results.record import printable
 from kstep.results.trace import read, read_lines
 from kstep.results.verdict import sentences, verdict
 

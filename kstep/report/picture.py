@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from capstone import CS_ARCH_ARM64, CS_MODE_ARM, Cs
 
-from kstep.judge.stepper import INTERRUPT
-from kstep.results.record import printable
+from kstep.arm64.entry import INTERRUPT
+from kstep.results.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -17,7 +17,7 @@ from kstep.base.outcome import Outcome
 from kstep.report import command
 from kstep.report.story import remarks
 from kstep.report.table import legend, tables
-from kstep.results.record import printable
+from kstep.results.printable import printable
 from kstep.results.verdict import BASE, sentences, verdict
 
 if TYPE_CHECKING:

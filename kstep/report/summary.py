@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 from kstep.base.outcome import Outcome
 from kstep.report.grid import Grid, grids
 from kstep.report.story import remarks
+from kstep.results.printable import printable
 from kstep.results.rate import Rate
-from kstep.results.record import printable
 from kstep.results.verdict import sentences
 
 if TYPE_CHECKING:

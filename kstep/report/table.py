@@ -19,8 +19,8 @@ from rich.text import Text
 from kstep.base.outcome import Outcome, Signature
 from kstep.report.grid import grids
 from kstep.report.story import remarks
+from kstep.results.printable import printable
 from kstep.results.rate import Rate
-from kstep.results.record import printable
 from kstep.results.verdict import sentences
 
 if TYPE_CHECKING:

@@ -7,14 +7,11 @@ The file's form is schema 1, in ``results.schema.json`` beside this module.
 from __future__ import annotations
 
 import functools
-import hashlib
 import json
-import os
-import re
 import time
 from collections import defaultdict
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any
 
@@ -22,8 +19,9 @@ import jsonschema
 
 from kstep.base.errors import MachineryError, RequestError
 from kstep.base.outcome import Outcome, Signature
+from kstep.results.cell import Cell
+from kstep.results.transcript import tail
 from kstep.results.verdict import BASE, verdict
-from kstep.run.plan import Cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -31,8 +29,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 FILE = "results.json"
 
-_TAIL_BYTES = 64 * 1024  # of console.log: far more than the lines that a report shows
-_COMPONENT = 160  # characters of a folder's name; file systems allow 255 bytes
+_MESSAGE = 160  # characters of a validator's message
 
 
 @dataclass(frozen=True)
@@ -328,24 +325,9 @@ class Record:
         return path if inside else None
 
     def tail(self, record: CellRecord, lines: int = 40) -> list[str]:
-        """Read the last lines of a cell's console; none where there is no log.
-
-        What was sent stands on a line of its own behind ``> ``.
-        """
+        """Read the last lines of a cell's console; none where there is no log."""
         path = self.path(record, "console_log")
-        if path is None:
-            return []
-        try:
-            with path.open("rb") as log:
-                size = log.seek(0, os.SEEK_END)
-                log.seek(max(0, size - _TAIL_BYTES))
-                records = log.read().decode("utf-8", "replace").splitlines()
-        except OSError:
-            return []
-        whole = records[1:] if size > _TAIL_BYTES else records
-        text = _TERMINAL.sub("", "".join(map(_console_text, whole)))
-        text = _LINE_END.sub("\n", text).strip("\n")
-        return [printable(line).rstrip() for line in text.split("\n")[-lines:]] if text else []
+        return [] if path is None else tail(path, lines)
 
     def _write(self) -> None:
         self.run = replace(self.run, seconds=round(time.monotonic() - self._opened, 3))
@@ -394,7 +376,7 @@ def load(path: Path) -> Record:
     fault = jsonschema.exceptions.best_match(_validator().iter_errors(data))
     if fault is not None:
         what = " ".join(f"{fault.json_path}: {fault.message}".split())
-        what = what if len(what) <= _COMPONENT else what[:_COMPONENT] + "..."
+        what = what if len(what) <= _MESSAGE else what[:_MESSAGE] + "..."
         raise RequestError(f"not results of schema {SCHEMA} ({what}): {mend}", file)
 
     run = {**data["run"], "argv": tuple(data["run"]["argv"])}
@@ -408,81 +390,6 @@ def load(path: Path) -> Record:
         left_out=(LeftOut(**item) for item in data.get("left_out", [])),
         cells=map(CellRecord.from_json, data["cells"]),
     )
-
-
-def folder(cell: Cell) -> PurePosixPath:
-    """Where the files of a cell are, relative to the run's folder.
-
-    ``cells/<tree>/<kconfig>/<variant>/<session>[/<case>]/<repeat>``, each one component: a
-    colon is written ``=``, a slash ``,`` and what else is not plain ``%XX``. No two cells
-    share a folder. (The upload-artifact action refuses names with a colon.)
-    """
-    names = [cell.session] if cell.case is None else [cell.session, cell.case]
-    above = kernel_folder(cell.tree, cell.kconfig, cell.variant)
-    return above.joinpath(*map(_component, names), str(cell.repeat))
-
-
-def kernel_folder(tree: str, kconfig: str, variant: str) -> PurePosixPath:
-    """Where the cells of a kernel are, relative to the run's folder."""
-    return PurePosixPath("cells", *map(_component, (tree, kconfig, variant)))
-
-
-def printable(text: str) -> str:
-    r"""Make ``text`` fit for any report: what is no character to see is written ``\x1b``.
-
-    Tabs and line ends stay. What is left is legal in XML 1.0, and no terminal obeys it.
-    """
-    return _UNPRINTABLE.sub(_escaped, text.replace("\r\n", "\n"))
-
-
-_UNPRINTABLE = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff\ufdd0-\ufdef"
-    + "".join(chr(plane + 0xFFFE) + chr(plane + 0xFFFF) for plane in range(0, 0x110000, 0x10000))
-    + "]"
-)
-
-
-def _escaped(match: re.Match[str]) -> str:
-    code = ord(match[0])
-    return f"\\x{code:02x}" if code <= 0xFF else f"\\u{code:04x}"  # noqa: PLR2004 -- two digits
-
-
-_CONSOLE_RECORD = re.compile(r'\s*[\d.]+\s+([<>])\s+"(.*)"\s*')
-_ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.))")
-_NAMED = {"n": "\n", "r": "\r", "t": "\t", "e": "\x1b", "a": "\a", "b": "\b", "0": "\0"}
-_LINE_END = re.compile(r"\r+\n?")  # a tty may put a second return before it
-_TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # colours, cursor
-
-
-def _console_text(line: str) -> str:
-    """Decode a record of console.log (console.Transcript); another line stays as it is."""
-    found = _CONSOLE_RECORD.fullmatch(line)
-    if found is None:
-        return f"{line}\n"
-    text = _ESCAPE.sub(_unescaped, found[2])
-    return text if found[1] == "<" else f"\n> {text.strip()}\n"
-
-
-def _unescaped(match: re.Match[str]) -> str:
-    code = match[1] or match[2]
-    return chr(int(code, 16)) if code else _NAMED.get(match[3], match[3])
-
-
-def _component(name: str) -> str:
-    """``name`` as one component of a path, one to one."""
-    plain = "".join(map(_path_character, name)).replace(".", "%2E", name.startswith(".")) or "%"
-    if len(plain) <= _COMPONENT:
-        return plain
-    digest = hashlib.sha256(plain.encode()).hexdigest()[:32]
-    return f"{plain[:_COMPONENT]}~{digest}"  # no shorter name holds a ~
-
-
-def _path_character(character: str) -> str:
-    if character in ":/":
-        return "=" if character == ":" else ","
-    if character.isascii() and (character.isalnum() or character in "._+-"):
-        return character
-    return "".join(f"%{byte:02X}" for byte in character.encode("utf-8", "surrogatepass"))
 
 
 def _place(cell: Cell) -> tuple[str | None, ...]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The steps of a cell, read back from its trace.jsonl (kstep.path writes it)."""
+"""``trace.jsonl`` of a cell, a line a step, and ``lines.json`` of a kernel, their source lines."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
 
@@ -44,6 +45,41 @@ class Taken:
         )
 
 
+def line(
+    *,
+    number: int,
+    pc: int,
+    at: str,
+    word: int,
+    flow: str,
+    expected: Iterable[int],
+    to: int,
+    to_at: str,
+    reason: str,
+    pid: int,
+    cpu: int,
+    in_order: bool,
+    seconds: float,
+) -> str:
+    """Return the line of one step; ``seconds`` is what it took, ``pid`` and ``cpu`` where."""
+    step = {
+        "n": number,
+        "pc": f"{pc:#x}",
+        "at": at,
+        "word": f"{word:08x}",
+        "flow": flow,
+        "expected": [f"{address:#x}" for address in sorted(expected)],
+        "to": f"{to:#x}",
+        "to_at": to_at,
+        "reason": reason,
+        "pid": pid,
+        "cpu": cpu,
+        "in_order": in_order,
+        "seconds": round(seconds, 6),
+    }
+    return json.dumps(step) + "\n"
+
+
 def read(path: Path | None) -> list[Taken]:
     """Read a trace; none where there is no file, and up to the first line that is broken.
 
@@ -60,8 +96,19 @@ def read(path: Path | None) -> list[Taken]:
     return steps
 
 
+def addresses(path: Path) -> set[int]:
+    """Return every address that a trace of our own was at, or stepped from."""
+    with path.open(encoding="utf-8") as steps:
+        return {int(json.loads(step)["pc"], 16) for step in steps}
+
+
+def write_lines(path: Path, lines: Mapping[int, str]) -> None:
+    """Write the source lines of a kernel's addresses, ``file:line`` by address."""
+    path.write_text(json.dumps({f"{at:#x}": line for at, line in lines.items()}, indent=0))
+
+
 def read_lines(path: Path | None) -> dict[int, str]:
-    """Read the source lines of a kernel's addresses (kstep.lines keeps them); none, no file."""
+    """Read the source lines of a kernel's addresses; none where there is no file."""
     if path is None:
         return {}
     try:

@@ -13,7 +13,7 @@ from kstep.results.rate import Rate, compare
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
-    from kstep.run.plan import Cell
+    from kstep.results.cell import Cell
 
 BASE = "none"  # the variant that the others are compared with
 FEW = 2  # cases of one session that a sentence names

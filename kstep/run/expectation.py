@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from kstep.base.document import Document
-    from kstep.run.plan import Cell
+    from kstep.results.cell import Cell
     from kstep.session.session import Session
     from kstep.source.series import Series
 

@@ -3,39 +3,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import groupby, product
 from typing import TYPE_CHECKING
+
+from kstep.results.cell import Cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from kstep.session.session import Session
-
-
-@dataclass(frozen=True, order=True)
-class Cell:
-    """The unit of result: one session, over one case, on one kernel, once.
-
-    ``repeat`` counts from 1; ``case`` is None where a session has no cases.
-    """
-
-    tree: str
-    kconfig: str
-    variant: str
-    session: str
-    case: str | None
-    repeat: int
-
-    @property
-    def column(self) -> str:
-        """The key of the verdict: tree, kconfig and variant."""
-        return f"{self.tree}/{self.kconfig}/{self.variant}"
-
-    @property
-    def name(self) -> str:
-        """The session, with the case in brackets where there is one."""
-        return self.session if self.case is None else f"{self.session}[{self.case}]"
 
 
 def cells(

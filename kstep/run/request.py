@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kstep.build.kconfig import KconfigRequest
+    from kstep.results.cell import Cell
     from kstep.run.expectation import Expectations
-    from kstep.run.plan import Cell
     from kstep.session.session import Session
     from kstep.source.series import Series
     from kstep.source.tree import TreeRequest

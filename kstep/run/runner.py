@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Outcome, Signature
-from kstep.console.console import Transcript
 from kstep.image.symbols import Symbols
 from kstep.machine.board import Board
 from kstep.machine.qemu import Machine
-from kstep.results import record
+from kstep.results import layout
+from kstep.results.transcript import Transcript
 from kstep.session import session
 from kstep.session.target import Target
 
@@ -35,8 +35,8 @@ if TYPE_CHECKING:
 
     from kstep.build.kernel import Kernel
     from kstep.machine.board import Line
-    from kstep.machine.qemu import Hardware
-    from kstep.run.plan import Cell
+    from kstep.machine.hardware import Hardware
+    from kstep.results.cell import Cell
     from kstep.session.session import Session
     from kstep.toolchain import Toolchain
 
@@ -116,7 +116,7 @@ def _cell(
     toolchain: Toolchain,
     stack: ExitStack,
 ) -> tuple[Result, Machine | None]:
-    place = record.folder(cell)
+    place = layout.cell_folder(cell)
     (boot.folder / place).mkdir(parents=True, exist_ok=True)
     files = {"console_log": str(place / "console.log"), "trace": str(place / "trace.jsonl")}
     began = time.monotonic()

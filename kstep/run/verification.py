@@ -17,6 +17,7 @@ from kstep.build import kconfig
 from kstep.build.kernel import Kernel
 from kstep.image import debuginfo as lines
 from kstep.machine.board import lacks
+from kstep.results import layout
 from kstep.results.record import (
     CellRecord,
     KernelRecord,
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
     from kstep.base.cache import Cache
     from kstep.base.progress import Progress
     from kstep.machine.board import Line
-    from kstep.run.plan import Cell
+    from kstep.results.cell import Cell
     from kstep.run.preparation import Built, Prepared
     from kstep.run.request import Request
     from kstep.session.session import Session
@@ -254,7 +255,7 @@ class Verification:
         version = next(each.version for each in record.trees if each.id == cell.tree)
         files = {**result.files, "session": self._file_of(script)}
         if "trace" in files:
-            files["lines"] = lines.place(cell.tree, cell.kconfig, cell.variant)
+            files["lines"] = layout.lines_file(cell.tree, cell.kconfig, cell.variant)
         for variant in variants:
             own = replace(cell, variant=variant)
             record.add(
@@ -280,7 +281,7 @@ class Verification:
                 traces[each.files["lines"]].append(trace)
         with self.progress.task("source lines", len(prepared.built), "kernels") as task:
             for built in prepared.built:
-                file = lines.place(built.tree.id, built.kconfig.name, built.first)
+                file = layout.lines_file(built.tree.id, built.kconfig.name, built.first)
                 if isinstance(built.kernel, Kernel):
                     into = self.folder / file
                     lines.keep(built.kernel, traces[file], into, prepared.toolchain)

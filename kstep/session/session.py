@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from kstep.base.errors import MachineryError
-from kstep.machine.qemu import Hardware
+from kstep.machine.hardware import Hardware
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -19,7 +19,7 @@ from kstep.arm64.branch import decode, is_brk
 from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
-from kstep.console.console import SilenceError, Transcript
+from kstep.console.console import SilenceError
 from kstep.console.gdb import Gdb
 from kstep.console.kdb import (
     BREAKPOINT_HIT,
@@ -38,7 +38,9 @@ from kstep.judge import backtrace
 from kstep.judge.call import Call
 from kstep.judge.registers import Watch
 from kstep.judge.stepper import Path, Tally
-from kstep.machine.qemu import BOOT, Text
+from kstep.judge.text import Text
+from kstep.machine.qemu import BOOT
+from kstep.results.transcript import Transcript
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -324,7 +326,7 @@ class Target:
         if heard.reason != BREAKPOINT_HIT or heard.pc not in addresses:
             raise self._unexpected(heard)
         self._stop = heard
-        self.let_an_interrupt_fall_due()
+        self.wait_for_pending_tick()
         return heard
 
     def _stop_of_its_own(self, answer: Answer) -> Stop | Answer:
@@ -358,7 +360,7 @@ class Target:
         if isinstance(heard, Answer) or heard.reason != KEYBOARD:
             raise MachineryError(f"BREAK and g do not lead into kdb, but to {heard}")
         self._stop = heard
-        self.let_an_interrupt_fall_due()
+        self.wait_for_pending_tick()
 
     @contextmanager
     def broken_in(self) -> Iterator[None]:
@@ -607,7 +609,7 @@ class Target:
                 f" {self._symbols.place(breakpoint_.address)}",
             )
         self._stop = stop
-        self.let_an_interrupt_fall_due()
+        self.wait_for_pending_tick()
 
     # -- what is heard
 
@@ -651,10 +653,10 @@ class Target:
         self._stop = heard
         if pc is not None:
             self._registers = self.kdb.registers()
-        self.let_an_interrupt_fall_due()
+        self.wait_for_pending_tick()
         return heard
 
-    def let_an_interrupt_fall_due(self) -> None:
+    def wait_for_pending_tick(self) -> None:
         """Stay stopped for some ticks, as a person would: the timer's interrupt is then due.
 
         Otherwise it would depend on how fast this machine types whether the next
@@ -680,7 +682,7 @@ class Target:
         hits, later = 0, ""
         try:
             for _ in range(AGAIN):
-                self.let_an_interrupt_fall_due()
+                self.wait_for_pending_tick()
                 self.go()
                 heard = self._listen("breakpoint or the command's end", WAIT)
                 if isinstance(heard, Answer) or heard.pc != stop.pc:

@@ -15,7 +15,8 @@ from kstep.base.outcome import Signature
 from kstep.build.kernel import Kernel
 from kstep.console import gdb as gdbs
 from kstep.image.symbols import Symbols
-from kstep.machine.qemu import Hardware, Machine
+from kstep.machine.hardware import Hardware
+from kstep.machine.qemu import Machine
 from kstep.session.target import Target
 from tests.integration.command import Verify
 

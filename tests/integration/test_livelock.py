@@ -10,7 +10,8 @@ import pytest
 from kstep.base.outcome import KernelFault, Signature
 from kstep.build.kernel import Kernel
 from kstep.image.symbols import Symbols
-from kstep.machine.qemu import Hardware, Machine
+from kstep.machine.hardware import Hardware
+from kstep.machine.qemu import Machine
 from kstep.session import session
 from kstep.session.target import Target
 from tests.integration.command import ROOT

@@ -53,7 +53,7 @@ def breakpoint_in_interrupt(target: Target, under: Under) -> None:
         for _ in range(under.before):
             target.step_unjudged()  # where to is what step-in-order asks
         in_tick = kdb.breakpoint(TICK)
-        target.let_an_interrupt_fall_due()
+        target.wait_for_pending_tick()
         stop = target.step_unjudged()
         if stop.reason != BREAKPOINT_HIT:  # the step has ended elsewhere, and the tick is to come
             target.go()

@@ -15,7 +15,7 @@ from kstep.console.kdb import CommandRefusedError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kstep.machine.qemu import Hardware
+    from kstep.machine.hardware import Hardware
     from kstep.session.target import Target
 
 

@@ -26,11 +26,11 @@ from contextlib import ExitStack
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from kstep.arm64.entry import is_interrupt
 from kstep.base.outcome import KernelFault, Signature
 from kstep.console.kdb import KEYBOARD
 from kstep.judge.backtrace import printed, recorded
-from kstep.judge.stepper import is_interrupt
-from kstep.machine.qemu import Hardware
+from kstep.machine.hardware import Hardware
 from kstep.session.session import session
 from tests.sessions.checks import Boot
 from tests.sessions.kdb_tasks import shown
@@ -160,7 +160,7 @@ def at_boot(target: Target) -> None:
 def ends(target: Target, gdb: Gdb, command: str, is_right: Callable[[int], bool]) -> None:
     """Give a command that lets the kernel run; raise KernelFault where it ends wrongly."""
     before = gdb.registers()
-    target.let_an_interrupt_fall_due()
+    target.wait_for_pending_tick()
     stop = gdb.run(command)
     place = target.place(stop)
     if is_right(place.address) and not is_interrupt(place):

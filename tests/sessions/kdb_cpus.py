@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from kstep.base.errors import MachineryError
 from kstep.console.kdb import BREAKPOINT_HIT, KEYBOARD, STEPPED, Stop
-from kstep.machine.qemu import Hardware
+from kstep.machine.hardware import Hardware
 from kstep.session.session import session
 from tests.sessions.checks import checks, must, must_be
 from tests.sessions.kdb_memory import unsigned

@@ -20,7 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kstep.console.kdb import KEYBOARD
-from kstep.machine.qemu import Hardware
+from kstep.machine.hardware import Hardware
 from kstep.session.session import session
 from tests.sessions.checks import Boot, must, must_be
 from tests.sessions.kdb_groups import (

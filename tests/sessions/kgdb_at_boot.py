@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kstep.machine.qemu import Hardware
+from kstep.machine.hardware import Hardware
 from kstep.session.session import session
 from tests.sessions.checks import Boot, must, must_be
 from tests.sessions.kdb_memory import CONSTANT, shown, true

@@ -18,7 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kstep.base.errors import MachineryError
-from kstep.machine.qemu import Hardware
+from kstep.machine.hardware import Hardware
 from kstep.session.session import session
 from tests.sessions.checks import checks
 from tests.sessions.continue_past_breakpoint import continue_past_breakpoint

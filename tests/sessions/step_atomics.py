@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 
 from kstep.arm64.branch import is_atomic, is_store_exclusive
 from kstep.base.errors import MachineryError
-from kstep.machine.qemu import Hardware
+from kstep.machine.hardware import Hardware
 from kstep.session.session import session
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ def step_atomics(target: Target, _processor: Processor) -> None:
         target.expect_breakpoint(stop_here)
         for step in target.steps_to_a_return(300):
             step.must_follow_program_order()
-            step.must_get_on()
+            step.must_make_progress()
             target.metrics["atomics"] += is_atomic(step.instruction.word)
             target.metrics["exclusives"] += is_store_exclusive(step.instruction.word)
         if not target.metrics["atomics"] and not target.metrics["exclusives"]:

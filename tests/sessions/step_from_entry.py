@@ -46,5 +46,5 @@ def step_from_entry(target: Target, way: Way) -> None:
     with way.stopped(target):
         for step in target.steps_to_a_return(STEPS):
             step.must_follow_program_order()
-            step.must_get_on()
+            step.must_make_progress()
     target.must_tick()

@@ -19,8 +19,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kstep.arm64.branch import WFI
+from kstep.arm64.daif import INTERRUPTS
 from kstep.base.errors import MachineryError
-from kstep.judge.masks import INTERRUPTS, Masks
+from kstep.judge.masks import Masks
 from kstep.session.session import session
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ def step_idle(target: Target) -> None:
         waited = unmasked = 0
         for step in target.steps(MOST):
             step.must_follow_program_order()
-            masks.must_be_the_code_s_own(step)
+            masks.must_match_daif(step)
             if step.instruction.word == WFI:
                 waited = step.number
             if waited and not unmasked and not masks.value & INTERRUPTS:

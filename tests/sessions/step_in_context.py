@@ -50,8 +50,8 @@ def step_in_context(target: Target, function: Stepped) -> None:
         call = target.call()
         for step in target.steps(STEPS):
             step.must_follow_program_order()
-            step.must_get_on()
-            call.must_restore_on_return(step)
+            step.must_make_progress()
+            call.must_preserve_callee_saved(step)
             if step.returned and (step.after.address == call.returns_to or step.number >= SETTLED):
                 break
     target.must_tick()

@@ -40,7 +40,7 @@ def step_in_order(target: Target, function: Stepped) -> None:
         call = target.call()
         for step in target.steps_to_a_return(300):
             step.must_follow_program_order()
-            step.must_get_on()
-            call.must_restore_on_return(step)
+            step.must_make_progress()
+            call.must_preserve_callee_saved(step)
         kdb.clear(stop_here)
         target.go()

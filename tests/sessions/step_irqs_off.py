@@ -50,12 +50,12 @@ def step_irqs_off(target: Target, function: Stepped) -> None:
         masks = Masks.here(kdb)
         for step in target.steps(500):
             step.must_follow_program_order()
-            masks.must_be_the_code_s_own(step)
-            if masks.given_back and step.returned:
+            masks.must_match_daif(step)
+            if masks.unmasked and step.returned:
                 break
         masks.must_still_hold()
         target.metrics.update(daif_reads=masks.reads, daif_writes=masks.writes)
-        if not masks.given_back:
+        if not masks.unmasked:
             raise MachineryError(f"{function.name} has not masked interrupts and given them back")
         kdb.clear(stop_here)
         target.go()

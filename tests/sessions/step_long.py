@@ -86,7 +86,7 @@ def step_through(target: Target, function: Stepped, most: int) -> int:
         kdb.clear(stop_here)
         for step in target.steps_to_a_return(most):
             step.must_follow_program_order()
-            step.must_get_on()
+            step.must_make_progress()
             taken += 1
         target.go()
     return taken

@@ -29,9 +29,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kstep.arm64.entry import is_interrupt
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
-from kstep.judge.stepper import is_interrupt
 from kstep.session.session import session
 
 if TYPE_CHECKING:

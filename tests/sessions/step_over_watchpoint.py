@@ -57,7 +57,7 @@ def step_over_watchpoint(target: Target, watched: Watched) -> None:
         call = target.call()
         for step in target.steps(STEPS):
             step.must_follow_program_order()
-            call.must_restore_on_return(step)
+            call.must_preserve_callee_saved(step)
             if step.returned and step.after.address == call.returns_to:
                 break
         else:

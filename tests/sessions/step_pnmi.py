@@ -30,7 +30,7 @@ import re
 from typing import TYPE_CHECKING
 
 from kstep.base.outcome import KernelFault, Signature
-from kstep.machine.qemu import Hardware
+from kstep.machine.hardware import Hardware
 from kstep.session.session import Stepped, session
 
 if TYPE_CHECKING:

@@ -43,7 +43,7 @@ def step_registers(target: Target, function: Stepped) -> None:
         watch = target.watch_registers()
         for step in target.steps_to_a_return(150):
             step.must_follow_program_order()
-            watch.must_be_right(step)
+            watch.must_match_emulator(step)
         target.metrics |= watch.metrics
         kdb.clear(stop_here)
         target.go()

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kstep.base.outcome import KernelFault, Signature
-from kstep.machine.qemu import Hardware
+from kstep.machine.hardware import Hardware
 from kstep.session.session import session
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def step_smp(target: Target, crowd: Crowd) -> None:
             places.add(target.expect_breakpoint(stop_here).cpu)
             for step in target.steps_to_a_return(STEPS if crowd.pinned else ROUND):
                 step.must_follow_program_order()
-                step.must_get_on()
+                step.must_make_progress()
             target.go()
     with target.in_kdb() as kdb:
         kdb.clear(stop_here)

@@ -24,10 +24,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kstep.arm64 import daif
+from kstep.arm64.entry import WORK, is_interrupt
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
-from kstep.judge import masks as daif
-from kstep.judge.stepper import WORK, is_interrupt
 from kstep.session.session import session
 
 if TYPE_CHECKING:

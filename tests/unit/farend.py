@@ -24,7 +24,8 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from kstep.console.console import Console
 from kstep.image.symbols import Symbols
-from kstep.machine.qemu import Hardware, Machine
+from kstep.machine.hardware import Hardware
+from kstep.machine.qemu import Machine
 from kstep.machine.qmp import UnmappedError
 from kstep.session.target import Target
 

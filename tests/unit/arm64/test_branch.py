@@ -20,8 +20,8 @@ from kstep.arm64.branch import (
     is_atomic,
     is_load_exclusive,
     is_store_exclusive,
-    masks_debug,
 )
+from kstep.arm64.daif import masks_debug
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -21,7 +21,8 @@ from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import Signature
 from kstep.console import console as consoles
-from kstep.console.console import Console, SilenceError, Transcript
+from kstep.console.console import Console, SilenceError
+from kstep.results.transcript import Transcript
 from tests.unit.farend import byte_by_byte, line_to, pieces
 
 SOON = 5.0  # seconds: what is there is found at once, on the slowest machine

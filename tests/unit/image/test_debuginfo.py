@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from kstep.base.errors import MachineryError
-from kstep.image.debuginfo import keep, place, source_lines
+from kstep.image.debuginfo import keep, source_lines
+from kstep.results.layout import lines_file as place
 
 if TYPE_CHECKING:
     from pathlib import Path

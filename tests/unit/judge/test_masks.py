@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, cast
 
 import pytest
 
+from kstep.arm64 import daif
 from kstep.base.outcome import KernelFault, Signature
-from kstep.judge import masks as daif
 from kstep.judge.masks import Masks
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Stopped:
         step = SimpleNamespace(
             number=1, before="somewhere+0x4", instruction=SimpleNamespace(word=word)
         )
-        masks.must_be_the_code_s_own(cast("Step", step))
+        masks.must_match_daif(cast("Step", step))
 
 
 def start(pstate: int) -> tuple[Stopped, Masks]:
@@ -91,7 +91,7 @@ def test_code_that_saves_masks_and_restores_is_followed() -> None:
     stopped.step(masks, NOP, 0x6000_00C5)
     stopped.step(masks, MSR_X3, 0x6000_0005, x3=0)
     masks.must_still_hold()
-    assert (masks.reads, masks.writes, masks.given_back) == (1, 2, 1)
+    assert (masks.reads, masks.writes, masks.unmasked) == (1, 2, 1)
 
 
 def test_code_that_reads_masks_of_the_debugger_is_a_fault() -> None:

@@ -80,7 +80,7 @@ def walk(kernel: MadeUp, count: int = 300) -> list[Step]:
     with at_f(kernel) as target:
         for each in target.steps(count):
             each.must_follow_program_order()
-            each.must_get_on()
+            each.must_make_progress()
             steps.append(each)
     return steps
 

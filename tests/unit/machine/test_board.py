@@ -23,7 +23,7 @@ from kstep.build.kernel import Kernel
 from kstep.console import console as consoles
 from kstep.machine import board
 from kstep.machine.board import Board, Line, lacks
-from kstep.machine.qemu import Hardware
+from kstep.machine.hardware import Hardware
 from kstep.session import session
 
 if TYPE_CHECKING:

@@ -16,7 +16,8 @@ from kstep.base.outcome import KernelFault, Signature
 from kstep.console.console import Console
 from kstep.console.splat import Ear
 from kstep.machine import qemu as machines
-from kstep.machine.qemu import Hardware, Machine
+from kstep.machine.hardware import Hardware
+from kstep.machine.qemu import Machine
 from kstep.toolchain import HostToolchain
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import junitparser
@@ -12,8 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kstep.report.junit import junit
-from kstep.results.record import CellRecord, printable
+from kstep.results.printable import printable
 from tests.unit.results.test_record import a_cell, a_record
+
+if TYPE_CHECKING:
+    from kstep.results.record import CellRecord
 
 NOWHERE = Path("/nonexistent")
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from markdown_it import MarkdownIt
 
 from kstep.report.summary import summary
-from kstep.results.record import CellRecord, LeftOut, printable
+from kstep.results.printable import printable
+from kstep.results.record import CellRecord, LeftOut
 from tests.unit.results.test_record import a_cell, a_record
 
 if TYPE_CHECKING:

@@ -20,6 +20,9 @@ from hypothesis import strategies as st
 
 from kstep.base.errors import MachineryError, RequestError
 from kstep.base.outcome import Outcome, Signature
+from kstep.results.cell import Cell
+from kstep.results.layout import cell_folder as folder
+from kstep.results.printable import printable
 from kstep.results.record import (
     CellRecord,
     Expected,
@@ -31,11 +34,8 @@ from kstep.results.record import (
     SessionRecord,
     ToolchainRecord,
     TreeRecord,
-    folder,
     load,
-    printable,
 )
-from kstep.run.plan import Cell
 
 ROOT = Path(__file__).parents[3]
 SIGNATURES = {"pass": None, "fail": Signature.STUCK, "error": Signature.NO_BOOT}

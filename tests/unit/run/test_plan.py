@@ -9,9 +9,9 @@ from pathlib import Path
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kstep.machine.qemu import Hardware
+from kstep.machine.hardware import Hardware
+from kstep.results.cell import Cell
 from kstep.run import plan
-from kstep.run.plan import Cell
 from kstep.session.session import Session, Stepped
 
 

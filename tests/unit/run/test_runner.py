@@ -14,15 +14,15 @@ from kstep.base.outcome import Outcome, Signature
 from kstep.build.kernel import Kernel
 from kstep.console import console
 from kstep.machine import qemu as machine
+from kstep.results.cell import Cell
 from kstep.run import runner
-from kstep.run.plan import Cell
 from kstep.run.runner import Boot, Result
 from kstep.session import target
 from tests.unit.fakeqemu import READY, FakeToolchain
 
 SCRIPT = """\
 from kstep.base.errors import MachineryError
-from kstep.machine.qemu import Hardware
+from kstep.machine.hardware import Hardware
 from kstep.session.session import Stepped, session
 
 WORDS = ("true", "false", "panic", "silence", "power_off", "kill", "raises", "gives_up")

@@ -28,7 +28,7 @@ from tests.unit.results.test_record import a_cell, a_record
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kstep.run.plan import Cell
+    from kstep.results.cell import Cell
 
 ROOT = Path(__file__).parents[3]
 PATCH = ROOT / "patches/v6/0001-arm64-entry-put-a-step-aside-while-an-interrupt-is-handled.patch"

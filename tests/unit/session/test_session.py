@@ -12,7 +12,7 @@ import pytest
 
 from kstep.base.errors import MachineryError
 from kstep.build import kconfig
-from kstep.machine.qemu import Hardware
+from kstep.machine.hardware import Hardware
 from kstep.session import session
 from kstep.session.session import Session, Stepped
 
@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 SCRIPTS = sorted((ROOT / "tests/sessions").glob("*.py"))
 
 SCRIPT = """\
-from kstep.machine.qemu import Hardware
+from kstep.machine.hardware import Hardware
 from kstep.session.session import Stepped, session
 
 CASES = (Stepped("f", "cat /f", "a leaf"), Stepped("g", "cat /g", "a loop"))

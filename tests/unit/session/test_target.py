@@ -124,7 +124,7 @@ def in_order(target: Target) -> None:
         target.expect_breakpoint(point)
         for each in target.steps(300):
             each.must_follow_program_order()
-            each.must_get_on()
+            each.must_make_progress()
 
 
 REHIT = (

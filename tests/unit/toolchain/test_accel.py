@@ -11,7 +11,8 @@ import pytest
 
 from kstep.base.errors import MachineryError, RequestError
 from kstep.build.kernel import Kernel
-from kstep.machine.qemu import Hardware, Machine
+from kstep.machine.hardware import Hardware
+from kstep.machine.qemu import Machine
 from kstep.toolchain import DockerToolchain, HostToolchain, accel
 from kstep.toolchain.accel import Accel, choose
 
