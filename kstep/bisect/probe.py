@@ -19,6 +19,8 @@ from kstep.run import runner
 from kstep.source import tree as trees
 from kstep.source.patched import PatchedTree
 from kstep.source.tree import Tree
+from kstep.toolchain import GCC
+from kstep.toolchain.accel import Accel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -79,7 +81,7 @@ class Probe:
     ) -> Probe:
         """Get what every revision needs: the toolchain and the guest's programs."""
         tools = toolchain.choose(kind, asked.root / "docker", progress)
-        versions = tools.versions()
+        versions = tools.versions(GCC)
         guest = initramfs.make(
             asked.root / "tests/guest", tools, versions.compiler, cache, progress
         )
@@ -141,7 +143,12 @@ class Probe:
             number,
         )
         boot = runner.Boot(
-            (cell,), kernel, self.guest, self.asked.root / "tests/sessions", self.folder
+            (cell,),
+            kernel,
+            self.guest,
+            self.asked.root / "tests/sessions",
+            self.folder,
+            Accel.TCG,
         )
         for _ in range(TRIES):
             (result,) = runner.run(boot, self.toolchain)
@@ -158,7 +165,8 @@ class Probe:
             tree=Tree(f"git:{commit[:12]}", version, f"git tree {content}", source),
             kconfig=self.asked.kconfig.on(version),
             toolchain=self.toolchain,
-            compiler=self.versions.compiler,
+            compiler=GCC,
+            compiler_version=self.versions.compiler,
             cache=self.cache,
             progress=self.progress,
             checkout=self.work_tree.folder,

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from kstep.base.errors import MachineryError
 from kstep.build.kconfig import some
-from kstep.toolchain import CROSS, CommandError
+from kstep.toolchain import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kstep.build.kconfig import Kconfig
     from kstep.source.patched import PatchedTree
     from kstep.source.tree import Tree
-    from kstep.toolchain import Toolchain
+    from kstep.toolchain import Compiler, Toolchain
 
 RECIPE = "1"  # part of every kernel's key: count it up when the way of building changes
 BUILD_GIB = 3.0  # objects of a slim kernel with debug information, and the source's copy
@@ -109,7 +109,8 @@ class Builder:
     tree: Tree
     kconfig: Kconfig
     toolchain: Toolchain
-    compiler: str
+    compiler: Compiler
+    compiler_version: str
     cache: Cache
     progress: Progress
     checkout: Path | None = None
@@ -119,7 +120,7 @@ class Builder:
 
         Raises BuildError, with the compiler's complaints in ``details``.
         """
-        name = key(self.tree, self.kconfig, patched.digest, self.compiler)
+        name = key(self.tree, self.kconfig, patched.digest, self.compiler_version)
         cached = (self.cache.root / "kernels" / name / "kernel.json").exists()
 
         def make(into: Path) -> None:
@@ -151,7 +152,7 @@ class Builder:
     @property
     def _family(self) -> str:
         """What may share a folder of objects: those of a container are another user's."""
-        return key(self.tree, self.kconfig, self.toolchain.kind, self.compiler)
+        return key(self.tree, self.kconfig, self.toolchain.kind, self.compiler_version)
 
     def _make(self, into: Path, patched: PatchedTree, title: str) -> None:
         self.cache.require_space(BUILD_GIB, f"the build of {title}")
@@ -191,7 +192,7 @@ class Builder:
             argv = ["make", "-C", str(source), f"O={objects}", f"-j{os.cpu_count() or 1}", "Image"]
             try:
                 self.toolchain.run(
-                    [*argv, f"CC=ccache {CROSS}gcc", "HOSTCC=ccache gcc"],
+                    [*argv, *self.compiler.make_arguments],
                     cwd=objects,
                     readable=[source],
                     writable=[objects, ccache],
@@ -241,9 +242,8 @@ class Builder:
                 f"kconfig {self.kconfig.name}: Kconfig failed", details=error.details[-8:]
             ) from error
 
-    @staticmethod
-    def _env(ccache: Path | None) -> dict[str, str]:
-        env = {"ARCH": "arm64", "CROSS_COMPILE": CROSS, **REPRODUCIBLE}
+    def _env(self, ccache: Path | None) -> dict[str, str]:
+        env = {"ARCH": "arm64", **self.compiler.environment, **REPRODUCIBLE}
         if ccache is not None:
             env |= {"CCACHE_DIR": str(ccache), "CCACHE_MAXSIZE": "2G"}
         return env

@@ -16,7 +16,7 @@ from kstep.build.kernel import Builder, Kernel
 from kstep.results.record import LeftOut
 from kstep.source import patched
 from kstep.source.patched import Action
-from kstep.toolchain import accel
+from kstep.toolchain import GCC, accel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from kstep.source.tree import Tree
     from kstep.source.variant import Variant
     from kstep.toolchain import Toolchain, Versions
+    from kstep.toolchain.accel import Accel
 
 
 @dataclass(frozen=True)
@@ -64,6 +65,7 @@ class Prepared:
     """All that boots need: fetched, built, at hand."""
 
     toolchain: Toolchain
+    accel: Accel
     versions: Versions
     trees: tuple[Tree, ...]
     initramfs: Initramfs
@@ -86,10 +88,9 @@ def prepare(
     """
     chosen = accel.choose(accel_kind)
     tools = toolchain.choose(toolchain_kind, asked.root / "docker", progress)
-    tools.accel = chosen.accel
     progress.say(f"toolchain {tools.kind}: {tools.why}")
     progress.say(f"accel {chosen.accel}: {chosen.why}")
-    versions = tools.versions()
+    versions = tools.versions(GCC)
     trees = tuple(each.get(tools, cache, progress) for each in asked.trees)
     at = {each.id: each.version for each in trees}
     for cell in asked.cells:
@@ -104,7 +105,8 @@ def prepare(
                 tree=source,
                 kconfig=config.on(source.version),
                 toolchain=tools,
-                compiler=versions.compiler,
+                compiler=GCC,
+                compiler_version=versions.compiler,
                 cache=cache,
                 progress=progress,
             ),
@@ -116,7 +118,9 @@ def prepare(
     for builder, _ in builders:
         builder.require_configurable()
     built = [kernel for builder, variants in builders for kernel in _build(builder, variants)]
-    return Prepared(tools, versions, trees, guest, tuple(built), tuple(chain(*left_out)))
+    return Prepared(
+        tools, chosen.accel, versions, trees, guest, tuple(built), tuple(chain(*left_out))
+    )
 
 
 def _patch(

@@ -153,6 +153,7 @@ class Mutants:
                 initramfs=self.prepared.initramfs.path,
                 sessions=ROOT / "tests/sessions",
                 folder=self.folder,
+                accel=self.prepared.accel,
             ),
             self.prepared.toolchain,
         )
