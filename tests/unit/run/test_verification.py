@@ -168,7 +168,7 @@ BAD = [
     (f"{V} --jobs=-1", "--jobs -1: it is 1 or more"),
     (f"{V} --out {{}}", "--out {}: it exists; name a new folder"),
     (f"{V} --out {{}}/a-file/x", "--out {}/a-file/x: {}/a-file is no folder to write into"),
-    ("verify --toolchain podman", "--toolchain podman: it is auto, docker or host"),
+    ("verify --toolchain podman", "--toolchain podman: must be auto, docker or host"),
     # the command line itself
     (f"{V} --repeat many", "--repeat many: it is a whole number"),
     ("bisect --confidence much", "--confidence much: it is a number"),
