@@ -23,7 +23,7 @@ from kstep.run.verification import Verification
 from kstep.source import variant as matrix
 from kstep.source.patched import PatchedTree
 from kstep.source.tree import Tree
-from tests.unit.results.test_record import a_cell, a_record
+from tests.unit.results.material import a_cell, a_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
