@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kstep.build.kernel import Kernel
     from kstep.machine.board import Line
     from kstep.results.cell import Cell
+    from kstep.toolchain.accel import Accel
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,7 @@ class Boot:
     kernel: Kernel
     initramfs: Path
     sessions: Path
+    accel: Accel
     line: Line | None = None
 
     @property

@@ -142,7 +142,7 @@ class _Running(AbstractContextManager["_Running"]):
     def _start(self, hardware: Hardware) -> Machine:
         boot = self._boot
         machine = (
-            Machine(boot.kernel, boot.initramfs, hardware, self._toolchain)
+            Machine(boot.kernel, boot.initramfs, hardware, self._toolchain, boot.accel)
             if boot.line is None
             else Board(boot.line, boot.kernel, boot.initramfs, hardware, self._toolchain)
         )

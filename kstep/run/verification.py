@@ -18,17 +18,17 @@ from kstep.build.kernel import Kernel
 from kstep.image import debuginfo as lines
 from kstep.machine.board import lacks
 from kstep.results import layout
-from kstep.results.record import (
-    CellRecord,
+from kstep.results.cell import CellRecord
+from kstep.results.provenance import (
     KernelRecord,
     LeftOut,
     PatchRecord,
-    Record,
     RunRecord,
     SessionRecord,
     ToolchainRecord,
     TreeRecord,
 )
+from kstep.results.record import Record
 from kstep.run import plan
 from kstep.run.boot import Boot, Result
 from kstep.run.preparation import prepare
@@ -125,7 +125,7 @@ class Verification:
                     "machine": platform.machine(),
                     "cpus": os.cpu_count() or 0,
                     "python": platform.python_version(),
-                    "accel": prepared.toolchain.accel,
+                    "accel": prepared.accel,
                     **({} if self.line is None else {"line": self.line.spec}),
                     "busybox": prepared.initramfs.busybox_version,
                     "busybox_sha256": prepared.initramfs.busybox_sha256,
@@ -135,8 +135,8 @@ class Verification:
             ToolchainRecord(
                 kind=prepared.toolchain.kind,
                 image_digest=prepared.toolchain.image_digest,
-                gcc=prepared.versions.gcc,
-                qemu=prepared.versions.qemu,
+                gcc=prepared.versions.cc,
+                qemu=prepared.versions.emulator,
                 gdb=prepared.versions.gdb,
             ),
             left_out=left_out,
@@ -245,6 +245,7 @@ class Verification:
                 kernel=kernel,
                 initramfs=prepared.initramfs.path,
                 sessions=self.asked.root / "tests/sessions",
+                accel=prepared.accel,
                 line=self.line,
             )
             for group in plan.boots(cells)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from kstep.build.kernel import Kernel
 from kstep.results.cell import Cell
 from kstep.run.boot import Boot
+from kstep.toolchain.accel import Accel
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -61,7 +62,7 @@ class Bench:
         cells = tuple(
             Cell("t", "base", variant, "does", case, repeat) for repeat, case in enumerate(cases, 1)
         )
-        return Boot(cells, self.kernel, self.initramfs, self.sessions)
+        return Boot(cells, self.kernel, self.initramfs, self.sessions, Accel.TCG)
 
     @property
     def started(self) -> int:

@@ -14,6 +14,7 @@ from kstep.build.kernel import Kernel
 from kstep.hand import guest
 from kstep.run.preparation import Built, Prepared
 from kstep.source.tree import Tree
+from kstep.toolchain.accel import Accel
 from tests.unit.fakeqemu import FakeToolchain
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def prepared(folder: Path, kernel: Kernel | MachineryError) -> Prepared:
     tree = Tree("debian:6.1", "6.1", "", folder)
     return Prepared(
         toolchain=FakeToolchain(folder),
+        accel=Accel.TCG,
         versions=cast("Versions", None),
         trees=(tree,),
         initramfs=Initramfs(folder / "initramfs", "", "", ""),

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import signal
@@ -88,8 +89,14 @@ def owners(log: Path) -> set[int]:
 
 
 def left(log: Path) -> list[int]:
-    """Return those of them that still run."""
-    return [owner for owner in owners(log) if Path(f"/proc/{owner}").exists()]
+    """Return those of them that still run; one that has ended may wait for init to reap it."""
+    found = []
+    for owner in owners(log):
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            stat = Path(f"/proc/{owner}/stat").read_text()
+            if stat.rpartition(")")[2].split()[0] != "Z":
+                found.append(owner)
+    return found
 
 
 def kill_one() -> None:
