@@ -476,7 +476,7 @@ def bench(_context: Context, toolchain: str = "auto", out: str = "bench.json") -
 @task(
     name="test",
     help={
-        "unit": "only what needs no kernel: lint, types, unit tests",
+        "unit": "only what needs no kernel: lint, imports, types, unit tests",
         "nightly": "also every mutant against every session that is to see it",
     },
 )
@@ -486,7 +486,7 @@ def run_tests(
     unit: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
     nightly: bool = False,  # noqa: FBT001, FBT002 -- likewise
 ) -> int:
-    """Run the project's own tests: lint, types, unit tests, and tests that boot kernels.
+    """Run the project's own tests: lint, imports, types, unit tests, and tests that boot kernels.
 
     The tests with kernels get what verify gets, by the same way, and share its cache.
     """
@@ -494,6 +494,7 @@ def run_tests(
     checks = [
         f"{python} -m ruff check .",
         f"{python} -m ruff format --check .",
+        f"{python} {Path(python).parent}/lint-imports --no-cache --no-logo",
         f"{python} -m mypy",
         f"{python} -m pytest" + " tests/unit" * unit + " -m ''" * nightly,
     ]
