@@ -29,7 +29,8 @@ from kstep import report as reports
 from kstep.base.cache import Cache
 from kstep.base.errors import MachineryError, RequestError
 from kstep.base.progress import Progress
-from kstep.bisect import search as bisection
+from kstep.bisect import request as bisect_request
+from kstep.bisect import search as bisect_search
 from kstep.hand import attended
 from kstep.hand.walk import walk
 from kstep.machine.board import QEMU_LINE, Line
@@ -231,7 +232,7 @@ def bisect(
             raise RequestError(f"--{option} is missing; see ./inv --help bisect")
     folder = Path(out) if out else RUNS / time.strftime("%Y%m%d-%H%M%S")
     request.require_new(folder)
-    asked = bisection.request(
+    asked = bisect_request.look_up(
         ROOT,
         tree=tree,
         good=good,
@@ -242,7 +243,7 @@ def bisect(
         confidence=confidence,
     )
     with Progress() as progress:
-        found = bisection.bisect(asked, folder, toolchain, Cache.default(), progress)
+        found = bisect_search.bisect(asked, folder, toolchain, Cache.default(), progress)
     print("\n".join(filter(None, found.text())))  # noqa: T201 -- the command's answer
     print(f"runs: {os.path.relpath(folder)}")  # noqa: T201 -- likewise
     return 0 if found.first_bad else MachineryError.status

@@ -83,7 +83,9 @@ def measure(prepared: Prepared) -> Bench:
 
 def _rates(prepared: Prepared, kernel: Kernel) -> dict[str, float]:
     with (
-        Machine(kernel, prepared.initramfs.path, Hardware(), prepared.toolchain) as machine,
+        Machine(
+            kernel, prepared.initramfs.path, Hardware(), prepared.toolchain, prepared.accel
+        ) as machine,
         Transcript(Path(os.devnull), machine.began) as log,
         Path(os.devnull).open("w", encoding="ascii") as trace,
     ):

@@ -123,7 +123,7 @@ class Kconfig:
 
 
 @dataclass(frozen=True)
-class Request:
+class KconfigRequest:
     """A configuration that was asked for, for whatever version: its lines, the last winning.
 
     ``whole`` are the lines of a whole .config, which the others stand on; those of ``base``
@@ -271,7 +271,7 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def load(text: str, folder: Path) -> Request:
+def load(text: str, folder: Path) -> KconfigRequest:
     """Return ``base``, or fragments on top of it, or of a whole .config, joined by "+".
 
     A fragment is one of ``folder``, or the path of a file. A whole .config comes first, and
@@ -293,7 +293,7 @@ def load(text: str, folder: Path) -> Request:
     own = tuple(line for path in paths if path not in wholes for line in parts[path])
     other = FREE if wholes else WHOLLY
     base = tuple(line for line in base if not line.begins(other))
-    return Request(
+    return KconfigRequest(
         name="+".join(_stem(path) for path in paths) or BASE,
         text="+".join(str(path.absolute()) for path in paths) or BASE,
         lines=(*base, *own),
@@ -308,7 +308,7 @@ def lacking(needed: Iterable[str], options: Mapping[str, str]) -> str | None:
 
 
 def require_some(
-    needed: Mapping[str, Sequence[str]], configs: Sequence[Request], folder: Path
+    needed: Mapping[str, Sequence[str]], configs: Sequence[KconfigRequest], folder: Path
 ) -> None:
     """Raise RequestError where each session lacks an option that it needs, whatever is built.
 

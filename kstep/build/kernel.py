@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from kstep.base.errors import MachineryError
 from kstep.build.kconfig import some
-from kstep.toolchain import CROSS, CommandError
+from kstep.toolchain import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from kstep.base.cache import Cache
     from kstep.base.progress import Progress
     from kstep.build.kconfig import Kconfig
-    from kstep.source.arrangement import Arrangement
+    from kstep.source.patched import PatchedTree
     from kstep.source.tree import Tree
-    from kstep.toolchain import Toolchain
+    from kstep.toolchain import Compiler, Toolchain
 
 RECIPE = "1"  # part of every kernel's key: count it up when the way of building changes
 BUILD_GIB = 3.0  # objects of a slim kernel with debug information, and the source's copy
@@ -102,29 +102,30 @@ def key(tree: Tree, kconfig: Kconfig, sources: str, compiler: str) -> str:
 class Builder:
     """Builds the kernels of one tree and configuration, one after another.
 
-    ``place`` is a folder whose ``source`` is brought to its state by somebody else, with
+    ``checkout`` is a folder whose ``source`` is brought to its state by somebody else, with
     the objects beside it; None where it is linked from the tree, and altered here.
     """
 
     tree: Tree
     kconfig: Kconfig
     toolchain: Toolchain
-    compiler: str
+    compiler: Compiler
+    compiler_version: str
     cache: Cache
     progress: Progress
-    place: Path | None = None
+    checkout: Path | None = None
 
-    def build(self, sources: Arrangement, title: str) -> Kernel:
+    def build(self, patched: PatchedTree, title: str) -> Kernel:
         """Build the tree with the files of a variant, or take the kernel at hand.
 
         Raises BuildError, with the compiler's complaints in ``details``.
         """
-        name = key(self.tree, self.kconfig, sources.digest, self.compiler)
+        name = key(self.tree, self.kconfig, patched.digest, self.compiler_version)
         cached = (self.cache.root / "kernels" / name / "kernel.json").exists()
 
         def make(into: Path) -> None:
             with self.cache.lock(f"build-{self._family}"):
-                self._make(into, sources, title)
+                self._make(into, patched, title)
 
         folder = self.cache.entry("kernels", name, make)
         facts = json.loads((folder / "kernel.json").read_text())
@@ -151,18 +152,18 @@ class Builder:
     @property
     def _family(self) -> str:
         """What may share a folder of objects: those of a container are another user's."""
-        return key(self.tree, self.kconfig, self.toolchain.kind, self.compiler)
+        return key(self.tree, self.kconfig, self.toolchain.kind, self.compiler_version)
 
-    def _make(self, into: Path, sources: Arrangement, title: str) -> None:
+    def _make(self, into: Path, patched: PatchedTree, title: str) -> None:
         self.cache.require_space(BUILD_GIB, f"the build of {title}")
         began = time.monotonic()
-        folder = self.place or self.cache.folder("build", self._family)
+        folder = self.checkout or self.cache.folder("build", self._family)
         source, objects = folder / "source", folder / "obj"
         first = not (objects / "vmlinux").exists()
-        if self.place is None:
+        if self.checkout is None:
             if not source.exists():
                 _link(self.tree.source, source)
-            _arrange(self.tree.source, source, sources, folder / "altered.json")
+            _alter(self.tree.source, source, patched, folder / "altered.json")
         objects.mkdir(exist_ok=True)
         # One for each: what root writes on the host, the container's user cannot.
         ccache = self.toolchain.own(self.cache.folder("ccache", self.toolchain.kind))
@@ -191,7 +192,7 @@ class Builder:
             argv = ["make", "-C", str(source), f"O={objects}", f"-j{os.cpu_count() or 1}", "Image"]
             try:
                 self.toolchain.run(
-                    [*argv, f"CC=ccache {CROSS}gcc", "HOSTCC=ccache gcc"],
+                    [*argv, *self.compiler.make_arguments],
                     cwd=objects,
                     readable=[source],
                     writable=[objects, ccache],
@@ -241,9 +242,8 @@ class Builder:
                 f"kconfig {self.kconfig.name}: Kconfig failed", details=error.details[-8:]
             ) from error
 
-    @staticmethod
-    def _env(ccache: Path | None) -> dict[str, str]:
-        env = {"ARCH": "arm64", "CROSS_COMPILE": CROSS, **REPRODUCIBLE}
+    def _env(self, ccache: Path | None) -> dict[str, str]:
+        env = {"ARCH": "arm64", **self.compiler.environment, **REPRODUCIBLE}
         if ccache is not None:
             env |= {"CCACHE_DIR": str(ccache), "CCACHE_MAXSIZE": "2G"}
         return env
@@ -257,10 +257,10 @@ def _link(pristine: Path, source: Path) -> None:
     scratch.rename(source)
 
 
-def _arrange(
+def _alter(
     pristine: Path,
     source: Path,
-    sources: Arrangement,
+    patched: PatchedTree,
     altered: Path,
 ) -> None:
     """Bring ``source`` to pristine plus a variant, touching no file that is right already.
@@ -268,7 +268,7 @@ def _arrange(
     What was altered for the variant before is noted first, so that a build that was cut
     off leaves nothing behind that the next does not mend.
     """
-    files = sources.files
+    files = patched.files
     before: list[str] = json.loads(altered.read_text()) if altered.exists() else []
     _note(altered, {*before, *files})
     for name in sorted({*before, *files}):
@@ -278,7 +278,7 @@ def _arrange(
         if wanted is None:
             path.unlink(missing_ok=True)
             continue
-        mode = _mode(name, original, sources)
+        mode = _mode(name, original, patched)
         if wanted == _content(path) and mode == path.stat().st_mode & 0o777:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -295,9 +295,9 @@ def _note(altered: Path, names: set[str]) -> None:
     scratch.replace(altered)
 
 
-def _mode(name: str, original: Path, sources: Arrangement) -> int:
-    if name in sources.files:
-        return 0o755 if name in sources.executable else 0o644
+def _mode(name: str, original: Path, patched: PatchedTree) -> int:
+    if name in patched.files:
+        return 0o755 if name in patched.executable else 0o644
     return original.stat().st_mode & 0o777
 
 

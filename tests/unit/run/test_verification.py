@@ -21,7 +21,7 @@ from kstep.run import request
 from kstep.run.preparation import Built
 from kstep.run.verification import Verification
 from kstep.source import variant as matrix
-from kstep.source.arrangement import Arrangement
+from kstep.source.patched import PatchedTree
 from kstep.source.tree import Tree
 from tests.unit.results.test_record import a_cell, a_record
 
@@ -274,7 +274,7 @@ def built(folder: Path, cell: Cell, config: str) -> Built:
     return Built(
         Tree(cell.tree, "6.1", "", folder),
         kconfig.Kconfig(cell.kconfig, {}),
-        ((variant, Arrangement({}, frozenset(), {}, {}, "")),),
+        ((variant, PatchedTree({}, frozenset(), {}, {}, "")),),
         made,
     )
 

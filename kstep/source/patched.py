@@ -40,7 +40,7 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True)
-class Arrangement:
+class PatchedTree:
     """What makes a variant of a pristine tree.
 
     ``files`` has the new content of every file that differs from pristine, or None
@@ -63,7 +63,7 @@ class _File:
     executable: bool
 
 
-def arrange(sources: Path, series_list: Sequence[Series], variant: Variant) -> Arrangement:
+def make(sources: Path, series_list: Sequence[Series], variant: Variant) -> PatchedTree:
     """Work out what ``variant`` changes in the pristine tree ``sources``, which is only read.
 
     Whether a patch is in is asked of git apply, series by series, from the last patch
@@ -112,7 +112,7 @@ def arrange(sources: Path, series_list: Sequence[Series], variant: Variant) -> A
         for series in own
         for patch in series.patches
     }
-    return Arrangement(
+    return PatchedTree(
         files={name: result[name].content if name in result else None for name in changed},
         executable=frozenset(
             name for name in changed if name in result and result[name].executable
