@@ -480,7 +480,7 @@ def bench(_context: Context, toolchain: str = "auto", out: str = "bench.json") -
     help={
         "unit": "only what needs no kernel: lint, imports, types, unit tests",
         "nightly": "also every mutant against every session that is to see it",
-        "only": "files, folders or names of tests, with commas: these alone, without lint and types",
+        "only": "files or folders of tests, with commas: these alone, without lint and types",
     },
 )
 @_exit_statuses
