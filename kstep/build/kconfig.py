@@ -106,8 +106,8 @@ class Kconfig:
         for name, line in self.lines.items():
             if name in wrong:
                 raise RequestError(
-                    f"Kconfig does not take it: {wrong[name]}, for what it depends on or for what"
-                    " selects it; ask for that too, or take the line out",
+                    f"Kconfig set {wrong[name]}: an unmet dependency, or selected elsewhere; ask"
+                    " for that too, or take the line out",
                     line.path,
                     line.number,
                 )
@@ -116,7 +116,7 @@ class Kconfig:
         """Say what is otherwise in a .config."""
         got = parse(config)
         return {
-            name: f"{name} is {got.get(name, 'n')}, not {value}"
+            name: f"{name}={got.get(name, 'n')}, not {value}"
             for name, value in self.options.items()
             if not _has(got, name, value)
         }

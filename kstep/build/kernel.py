@@ -10,6 +10,7 @@ import re
 import shutil
 import subprocess
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from kstep.build.kconfig import some
 from kstep.toolchain import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from kstep.base.cache import Cache
@@ -43,6 +44,7 @@ REPRODUCIBLE = {
 OTHERS = {"allnoconfig": ["-n"], "alldefconfig": []}  # of scripts/kconfig/merge_config.sh
 COMPILED = re.compile(r"^  (CC|AS)  +(\S+)")
 COMPLAINT = re.compile(r"error:|Error \d|undefined reference|No rule to make|fatal:", re.IGNORECASE)
+SIGNALLED = 128  # and above: the status of what a signal ended; below 0 of a child
 OUTPUTS = {
     "Image": "arch/arm64/boot/Image",
     "vmlinux": "vmlinux",
@@ -159,16 +161,29 @@ class Builder:
         began = time.monotonic()
         folder = self.checkout or self.cache.folder("build", self._family)
         source, objects = folder / "source", folder / "obj"
-        first = not (objects / "vmlinux").exists()
         if self.checkout is None:
             if not source.exists():
                 _link(self.tree.source, source)
             _alter(self.tree.source, source, patched, folder / "altered.json")
-        objects.mkdir(exist_ok=True)
+        with _begun_anew_if_cut_off(objects):
+            compiled = self._compile(source, objects, title)
+        _collect(objects, into)
+        facts = {
+            f"{what}_sha256": _sha256(into / file)
+            for what, file in (("image", "Image"), ("vmlinux", "vmlinux"), ("config", "config"))
+        }
+        seconds = round(time.monotonic() - began, 3)
+        (into / "kernel.json").write_text(
+            json.dumps({**facts, "build_seconds": seconds, "objects_compiled": compiled})
+        )
+
+    def _compile(self, source: Path, objects: Path, title: str) -> int:
+        """Configure and make; return how many objects were compiled."""
         # One for each: what root writes on the host, the container's user cannot.
         ccache = self.toolchain.own(self.cache.folder("ccache", self.toolchain.kind))
-        for path in (folder, objects):
+        for path in (objects.parent, objects):
             self.toolchain.own(path)
+        first = not (objects / "vmlinux").exists()
         compiled = 0
         with self.progress.task(title, FULL_BUILD if first else None, "objects") as task:
 
@@ -185,8 +200,8 @@ class Builder:
                 raise BuildError(str(error)) from error
             if missed and first:
                 self.progress.say(
-                    f"kconfig {self.kconfig.name}: {len(missed)} of its options are otherwise,"
-                    " for what kstep needs, for this version, or for this compiler:"
+                    f"kconfig {self.kconfig.name}: {len(missed)} options differ from the requested"
+                    " config (needed by kstep, unknown to this version, or to this compiler):"
                     f" {some(missed)}"
                 )
             argv = ["make", "-C", str(source), f"O={objects}", f"-j{os.cpu_count() or 1}", "Image"]
@@ -204,15 +219,7 @@ class Builder:
                     f"{title}: the kernel does not build",
                     details=_complaints(error.details, source),
                 ) from error
-        _collect(objects, into)
-        facts = {
-            f"{what}_sha256": _sha256(into / file)
-            for what, file in (("image", "Image"), ("vmlinux", "vmlinux"), ("config", "config"))
-        }
-        seconds = round(time.monotonic() - began, 3)
-        (into / "kernel.json").write_text(
-            json.dumps({**facts, "build_seconds": seconds, "objects_compiled": compiled})
-        )
+        return compiled
 
     def _configure(self, source: Path, objects: Path) -> None:
         """Let the kernel's own script merge the fragment into the others' configuration.
@@ -247,6 +254,33 @@ class Builder:
         if ccache is not None:
             env |= {"CCACHE_DIR": str(ccache), "CCACHE_MAXSIZE": "2G"}
         return env
+
+
+@contextmanager
+def _begun_anew_if_cut_off(objects: Path) -> Iterator[None]:
+    """Make the folder of objects, without those of a build that was cut off.
+
+    What that was writing may be there in part and newer than what it is made from, as a
+    vmlinux that was being linked: make would take it for made. ccache has the rest.
+    """
+    at_work = objects.with_name("at-work")
+    if at_work.exists():
+        shutil.rmtree(objects)
+    objects.mkdir(exist_ok=True)
+    at_work.touch()
+    try:
+        yield
+    except BuildError as error:
+        if _ended_by_itself(error):
+            at_work.unlink()
+        raise
+    at_work.unlink()
+
+
+def _ended_by_itself(error: BuildError) -> bool:
+    """Whether make had the time to remove what it could not make; a shell adds 128 to a signal."""
+    cause = error.__cause__
+    return not isinstance(cause, CommandError) or 0 < cause.exit_status < SIGNALLED
 
 
 def _link(pristine: Path, source: Path) -> None:

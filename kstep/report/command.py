@@ -10,13 +10,13 @@ from __future__ import annotations
 import shlex
 from typing import TYPE_CHECKING
 
-from kstep.results.verdict import BASE
+from kstep.results.cell import BASE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kstep.results.cell import Cell
-    from kstep.results.record import RunRecord
+    from kstep.results.provenance import RunRecord
 
 VERIFY = "verify"
 ROOT = "--search-root"  # which ./inv puts before what was typed

@@ -19,8 +19,9 @@ from kstep.report.grid import columns
 from kstep.results.printable import printable
 
 if TYPE_CHECKING:
-    from kstep.results.cell import Cell
-    from kstep.results.record import CellRecord, KernelRecord, Record
+    from kstep.results.cell import Cell, CellRecord
+    from kstep.results.provenance import KernelRecord
+    from kstep.results.record import Record
 
 ORIGIN = "kstep"
 EXCERPT = 16384  # characters, the most that the schema takes

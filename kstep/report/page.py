@@ -37,7 +37,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from kstep.report.grid import Grid
-    from kstep.results.record import CellRecord, KernelRecord, Record, SessionRecord
+    from kstep.results.cell import CellRecord
+    from kstep.results.provenance import KernelRecord, SessionRecord
+    from kstep.results.record import Record
 
 FOLDER = Path(__file__).with_name("template")
 STATES = ("pass", "known", "error", "wrong")  # of cells, what matters most last

@@ -17,13 +17,15 @@ from kstep.base.outcome import Outcome
 from kstep.report import command
 from kstep.report.story import remarks
 from kstep.report.table import legend, tables
+from kstep.results.cell import BASE
 from kstep.results.printable import printable
-from kstep.results.verdict import BASE, sentences, verdict
+from kstep.results.verdict import sentences, verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kstep.results.record import KernelRecord, Record
+    from kstep.results.provenance import KernelRecord
+    from kstep.results.record import Record
 
 WIDTH = 72
 SHORT = 12  # characters of a hash

@@ -18,7 +18,8 @@ from kstep.results.verdict import sentences
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from kstep.results.record import CellRecord, Record
+    from kstep.results.cell import CellRecord
+    from kstep.results.record import Record
 
 LINES = 20  # of the console, for each fault
 MOST = 1024 * 1024 - 64 * 1024  # bytes: GitHub takes a MiB a step, and others may add theirs

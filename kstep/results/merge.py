@@ -8,13 +8,14 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 from kstep.base.errors import RequestError
-from kstep.results.record import Record, RunRecord
+from kstep.results.provenance import RunRecord
+from kstep.results.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from kstep.results.record import CellRecord
+    from kstep.results.cell import CellRecord
 
 SCRIPT = "session"  # of a cell's files, the one that is not in the run's folder
 

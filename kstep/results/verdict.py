@@ -8,6 +8,7 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Protocol
 
 from kstep.base.outcome import Outcome
+from kstep.results.cell import BASE
 from kstep.results.rate import Rate, compare
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
     from kstep.results.cell import Cell
 
-BASE = "none"  # the variant that the others are compared with
 FEW = 2  # cases of one session that a sentence names
 
 

@@ -13,7 +13,7 @@ from kstep import toolchain
 from kstep.base.errors import MachineryError
 from kstep.build import initramfs, kconfig
 from kstep.build.kernel import Builder, Kernel
-from kstep.results.record import LeftOut
+from kstep.results.provenance import LeftOut
 from kstep.source import patched
 from kstep.source.patched import Action
 from kstep.toolchain import GCC, accel

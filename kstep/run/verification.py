@@ -18,17 +18,17 @@ from kstep.build.kernel import Kernel
 from kstep.image import debuginfo as lines
 from kstep.machine.board import lacks
 from kstep.results import layout
-from kstep.results.record import (
-    CellRecord,
+from kstep.results.cell import CellRecord
+from kstep.results.provenance import (
     KernelRecord,
     LeftOut,
     PatchRecord,
-    Record,
     RunRecord,
     SessionRecord,
     ToolchainRecord,
     TreeRecord,
 )
+from kstep.results.record import Record
 from kstep.run import plan, runner
 from kstep.run.preparation import prepare
 from kstep.run.request import require_new

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,7 @@ def lint(folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, script, "--no-cache", "--no-logo"],
         cwd=folder,
+        env={"PATH": os.environ["PATH"]},  # no colours, and no width
         capture_output=True,
         text=True,
         check=False,

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from kstep.report import command
-from tests.unit.results.test_record import a_cell, a_record
+from tests.unit.results.material import a_cell, a_record
 
 RUN = a_record(Path("/nonexistent")).run
 CELL = a_cell("v6/1").cell

@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from kstep.report.page import page
 from tests.unit.report.material import WALKED, a_run, stepped, steps_of
-from tests.unit.results.test_record import a_cell, a_record
+from tests.unit.results.material import a_cell, a_record
 
 if TYPE_CHECKING:
-    from kstep.results.record import CellRecord
+    from kstep.results.cell import CellRecord
 
 NOWHERE = Path("/nonexistent")
 VOID = {"meta", "input", "link", "br", "hr", "img"}

@@ -6,14 +6,18 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kstep.report.reply import TESTED_BY, may_sign, reply
-from kstep.results.record import CellRecord, Record
-from tests.unit.results.test_record import a_cell, a_record
+from kstep.results.record import Record
+from tests.unit.results.material import a_cell, a_record
+
+if TYPE_CHECKING:
+    from kstep.results.cell import CellRecord
 
 NOWHERE = Path("/nonexistent")
 GOOD = [a_cell("none", seen="stuck"), a_cell("v5/1")]

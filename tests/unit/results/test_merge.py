@@ -14,12 +14,12 @@ from kstep.report.command import narrowed, whole
 from kstep.results.merge import merge
 from kstep.results.record import Record, load
 from tests.unit.report.material import WALKED, stepped, steps_of
-from tests.unit.results.test_record import a_cell, a_record
+from tests.unit.results.material import a_cell, a_record
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kstep.results.record import CellRecord
+    from kstep.results.cell import CellRecord
 
 
 def made(folder: Path, *cells: CellRecord, argv: tuple[str, ...] = ("verify",)) -> Record:

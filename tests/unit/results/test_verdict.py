@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kstep.results.verdict import exit_status, order, sentence, sentences, verdict
-from tests.unit.results.test_record import a_cell
+from tests.unit.results.material import a_cell
 
 if TYPE_CHECKING:
-    from kstep.results.record import CellRecord
+    from kstep.results.cell import CellRecord
 
 COLUMN = "debian:6.1/base/v5/1"
 

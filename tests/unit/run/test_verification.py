@@ -23,7 +23,7 @@ from kstep.run.verification import Verification
 from kstep.source import variant as matrix
 from kstep.source.patched import PatchedTree
 from kstep.source.tree import Tree
-from tests.unit.results.test_record import a_cell, a_record
+from tests.unit.results.material import a_cell, a_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -168,7 +168,7 @@ BAD = [
     (f"{V} --jobs=-1", "--jobs -1: it is 1 or more"),
     (f"{V} --out {{}}", "--out {}: it exists; name a new folder"),
     (f"{V} --out {{}}/a-file/x", "--out {}/a-file/x: {}/a-file is no folder to write into"),
-    ("verify --toolchain podman", "--toolchain podman: it is auto, docker or host"),
+    ("verify --toolchain podman", "--toolchain podman: must be auto, docker or host"),
     # the command line itself
     (f"{V} --repeat many", "--repeat many: it is a whole number"),
     ("bisect --confidence much", "--confidence much: it is a number"),
