@@ -518,9 +518,9 @@ def examine(_context: Context) -> int:
     """Say what is missing on this machine, and how to get it."""
     findings = doctor.examine(ROOT / "docker")
     for found in findings:
-        print(f"{'missing' if found.mend else 'ok':8} {found.what}: {found.state}")  # noqa: T201 -- the answer
-        if found.mend:
-            print(f"{'':8} to get it: {found.mend}")  # noqa: T201 -- likewise
+        print(f"{'missing' if found.fix else 'ok':8} {found.what}: {found.state}")  # noqa: T201 -- the answer
+        if found.fix:
+            print(f"{'':8} to get it: {found.fix}")  # noqa: T201 -- likewise
     return 0 if doctor.usable(findings) else 3
 
 

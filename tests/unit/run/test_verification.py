@@ -104,7 +104,7 @@ BAD = [
     (f"{V} --series {{}}/garbage.patch", "{}/garbage.patch: holds no patch; give a diff"),
     (f"{V} --series {{}}/broken.patch", "{}/broken.patch"),
     (f"{V} --series {{}}/a-file", "{}/a-file: is empty; save the thread or the patch again"),
-    (f"{V} --series {{}}/replies.mbox", "{}/replies.mbox: is no series: b4 finds no patch in it"),
+    (f"{V} --series {{}}/replies.mbox", "{}/replies.mbox: contains no patches (replies and"),
     (f"{V} --series {{}}/gap.mbox", "{}/gap.mbox: patch 2 of 3 is missing; get the whole thread"),
     (f"{V} --series git:{{}}#a..b", "series git:{}#a..b: git cannot read it: not a git repository"),
     (f"{V} --series git:{{}}#a", "series git:{}#a: commits are named so: git:DIR#A..B"),
@@ -147,7 +147,7 @@ BAD = [
     (f"{V} --variants v6", 'variant "v6" is of no series of this run'),
     (f"{V} --variants none,none", "--variants: none is named twice; name it once"),
     (f"{V} --variants v6/1+2,v6/2+1", "--variants: v6/1+2 is named twice; name it once"),
-    (f"{V} --matrix all", "--matrix all: it is each, prefixes, subsets"),
+    (f"{V} --matrix all", "--matrix all: must be one of each, prefixes, subsets"),
     (f"{V} --matrix each --variants none", "--matrix and --variants both say which variants"),
     # sessions
     (f"{V} --sessions step-in-ordr", 'session "step-in-ordr" does not exist; did you mean "step-'),
