@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import select
+import shlex
 import signal
 import sys
 import time
@@ -40,6 +41,7 @@ from kstep.report.compare import compare as compare_runs
 from kstep.report.table import table
 from kstep.results import record as records
 from kstep.results.merge import merge as merge_runs
+from kstep.results.request import Asked
 from kstep.results.verdict import exit_status
 from kstep.run import preparation, request, verification
 from kstep.run.local import LocalProcesses
@@ -173,6 +175,7 @@ def verify(
     if reset and not machine:
         raise RequestError("--reset: only for --machine; kstep resets its own machines itself")
     folder = Path(out) if out else RUNS / time.strftime("%Y%m%d-%H%M%S")
+    names = [each.name for each in asked.kconfigs]
     with Progress() as progress:
         record = verification.Verification(
             asked,
@@ -181,6 +184,21 @@ def verify(
             accel_kind=accel,
             scheduler=LocalProcesses(jobs or os.cpu_count() or 1, progress.say),
             argv=sys.argv[1:],
+            typed=Asked(
+                folder=os.path.relpath(Path.cwd(), ROOT),
+                series=tuple(_list(series)),
+                trees=tuple(_list(tree)),
+                kconfigs=dict(zip(names, _list(kconfig), strict=True)),
+                matrix=matrix or "each",
+                variants=tuple(each.name for each in asked.variants) if asked.chosen else (),
+                sessions=tuple(_list(sessions)),
+                repeat=repeat,
+                jobs=jobs,
+                toolchain=toolchain,
+                accel=accel,
+                machine=machine,
+                reset=reset,
+            ),
             cache=Cache.default(),
             progress=progress,
             line=Line.parse(machine, reset) if machine else None,
@@ -480,8 +498,9 @@ def bench(_context: Context, toolchain: str = "auto", out: str = "bench.json") -
 @task(
     name="test",
     help={
-        "unit": "only what needs no kernel: lint, types, unit tests",
+        "unit": "only what needs no kernel: lint, imports, types, unit tests",
         "nightly": "also every mutant against every session that is to see it",
+        "only": "files or folders of tests, with commas: these alone, without lint and types",
     },
 )
 @_exit_statuses
@@ -489,19 +508,22 @@ def run_tests(
     context: Context,
     unit: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
     nightly: bool = False,  # noqa: FBT001, FBT002 -- likewise
+    only: str = "",
 ) -> int:
-    """Run the project's own tests: lint, types, unit tests, and tests that boot kernels.
+    """Run the project's own tests: lint, imports, types, unit tests, and tests that boot kernels.
 
     The tests with kernels get what verify gets, by the same way, and share its cache.
     """
     python = sys.executable
-    checks = [
+    chosen = ["tests/unit"] * unit + _list(only)
+    tests = shlex.join([*("-m", "pytest"), *chosen, *["-m", ""] * nightly])
+    static = [
         f"{python} -m ruff check .",
         f"{python} -m ruff format --check .",
+        f"{python} {Path(python).parent}/lint-imports --no-cache --no-logo",
         f"{python} -m mypy",
-        f"{python} -m pytest" + " tests/unit" * unit + " -m ''" * nightly,
     ]
-    for check in checks:
+    for check in [*static * (not only), f"{python} {tests}"]:
         print(f"$ {check.removeprefix(python).strip()}", flush=True)  # noqa: T201 -- for the reader
         with context.cd(str(ROOT)):
             result = context.run(check, warn=True, pty=False, in_stream=False)
@@ -516,9 +538,9 @@ def examine(_context: Context) -> int:
     """Say what is missing on this machine, and how to get it."""
     findings = doctor.examine(ROOT / "docker")
     for found in findings:
-        print(f"{'missing' if found.mend else 'ok':8} {found.what}: {found.state}")  # noqa: T201 -- the answer
-        if found.mend:
-            print(f"{'':8} to get it: {found.mend}")  # noqa: T201 -- likewise
+        print(f"{'missing' if found.fix else 'ok':8} {found.what}: {found.state}")  # noqa: T201 -- the answer
+        if found.fix:
+            print(f"{'':8} to get it: {found.fix}")  # noqa: T201 -- likewise
     return 0 if doctor.usable(findings) else 3
 
 

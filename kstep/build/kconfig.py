@@ -199,13 +199,13 @@ class KconfigRequest:
                 raise RequestError(
                     f"Linux {version.split(maxsplit=1)[0]} has no option {line.name};"
                     " say behind the line which versions have it ('# up to 6.19: reason'), or"
-                    f" {_mend(line.name, declared)}",
+                    f" {_fix(line.name, declared)}",
                     line.path,
                     line.number,
                 )
 
 
-def _mend(name: str, declared: frozenset[str]) -> str:
+def _fix(name: str, declared: frozenset[str]) -> str:
     close = difflib.get_close_matches(name, declared, n=1)
     return f'did you mean "{close[0]}"?' if close else "take it out"
 

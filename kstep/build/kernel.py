@@ -300,7 +300,7 @@ def _alter(
     """Bring ``source`` to pristine plus a variant, touching no file that is right already.
 
     What was altered for the variant before is noted first, so that a build that was cut
-    off leaves nothing behind that the next does not mend.
+    off leaves nothing behind that the next does not fix.
     """
     files = patched.files
     before: list[str] = json.loads(altered.read_text()) if altered.exists() else []

@@ -98,7 +98,7 @@ def make(sources: Path, series_list: Sequence[Series], variant: Variant) -> Patc
                 if patch.id in variant.members:
                     fault = f"patch {series.name}/{patch.id} does not apply in {variant.name}"
                     try:
-                        _put_in(patch, tree, fault, mend="leave that variant out")
+                        _put_in(patch, tree, fault, fix="leave that variant out")
                     except RequestError as error:
                         raise DependentError(str(error)) from error
         result = _read(tree, touched)
@@ -194,18 +194,18 @@ def _fit(series: Series, present: Mapping[str, Patch], tree: Path) -> Series:
         if form is None:
             fault = f"patch {series.name}/{patch.id} neither is in the tree nor applies"
             fault += f", nor does one of its {len(patch.ports)} ports" if patch.ports else ""
-            _put_in(patch, tree, fault, mend="rebase it")
+            _put_in(patch, tree, fault, fix="rebase it")
         fitting.append(form or patch)
     return replace(series, patches=tuple(fitting))
 
 
-def _put_in(patch: Patch, tree: Path, fault: str, *, mend: str) -> None:
+def _put_in(patch: Patch, tree: Path, fault: str, *, fix: str) -> None:
     applied = apply(["--verbose"], patch.diff, tree)
     if applied.returncode:
         said = complaint(applied)
         if UNUSABLE.search(said):  # whatever the tree
-            mend = "make it again, with git format-patch --binary"
-        raise RequestError(f"{fault}: {said}; {mend}", patch.path)
+            fix = "make it again, with git format-patch --binary"
+        raise RequestError(f"{fault}: {said}; {fix}", patch.path)
 
 
 def _action(*, before: bool, after: bool) -> Action:

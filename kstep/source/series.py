@@ -258,8 +258,8 @@ def _load_range(spec: str) -> Series:
     first, last = repository.commit(old), repository.commit(new)
     if not repository.count(first, last):
         back = repository.count(last, first)
-        mend = "swap them" if back else "they are the same commit"
-        raise RequestError(f"series {spec}: {new} has no commit that {old} has not; {mend}")
+        fix = "swap them" if back else "they are the same commit"
+        raise RequestError(f"series {spec}: {new} has no commit that {old} has not; {fix}")
     with TemporaryDirectory(prefix="kstep-range-") as scratch:
         repository.format_patches(first, last, Path(scratch))
         mails = [path.read_bytes() for path in sorted(Path(scratch).iterdir())]

@@ -93,8 +93,7 @@ def read(path: Path, mails: Sequence[bytes]) -> Thread:
     said = done.stderr.decode(errors="replace")
     if not patches:
         raise RequestError(
-            "is no series: b4 finds no patch in it (replies and cover letters are none);"
-            " save the whole thread",
+            "contains no patches (replies and cover letters are ignored); save the whole thread",
             path,
         )
     if gap := MISSING.search(said):

@@ -228,7 +228,7 @@ def test_a_source_that_does_not_compile_says_where(work: Work) -> None:
 
 @pytest.mark.parametrize("before", [{}, WITH_A], ids=["nothing", "another variant"])
 @pytest.mark.parametrize("last", [1, 2, 3, 4, 5])
-def test_what_a_build_that_was_cut_off_leaves_is_mended_by_the_next(
+def test_what_a_build_that_was_cut_off_leaves_is_fixed_by_the_next(
     work: Work, tmp_path: Path, last: int, before: dict[str, str]
 ) -> None:
     """Whatever was being written: a file in half is newer than what it is made from."""

@@ -360,7 +360,7 @@ def test_a_patch_in_an_attachment_is_found(tmp_path: Path) -> None:
         (["[PATCH 1/2] a", "[PATCH v2 1/2] a"], "patch 2 of 2 is missing; get the whole thread"),
         (["[PATCH 1/3] a", "[PATCH 3/3] a"], "patch 2 of 3 is missing; get the whole thread"),
         (["[PATCH 2/3] a", "[PATCH 3/3] a"], "patch 1 of 3 is missing; get the whole thread"),
-        (["Re: [PATCH 1/2] a", "[PATCH 0/2] a"], "is no series: b4 finds no patch"),
+        (["Re: [PATCH 1/2] a", "[PATCH 0/2] a"], "contains no patches"),
     ],
 )
 def test_an_mbox_that_is_no_whole_series_is_refused(
