@@ -10,6 +10,7 @@ import functools
 import json
 import os
 import select
+import shlex
 import signal
 import sys
 import time
@@ -242,7 +243,8 @@ def bisect(
     """
     from kstep.base.cache import Cache
     from kstep.base.progress import Progress
-    from kstep.bisect import search
+    from kstep.bisect import request as bisect_request
+    from kstep.bisect import search as bisect_search
     from kstep.run import request
 
     for option, value in (("tree", tree), ("good", good), ("bad", bad), ("session", session)):
@@ -250,7 +252,7 @@ def bisect(
             raise RequestError(f"--{option} is missing; see ./inv --help bisect")
     folder = Path(out) if out else RUNS / time.strftime("%Y%m%d-%H%M%S")
     request.require_new(folder)
-    asked = search.request(
+    asked = bisect_request.look_up(
         ROOT,
         tree=tree,
         good=good,
@@ -261,7 +263,7 @@ def bisect(
         confidence=confidence,
     )
     with Progress() as progress:
-        found = search.bisect(asked, folder, toolchain, Cache.default(), progress)
+        found = bisect_search.bisect(asked, folder, toolchain, Cache.default(), progress)
     print("\n".join(filter(None, found.text())))  # noqa: T201 -- the command's answer
     print(f"runs: {os.path.relpath(folder)}")  # noqa: T201 -- likewise
     return 0 if found.first_bad else MachineryError.status
@@ -543,8 +545,9 @@ def bench(_context: Context, toolchain: str = "auto", out: str = "bench.json") -
 @task(
     name="test",
     help={
-        "unit": "only what needs no kernel: lint, types, unit tests",
+        "unit": "only what needs no kernel: lint, imports, types, unit tests",
         "nightly": "also every mutant against every session that is to see it",
+        "only": "files or folders of tests, with commas: these alone, without lint and types",
     },
 )
 @_exit_statuses
@@ -552,19 +555,22 @@ def run_tests(
     context: Context,
     unit: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
     nightly: bool = False,  # noqa: FBT001, FBT002 -- likewise
+    only: str = "",
 ) -> int:
-    """Run the project's own tests: lint, types, unit tests, and tests that boot kernels.
+    """Run the project's own tests: lint, imports, types, unit tests, and tests that boot kernels.
 
     The tests with kernels get what verify gets, by the same way, and share its cache.
     """
     python = sys.executable
-    checks = [
+    chosen = ["tests/unit"] * unit + _list(only)
+    tests = shlex.join([*("-m", "pytest"), *chosen, *["-m", ""] * nightly])
+    static = [
         f"{python} -m ruff check .",
         f"{python} -m ruff format --check .",
+        f"{python} {Path(python).parent}/lint-imports --no-cache --no-logo",
         f"{python} -m mypy",
-        f"{python} -m pytest" + " tests/unit" * unit + " -m ''" * nightly,
     ]
-    for check in checks:
+    for check in [*static * (not only), f"{python} {tests}"]:
         print(f"$ {check.removeprefix(python).strip()}", flush=True)  # noqa: T201 -- for the reader
         with context.cd(str(ROOT)):
             result = context.run(check, warn=True, pty=False, in_stream=False)
@@ -581,9 +587,9 @@ def examine(_context: Context) -> int:
 
     findings = doctor.examine(ROOT / "docker")
     for found in findings:
-        print(f"{'missing' if found.mend else 'ok':8} {found.what}: {found.state}")  # noqa: T201 -- the answer
-        if found.mend:
-            print(f"{'':8} to get it: {found.mend}")  # noqa: T201 -- likewise
+        print(f"{'missing' if found.fix else 'ok':8} {found.what}: {found.state}")  # noqa: T201 -- the answer
+        if found.fix:
+            print(f"{'':8} to get it: {found.fix}")  # noqa: T201 -- likewise
     return 0 if doctor.usable(findings) else 3
 
 

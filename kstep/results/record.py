@@ -125,8 +125,9 @@ class Record:
                 others = (each for cell, each in self._cells.items() if cell != record.cell)
                 again += [each for each in others if each.held and _place(each.cell) == place]
             for each in map(self._based, again):
-                self._cells[each.cell] = each
-                self._lines[each.cell] = _line(each)
+                if self._cells.get(each.cell) != each:
+                    self._cells[each.cell] = each
+                    self._lines[each.cell] = _line(each)
             self._write()
 
     def _learn(self, record: CellRecord) -> None:

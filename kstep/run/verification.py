@@ -127,7 +127,7 @@ class Verification:
                     "machine": platform.machine(),
                     "cpus": os.cpu_count() or 0,
                     "python": platform.python_version(),
-                    "accel": prepared.toolchain.accel,
+                    "accel": prepared.accel,
                     **({} if self.line is None else {"line": self.line.spec}),
                     "busybox": prepared.initramfs.busybox_version,
                     "busybox_sha256": prepared.initramfs.busybox_sha256,
@@ -137,8 +137,8 @@ class Verification:
             ToolchainRecord(
                 kind=prepared.toolchain.kind,
                 image_digest=prepared.toolchain.image_digest,
-                gcc=prepared.versions.gcc,
-                qemu=prepared.versions.qemu,
+                gcc=prepared.versions.cc,
+                qemu=prepared.versions.emulator,
                 gdb=prepared.versions.gdb,
             ),
             request=self.typed,
@@ -234,6 +234,7 @@ class Verification:
                     initramfs=prepared.initramfs.path,
                     sessions=self.asked.root / "tests/sessions",
                     folder=self.folder.absolute(),
+                    accel=prepared.accel,
                     line=self.line,
                 )
                 for cells in plan.boots(wanted[key])

@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING
 from kstep.base.errors import MachineryError
 from kstep.console.kdb import PROMPT
 from kstep.judge.registers import BTYPE
+from kstep.session.checks import checks, must, must_be
 from kstep.session.session import session
-from tests.sessions.checks import checks, must, must_be
 
 if TYPE_CHECKING:
     from kstep.console.kdb import Kdb
+    from kstep.session.checks import Check
     from kstep.session.target import Target
-    from tests.sessions.checks import Check
 
 CALL = "__arm64_sys_getitimer"
 TRIGGER = "syscall getitimer 1 0 @"
