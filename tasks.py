@@ -39,6 +39,7 @@ from kstep.report.compare import compare as compare_runs
 from kstep.report.table import table
 from kstep.results import record as records
 from kstep.results.merge import merge as merge_runs
+from kstep.results.request import Asked
 from kstep.results.verdict import exit_status
 from kstep.run import preparation, request, verification
 from kstep.source import series as serieses
@@ -171,6 +172,7 @@ def verify(
     if reset and not machine:
         raise RequestError("--reset: it is for --machine; QEMU's machines need none")
     folder = Path(out) if out else RUNS / time.strftime("%Y%m%d-%H%M%S")
+    names = [each.name for each in asked.kconfigs]
     with Progress() as progress:
         record = verification.Verification(
             asked,
@@ -179,6 +181,21 @@ def verify(
             accel_kind=accel,
             jobs=jobs or os.cpu_count() or 1,
             argv=sys.argv[1:],
+            typed=Asked(
+                folder=os.path.relpath(Path.cwd(), ROOT),
+                series=tuple(_list(series)),
+                trees=tuple(_list(tree)),
+                kconfigs=dict(zip(names, _list(kconfig), strict=True)),
+                matrix=matrix or "each",
+                variants=tuple(each.name for each in asked.variants) if asked.chosen else (),
+                sessions=tuple(_list(sessions)),
+                repeat=repeat,
+                jobs=jobs,
+                toolchain=toolchain,
+                accel=accel,
+                machine=machine,
+                reset=reset,
+            ),
             cache=Cache.default(),
             progress=progress,
             line=Line.parse(machine, reset) if machine else None,

@@ -117,7 +117,7 @@ def _test(record: Record, each: CellRecord, build: str) -> dict[str, Any]:
             "matched": each.matched,
             "repeat": cell.repeat,
             "metrics": dict(each.metrics),
-            "command": command.narrowed(record.run, cell),
+            "command": command.narrowed(record, cell),
         },
     }
 

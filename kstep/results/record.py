@@ -28,6 +28,7 @@ from kstep.results.provenance import (
     ToolchainRecord,
     TreeRecord,
 )
+from kstep.results.request import Asked
 from kstep.results.transcript import tail
 from kstep.results.verdict import verdict
 
@@ -48,6 +49,7 @@ class Record:
     Every ``add`` writes the file anew beside the old one and renames it into place, so that
     it is valid at every moment and no finished cell is lost when kstep is killed. (It is not
     synced to the disk: a power cut is another matter.) Threads may share a record.
+    ``request`` is None where several were merged, and in runs of before it was kept.
     """
 
     def __init__(
@@ -56,6 +58,7 @@ class Record:
         run: RunRecord,
         toolchain: ToolchainRecord,
         *,
+        request: Asked | None = None,
         trees: Iterable[TreeRecord] = (),
         kernels: Iterable[KernelRecord] = (),
         sessions: Iterable[SessionRecord] = (),
@@ -65,6 +68,7 @@ class Record:
         self.folder = folder
         self.run = run
         self.toolchain = toolchain
+        self.request = request
         self.sessions = {each.name: each for each in sessions}
         self.left_out = tuple(left_out)
         self._opened = time.monotonic() - run.seconds
@@ -119,7 +123,7 @@ class Record:
             if record.cell.variant == BASE:
                 place = _place(record.cell)
                 others = (each for cell, each in self._cells.items() if cell != record.cell)
-                again += [each for each in others if _place(each.cell) == place]
+                again += [each for each in others if each.held and _place(each.cell) == place]
             for each in map(self._based, again):
                 if self._cells.get(each.cell) != each:
                     self._cells[each.cell] = each
@@ -164,6 +168,7 @@ class Record:
         parts = {
             "schema": str(SCHEMA),
             "run": json.dumps(asdict(self.run)),
+            **({} if self.request is None else {"request": json.dumps(self.request.to_json())}),
             "toolchain": json.dumps(asdict(self.toolchain)),
             "trees": _array(json.dumps(asdict(tree)) for tree in self._trees.values()),
             "kernels": _array(json.dumps(asdict(kernel)) for kernel in self._kernels.values()),
@@ -214,6 +219,7 @@ def load(path: Path) -> Record:
         file.parent,
         RunRecord(**run),
         ToolchainRecord(**data["toolchain"]),
+        request=Asked.from_json(data["request"]) if "request" in data else None,
         trees=(TreeRecord(**item) for item in data["trees"]),
         kernels=map(KernelRecord.from_json, data["kernels"]),
         sessions=(SessionRecord(**item) for item in data.get("sessions", [])),

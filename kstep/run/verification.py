@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from kstep.base.progress import Progress
     from kstep.machine.board import Line
     from kstep.results.cell import Cell
+    from kstep.results.request import Asked
     from kstep.run.preparation import Built, Prepared
     from kstep.run.request import Request
     from kstep.session.session import Session
@@ -70,6 +71,7 @@ class Verification:
         accel_kind: str,
         jobs: int,
         argv: Sequence[str],
+        typed: Asked | None = None,
         cache: Cache,
         progress: Progress,
         line: Line | None = None,
@@ -87,6 +89,7 @@ class Verification:
         self.accel_kind = accel_kind
         self.jobs = jobs
         self.argv = tuple(argv)
+        self.typed = typed
         self.cache = cache
         self.progress = progress
 
@@ -138,6 +141,7 @@ class Verification:
                 qemu=prepared.versions.emulator,
                 gdb=prepared.versions.gdb,
             ),
+            request=self.typed,
             left_out=left_out,
             sessions=(
                 SessionRecord(each.name, each.claim, each.text, self._file_of(each), line=each.line)

@@ -17,10 +17,26 @@ from kstep.results.provenance import (
     TreeRecord,
 )
 from kstep.results.record import Record
+from kstep.results.request import Asked
 
 if TYPE_CHECKING:
     from pathlib import Path
 
+ASKED = Asked(
+    folder=".",
+    series=("v5", "v6"),
+    trees=("debian:6.1",),
+    kconfigs={"base": "base"},
+    matrix="each",
+    variants=(),
+    sessions=(),
+    repeat=1,
+    jobs=0,
+    toolchain="auto",
+    accel="auto",
+    machine="",
+    reset="",
+)
 SIGNATURES = {"pass": None, "fail": Signature.STUCK, "error": Signature.NO_BOOT}
 
 
@@ -71,6 +87,7 @@ def a_record(path: Path, *cells: CellRecord) -> Record:
         path,
         RunRecord("r1", "2026-03-01T10:00:00+00:00", 0.0, ("verify",), "0.1.0", {"cores": 2}),
         ToolchainRecord("docker", "sha256:d1", "gcc 12.2.0", "qemu 7.2.9", "gdb 13.1"),
+        request=ASKED,
         trees=[TreeRecord("debian:6.1", "6.1.192", "7e" * 32)],
         kernels=[
             KernelRecord(

@@ -101,6 +101,7 @@ def test_the_file_holds_exactly_what_the_design_names(tmp_path: Path) -> None:
     assert list(data) == [
         "schema",
         "run",
+        "request",
         "toolchain",
         "trees",
         "kernels",
@@ -171,6 +172,7 @@ def test_a_loaded_record_is_the_one_that_was_written(tmp_path: Path) -> None:
         again = load(path)
         assert again.run == record.run
         assert again.toolchain == record.toolchain
+        assert again.request == record.request
         assert again.trees == record.trees
         assert again.kernels == record.kernels
         assert again.sessions == record.sessions
@@ -278,6 +280,10 @@ def test_another_file_is_refused_in_one_line(tmp_path: Path, text: str, what: st
         (("cells", 0, "repeat"), 0),
         (("run", "argv"), "verify"),
         (("kernels", 0, "patches", 0, "action"), "tried"),
+        (("request", "repeat"), 0),
+        (("request", "series"), "v6"),
+        (("request", "colour"), "red"),
+        (("run", "host", "merged"), [{"request": {}}]),
         (("more",), 1),
     ],
 )
@@ -299,6 +305,17 @@ def test_a_run_of_before_there_were_sessions_is_read(tmp_path: Path) -> None:
     del data["sessions"]
     (tmp_path / "results.json").write_text(json.dumps(data))
     assert load(tmp_path).sessions == {}
+
+
+def test_a_run_of_before_requests_were_kept_is_read(tmp_path: Path) -> None:
+    a_record(tmp_path, a_cell()).write()
+    data = validate(tmp_path)
+    del data["request"]
+    (tmp_path / "results.json").write_text(json.dumps(data))
+    again = load(tmp_path)
+    assert again.request is None
+    again.write()
+    assert "request" not in validate(tmp_path)
 
 
 def test_binary_and_missing_files_are_refused(tmp_path: Path) -> None:
