@@ -31,7 +31,9 @@ from kstep.base.errors import MachineryError, RequestError
 from kstep.base.progress import Progress
 from kstep.bisect import request as bisect_request
 from kstep.bisect import search as bisect_search
-from kstep.hand import attended
+from kstep.hand import guest as guest_files
+from kstep.hand.debugger import debug
+from kstep.hand.shell import shell as give_shell
 from kstep.hand.walk import walk
 from kstep.machine.board import QEMU_LINE, Line
 from kstep.report.annotation import annotate
@@ -42,6 +44,7 @@ from kstep.results.merge import merge as merge_runs
 from kstep.results.request import Asked
 from kstep.results.verdict import exit_status
 from kstep.run import preparation, request, verification
+from kstep.run.local import LocalProcesses
 from kstep.source import series as serieses
 
 if TYPE_CHECKING:
@@ -76,7 +79,7 @@ def _exit_statuses(command: Callable[..., int | None]) -> Callable[..., None]:
             raise
         except Exception as error:  # noqa: BLE001 -- Python's own status, 1, would be a verdict
             traceback.print_exc()
-            message = f"kstep: it failed itself: {type(error).__name__}: {error}"
+            message = f"kstep: internal error: {type(error).__name__}: {error}"
             raise Exit(message, MachineryError.status) from None
         if status:
             raise Exit(code=status)
@@ -170,7 +173,7 @@ def verify(
             print(f"{cell.column} {cell.name} {cell.repeat}")  # noqa: T201 -- what was asked for
         return 0
     if reset and not machine:
-        raise RequestError("--reset: it is for --machine; QEMU's machines need none")
+        raise RequestError("--reset: only for --machine; kstep resets its own machines itself")
     folder = Path(out) if out else RUNS / time.strftime("%Y%m%d-%H%M%S")
     names = [each.name for each in asked.kconfigs]
     with Progress() as progress:
@@ -179,7 +182,7 @@ def verify(
             folder=folder,
             toolchain_kind=toolchain,
             accel_kind=accel,
-            jobs=jobs or os.cpu_count() or 1,
+            scheduler=LocalProcesses(jobs or os.cpu_count() or 1, progress.say),
             argv=sys.argv[1:],
             typed=Asked(
                 folder=os.path.relpath(Path.cwd(), ROOT),
@@ -319,7 +322,7 @@ def step(
 ) -> int:
     """Step one function once, and print its path; exit status 1 where it leaves program order."""
     if count < 1:
-        raise RequestError(f"--count {count}: it is 1 or more")
+        raise RequestError(f"--count {count}: must be 1 or more")
     if not trigger.strip() or not trigger.isprintable():
         said = repr(trigger) if trigger else "is missing"
         raise RequestError(f"--trigger {said}: give one line, a command of the guest's shell")
@@ -355,7 +358,7 @@ def shell(
 
     Lines from a pipe are typed one by one, to the shell or to kdb, whichever prompts.
     """
-    _by_hand(attended.shell, _one_kernel(variant, series, tree, kconfig), toolchain)
+    _by_hand(give_shell, _one_kernel(variant, series, tree, kconfig), toolchain)
 
 
 @task(help=ONE_KERNEL)
@@ -369,7 +372,7 @@ def gdb(
     toolchain: str = "auto",
 ) -> None:
     """Boot a kernel and give you gdb, connected to its kgdb, with symbols and sources."""
-    _by_hand(attended.debug, _one_kernel(variant, series, tree, kconfig), toolchain)
+    _by_hand(debug, _one_kernel(variant, series, tree, kconfig), toolchain)
 
 
 @task(help={**ONE_KERNEL, "out": "the folder to write into"})
@@ -388,7 +391,7 @@ def guest(
     asked = _one_kernel(variant, series, tree, kconfig)
     with Progress() as progress:
         prepared = preparation.prepare(asked, toolchain, Cache.default(), progress)
-    attended.write(prepared, Path(out))
+    guest_files.write(prepared, Path(out))
     print(  # noqa: T201 -- the command's answer
         f"{out}: boot Image with initramfs.cpio.gz and what is in cmdline (console= and kgdboc="
         f" are your machine's), then ./inv verify --variants {variant} --machine tcp:HOST:PORT;"

@@ -41,7 +41,7 @@ class _Option(Argument):
         try:
             super().set_value(value, cast)
         except ValueError as error:
-            raise ParseError(f"--{self.name} {value}: it is {KINDS[self.kind]}") from error
+            raise ParseError(f"--{self.name} {value}: must be {KINDS[self.kind]}") from error
 
 
 class Commands(Program):

@@ -10,17 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from kstep.base.errors import MachineryError
-from kstep.build.kernel import Kernel
 from kstep.image.symbols import Symbols
 from kstep.machine.hardware import Hardware
-from kstep.machine.qemu import Machine
 from kstep.results.transcript import Transcript
 from kstep.session.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kstep.build.kernel import Kernel
     from kstep.console.gdb import Gdb
     from kstep.run.preparation import Prepared
 
@@ -68,9 +66,7 @@ def measure(prepared: Prepared) -> Bench:
     the transcript and the reading of stops; ``judged`` has the oracle and the trace too.
     Then there is gdb's ``stepi``, by kgdb on the serial line and by QEMU's gdbstub.
     """
-    kernels = [each.kernel for each in prepared.built if isinstance(each.kernel, Kernel)]
-    if len(kernels) != len(prepared.built):
-        raise MachineryError("a kernel does not build, so there is nothing to measure")
+    kernels = [each.require() for each in prepared.built]
     rates = _rates(prepared, kernels[-1])
     figures = {"driver_over_plain": Figure(rates["driver"] / rates["plain"], 0.9, least=True)}
     *variants, full = sorted(kernel.build_seconds for kernel in kernels)
@@ -82,9 +78,7 @@ def measure(prepared: Prepared) -> Bench:
 
 def _rates(prepared: Prepared, kernel: Kernel) -> dict[str, float]:
     with (
-        Machine(
-            kernel, prepared.initramfs.path, Hardware(), prepared.toolchain, prepared.accel
-        ) as machine,
+        prepared.machine(kernel, Hardware()) as machine,
         Transcript(Path(os.devnull), machine.began) as log,
         Path(os.devnull).open("w", encoding="ascii") as trace,
     ):

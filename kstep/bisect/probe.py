@@ -16,6 +16,7 @@ from kstep.build.kernel import Builder, BuildError
 from kstep.results.cell import Cell
 from kstep.results.rate import Rate
 from kstep.run import runner
+from kstep.run.boot import Boot
 from kstep.source import tree as trees
 from kstep.source.patched import PatchedTree
 from kstep.source.tree import Tree
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from kstep.base.progress import Progress
     from kstep.bisect.request import BisectRequest
     from kstep.build.kernel import Kernel
-    from kstep.run.runner import Result
+    from kstep.run.boot import Result
     from kstep.toolchain import Toolchain, Versions
 
 # What git bisect run takes a status of its command for.
@@ -142,16 +143,10 @@ class Probe:
             self.asked.case,
             number,
         )
-        boot = runner.Boot(
-            (cell,),
-            kernel,
-            self.guest,
-            self.asked.root / "tests/sessions",
-            self.folder,
-            Accel.TCG,
-        )
+        sessions = self.asked.root / "tests/sessions"
+        boot = Boot((cell,), kernel, self.guest, sessions, Accel.TCG)
         for _ in range(TRIES):
-            (result,) = runner.run(boot, self.toolchain)
+            (result,) = runner.run(boot, self.toolchain, self.folder)
             if result.outcome is not Outcome.ERROR or result.signature is Signature.NO_BOOT:
                 break
         return result

@@ -11,7 +11,6 @@ from kstep.base.outcome import KernelFault
 from kstep.hand.callers import callers
 from kstep.image.debuginfo import source_lines
 from kstep.machine.hardware import Hardware
-from kstep.machine.qemu import Machine
 from kstep.session.target import Target
 
 if TYPE_CHECKING:
@@ -28,7 +27,7 @@ MOST = 8  # names that a list has
 FRAMES = 6  # functions of a task's backtrace that tell where it is
 
 
-def some(names: Sequence[str], most: int = MOST) -> str:
+def shortened(names: Sequence[str], most: int = MOST) -> str:
     """Join names; of many the first, and how many there are besides."""
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
@@ -43,13 +42,13 @@ def still_running(target: Target) -> str:
     tasks = {task.pid: task for task in target.kdb.tasks() if task.parent != KTHREADD}
     parents = {task.parent for task in tasks.values()}
     leaves = [task for pid, task in tasks.items() if pid > 1 and pid not in parents]
-    places = [f"{task.name} (pid {task.pid}) in {_place(target, task.pid)}" for task in leaves]
-    said = f"what runs instead: {'; '.join(places) or 'nothing'}"
+    where = [f"{task.name} (pid {task.pid}) in {_location(target, task.pid)}" for task in leaves]
+    said = f"what runs instead: {'; '.join(where) or 'nothing'}"
     itself = [task.parent for task in leaves] == [1]
     return f"{said}, which is the shell itself" if itself else said
 
 
-def _place(target: Target, pid: int) -> str:
+def _location(target: Target, pid: int) -> str:
     """Say where a task is; of one that BREAK has interrupted, where it was."""
     frames = target.kdb.backtrace(pid)
     if "kgdb_handle_exception" in frames:
@@ -62,17 +61,15 @@ def what_ran(
     prepared: Prepared,
     kernel: Kernel,
     symbols: Symbols,
-    places: Collection[int],
+    stop_points: Collection[int],
     trigger: str,
 ) -> str:
-    """Say what a command does, on a machine that QEMU logs the code of; ``places`` it misses.
+    """Say what a command does, on a machine that QEMU logs the code of; it misses ``stop_points``.
 
     Its system calls (the shell's with them), which callers of the function ran, and what
     else of the function's source file did.
     """
-    with Machine(
-        kernel, prepared.initramfs.path, Hardware(), prepared.toolchain, prepared.accel
-    ) as machine:
+    with prepared.machine(kernel, Hardware()) as machine:
         machine.boot()
         target = Target(machine, symbols)
         with machine.monitor.executed() as pcs, suppress(KernelFault):
@@ -80,14 +77,14 @@ def what_ran(
     entered = [symbols.place(pc) for pc in sorted(pcs)]
     ran = {place.symbol: place.address for place in entered if place.symbol and not place.offset}
     calls = [name.removeprefix(SYSTEM_CALL) for name in ran if name.startswith(SYSTEM_CALL)]
-    lines = source_lines(kernel, [*places, *ran.values()], prepared.toolchain)
+    lines = source_lines(kernel, [*stop_points, *ran.values()], prepared.toolchain)
     files = {address: line.rpartition(":")[0] for address, line in lines.items()}
-    own = {files[place] for place in places if place in files}
+    own = {files[address] for address in stop_points if address in files}
     beside = [name for name, address in ran.items() if files.get(address) in own]
     return (
-        f"what ran instead: the system calls {some(calls, 2 * MOST) or 'none'};"
-        f" {_callers(callers(kernel, symbols, places), ran)};"
-        f" of {some(sorted(own)) or 'its file'} {some(beside) or 'nothing'}"
+        f"what ran instead: the system calls {shortened(calls, 2 * MOST) or 'none'};"
+        f" {_callers(callers(kernel, symbols, stop_points), ran)};"
+        f" of {shortened(sorted(own)) or 'its file'} {shortened(beside) or 'nothing'}"
     )
 
 
@@ -95,7 +92,7 @@ def _callers(names: Iterable[str], ran: Collection[str]) -> str:
     did = [name for name in names if name in ran]
     did_not = [name for name in names if name not in ran]
     if did:
-        return f"of its callers {some(did)}, without calling it"
+        return f"of its callers {shortened(did)}, without calling it"
     if did_not:
-        return f"of its callers none, which are {some(did_not)}"
+        return f"of its callers none, which are {shortened(did_not)}"
     return "nothing calls it directly, so it is reached through a pointer or not at all"

@@ -13,15 +13,13 @@ from kstep.arm64 import daif
 from kstep.arm64.entry import is_interrupt
 from kstep.base.errors import MachineryError, RequestError
 from kstep.base.outcome import KernelFault, Signature
-from kstep.build.kernel import Kernel
 from kstep.console.kdb import CommandRefusedError, Stop
-from kstep.hand import place
+from kstep.hand import stop_point
 from kstep.hand.detour import still_running, what_ran
 from kstep.image.debuginfo import source_lines
 from kstep.image.symbols import Symbols
 from kstep.judge.stepper import AFTERWARDS
 from kstep.machine.hardware import Hardware
-from kstep.machine.qemu import Machine
 from kstep.session.target import Target
 
 if TYPE_CHECKING:
@@ -123,22 +121,19 @@ def walk(
     not there, may not be stopped or stepped in, or is not reached by the trigger.
     """
     built = prepared.built[0]
-    kernel = built.kernel
-    if not isinstance(kernel, Kernel):
-        raise kernel
+    kernel = built.require()
     symbols = Symbols.load(kernel.system_map)
-    places = place.places(function, kernel, symbols, prepared.toolchain)
+    stop_points = stop_point.find(function, kernel, symbols, prepared.toolchain)
     command = f"eval {shlex.quote(trigger)}"
-    with Machine(
-        kernel, prepared.initramfs.path, Hardware(), prepared.toolchain, prepared.accel
-    ) as machine:
+    with prepared.machine(kernel, Hardware()) as machine:
         machine.boot()
         target = Target(machine, symbols)
         _require_command(target, trigger)
+        reaching = f"function {function}: the command {trigger!r}"
         try:
-            start = _start(target, places, command, f"function {function}: the command {trigger!r}")
+            start = _start(target, stop_points, command, reaching)
         except CommandRefusedError as error:
-            why = place.why_refused(places, kernel, symbols, str(error))
+            why = stop_point.why_refused(stop_points, kernel, symbols, str(error))
             raise RequestError(f"function {function}: {why}") from error
         except KernelFault as found:
             return Walk(None, (), target.hear_out(found), symbols, {}, {})
@@ -155,7 +150,7 @@ def walk(
         raise RequestError(
             f"function {function}: the command {trigger!r} ended with status {start.status} and"
             f" had not reached it; it said: {said};"
-            f" {what_ran(prepared, kernel, symbols, places, command)}"
+            f" {what_ran(prepared, kernel, symbols, stop_points, command)}"
         )
     addresses = sorted({step.instruction.pc for step in steps})
     lines = source_lines(kernel, addresses, prepared.toolchain)
@@ -163,13 +158,13 @@ def walk(
     return Walk(start, tuple(steps), fault, symbols, lines, sources)
 
 
-def _start(target: Target, places: Sequence[int], command: str, what: str) -> Stop | Answer:
-    """Have the command run until a place is reached, or it ends.
+def _start(target: Target, stop_points: Sequence[int], command: str, what: str) -> Stop | Answer:
+    """Have the command run until a stop point is reached, or it ends.
 
     Raises RequestError where neither comes about, and KernelFault where nothing does.
     """
     try:
-        return target.stop_in(places, command, PATIENCE)
+        return target.stop_in(stop_points, command, PATIENCE)
     except KernelFault as fault:
         if fault.signature is not Signature.HANG:
             raise

@@ -60,7 +60,7 @@ class Step:
     expected: frozenset[int]
     after: Place
     stop: Stop
-    path: Path = field(repr=False)
+    path: SteppedPath = field(repr=False)
 
     @property
     def in_order(self) -> bool:
@@ -110,7 +110,7 @@ class Tally:
         }
 
 
-class Path:
+class SteppedPath:
     """The steps from a stop on; ``trace`` gets one line of JSON a step.
 
     ``take`` makes the kernel step and returns where it stopped; ``tally`` counts.

@@ -13,6 +13,7 @@ from kstep import toolchain
 from kstep.base.errors import MachineryError
 from kstep.build import initramfs, kconfig
 from kstep.build.kernel import Builder, Kernel
+from kstep.machine.qemu import Machine
 from kstep.results.provenance import LeftOut
 from kstep.source import patched
 from kstep.source.patched import Action
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from kstep.base.progress import Progress
     from kstep.build.initramfs import Initramfs
     from kstep.build.kconfig import Kconfig, KconfigRequest
+    from kstep.machine.hardware import Hardware
     from kstep.run.request import Request
     from kstep.session.session import Session
     from kstep.source.patched import PatchedTree
@@ -47,6 +49,17 @@ class Built:
     def first(self) -> str:
         """The variant that runs; the others have the same sources."""
         return self.variants[0][0].name
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All variants that it stands for."""
+        return tuple(variant.name for variant, _ in self.variants)
+
+    def require(self) -> Kernel:
+        """Return the kernel; raises the MachineryError with which it could not be built."""
+        if isinstance(self.kernel, MachineryError):
+            raise self.kernel
+        return self.kernel
 
     @cached_property
     def _options(self) -> Mapping[str, str]:
@@ -71,6 +84,10 @@ class Prepared:
     initramfs: Initramfs
     built: tuple[Built, ...]
     left_out: tuple[LeftOut, ...] = ()
+
+    def machine(self, kernel: Kernel, hardware: Hardware) -> Machine:
+        """Return a machine with one of the kernels in it, not started."""
+        return Machine(kernel, self.initramfs.path, hardware, self.toolchain, self.accel)
 
 
 def prepare(

@@ -94,7 +94,7 @@ def look_up(
 ) -> Request:
     """Look everything up; raises RequestError for what is not there or not right."""
     if not 1 <= repeats <= MOST_REPEATS:
-        raise RequestError(f"--repeat {repeats}: it is 1 to {MOST_REPEATS}")
+        raise RequestError(f"--repeat {repeats}: must be between 1 and {MOST_REPEATS}")
     series_list = tuple(series.load(spec, root) for spec in series_specs)
     _require_some("--series", series_specs)
     _require_distinct("--series", series_specs)

@@ -1,20 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Runs boots: a boot on this process, and many on processes side by side.
-
-What to run is decided elsewhere (``plan``). A boot needs only a Boot and the files that
-it names, and gives one Result a cell, so that another runner may take boots elsewhere.
-"""
+"""Runs one boot, in this process: a machine, and on it one cell after another."""
 
 from __future__ import annotations
 
-import contextlib
-import multiprocessing
-import queue
-import signal
+import shutil
 import time
-from contextlib import ExitStack
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from contextlib import AbstractContextManager, ExitStack
+from typing import TYPE_CHECKING, Self
 
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Outcome, Signature
@@ -23,235 +15,136 @@ from kstep.machine.board import Board
 from kstep.machine.qemu import Machine
 from kstep.results import layout
 from kstep.results.transcript import Transcript
+from kstep.run.boot import Result
 from kstep.session import session
 from kstep.session.target import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
-    from multiprocessing.context import SpawnProcess
-    from multiprocessing.queues import Queue
+    from collections.abc import Generator
     from pathlib import Path
-    from types import FrameType
+    from types import TracebackType
 
-    from kstep.build.kernel import Kernel
-    from kstep.machine.board import Line
     from kstep.machine.hardware import Hardware
     from kstep.results.cell import Cell
-    from kstep.session.session import Session
+    from kstep.run.boot import Boot
     from kstep.toolchain import Toolchain
-    from kstep.toolchain.accel import Accel
-
-LOOK = 0.5  # seconds between two looks at whether the workers live
 
 
-@dataclass(frozen=True)
-class Boot:
-    """Cells that share a boot, and what they need; ``folder`` is the run's."""
+def run(boot: Boot, toolchain: Toolchain, folder: Path) -> Generator[Result, None, None]:
+    """Run the cells of a boot; their files go into ``folder``, which is there.
 
-    cells: tuple[Cell, ...]
-    kernel: Kernel
-    initramfs: Path
-    sessions: Path
-    folder: Path
-    accel: Accel
-    line: Line | None = None  # of a machine that is not ours
-
-    def machine(self, hardware: Hardware, toolchain: Toolchain) -> Machine:
-        """Return the machine that it is run on, not started."""
-        if self.line is not None:
-            return Board(self.line, self.kernel, self.initramfs, hardware, toolchain)
-        return Machine(self.kernel, self.initramfs, hardware, toolchain, self.accel)
-
-
-@dataclass(frozen=True)
-class Result:
-    """What a cell came to; files are relative to the run's folder.
-
-    ``boot_seconds`` is 0 where the cell used a machine that ran already.
+    A machine that served a cell that did not pass is not used again, nor is one if the next
+    case needs another. A kernel that did not boot on a machine is not tried again on the same.
     """
-
-    cell: Cell
-    outcome: Outcome
-    signature: Signature | None = None
-    message: str = ""
-    seconds: float = 0.0
-    boot_seconds: float = 0.0
-    metrics: dict[str, float] = field(default_factory=dict)
-    files: dict[str, str] = field(default_factory=dict)
-
-
-def run(boot: Boot, toolchain: Toolchain) -> Generator[Result, None, None]:
-    """Run the cells of a boot; a machine that served a cell that did not pass is not used again.
-
-    Nor is one where the next case asks for another. A kernel that did not boot on a
-    machine is not tried again on the same.
-    """
-    script = session.load(boot.sessions)[boot.cells[0].session]
-    symbols = Symbols.load(boot.kernel.system_map)
-    with ExitStack() as stack:
-        machine: Machine | None = None
-        unbootable: dict[Hardware, Result] = {}
+    unbootable: dict[Hardware, Result] = {}
+    with _Running(boot, toolchain, folder) as running:
         for cell in boot.cells:
-            hardware = script.hardware_for(cell.case)
+            hardware = running.script.hardware_for(cell.case)
             if hardware in unbootable:
                 message = f"not tried again: {unbootable[hardware].message}"
                 yield Result(cell, Outcome.ERROR, Signature.NO_BOOT, message)
                 continue
-            if machine is not None and machine.hardware != hardware:
-                stack.pop_all().close()
-                machine = None
-            result, machine = _cell(cell, machine, boot, script, symbols, toolchain, stack)
+            result = running.cell(cell)
             yield result
             if result.outcome is not Outcome.PASS:
-                stack.pop_all().close()
-                machine = None
+                running.end_machine()
             if result.signature is Signature.NO_BOOT:
                 unbootable[hardware] = result
 
 
-def _cell(
-    cell: Cell,
-    machine: Machine | None,
-    boot: Boot,
-    script: Session,
-    symbols: Symbols,
-    toolchain: Toolchain,
-    stack: ExitStack,
-) -> tuple[Result, Machine | None]:
-    place = layout.cell_folder(cell)
-    (boot.folder / place).mkdir(parents=True, exist_ok=True)
-    files = {"console_log": str(place / "console.log"), "trace": str(place / "trace.jsonl")}
-    began = time.monotonic()
-    outcome, signature, message = Outcome.PASS, None, ""
-    boot_seconds = 0.0
-    metrics: dict[str, float] = {}
-    target: Target | None = None
-    with ExitStack() as own:
-        try:
-            trace = own.enter_context((boot.folder / files["trace"]).open("w"))
-            log = boot.folder / files["console_log"]
-            if machine is None:
-                hardware = script.hardware_for(cell.case)
-                machine = stack.enter_context(boot.machine(hardware, toolchain))
-                transcript = own.enter_context(Transcript(log, machine.began))
-                target = Target(machine, symbols, trace, boot.folder / place)
-                machine.boot(transcript)
-                boot_seconds = machine.boot_seconds
-            else:
-                machine.console.transcript = own.enter_context(Transcript(log, machine.began))
-                target = Target(machine, symbols, trace, boot.folder / place)
-            metrics = target.metrics
-            script.run(target, cell.case)
-        except KernelFault as fault:
-            heard = fault if target is None else target.hear_out(fault)
-            outcome, signature, message = Outcome.FAIL, heard.signature, str(heard)
-        except MachineryError as error:
-            outcome, signature = Outcome.ERROR, error.signature
-            message = "\n".join((str(error), *error.details))
-        except Exception as error:  # noqa: BLE001 -- a fault of ours is no verdict, and must not end the run
-            outcome, signature = Outcome.ERROR, Signature.INFRASTRUCTURE
-            message = f"kstep itself failed: {type(error).__name__}: {error}"
-    for log in sorted((boot.folder / place).glob("gdb*.log")):
-        files[f"{log.stem.replace('-', '_')}_log"] = str(place / log.name)
-    seconds = round(time.monotonic() - began, 3)
-    result = Result(
-        cell, outcome, signature, message, seconds, round(boot_seconds, 6), dict(metrics), files
-    )
-    return result, machine
+def files(cell: Cell, folder: Path) -> dict[str, str]:
+    """Return the files of a cell by what they are, relative to ``folder``; none if it never ran."""
+    own = layout.cell_folder(cell)
+    if not (folder / own).exists():
+        return {}
+    found = {"console_log": str(own / "console.log"), "trace": str(own / "trace.jsonl")}
+    for log in sorted((folder / own).glob("gdb*.log")):
+        found[f"{log.stem.replace('-', '_')}_log"] = str(own / log.name)
+    return found
 
 
-def run_all(
-    boots: Sequence[Boot],
-    toolchain: Toolchain,
-    jobs: int,
-    on_result: Callable[[Result], None],
-    on_start: Callable[[Cell], None] = lambda _cell: None,
-) -> None:
-    """Run boots on ``jobs`` processes; each cell's result is given as it comes.
+class _Running(AbstractContextManager["_Running"]):
+    """The cells of a boot, and the machine that they share, which is ended at the end."""
 
-    ``on_start`` is told of each cell that is begun. Raises MachineryError where a process
-    dies. Whatever ends this ends the processes, and with them their machines.
-    """
-    context = multiprocessing.get_context("spawn")
-    with _hangup_is_ours():
-        tasks: Queue[Boot | None] = context.Queue()
-        results: Queue[Result | Cell] = context.Queue()
-        for boot in boots:
-            tasks.put(boot)
-        count = min(jobs, len(boots))
-        for _ in range(count):
-            tasks.put(None)
-        workers = [
-            context.Process(target=_work, args=(tasks, results, toolchain), daemon=True)
-            for _ in range(count)
-        ]
-        for worker in workers:
-            worker.start()
-    try:
-        left = sum(len(boot.cells) for boot in boots)
-        while left:
-            heard = _hear(results, workers)
-            if isinstance(heard, Result):
-                on_result(heard)
-                left -= 1
-            elif heard is not None:
-                on_start(heard)
-        for worker in workers:
-            worker.join()
-    finally:
-        tasks.cancel_join_thread()
-        for worker in workers:
-            worker.terminate()
-        for worker in workers:
-            worker.join()
-        toolchain.end_orphans()
+    def __init__(self, boot: Boot, toolchain: Toolchain, folder: Path) -> None:
+        self.script = session.load(boot.sessions)[boot.cells[0].session]
+        self._boot = boot
+        self._toolchain = toolchain
+        self._folder = folder
+        self._symbols = Symbols.load(boot.kernel.system_map)
+        self._machine: Machine | None = None
+        self._stack = ExitStack()
 
+    def __enter__(self) -> Self:
+        return self
 
-@contextlib.contextmanager
-def _hangup_is_ours() -> Generator[None]:
-    """Have what is started in the block ignore SIGHUP, multiprocessing's own helper with it.
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.end_machine()
 
-    A closed window tells every process of it; this one decides, and terminates the others.
-    """
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, before)
+    def end_machine(self) -> None:
+        """End the machine, so that the next cell gets another; harmless if there is none."""
+        self._machine = None
+        self._stack.pop_all().close()
 
+    def cell(self, cell: Cell) -> Result:
+        """Run a cell, on the machine that runs already or on one that is started for it."""
+        own = self._folder / layout.cell_folder(cell)
+        shutil.rmtree(own, ignore_errors=True)  # a worker may have died in the middle of it
+        own.mkdir(parents=True)
+        hardware = self.script.hardware_for(cell.case)
+        if self._machine is not None and self._machine.hardware != hardware:
+            self.end_machine()
+        began = time.monotonic()
+        outcome, signature, message = Outcome.PASS, None, ""
+        boot_seconds = 0.0
+        metrics: dict[str, float] = {}
+        target: Target | None = None
+        with ExitStack() as stack:
+            try:
+                trace = stack.enter_context((own / "trace.jsonl").open("w"))
+                log = own / "console.log"
+                if (machine := self._machine) is None:
+                    machine = self._start(hardware)
+                    transcript = stack.enter_context(Transcript(log, machine.began))
+                    target = Target(machine, self._symbols, trace, own)
+                    machine.boot(transcript)
+                    boot_seconds = machine.boot_seconds
+                else:
+                    machine.console.transcript = stack.enter_context(Transcript(log, machine.began))
+                    target = Target(machine, self._symbols, trace, own)
+                metrics = target.metrics
+                self.script.run(target, cell.case)
+            except KernelFault as fault:
+                heard = fault if target is None else target.hear_out(fault)
+                outcome, signature, message = Outcome.FAIL, heard.signature, str(heard)
+            except MachineryError as error:
+                outcome, signature = Outcome.ERROR, error.signature
+                message = "\n".join((str(error), *error.details))
+            except Exception as error:  # noqa: BLE001 -- a fault of ours is no verdict, and must not end the run
+                outcome, signature = Outcome.ERROR, Signature.INFRASTRUCTURE
+                message = f"internal error: {type(error).__name__}: {error}"
+        return Result(
+            cell,
+            outcome,
+            signature,
+            message,
+            round(time.monotonic() - began, 3),
+            round(boot_seconds, 6),
+            dict(metrics),
+            files(cell, self._folder),
+        )
 
-def _hear(results: Queue[Result | Cell], workers: Sequence[SpawnProcess]) -> Result | Cell | None:
-    """Return a result, or a cell that was begun; None where nothing was said for a while."""
-    try:
-        return results.get(timeout=LOOK)
-    except queue.Empty:
-        dead = [worker.exitcode for worker in workers if worker.exitcode not in (None, 0)]
-        if dead or not any(worker.is_alive() for worker in workers):
-            raise MachineryError(f"a worker process died (status {dead})") from None
-        return None
-
-
-def _work(
-    tasks: Queue[Boot | None],
-    results: Queue[Result | Cell],
-    toolchain: Toolchain,
-) -> None:
-    # Ctrl-C reaches every process of the terminal; the parent decides, and terminates.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _end)
-    parent = multiprocessing.parent_process()
-    with contextlib.suppress(SystemExit):
-        while (boot := tasks.get()) is not None:
-            results.put(boot.cells[0])
-            for result, following in zip(
-                run(boot, toolchain), (*boot.cells[1:], None), strict=True
-            ):
-                results.put(result)
-                if following is not None:
-                    results.put(following)
-                if parent is not None and not parent.is_alive():
-                    return
-
-
-def _end(_number: int, _frame: FrameType | None) -> None:
-    raise SystemExit(1)
+    def _start(self, hardware: Hardware) -> Machine:
+        boot = self._boot
+        machine = (
+            Machine(boot.kernel, boot.initramfs, hardware, self._toolchain, boot.accel)
+            if boot.line is None
+            else Board(boot.line, boot.kernel, boot.initramfs, hardware, self._toolchain)
+        )
+        self._machine = self._stack.enter_context(machine)
+        return machine

@@ -29,13 +29,13 @@ from kstep.results.provenance import (
     TreeRecord,
 )
 from kstep.results.record import Record
-from kstep.run import plan, runner
+from kstep.run import plan
+from kstep.run.boot import Boot, Result
 from kstep.run.preparation import prepare
 from kstep.run.request import require_new
-from kstep.run.runner import Boot, Result
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Container, Iterable, Sequence
     from pathlib import Path
 
     from kstep.base.cache import Cache
@@ -45,22 +45,26 @@ if TYPE_CHECKING:
     from kstep.results.request import Asked
     from kstep.run.preparation import Built, Prepared
     from kstep.run.request import Request
+    from kstep.run.scheduler import Scheduler
     from kstep.session.session import Session
 
 
 def _require_one_kernel(asked: Request, line: Line) -> None:
-    """Raise where it is not said which kernel a machine that is not ours runs."""
+    """Raise RequestError unless the request names the one kernel that an external machine runs."""
     cells = {cell.column for cell in asked.cells}
     if len(cells) != 1 or not asked.chosen:
         raise RequestError(
-            f"--machine {line.spec}: it boots one kernel by its own means, so name the one that"
-            " it runs: --variants v6/1+2, say, with one --tree and one --kconfig"
+            f"--machine {line.spec}: kstep does not choose what an external machine boots; name the"
+            " one kernel that it runs, such as --variants v6/1+2, with one --tree and one --kconfig"
         )
     line.require()
 
 
 class Verification:
-    """Carries out a request; ``folder`` is that of the run, which must not be there yet."""
+    """Carries out a request; ``folder`` is that of the run, which must not be there yet.
+
+    ``line`` is that of an external machine, if it is not kstep that starts the machines.
+    """
 
     def __init__(
         self,
@@ -69,7 +73,7 @@ class Verification:
         folder: Path,
         toolchain_kind: str,
         accel_kind: str,
-        jobs: int,
+        scheduler: Scheduler,
         argv: Sequence[str],
         typed: Asked | None = None,
         cache: Cache,
@@ -77,17 +81,14 @@ class Verification:
         line: Line | None = None,
     ) -> None:
         require_new(folder)
-        if jobs < 1:
-            raise RequestError(f"--jobs {jobs}: it is 1 or more")
         if line is not None:
             _require_one_kernel(asked, line)
-            jobs = 1
         self.line = line
         self.asked = asked
         self.folder = folder
         self.toolchain_kind = toolchain_kind
         self.accel_kind = accel_kind
-        self.jobs = jobs
+        self.scheduler = scheduler
         self.argv = tuple(argv)
         self.typed = typed
         self.cache = cache
@@ -211,47 +212,48 @@ class Verification:
                 )
                 images.setdefault(key, variant.name)
 
-    def _run_cells(self, record: Record, prepared: Prepared, left_out: Mapping[Cell, str]) -> None:
+    def _run_cells(self, record: Record, prepared: Prepared, not_run: Container[Cell]) -> None:
+        """Run the cells of each kernel that there is, once for all variants that it stands for."""
         wanted: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
         for cell in self.asked.cells:
-            if cell not in left_out:
+            if cell not in not_run:
                 wanted[_kernel_of(cell)].append(cell)
-        twins: dict[tuple[str, str, str], list[str]] = {}
+        kernels = {(each.tree.id, each.kconfig.name, each.first): each for each in prepared.built}
         boots: list[Boot] = []
-        for each in prepared.built:
-            key = (each.tree.id, each.kconfig.name, each.first)
-            twins[key] = [variant.name for variant, _ in each.variants]
-            if isinstance(each.kernel, MachineryError):
-                message = "\n".join((str(each.kernel), *each.kernel.details))
+        for key, built in kernels.items():
+            if isinstance(built.kernel, MachineryError):
+                message = "\n".join((str(built.kernel), *built.kernel.details))
                 for cell in wanted[key]:
-                    broken = Result(cell, Outcome.ERROR, each.kernel.signature, message)
-                    self._keep(record, broken, twins[key])
-                continue
-            boots += [
-                Boot(
-                    cells=cells,
-                    kernel=each.kernel,
-                    initramfs=prepared.initramfs.path,
-                    sessions=self.asked.root / "tests/sessions",
-                    folder=self.folder.absolute(),
-                    accel=prepared.accel,
-                    line=self.line,
-                )
-                for cells in plan.boots(wanted[key])
-            ]
-        total = sum(len(boot.cells) for boot in boots)
-        with self.progress.task("cells", total, "cells") as task:
-
-            def on_result(result: Result) -> None:
-                cell = result.cell
-                self._keep(record, result, twins[cell.tree, cell.kconfig, cell.variant])
-                task.end(_called(cell))
-                task.advance(note=f"{_called(cell)}: {result.signature or 'pass'}")
+                    result = Result(cell, Outcome.ERROR, built.kernel.signature, message)
+                    self._keep(record, result, built.names)
+            else:
+                boots += self._boots(built.kernel, wanted[key], prepared)
+        with self.progress.task("cells", sum(len(boot.cells) for boot in boots), "cells") as task:
 
             def on_start(cell: Cell) -> None:
                 task.begin(_called(cell))
 
-            runner.run_all(boots, prepared.toolchain, self.jobs, on_result, on_start)
+            def on_result(result: Result) -> None:
+                name = _called(result.cell)
+                self._keep(record, result, kernels[_kernel_of(result.cell)].names)
+                task.end(name)
+                task.advance(note=f"{name}: {result.signature or 'pass'}")
+
+            folder = self.folder.absolute()
+            self.scheduler.run(boots, prepared.toolchain, folder, on_start, on_result)
+
+    def _boots(self, kernel: Kernel, cells: Iterable[Cell], prepared: Prepared) -> list[Boot]:
+        return [
+            Boot(
+                cells=group,
+                kernel=kernel,
+                initramfs=prepared.initramfs.path,
+                sessions=self.asked.root / "tests/sessions",
+                accel=prepared.accel,
+                line=self.line,
+            )
+            for group in plan.boots(cells)
+        ]
 
     def _keep(self, record: Record, result: Result, variants: Sequence[str]) -> None:
         """Record a result for every variant that the kernel stands for."""

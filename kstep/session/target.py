@@ -37,7 +37,7 @@ from kstep.console.splat import Ear, unexpected_steps
 from kstep.judge import backtrace
 from kstep.judge.call import Call
 from kstep.judge.registers import Watch
-from kstep.judge.stepper import Path, Tally
+from kstep.judge.stepper import SteppedPath, Tally
 from kstep.judge.text import Text
 from kstep.machine.qemu import BOOT
 from kstep.results.transcript import Transcript
@@ -397,7 +397,7 @@ class Target:
 
         Ends sooner where the path returns to user space.
         """
-        path = Path(
+        path = SteppedPath(
             self._resumed(),
             self.step_unjudged if gdb is None else gdb.step_instruction,
             gdb or self.kdb,

@@ -204,10 +204,10 @@ class DockerToolchain(Toolchain):
         if status:
             raise CommandError(argv, status, tail)
 
-    def end_orphans(self) -> None:
-        """Remove the containers of a process that was ended before it could."""
+    def end_orphans(self, *, own: bool = False) -> None:
+        """Remove the containers of a process that was ended before it could; see Toolchain."""
         with self._client() as client:
-            _remove_orphans(client)
+            _remove_orphans(client, own=own)
 
     def inside(self, line: Path) -> Path:
         """A container has a /dev/pts of its own, so the pty stands elsewhere in it."""
@@ -266,14 +266,15 @@ def _owner(pid: int) -> str:
     return f"{pid}-{stat.rpartition(')')[2].split()[19]}"
 
 
-def _remove_orphans(client: docker.DockerClient) -> None:
-    """Remove containers whose kstep was killed before it could."""
+def _remove_orphans(client: docker.DockerClient, *, own: bool = False) -> None:
+    """Remove containers whose kstep was killed before it could, and ``own`` ones if asked to."""
+    mine = _owner(os.getpid()) if own else None
     # Another kstep may remove one of its own between the list and the look at each.
     listed = client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
     for container in listed:
         owner = container.labels.get(LABEL, "")
         pid = owner.partition("-")[0]
-        if not pid.isdigit() or owner != _owner(int(pid)):
+        if not pid.isdigit() or owner == mine or owner != _owner(int(pid)):
             with contextlib.suppress(docker.errors.APIError):
                 container.remove(force=True)
 

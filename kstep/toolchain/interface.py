@@ -113,8 +113,8 @@ class Toolchain(ABC):
         devices that it may open.
         """
 
-    def end_orphans(self) -> None:  # noqa: B027 -- a child of the host's ends with its parent
-        """End what a kstep process that is gone has left running."""
+    def end_orphans(self, *, own: bool = False) -> None:  # noqa: B027 -- a child of the host's ends with its parent
+        """End what a kstep process that is gone has left running; ``own`` is this process's too."""
 
     def inside(self, line: Path) -> Path:
         """Return the name that a pty of this machine has where the program runs."""

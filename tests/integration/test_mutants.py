@@ -20,7 +20,7 @@ from kstep.base.progress import Progress
 from kstep.build import kconfig
 from kstep.build.kernel import Kernel
 from kstep.run import preparation, request, runner
-from kstep.run.runner import Boot, Result
+from kstep.run.boot import Boot, Result
 from kstep.session import session
 from kstep.source import patched, series
 from kstep.source import variant as matrix
@@ -152,10 +152,10 @@ class Mutants:
                 kernel=kernel,
                 initramfs=self.prepared.initramfs.path,
                 sessions=ROOT / "tests/sessions",
-                folder=self.folder,
                 accel=self.prepared.accel,
             ),
             self.prepared.toolchain,
+            self.folder,
         )
 
     def usually(self, session_name: str, case: str | None) -> Seen:

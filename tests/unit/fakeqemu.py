@@ -89,7 +89,7 @@ class FakeToolchain(Toolchain):
         self.greeting = greeting
         self.swept = False
 
-    def end_orphans(self) -> None:
+    def end_orphans(self, *, own: bool = False) -> None:  # noqa: ARG002 -- a thread ends with its process
         """Note that it was asked for."""
         self.swept = True
 

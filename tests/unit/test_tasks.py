@@ -71,7 +71,7 @@ def test_a_fault_of_ours_is_no_verdict(capsys: pytest.CaptureFixture[str]) -> No
     """Status 1 would say that a kernel did other than predicted."""
     status, message = ended(ZeroDivisionError("division by zero"))
     assert status == 3
-    assert message == "kstep: it failed itself: ZeroDivisionError: division by zero"
+    assert message == "kstep: internal error: ZeroDivisionError: division by zero"
     assert "Traceback" in capsys.readouterr().err
 
 

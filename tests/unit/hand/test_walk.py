@@ -11,7 +11,7 @@ from kstep.base.outcome import KernelFault, Signature
 from kstep.console.kdb import Stop
 from kstep.hand.walk import Walk
 from kstep.image.symbols import Symbols
-from kstep.judge.stepper import End, Path, Step
+from kstep.judge.stepper import End, Step, SteppedPath
 
 F, HANDLER = 0xFFFF_8000_0800_0000, 0xFFFF_8000_0800_1000
 SYMBOLS = Symbols((F, HANDLER), ("f", "el1_interrupt"), {"f": F, "el1_interrupt": HANDLER})
@@ -28,7 +28,7 @@ def step(number: int, pc: int, word: int, to: int, end: End | None = None) -> St
         frozenset({pc + 4}),
         SYMBOLS.place(to),
         STOP,
-        cast("Path", SimpleNamespace(end=end)),
+        cast("SteppedPath", SimpleNamespace(end=end)),
     )
 
 

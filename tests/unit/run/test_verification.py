@@ -18,6 +18,7 @@ from kstep.base.progress import Progress
 from kstep.build import kconfig
 from kstep.build.kernel import Kernel
 from kstep.run import request
+from kstep.run.local import LocalProcesses
 from kstep.run.preparation import Built
 from kstep.run.verification import Verification
 from kstep.source import variant as matrix
@@ -162,16 +163,16 @@ BAD = [
         "step-over-probe: it needs CONFIG_FAIL_FUNCTION, which kconfig lockdown does not have",
     ),
     # numbers and places
-    (f"{V} --repeat 0", "--repeat 0: it is 1 to 10000"),
-    (f"{V} --repeat=-3", "--repeat -3: it is 1 to 10000"),
-    (f"{V} --repeat 99999999999", "--repeat 99999999999: it is 1 to 10000"),
-    (f"{V} --jobs=-1", "--jobs -1: it is 1 or more"),
+    (f"{V} --repeat 0", "--repeat 0: must be between 1 and 10000"),
+    (f"{V} --repeat=-3", "--repeat -3: must be between 1 and 10000"),
+    (f"{V} --repeat 99999999999", "--repeat 99999999999: must be between 1 and 10000"),
+    (f"{V} --jobs=-1", "--jobs -1: must be 1 or more"),
     (f"{V} --out {{}}", "--out {}: it exists; name a new folder"),
     (f"{V} --out {{}}/a-file/x", "--out {}/a-file/x: {}/a-file is no folder to write into"),
     ("verify --toolchain podman", "--toolchain podman: must be auto, docker or host"),
     # the command line itself
-    (f"{V} --repeat many", "--repeat many: it is a whole number"),
-    ("bisect --confidence much", "--confidence much: it is a number"),
+    (f"{V} --repeat many", "--repeat many: must be a whole number"),
+    ("bisect --confidence much", "--confidence much: must be a number"),
     ("step vfs_mkdir", "--trigger is missing: give one line, a command of the guest's shell"),
     ("merge --runs {}/run", "--out is missing; name a new folder"),
     ("guest --out {}", "--out {}: it exists; name a new folder"),
@@ -308,7 +309,7 @@ def test_what_a_kernel_was_built_with_decides(tmp_path: Path) -> None:
             folder=tmp_path / "new",
             toolchain_kind="auto",
             accel_kind="auto",
-            jobs=1,
+            scheduler=LocalProcesses(1, progress.say),
             argv=(),
             cache=Cache(tmp_path),
             progress=progress,

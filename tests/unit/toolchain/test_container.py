@@ -330,6 +330,8 @@ def test_containers_of_processes_that_are_gone_are_removed_and_no_others(engine:
     tools().end_orphans()
     assert [each for each in engine.made if not each.removed] == [own, stubborn]
     assert engine.listed == {"all": True, "filters": {"label": LABEL}, "ignore_removed": True}
+    tools().end_orphans(own=True)
+    assert [each for each in engine.made if not each.removed] == [stubborn]
 
 
 # -- the image

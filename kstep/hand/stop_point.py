@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Whether a function can be stopped in, and if not, why not and what to name instead."""
+"""Where a function can be stopped, and if it cannot, why not and what to name instead."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from kstep.base.errors import RequestError
 from kstep.hand.callers import callers
-from kstep.hand.detour import some
+from kstep.hand.detour import shortened
 from kstep.hand.inlined import copies
 
 if TYPE_CHECKING:
@@ -33,10 +33,8 @@ BLOCKED = {
 }
 
 
-def places(
-    function: str, kernel: Kernel, symbols: Symbols, toolchain: Toolchain
-) -> tuple[int, ...]:
-    """Return where a function of this name begins; static ones may share it.
+def find(function: str, kernel: Kernel, symbols: Symbols, toolchain: Toolchain) -> tuple[int, ...]:
+    """Return the first address of each function of this name; static ones may share it.
 
     Raises RequestError where there is none that a breakpoint can be set on.
     """
@@ -61,23 +59,27 @@ def places(
 
 def _why_absent(function: str, kernel: Kernel, symbols: Symbols, toolchain: Toolchain) -> str:
     if made := [name for name in symbols.by_name if name.startswith(f"{function}.")]:
-        return f"the compiler made {some(made)} of it; name that"
+        return f"the compiler made {shortened(made)} of it; name that"
     inlined = {symbols.place(a).symbol: None for a in copies(kernel, function, toolchain)}
     if inlined:
-        return f"it is inlined into {some(list(inlined))}; name what it is inlined into"
-    near = some(symbols.like(function)) or "none"
+        return f"it is inlined into {shortened(list(inlined))}; name what it is inlined into"
+    near = shortened(symbols.like(function)) or "none"
     return (
         "this kernel has none of that name (not configured, a macro, or no function);"
         f" the nearest names: {near}"
     )
 
 
-def why_refused(found: Sequence[int], kernel: Kernel, symbols: Symbols, said: str) -> str:
+def why_refused(stop_points: Sequence[int], kernel: Kernel, symbols: Symbols, said: str) -> str:
     """Say why kdb sets no breakpoint on a function that is there; ``said`` is what it says."""
-    section = next((why for name, why in BLOCKED.items() if _within(symbols, name, found[0])), None)
+    section = next(
+        (why for name, why in BLOCKED.items() if _within(symbols, name, stop_points[0])), None
+    )
     why = section or "it is marked so (NOKPROBE_SYMBOL or __kprobes)"
-    calling = callers(kernel, symbols, found)
-    mend = f"name one that calls it: {some(calling)}" if calling else "nothing calls it directly"
+    calling = callers(kernel, symbols, stop_points)
+    mend = (
+        f"name one that calls it: {shortened(calling)}" if calling else "nothing calls it directly"
+    )
     return f"it is on the block list of kprobes and kgdb ({said}): {why}; {mend}"
 
 

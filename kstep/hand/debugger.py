@@ -1,13 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A booted machine in the user's hands: its console, or gdb on its kernel."""
+"""gdb in the user's hands, on the kernel of a booted machine."""
 
 from __future__ import annotations
 
 import contextlib
 import os
 import pty
-import re
-import shutil
 import tempfile
 import termios
 import tty
@@ -16,139 +14,21 @@ from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from kstep.base.deadline import Deadline
-from kstep.base.errors import MachineryError
-from kstep.build.kernel import Kernel
-from kstep.console.console import SilenceError
 from kstep.console.gdb import SETTINGS
 from kstep.console.relay import Relay
+from kstep.hand.shell import break_in
 from kstep.hand.terminal import Terminal
 from kstep.image.debuginfo import source_folder
 from kstep.image.symbols import Symbols
 from kstep.machine.hardware import Hardware
-from kstep.machine.qemu import Machine
 from kstep.session.target import Target
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from kstep.machine.qemu import Machine
     from kstep.run.preparation import Prepared
     from kstep.toolchain import Process
-
-LEAVE, ENTER_KDB = b"\x1d", b"\x1c"  # Ctrl-] and Ctrl-\
-SHELL_PROMPT = b"guest# "  # tests/guest/init.c
-ASKS_CURSOR = b"\x1b[6n"  # what busybox's shell asks a terminal behind its prompt
-MAY_ASK = re.compile(rb"\x1b(\[6?)?\Z")
-PROMPT = re.compile(rb"(?P<prompt>guest# |(?:\[\d+\])?(?:kdb|(?P<more>more))> )(?:\x1b\[6n)?\Z")
-PATIENCE = 3600.0  # seconds for a command of a script
-
-
-def shell(prepared: Prepared) -> None:
-    """Give the user the console of the one kernel that was prepared, until they leave it.
-
-    Where input is no terminal, its lines are typed one by one, each when the shell or kdb
-    prompts; the machine ends after the last.
-    """
-    built = prepared.built[0]
-    hardware = Hardware(parameters="kstep.shell=interactive")
-    with Terminal() as terminal, _machine(prepared, hardware) as machine:
-        if terminal.is_terminal:
-            terminal.say(
-                f"kernel {built.first}: Ctrl-] leaves and ends the machine;"
-                " Ctrl-\\ enters kdb, `go` leaves it"
-            )
-            _boot(machine, terminal)
-            _await_prompt(machine)
-            _Console(machine, terminal).run()
-        else:
-            _boot(machine, terminal)
-            _script(machine, terminal)
-
-
-def _machine(prepared: Prepared, hardware: Hardware) -> Machine:
-    kernel = prepared.built[0].kernel
-    if not isinstance(kernel, Kernel):
-        raise kernel
-    return Machine(kernel, prepared.initramfs.path, hardware, prepared.toolchain, prepared.accel)
-
-
-def _boot(machine: Machine, terminal: Terminal) -> None:
-    begun = b""
-
-    def show(data: bytes) -> None:
-        """Show all but the question where the cursor is, which comes in pieces."""
-        nonlocal begun
-        data = (begun + data).replace(ASKS_CURSOR, b"")
-        begun = match[0] if (match := MAY_ASK.search(data)) else b""
-        terminal.show(data.removesuffix(begun))
-
-    machine.console.on_text = show
-    machine.boot()
-
-
-def _break_in(machine: Machine) -> None:
-    machine.send_break()
-    os.write(machine.serial, b"g")
-
-
-class _Console:
-    """A terminal on the serial line."""
-
-    def __init__(self, machine: Machine, terminal: Terminal) -> None:
-        self._machine = machine
-        self._terminal = terminal
-        self._tail = SHELL_PROMPT
-
-    def run(self) -> None:
-        keys = {LEAVE: lambda: True, ENTER_KDB: self._enter_kdb}
-        self._terminal.carry(self._machine.serial, keys, self._look)
-        self._terminal.say("")
-
-    def _enter_kdb(self) -> bool:
-        _break_in(self._machine)
-        return False
-
-    def _look(self, said: bytes) -> bool:
-        """Tell the guest the terminal's size, which a serial line does not: at a prompt only."""
-        self._machine.require_alive()
-        self._tail = (self._tail + said)[-80:]
-        size = self._terminal.size
-        if self._terminal.resized and self._tail.replace(ASKS_CURSOR, b"").endswith(SHELL_PROMPT):
-            self._terminal.resized = False
-            if size is not None:
-                os.write(self._machine.serial, b"stty rows %d cols %d\r" % size)
-        return False
-
-
-def _script(machine: Machine, terminal: Terminal) -> None:
-    with os.fdopen(os.dup(0), "rb") as lines:
-        _await_prompt(machine)
-        for line in lines:
-            machine.console.send(line.rstrip(b"\r\n") + b"\r")
-            _await_prompt(machine)
-    terminal.say("")
-
-
-def _await_prompt(machine: Machine) -> None:
-    try:
-        while machine.console.expect(PROMPT, "prompt", Deadline.after(PATIENCE))["more"]:
-            machine.console.send(b" ")
-    except SilenceError as error:
-        raise MachineryError(f"the guest gives {error}") from error
-
-
-def write(prepared: Prepared, folder: Path) -> None:
-    """Write ``folder``, new: the one kernel, the guest and the command line for it to boot."""
-    kernel = prepared.built[0].kernel
-    if not isinstance(kernel, Kernel):
-        raise kernel
-    folder.mkdir(parents=True)
-    shutil.copyfile(kernel.image, folder / "Image")
-    shutil.copyfile(prepared.initramfs.path, folder / "initramfs.cpio.gz")
-    (folder / "cmdline").write_text("console=ttyAMA0 kgdboc=ttyAMA0 nokaslr\n")
-
-
-# -- gdb
 
 # Commands for the guest's shell cannot be typed while the kernel is stopped: they wait in
 # gdb's own queue, which is a line to kstep.
@@ -171,15 +51,16 @@ def debug(prepared: Prepared) -> None:
     What the guest says while it runs is shown between what gdb says. Ends the machine when
     gdb ends.
     """
-    with Terminal() as terminal, _machine(prepared, Hardware()) as machine:
+    built = prepared.built[0]
+    with Terminal() as terminal, prepared.machine(built.require(), Hardware()) as machine:
         machine.boot()
         target = Target(machine, Symbols.load(machine.kernel.system_map))
         target.break_in()
         target.switch_to_gdb()
         machine.console.on_text = terminal.show
-        with Relay(machine.serial, machine.console, lambda: _break_in(machine)) as relay:
+        with Relay(machine.serial, machine.console, lambda: break_in(machine)) as relay:
             terminal.say(
-                f"kernel {prepared.built[0].first}, stopped: `guest COMMAND` has its shell run"
+                f"kernel {built.first}, stopped: `guest COMMAND` has its shell run"
                 " something at the next `continue`; Ctrl-C stops it; `quit` ends the machine"
             )
             with _Gdb(prepared, machine, relay, terminal) as gdb:

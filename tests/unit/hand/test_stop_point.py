@@ -11,7 +11,7 @@ import pytest
 
 from kstep.base.errors import RequestError
 from kstep.build.kernel import Kernel
-from kstep.hand import place
+from kstep.hand import stop_point
 from kstep.hand.callers import callers
 from kstep.image.symbols import Symbols
 from kstep.toolchain import CommandError
@@ -73,14 +73,14 @@ def kernel(tmp_path: Path) -> Kernel:
 def refusal(kernel: Kernel, function: str, said: str | None = "") -> str:
     """Ask for a function that cannot be had."""
     with pytest.raises(RequestError) as error:
-        place.places(function, kernel, Symbols.load(kernel.system_map), Gdb(said))
+        stop_point.find(function, kernel, Symbols.load(kernel.system_map), Gdb(said))
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
 def test_a_function_that_is_there(kernel: Kernel) -> None:
     symbols = Symbols.load(kernel.system_map)
-    assert place.places("marked", kernel, symbols, Gdb(None)) == (TEXT + 0x30,)
+    assert stop_point.find("marked", kernel, symbols, Gdb(None)) == (TEXT + 0x30,)
 
 
 @pytest.mark.parametrize("name", ["", "a; go", "0x12", "f+4", "$(x)", "a b"])
@@ -115,7 +115,7 @@ def test_a_function_of_the_boot(kernel: Kernel) -> None:
 )
 def test_why_kdb_refuses(kernel: Kernel, name: str, why: str) -> None:
     symbols = Symbols.load(kernel.system_map)
-    said = place.why_refused([symbols.address(name)], kernel, symbols, "no")
+    said = stop_point.why_refused([symbols.address(name)], kernel, symbols, "no")
     assert re.search(why, said), said
 
 

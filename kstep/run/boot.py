@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A boot as data: the cells that share a machine, the files that it reads, what it results in.
+
+Nothing here runs anything. A Boot and the Results of its cells can be pickled, so that any
+scheduler can run them, on this machine or on another.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from kstep.base.outcome import Outcome, Signature
+    from kstep.build.kernel import Kernel
+    from kstep.machine.board import Line
+    from kstep.results.cell import Cell
+    from kstep.toolchain.accel import Accel
+
+
+@dataclass(frozen=True)
+class Input:
+    """A file or folder that a boot reads; two of one ``key`` have the same content."""
+
+    path: Path
+    key: str
+
+
+@dataclass(frozen=True)
+class Boot:
+    """Cells that share a boot, and what they need.
+
+    ``kernel`` is its folder in the cache, ``initramfs`` a file, ``sessions`` the folder of
+    the scripts. ``line`` is that of an external machine, of which there is only one.
+    """
+
+    cells: tuple[Cell, ...]
+    kernel: Kernel
+    initramfs: Path
+    sessions: Path
+    accel: Accel
+    line: Line | None = None
+
+    @property
+    def inputs(self) -> tuple[Input, Input, Input]:
+        """What it reads: the kernel's folder, the initramfs, the folder of the sessions.
+
+        There is nothing else but kstep itself and the toolchain; whoever runs it elsewhere
+        brings these three there, and says where with ``moved``.
+        """
+        scripts = hashlib.sha256()
+        for path in sorted(self.sessions.glob("*.py")):
+            scripts.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        return (
+            Input(self.kernel.folder, self.kernel.key),
+            Input(self.initramfs, hashlib.sha256(self.initramfs.read_bytes()).hexdigest()),
+            Input(self.sessions, scripts.hexdigest()),
+        )
+
+    def moved(self, paths: Mapping[Path, Path]) -> Boot:
+        """Return the same boot, with the inputs that ``paths`` names at their new paths."""
+        return replace(
+            self,
+            kernel=replace(self.kernel, folder=paths.get(self.kernel.folder, self.kernel.folder)),
+            initramfs=paths.get(self.initramfs, self.initramfs),
+            sessions=paths.get(self.sessions, self.sessions),
+        )
+
+
+@dataclass(frozen=True)
+class Result:
+    """How a cell ended.
+
+    ``files`` are relative to the folder that the boot ran in, and all in the cell's own folder
+    below it (see layout.cell_folder()). ``boot_seconds`` is 0 if the cell used a machine that
+    ran already.
+    """
+
+    cell: Cell
+    outcome: Outcome
+    signature: Signature | None = None
+    message: str = ""
+    seconds: float = 0.0
+    boot_seconds: float = 0.0
+    metrics: dict[str, float] = field(default_factory=dict)
+    files: dict[str, str] = field(default_factory=dict)

@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The scheduler of this machine: boots side by side, each in a process of its own."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import multiprocessing
+import os
+import signal
+from collections import deque
+from dataclasses import dataclass, field, replace
+from multiprocessing.connection import Connection, wait
+from typing import TYPE_CHECKING
+
+from kstep.base.deadline import Deadline
+from kstep.base.errors import RequestError
+from kstep.base.outcome import Outcome, Signature
+from kstep.results.cell import Cell
+from kstep.run import runner
+from kstep.run.boot import Boot, Result
+from kstep.run.scheduler import MOST_WORKERS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Sequence
+    from multiprocessing.context import SpawnProcess
+    from pathlib import Path
+    from types import FrameType
+
+    from kstep.toolchain import Toolchain
+
+GRACE = 20.0  # seconds for a worker to end its machine; a container may take some
+PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
+
+# What a worker says: a cell that begins, a result, why it cannot go on; or None, when the
+# boot is done and its machine is gone.
+Word = Cell | Result | str | None
+
+
+@dataclass
+class _Pending:
+    """A boot that is not done: the cells without a result, and how its workers have died."""
+
+    boot: Boot
+    cells: list[Cell]
+    deaths: list[str] = field(default_factory=list)
+
+
+class _DeadError(Exception):
+    """A worker process is gone; why, in a few words."""
+
+
+class _Worker:
+    """A process that takes boots one by one; ``pending`` is the one that it has."""
+
+    def __init__(self, toolchain: Toolchain, folder: Path) -> None:
+        context = multiprocessing.get_context("spawn")
+        # A pipe each: a process that is killed would leave a queue's lock taken for all.
+        self.connection, far = context.Pipe()
+        self.pending: _Pending | None = None
+        self._process: SpawnProcess = context.Process(
+            target=_work, args=(far, toolchain, folder), daemon=True
+        )
+        self._why = ""
+        with _hangup_ignored():
+            self._process.start()
+        far.close()  # so that the process's end of the pipe is the only one
+
+    def take(self, pending: _Pending) -> None:
+        """Have it run the cells of a boot that have no result."""
+        self.pending = pending
+        self._send(replace(pending.boot, cells=tuple(pending.cells)))
+
+    def dismiss(self) -> None:
+        """Have it end, as there is nothing left to take."""
+        self._send(None)
+
+    def _send(self, boot: Boot | None) -> None:
+        with contextlib.suppress(OSError):  # it is dead, which word() is about to tell
+            self.connection.send(boot)
+
+    def word(self) -> Cell | Result | None:
+        """Return what it says next, None if it is done with its boot; waits for it.
+
+        Raises _DeadError if it is dead, and has said nothing else before.
+        """
+        try:
+            word: Word = self.connection.recv()
+        except (EOFError, OSError):  # the latter in the middle of a word
+            self._process.join()
+            self.connection.close()
+            raise _DeadError(self._why or _ending(self._process.exitcode)) from None
+        if isinstance(word, str):
+            self._why = word
+            return self.word()
+        if isinstance(word, Result) and self.pending is not None:
+            self.pending.cells.remove(word.cell)
+        elif word is None:
+            self.pending = None
+        return word
+
+    def terminate(self) -> None:
+        """Tell it to end its machine and itself."""
+        self._process.terminate()
+
+    def join(self, seconds: float) -> None:
+        """Wait until it has ended, and kill it if it does not within ``seconds``."""
+        self._process.join(max(0.0, seconds))
+        self._process.kill()
+        self._process.join()
+
+
+def _ending(status: int | None) -> str:
+    if status is not None and status < 0:
+        return signal.Signals(-status).name
+    return f"status {status}"
+
+
+class LocalProcesses:
+    """A Scheduler: up to ``jobs`` boots at a time, by processes that are started as needed.
+
+    ``say`` is given a line for people when a worker has died. run() must be called on the main
+    thread, because it handles signals. Raises RequestError for ``jobs`` below 1.
+    """
+
+    def __init__(self, jobs: int, say: Callable[[str], None]) -> None:
+        if jobs < 1:
+            raise RequestError(f"--jobs {jobs}: must be 1 or more")
+        self.jobs = jobs
+        self._say = say
+
+    def run(
+        self,
+        boots: Sequence[Boot],
+        toolchain: Toolchain,
+        folder: Path,
+        on_start: Callable[[Cell], None],
+        on_result: Callable[[Result], None],
+    ) -> None:
+        """Run all boots; see Scheduler."""
+        waiting = deque(_Pending(boot, list(boot.cells)) for boot in boots)
+        most = 1 if any(boot.line for boot in boots) else self.jobs
+        workers: dict[Connection, _Worker] = {}
+        try:
+            while waiting or workers:
+                while waiting and len(workers) < most:
+                    worker = _Worker(toolchain, folder)
+                    workers[worker.connection] = worker
+                    worker.take(waiting.popleft())
+                for connection in wait(list(workers)):
+                    assert isinstance(connection, Connection)  # noqa: S101 -- what it was given
+                    worker = workers[connection]
+                    try:
+                        word = worker.word()
+                    except _DeadError as dead:
+                        del workers[connection]
+                        if worker.pending is not None:
+                            toolchain.end_orphans()
+                            self._lost(worker.pending, dead, waiting, folder, on_result)
+                        continue
+                    if isinstance(word, Result):
+                        on_result(word)
+                    elif isinstance(word, Cell):
+                        on_start(word)
+                    elif waiting:
+                        worker.take(waiting.popleft())
+                    else:
+                        worker.dismiss()
+        finally:
+            _end(list(workers.values()))
+            toolchain.end_orphans()
+
+    def _lost(
+        self,
+        pending: _Pending,
+        dead: _DeadError,
+        waiting: deque[_Pending],
+        folder: Path,
+        on_result: Callable[[Result], None],
+    ) -> None:
+        """Have another worker take what is left of a boot, or give it up."""
+        pending.deaths.append(str(dead))
+        if not pending.cells:
+            return
+        first = pending.cells[0]
+        said = f"{first.variant} {first.name}: a worker process died ({dead})"
+        if len(pending.deaths) < MOST_WORKERS:
+            self._say(f"{said}; another one takes its boot")
+            waiting.appendleft(pending)
+            return
+        self._say(f"{said} as the one before; its boot is given up")
+        message = f"{len(pending.deaths)} worker processes died of it: {'; '.join(pending.deaths)}"
+        for cell in pending.cells:
+            on_result(
+                Result(
+                    cell,
+                    Outcome.ERROR,
+                    Signature.INFRASTRUCTURE,
+                    message if cell == first else f"not run: {message}, at {first.name}",
+                    files=runner.files(cell, folder),
+                )
+            )
+
+
+def _end(workers: Sequence[_Worker]) -> None:
+    """End workers side by side, each of which ends its machine first."""
+    for worker in workers:
+        worker.terminate()
+    deadline = Deadline.after(GRACE)
+    for worker in workers:
+        worker.join(deadline.left)
+
+
+@contextlib.contextmanager
+def _hangup_ignored() -> Generator[None]:
+    """Have what is started in the block ignore SIGHUP, multiprocessing's own helper with it.
+
+    A closed window tells every process of it; this one decides, and terminates the others.
+    """
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGHUP, before)
+
+
+# -- in the worker's process
+
+
+def _work(connection: Connection, toolchain: Toolchain, folder: Path) -> None:
+    # Ctrl-C reaches every process of the terminal; the parent decides, and terminates.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _unwind)
+    try:
+        _end_with_parent()
+        while (boot := connection.recv()) is not None:
+            _run(boot, connection, toolchain, folder)
+            connection.send(None)
+    except SystemExit:
+        toolchain.end_orphans(own=True)  # the signal may have come while one was being ended
+    except Exception as error:
+        try:
+            connection.send(f"{type(error).__name__}: {error}")
+        except OSError:
+            return  # the parent is gone, which is the error
+        raise
+
+
+def _run(boot: Boot, connection: Connection, toolchain: Toolchain, folder: Path) -> None:
+    connection.send(boot.cells[0])
+    with contextlib.closing(runner.run(boot, toolchain, folder)) as results:
+        for result, following in zip(results, (*boot.cells[1:], None), strict=True):
+            connection.send(result)
+            if following is not None:
+                connection.send(following)
+
+
+def _end_with_parent() -> None:
+    """Have this process be sent SIGTERM when its parent dies, even of SIGKILL."""
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+    parent = multiprocessing.parent_process()
+    if parent is None or os.getppid() != parent.pid:
+        raise SystemExit(1)  # it died before
+
+
+def _unwind(_number: int, _frame: FrameType | None) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not disturb the clean-up
+    raise SystemExit(1)
