@@ -26,7 +26,7 @@ EIGHT = ["a", "b", "c", "d", "e", "f", "g", "h"]
     ],
 )
 def test_of_many_names_the_first(names: list[str], said: str) -> None:
-    assert detour.some(names) == said
+    assert detour.shortened(names) == said
 
 
 @pytest.mark.parametrize(
