@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pty
+import shlex
 import tempfile
 import termios
 import tty
@@ -94,6 +95,7 @@ class _Gdb(AbstractContextManager["_Gdb"]):
             script.write_text(self._script(folder, toolchain.inside(lines[1])))
             self._process: Process = toolchain.spawn(
                 [
+                    *("env", f"TERM={os.environ.get('TERM', 'dumb')}"),
                     *("sh", "-c", 'exec setsid -w -c gdb-multiarch "$@" <"$0" >"$0" 2>&1'),
                     str(toolchain.inside(lines[0])),
                     *("-nx", "-q", "-ix", str(script), "-ex", self._connect),
@@ -129,12 +131,12 @@ class _Gdb(AbstractContextManager["_Gdb"]):
                 own.parent.mkdir(parents=True, exist_ok=True)
                 own.write_bytes(content)
                 os.utime(own, (0, 0))  # no younger than the kernel
-                rules.append(f"set substitute-path {compiled}/{name} {own}")
+                rules.append(_substitute(f"{compiled}/{name}", own))
         return "\n".join(
             [
                 *(f"set {setting}" for setting in SETTINGS if setting != "pagination off"),
                 *rules,
-                f"set substitute-path {compiled} {built.tree.source}",
+                _substitute(compiled, built.tree.source),
                 "python",
                 GUEST_COMMAND.format(line=str(queue)) + "end",
                 "",
@@ -159,6 +161,11 @@ class _Gdb(AbstractContextManager["_Gdb"]):
             self._machine.console.send(self._commands.popleft())
         self._ran = self._relay.running
         return not self._process.alive()
+
+
+def _substitute(compiled: str, own: Path) -> str:
+    """Have gdb look for sources elsewhere; it cuts a command into words as a shell does."""
+    return f"set substitute-path {shlex.quote(compiled)} {shlex.quote(str(own))}"
 
 
 def _pty(stack: ExitStack) -> tuple[int, int]:
