@@ -30,6 +30,7 @@ from kstep.console.shell import Command
 from kstep.machine.hardware import Hardware
 from kstep.machine.qemu import UP_OR_DOWN, Machine
 from kstep.machine.qmp import UnmappedError
+from kstep.toolchain.accel import Accel
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -241,7 +242,7 @@ class Board(Machine):
     def __init__(
         self, line: Line, kernel: Kernel, initramfs: Path, hardware: Hardware, toolchain: Toolchain
     ) -> None:
-        super().__init__(kernel, initramfs, hardware, toolchain)
+        super().__init__(kernel, initramfs, hardware, toolchain, Accel.TCG)
         self.line = line
         self.scale = SCALE
 

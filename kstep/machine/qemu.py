@@ -65,11 +65,13 @@ class Machine(AbstractContextManager["Machine"]):
         initramfs: Path,
         hardware: Hardware,
         toolchain: Toolchain,
+        accel: Accel,
     ) -> None:
         self.kernel = kernel
         self.initramfs = initramfs
         self.hardware = hardware
         self.toolchain = toolchain
+        self.accel = accel
         self.boot_seconds = 0.0
         self.scale = 1.0
         self.stopped = b""  # what was said up to where the boot waits for a debugger
@@ -94,6 +96,7 @@ class Machine(AbstractContextManager["Machine"]):
                 readable=[self.kernel.folder, self.initramfs.parent],
                 writable=[self._scratch],
                 lines=[self.pty],
+                devices=self.accel.devices,
             )
             stack.callback(self._process.kill)
             self.monitor = stack.enter_context(Monitor(self._scratch / "qmp", self._scratch))
@@ -112,7 +115,7 @@ class Machine(AbstractContextManager["Machine"]):
         """Return QEMU's command line."""
         hardware = self.hardware
         cpu, gic = hardware.cpu, "3"
-        if self.toolchain.accel is Accel.KVM:
+        if self.accel is Accel.KVM:
             if cpu != Hardware.cpu:
                 raise MachineryError(f"a {cpu} is not to be had with KVM, which has the host's")
             if hardware.el2:
@@ -125,7 +128,7 @@ class Machine(AbstractContextManager["Machine"]):
         return [
             "qemu-system-aarch64",
             *("-machine", f"virt,gic-version={gic}{virtualization}"),
-            *("-accel", self.toolchain.accel),
+            *("-accel", self.accel),
             *("-cpu", cpu),
             *("-smp", str(hardware.cpus)),
             *("-m", "512"),

@@ -13,7 +13,7 @@ from kstep.base import document
 from kstep.base.document import nearest
 from kstep.base.errors import RequestError
 from kstep.base.outcome import Outcome, Signature
-from kstep.results.record import Expected
+from kstep.results.cell import Expected
 from kstep.source.variant import parse
 from kstep.source.version import Span
 

@@ -19,6 +19,7 @@ from kstep.machine import qemu as machines
 from kstep.machine.hardware import Hardware
 from kstep.machine.qemu import Machine
 from kstep.toolchain import HostToolchain
+from kstep.toolchain.accel import Accel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +36,7 @@ def line() -> Iterator[tuple[Machine, int]]:
     """Give a machine without QEMU, and the end of its serial line that the kernel writes to."""
     reader, writer = os.pipe()
     machine = Machine(
-        cast("Kernel", None), Path("/nonexistent"), Hardware(), cast("Toolchain", None)
+        cast("Kernel", None), Path("/nonexistent"), Hardware(), cast("Toolchain", None), Accel.TCG
     )
     machine.console = Console(reader, lambda: None)
     machine.console.on_text = Ear().hear

@@ -9,8 +9,7 @@ import pytest
 
 from kstep.base.errors import RequestError
 from kstep.base.outcome import Outcome, Signature
-from kstep.results.cell import Cell
-from kstep.results.record import Expected
+from kstep.results.cell import Cell, Expected
 from kstep.run import expectation
 from kstep.source.series import Patch, Series
 from tests.unit.run.test_plan import a_session
