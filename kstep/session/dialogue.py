@@ -21,7 +21,7 @@ from kstep.base.outcome import KernelFault, Signature
 from kstep.console.console import SilenceError
 from kstep.console.kdb import PROMPT, Kdb, Stop
 from kstep.console.shell import Answer, Command
-from kstep.console.splat import Ear, unexpected_steps
+from kstep.console.splat import SplatDetector, unexpected_steps
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -66,8 +66,8 @@ class Dialogue:
         self._debugger: State | None = State.KDB if machine.hardware.waits else None
         self._kgdboc = True
         self._crashed = False
-        self._ear = Ear()
-        self._console.on_text = self._ear.hear
+        self._splats = SplatDetector()
+        self._console.on_text = self._splats.feed
 
     # -- the state
 
@@ -172,7 +172,7 @@ class Dialogue:
             try:
                 match = self._console.expect(re.compile(pattern), what, deadline)
             except SilenceError as error:
-                self._ear.hear_end()
+                self._splats.finish()
                 raise KernelFault(Signature.HANG, str(error)) from error
             groups = match.groupdict()
             if groups.get("status") is not None and self._command is not None:
@@ -218,9 +218,9 @@ class Dialogue:
         How often each was made is in the dictionary once the block is left.
         """
         heard = dict.fromkeys(splats, 0)
-        self._ear.provoked |= {splat.encode(): 0 for splat in splats}
+        self._splats.provoked |= {splat.encode(): 0 for splat in splats}
         yield heard
-        heard |= {each: self._ear.provoked.pop(each.encode()) for each in splats}
+        heard |= {each: self._splats.provoked.pop(each.encode()) for each in splats}
 
     @contextmanager
     def provoking(self, *splats: str) -> Iterator[None]:

@@ -140,7 +140,7 @@ def test_another_fault_is_not_waited_for() -> None:
 
 
 def test_a_splat_during_boot_is_heard() -> None:
-    """The ear is there before the guest is."""
+    """Splats are looked for before the guest is up."""
     with machine_of(MadeUp()) as machine:
         target = Target(machine, MadeUp().names)
         assert machine.console.on_text is not None
