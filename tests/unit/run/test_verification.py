@@ -249,7 +249,7 @@ def test_whoever_stops_reading_gets_no_verdict(command: str, place: Path, inv: P
     """As head does; 1 would be a verdict, and 3 a fault of the machine."""
     (place / "read").mkdir()
     a_record(place / "read", a_cell()).write()
-    argv = [inv, *arguments(command, place)]
+    argv = [str(inv), *arguments(command, place)]
     with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as going:
         assert going.stdout is not None
         assert going.stderr is not None
