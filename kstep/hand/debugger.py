@@ -57,7 +57,7 @@ def debug(prepared: Prepared) -> None:
         machine.boot()
         target = Target(machine, Symbols.load(machine.kernel.system_map))
         target.break_in()
-        target.switch_to_gdb()
+        target.gdb_access.switch_to_gdb()
         machine.console.on_text = terminal.show
         with Relay(machine.serial, machine.console, lambda: break_in(machine)) as relay:
             terminal.say(

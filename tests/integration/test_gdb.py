@@ -48,8 +48,8 @@ def connected(prepared: Prepared) -> Iterator[tuple[Gdb, Relay]]:
         with (
             suppress(Enough),
             target.in_kdb(),
-            target.line_for_gdb() as relay,
-            target.gdb_at(relay) as gdb,
+            target.gdb_access.line_for_gdb() as relay,
+            target.gdb_access.gdb_at(relay) as gdb,
         ):
             gdb.connect(prepared.toolchain.inside(relay.pty))
             yield gdb, relay

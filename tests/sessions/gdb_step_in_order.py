@@ -45,10 +45,7 @@ def gdb_step_in_order(target: Target, function: Stepped) -> None:
             by_gdb.append(step.after)
         target.metrics["gdb_steps_per_second"] = target.metrics["steps_per_second"]
         gdb.clear(stop_here)
-    with target.in_kdb(then=function.trigger) as kdb:
-        stop_here = kdb.breakpoint(function.name)
-        target.go()
-        target.expect_breakpoint(stop_here)
+    with target.stopped_at(function.name, function.trigger, at_once=True):
         for step in target.steps(STEPS):
             step.must_follow_program_order()
             if step.after != by_gdb[step.number - 1]:
@@ -57,4 +54,3 @@ def gdb_step_in_order(target: Target, function: Stepped) -> None:
                     f"step {step.number} from {step.before} goes to {step.after} by kdb and"
                     f" to {by_gdb[step.number - 1]} by gdb",
                 )
-        kdb.clear(stop_here)

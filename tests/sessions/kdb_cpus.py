@@ -126,15 +126,12 @@ def per_cpu(target: Target) -> None:
 def stops_on_each(target: Target) -> None:
     """A breakpoint stops the processor that reaches it, and a step stays there."""
     for bound in (1, 0, 1):
-        with target.in_kdb() as kdb:
-            call = kdb.breakpoint(CALL)
-        with target.running(on(bound, "syscall getitimer 1 0 @")):
-            stop = target.expect_breakpoint(call)
+        with target.stopped_at(CALL, on(bound, "syscall getitimer 1 0 @")) as call:
+            stop = call.stop
             must_be((stop.reason, stop.cpu), (BREAKPOINT_HIT, bound), "the stop")
-            kdb.clear(call)
+            call.clear()
             step = target.step_unjudged()
             must_be((step.reason, step.cpu, step.pid), (STEPPED, bound, stop.pid), "the step")
-            target.go()
     must_all_run(target)
 
 

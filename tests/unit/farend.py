@@ -264,7 +264,7 @@ class MadeUp:
         match = TYPED.fullmatch(line)
         assert match is not None, f"no shell command: {line!r}"
         self.number = int(match["number"])
-        self._sysrq = match["command"] == "echo g > /proc/sysrq-trigger"
+        self._sysrq = match["command"].startswith("echo g > /proc/sysrq-trigger")
         if self._sysrq:
             return "[    0.317611] sysrq: DEBUG\n" + stop("Keyboard Entry")(self)
         return self._next()
@@ -375,5 +375,14 @@ def booted(
     trace: StringIO | None = None,
 ) -> Iterator[Target]:
     """Give the target of a made-up kernel."""
+    with machine_of(kernel, cut) as machine:
+        yield Target(machine, kernel.names, trace)
+
+
+@contextmanager
+def machine_of(
+    kernel: MadeUp, cut: Callable[[bytes], Iterable[bytes]] = whole
+) -> Iterator[FakeMachine]:
+    """Give the machine of a made-up kernel."""
     with line_to(kernel, cut) as console:
-        yield Target(FakeMachine(console, kernel.words), kernel.names, trace)
+        yield FakeMachine(console, kernel.words)

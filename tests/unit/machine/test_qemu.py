@@ -14,7 +14,7 @@ import pytest
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.console.console import Console
-from kstep.console.splat import Ear
+from kstep.console.splat import SplatDetector
 from kstep.machine import qemu as machines
 from kstep.machine.hardware import Hardware
 from kstep.machine.qemu import Machine
@@ -39,7 +39,7 @@ def line() -> Iterator[tuple[Machine, int]]:
         cast("Kernel", None), Path("/nonexistent"), Hardware(), cast("Toolchain", None), Accel.TCG
     )
     machine.console = Console(reader, lambda: None)
-    machine.console.on_text = Ear().hear
+    machine.console.on_text = SplatDetector().feed
     yield machine, writer
     os.close(reader)
     os.close(writer)

@@ -13,7 +13,8 @@ from kstep.console import console
 from kstep.machine import qemu as machine
 from kstep.results import layout
 from kstep.run import runner
-from kstep.session import target
+from kstep.session import dialogue
+from kstep.session.commands import Commands
 from tests.unit.fakeboot import Bench
 from tests.unit.fakeqemu import READY, FakeToolchain
 
@@ -28,8 +29,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """Give a bench on which nothing is waited for long."""
     monkeypatch.setattr(console, "LOOK", 0.05)
     monkeypatch.setattr(machine, "BOOT", 1.0)
-    monkeypatch.setattr(target, "COMPLAINT_TEXT", 0.1)
-    monkeypatch.setattr(target.Target.run, "__defaults__", (0.5,))
+    monkeypatch.setattr(dialogue, "SPLAT_TEXT", 0.1)
+    monkeypatch.setattr(Commands.run, "__defaults__", (0.5,))
     return Bench(tmp_path)
 
 
