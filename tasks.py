@@ -31,7 +31,7 @@ from kstep.base.progress import Progress
 from kstep.bisect import search as bisection
 from kstep.hand import attended
 from kstep.hand.walk import walk
-from kstep.machine.board import QEMU_LINE, Line
+from kstep.machine.line import QEMU_LINE, Line
 from kstep.report.annotation import annotate
 from kstep.report.compare import compare as compare_runs
 from kstep.report.table import table

@@ -14,7 +14,7 @@ from kstep.base.errors import MachineryError
 from kstep.build.kernel import Kernel
 from kstep.image.symbols import Symbols
 from kstep.machine.hardware import Hardware
-from kstep.machine.qemu import Machine
+from kstep.machine.qemu import QemuMachine
 from kstep.results.transcript import Transcript
 from kstep.session.target import Target
 
@@ -83,7 +83,7 @@ def measure(prepared: Prepared) -> Bench:
 
 def _rates(prepared: Prepared, kernel: Kernel) -> dict[str, float]:
     with (
-        Machine(kernel, prepared.initramfs.path, Hardware(), prepared.toolchain) as machine,
+        QemuMachine(kernel, prepared.initramfs.path, Hardware(), prepared.toolchain) as machine,
         Transcript(Path(os.devnull), machine.began) as log,
         Path(os.devnull).open("w", encoding="ascii") as trace,
     ):

@@ -26,12 +26,13 @@ from kstep.hand.terminal import Terminal
 from kstep.image.debuginfo import source_folder
 from kstep.image.symbols import Symbols
 from kstep.machine.hardware import Hardware
-from kstep.machine.qemu import Machine
+from kstep.machine.qemu import QemuMachine
 from kstep.session.target import Target
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from kstep.machine.interface import Machine
     from kstep.run.preparation import Prepared
     from kstep.toolchain import Process
 
@@ -69,7 +70,7 @@ def _machine(prepared: Prepared, hardware: Hardware) -> Machine:
     kernel = prepared.built[0].kernel
     if not isinstance(kernel, Kernel):
         raise kernel
-    return Machine(kernel, prepared.initramfs.path, hardware, prepared.toolchain)
+    return QemuMachine(kernel, prepared.initramfs.path, hardware, prepared.toolchain)
 
 
 def _boot(machine: Machine, terminal: Terminal) -> None:

@@ -11,7 +11,7 @@ from kstep.base.outcome import KernelFault
 from kstep.hand.callers import callers
 from kstep.image.debuginfo import source_lines
 from kstep.machine.hardware import Hardware
-from kstep.machine.qemu import Machine
+from kstep.machine.qemu import QemuMachine
 from kstep.session.target import Target
 
 if TYPE_CHECKING:
@@ -70,10 +70,10 @@ def what_ran(
     Its system calls (the shell's with them), which callers of the function ran, and what
     else of the function's source file did.
     """
-    with Machine(kernel, prepared.initramfs.path, Hardware(), prepared.toolchain) as machine:
+    with QemuMachine(kernel, prepared.initramfs.path, Hardware(), prepared.toolchain) as machine:
         machine.boot()
         target = Target(machine, symbols)
-        with machine.monitor.executed() as pcs, suppress(KernelFault):
+        with machine.executed() as pcs, suppress(KernelFault):
             target.ask(trigger, WATCHED)
     entered = [symbols.place(pc) for pc in sorted(pcs)]
     ran = {place.symbol: place.address for place in entered if place.symbol and not place.offset}

@@ -21,7 +21,7 @@ from kstep.image.debuginfo import source_lines
 from kstep.image.symbols import Symbols
 from kstep.judge.stepper import AFTERWARDS
 from kstep.machine.hardware import Hardware
-from kstep.machine.qemu import Machine
+from kstep.machine.qemu import QemuMachine
 from kstep.session.target import Target
 
 if TYPE_CHECKING:
@@ -129,7 +129,7 @@ def walk(
     symbols = Symbols.load(kernel.system_map)
     places = place.places(function, kernel, symbols, prepared.toolchain)
     command = f"eval {shlex.quote(trigger)}"
-    with Machine(kernel, prepared.initramfs.path, Hardware(), prepared.toolchain) as machine:
+    with QemuMachine(kernel, prepared.initramfs.path, Hardware(), prepared.toolchain) as machine:
         machine.boot()
         target = Target(machine, symbols)
         _require_command(target, trigger)

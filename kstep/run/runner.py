@@ -20,7 +20,7 @@ from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Outcome, Signature
 from kstep.image.symbols import Symbols
 from kstep.machine.board import Board
-from kstep.machine.qemu import Machine
+from kstep.machine.qemu import QemuMachine
 from kstep.results import layout
 from kstep.results.transcript import Transcript
 from kstep.session import session
@@ -30,12 +30,13 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
     from multiprocessing.context import SpawnProcess
     from multiprocessing.queues import Queue
-    from pathlib import Path
+    from pathlib import Path, PurePath
     from types import FrameType
 
     from kstep.build.kernel import Kernel
-    from kstep.machine.board import Line
     from kstep.machine.hardware import Hardware
+    from kstep.machine.interface import Machine
+    from kstep.machine.line import Line
     from kstep.results.cell import Cell
     from kstep.session.session import Session
     from kstep.toolchain import Toolchain
@@ -57,8 +58,8 @@ class Boot:
     def machine(self, hardware: Hardware, toolchain: Toolchain) -> Machine:
         """Return the machine that it is run on, not started."""
         if self.line is not None:
-            return Board(self.line, self.kernel, self.initramfs, hardware, toolchain)
-        return Machine(self.kernel, self.initramfs, hardware, toolchain)
+            return Board(self.line, self.kernel, hardware, toolchain)
+        return QemuMachine(self.kernel, self.initramfs, hardware, toolchain)
 
 
 @dataclass(frozen=True)
@@ -131,11 +132,13 @@ def _cell(
             if machine is None:
                 hardware = script.hardware_for(cell.case)
                 machine = stack.enter_context(boot.machine(hardware, toolchain))
+                files |= _by_hand(machine, boot.folder, place)
                 transcript = own.enter_context(Transcript(log, machine.began))
                 target = Target(machine, symbols, trace, boot.folder / place)
                 machine.boot(transcript)
                 boot_seconds = machine.boot_seconds
             else:
+                files |= _by_hand(machine, boot.folder, place)
                 machine.console.transcript = own.enter_context(Transcript(log, machine.began))
                 target = Target(machine, symbols, trace, boot.folder / place)
             metrics = target.metrics
@@ -156,6 +159,16 @@ def _cell(
         cell, outcome, signature, message, seconds, round(boot_seconds, 6), dict(metrics), files
     )
     return result, machine
+
+
+def _by_hand(machine: Machine, folder: Path, place: PurePath) -> dict[str, str]:
+    """Write how to boot a cell's machine by hand, if it can be; return the file by its key."""
+    if not machine.by_hand:
+        return {}
+    script = place / layout.QEMU_SCRIPT
+    (folder / script).write_text(machine.by_hand)
+    (folder / script).chmod(0o755)
+    return {"qemu": str(script)}
 
 
 def run_all(

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
     from kstep.image.symbols import Place, Symbols
     from kstep.judge.stepper import Step
-    from kstep.machine.qemu import Machine
+    from kstep.machine.interface import Machine
 
 WAIT = 10.0  # seconds for a command of the guest, or a stop, before the time scale
 SWITCHED = re.compile(rb"\$3#33\r?\n")  # kdb's last words, kdb_kgdb() in kdb_main.c
@@ -387,7 +387,7 @@ class Target:
 
     def reboot(self) -> None:
         """Have kdb reboot the machine (``reboot``), which must do so."""
-        if not self._machine.monitor.resets(
+        if not self._machine.resets(
             lambda: self._console.send(b"reboot\r"), WAIT * self._machine.scale
         ):
             raise KernelFault(Signature.HANG, "kdb reboots, and the machine is not reset")

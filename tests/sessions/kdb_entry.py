@@ -26,13 +26,13 @@ from typing import TYPE_CHECKING
 from kstep.base.errors import MachineryError
 from kstep.console.kdb import PROMPT
 from kstep.judge.registers import BTYPE
+from kstep.machine.capability import Capability
 from kstep.session.session import session
-from tests.sessions.checks import checks, must, must_be
+from tests.sessions.checks import Check, checks, must, must_be
 
 if TYPE_CHECKING:
     from kstep.console.kdb import Kdb
     from kstep.session.target import Target
-    from tests.sessions.checks import Check
 
 CALL = "__arm64_sys_getitimer"
 TRIGGER = "syscall getitimer 1 0 @"
@@ -192,13 +192,17 @@ def own_breakpoint(target: Target) -> None:
     target.must_tick()
 
 
-CHECKS = checks(serial_break, places, kgdboc_off_and_on, warn, own_breakpoint, bug_twice)
+CHECKS = (
+    Check(serial_break, requires={Capability.BREAK: "it enters kdb by BREAK"}),
+    *checks(places, kgdboc_off_and_on, warn, own_breakpoint, bug_twice),
+)
 
 
 @session(
     claim="Whatever brings the kernel into kdb, it leaves as good as before.",
     cases=CHECKS,
     needs=("CONFIG_DEBUG_BUGVERBOSE",),
+    requires={Capability.MEMORY_PAST_KERNEL: "it compares backtraces with the stack in memory"},
 )
 def kdb_entry(target: Target, check: Check) -> None:
     """Run one check."""

@@ -16,14 +16,15 @@ is `stuck`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kstep.machine.capability import Capability
 from kstep.session.session import session
 from kstep.session.target import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
 STEPS = 200
@@ -35,11 +36,15 @@ class Way:
 
     name: str
     stopped: Callable[[Target], AbstractContextManager[object]]
+    requires: Mapping[Capability, str] = field(default_factory=dict)
 
 
 @session(
     claim="A step from where sysrq-g or BREAK stopped the kernel goes in order.",
-    cases=(Way("sysrq", Target.in_kdb), Way("serial_break", Target.broken_in)),
+    cases=(
+        Way("sysrq", Target.in_kdb),
+        Way("serial_break", Target.broken_in, {Capability.BREAK: "it enters kdb by BREAK"}),
+    ),
 )
 def step_from_entry(target: Target, way: Way) -> None:
     """Stop the kernel by hand, step on, and let it go."""

@@ -17,7 +17,7 @@ from kstep.console.console import Console
 from kstep.console.splat import Ear
 from kstep.machine import qemu as machines
 from kstep.machine.hardware import Hardware
-from kstep.machine.qemu import Machine
+from kstep.machine.qemu import QemuMachine
 from kstep.toolchain import HostToolchain
 
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ WARNING = b"[    0.1] WARNING: CPU: 0 PID: 1 at init/main.c:1\r\n"
 
 
 @pytest.fixture
-def line() -> Iterator[tuple[Machine, int]]:
+def line() -> Iterator[tuple[QemuMachine, int]]:
     """Give a machine without QEMU, and the end of its serial line that the kernel writes to."""
     reader, writer = os.pipe()
-    machine = Machine(
+    machine = QemuMachine(
         cast("Kernel", None), Path("/nonexistent"), Hardware(), cast("Toolchain", None)
     )
     machine.console = Console(reader, lambda: None)
@@ -44,7 +44,7 @@ def line() -> Iterator[tuple[Machine, int]]:
     os.close(writer)
 
 
-def test_a_guest_that_is_ready(line: tuple[Machine, int]) -> None:
+def test_a_guest_that_is_ready(line: tuple[QemuMachine, int]) -> None:
     machine, kernel = line
     os.write(kernel, b"[    0.0] Booting Linux\r\n" + READY)
     machine.boot()
@@ -52,7 +52,7 @@ def test_a_guest_that_is_ready(line: tuple[Machine, int]) -> None:
     assert machine.scale == 1
 
 
-def test_a_complaint_on_the_way_up_is_the_kernels_fault(line: tuple[Machine, int]) -> None:
+def test_a_complaint_on_the_way_up_is_the_kernels_fault(line: tuple[QemuMachine, int]) -> None:
     machine, kernel = line
     os.write(kernel, WARNING + READY)
     with pytest.raises(KernelFault, match="init/main") as caught:
@@ -63,7 +63,7 @@ def test_a_complaint_on_the_way_up_is_the_kernels_fault(line: tuple[Machine, int
 @pytest.mark.parametrize(
     "last", [b"[0]kdb> ", b"[0]more> ", b"---[ end Kernel panic - not syncing: no ]---\r\n"]
 )
-def test_a_panic_is_no_boot_and_at_once(line: tuple[Machine, int], last: bytes) -> None:
+def test_a_panic_is_no_boot_and_at_once(line: tuple[QemuMachine, int], last: bytes) -> None:
     machine, kernel = line
     os.write(kernel, b"[    0.1] Kernel panic - not syncing: no\r\nCall trace:\r\n" + last)
     with pytest.raises(MachineryError, match=r"does not boot: .*not syncing: no") as caught:
@@ -72,7 +72,7 @@ def test_a_panic_is_no_boot_and_at_once(line: tuple[Machine, int], last: bytes) 
     assert caught.value.details[1] == "Call trace:"
 
 
-def test_silence_is_no_boot(line: tuple[Machine, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silence_is_no_boot(line: tuple[QemuMachine, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machines, "QUIET", 0.05)
     machine, kernel = line
     os.write(kernel, b"[    0.0] Booting Linux\r\n")
@@ -83,7 +83,7 @@ def test_silence_is_no_boot(line: tuple[Machine, int], monkeypatch: pytest.Monke
 
 
 def test_a_complaint_and_then_silence_names_the_complaint(
-    line: tuple[Machine, int], monkeypatch: pytest.MonkeyPatch
+    line: tuple[QemuMachine, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machines, "QUIET", 0.05)
     machine, kernel = line
@@ -92,7 +92,7 @@ def test_a_complaint_and_then_silence_names_the_complaint(
         machine.boot()
 
 
-def test_a_boot_that_is_to_wait_ends_where_it_waits(line: tuple[Machine, int]) -> None:
+def test_a_boot_that_is_to_wait_ends_where_it_waits(line: tuple[QemuMachine, int]) -> None:
     machine, kernel = line
     machine.hardware = Hardware(waits=True)
     os.write(kernel, b"Entering kdb (current=0x1, pid 1) on processor 0 due to\r\n[0]kdb> ")
@@ -100,7 +100,7 @@ def test_a_boot_that_is_to_wait_ends_where_it_waits(line: tuple[Machine, int]) -
     assert machine.stopped.endswith(b"[0]kdb> ")
 
 
-def test_a_boot_that_is_to_wait_may_panic_all_the_same(line: tuple[Machine, int]) -> None:
+def test_a_boot_that_is_to_wait_may_panic_all_the_same(line: tuple[QemuMachine, int]) -> None:
     machine, kernel = line
     machine.hardware = Hardware(waits=True)
     os.write(kernel, b"---[ end Kernel panic - not syncing: no ]---\r\n")
@@ -108,7 +108,7 @@ def test_a_boot_that_is_to_wait_may_panic_all_the_same(line: tuple[Machine, int]
         machine.boot()
 
 
-def test_a_prompt_for_others_ends_no_boot(line: tuple[Machine, int]) -> None:
+def test_a_prompt_for_others_ends_no_boot(line: tuple[QemuMachine, int]) -> None:
     """As kgdbts has it, which plays the debugger from inside the kernel."""
     machine, kernel = line
     machine.hardware = Hardware(kgdboc=False)
@@ -118,7 +118,7 @@ def test_a_prompt_for_others_ends_no_boot(line: tuple[Machine, int]) -> None:
     assert machine.stopped == b""
 
 
-def test_the_command_line_has_kgdboc_where_it_is_wanted(line: tuple[Machine, int]) -> None:
+def test_the_command_line_has_kgdboc_where_it_is_wanted(line: tuple[QemuMachine, int]) -> None:
     machine, _ = line
     machine.kernel = cast("Kernel", SimpleNamespace(image=Path("/Image")))
     machine.toolchain = HostToolchain("a test")

@@ -12,7 +12,7 @@ import pytest
 from kstep.base.errors import MachineryError, RequestError
 from kstep.build.kernel import Kernel
 from kstep.machine.hardware import Hardware
-from kstep.machine.qemu import Machine
+from kstep.machine.qemu import QemuMachine
 from kstep.toolchain import DockerToolchain, HostToolchain, accel
 from kstep.toolchain.accel import Accel, choose
 
@@ -58,13 +58,13 @@ def test_another_word_is_refused() -> None:
         choose("hvf")
 
 
-def machine(hardware: Hardware, kind: Accel) -> Machine:
+def machine(hardware: Hardware, kind: Accel) -> QemuMachine:
     """Make a machine that is not started."""
     tools = HostToolchain("a test")
     tools.accel = kind
     folder = Path("kernel")
     kernel = Kernel("key", folder, True, "", "", "", 0.0, 0)  # noqa: FBT003 -- cached
-    return Machine(kernel, Path("initramfs"), hardware, tools)
+    return QemuMachine(kernel, Path("initramfs"), hardware, tools)
 
 
 def test_kvm_has_the_processor_and_interrupt_controller_of_the_host() -> None:
