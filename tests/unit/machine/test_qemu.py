@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,17 +14,19 @@ import pytest
 
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
+from kstep.build.kernel import Kernel
 from kstep.console.console import Console
 from kstep.console.splat import Ear
 from kstep.machine import qemu as machines
+from kstep.machine.capability import Capability
 from kstep.machine.hardware import Hardware
-from kstep.machine.qemu import QemuMachine
+from kstep.machine.qemu import OFFERS, QemuMachine
 from kstep.toolchain import HostToolchain
+from kstep.toolchain.accel import Accel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kstep.build.kernel import Kernel
     from kstep.toolchain import Toolchain
 
 READY = b"KSTEP-READY 6.1.192 cpus=1\r\n"
@@ -118,6 +121,9 @@ def test_a_prompt_for_others_ends_no_boot(line: tuple[QemuMachine, int]) -> None
     assert machine.stopped == b""
 
 
+# -- its command line
+
+
 def test_the_command_line_has_kgdboc_where_it_is_wanted(line: tuple[QemuMachine, int]) -> None:
     machine, _ = line
     machine.kernel = cast("Kernel", SimpleNamespace(image=Path("/Image")))
@@ -125,3 +131,48 @@ def test_the_command_line_has_kgdboc_where_it_is_wanted(line: tuple[QemuMachine,
     assert "kgdboc=ttyAMA0" in machine.argv(Path("/pts"), Path("/scratch"))[-1]
     machine.hardware = Hardware(kgdboc=False, parameters="kgdbts=V1")
     assert machine.argv(Path("/pts"), Path("/scratch"))[-1] == "console=ttyAMA0 nokaslr kgdbts=V1"
+
+
+def test_whoever_has_the_script_boots_the_same(tmp_path: Path) -> None:
+    """What QEMU gets by it, but for how the serial line and the sockets are opened."""
+    kernel = Kernel("key", tmp_path / "a 'quoted' place", True, "", "", "", 0.0, 0)  # noqa: FBT003 -- cached
+    hardware = Hardware(cpus=2, el2=True, parameters="kgdbwait lockdown=integrity")
+    machine = QemuMachine(kernel, tmp_path / "initramfs", hardware, HostToolchain("a test"))
+    qemu = tmp_path / "qemu-system-aarch64"
+    qemu.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    qemu.chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", "-c", machine.by_hand],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    own = ("-chardev", "-serial", "-qmp", "-gdb")
+    argv = machine.argv(Path("/pts"), Path("/scratch"))[1:]
+    values = {argv[argv.index(option) + 1] for option in own}
+    wanted = [word for word in argv if word not in {*own, *values}]
+    got = done.stdout.splitlines()
+    at = got.index("-serial")
+    assert got[at : at + 2] == ["-serial", "mon:stdio"]
+    assert got[:at] + got[at + 2 :] == wanted
+
+
+def test_the_script_has_an_option_a_line(tmp_path: Path) -> None:
+    kernel = Kernel("key", tmp_path, True, "", "", "", 0.0, 0)  # noqa: FBT003 -- cached
+    machine = QemuMachine(kernel, tmp_path / "initramfs", Hardware(), HostToolchain("a test"))
+    command = machine.by_hand.partition("exec ")[2].splitlines()
+    assert command[0] == "qemu-system-aarch64 \\"
+    assert all(line.startswith("    -") for line in command[1:])
+    assert "    -smp 1 \\" in command
+    assert "    -append 'console=ttyAMA0 kgdboc=ttyAMA0 nokaslr'" in command
+
+
+# -- what it can do
+
+
+@pytest.mark.parametrize("accel", Accel)
+def test_each_capability_is_there_or_it_is_said_why_not(accel: Accel) -> None:
+    offer = OFFERS[accel]
+    assert offer.capabilities | offer.lacks.keys() == set(Capability)
+    assert not offer.capabilities & offer.lacks.keys()
