@@ -7,6 +7,7 @@ import functools
 import json
 import os
 import select
+import shlex
 import signal
 import sys
 import time
@@ -28,7 +29,8 @@ from kstep import report as reports
 from kstep.base.cache import Cache
 from kstep.base.errors import MachineryError, RequestError
 from kstep.base.progress import Progress
-from kstep.bisect import search as bisection
+from kstep.bisect import request as bisect_request
+from kstep.bisect import search as bisect_search
 from kstep.hand import attended
 from kstep.hand.walk import walk
 from kstep.machine.line import QEMU_LINE, Line
@@ -37,6 +39,7 @@ from kstep.report.compare import compare as compare_runs
 from kstep.report.table import table
 from kstep.results import record as records
 from kstep.results.merge import merge as merge_runs
+from kstep.results.request import Asked
 from kstep.results.verdict import exit_status
 from kstep.run import preparation, request, verification
 from kstep.source import series as serieses
@@ -169,6 +172,7 @@ def verify(
     if reset and not machine:
         raise RequestError("--reset: it is for --machine; QEMU's machines need none")
     folder = Path(out) if out else RUNS / time.strftime("%Y%m%d-%H%M%S")
+    names = [each.name for each in asked.kconfigs]
     with Progress() as progress:
         record = verification.Verification(
             asked,
@@ -177,6 +181,21 @@ def verify(
             accel_kind=accel,
             jobs=jobs or os.cpu_count() or 1,
             argv=sys.argv[1:],
+            typed=Asked(
+                folder=os.path.relpath(Path.cwd(), ROOT),
+                series=tuple(_list(series)),
+                trees=tuple(_list(tree)),
+                kconfigs=dict(zip(names, _list(kconfig), strict=True)),
+                matrix=matrix or "each",
+                variants=tuple(each.name for each in asked.variants) if asked.chosen else (),
+                sessions=tuple(_list(sessions)),
+                repeat=repeat,
+                jobs=jobs,
+                toolchain=toolchain,
+                accel=accel,
+                machine=machine,
+                reset=reset,
+            ),
             cache=Cache.default(),
             progress=progress,
             line=Line.parse(machine, reset) if machine else None,
@@ -230,7 +249,7 @@ def bisect(
             raise RequestError(f"--{option} is missing; see ./inv --help bisect")
     folder = Path(out) if out else RUNS / time.strftime("%Y%m%d-%H%M%S")
     request.require_new(folder)
-    asked = bisection.request(
+    asked = bisect_request.look_up(
         ROOT,
         tree=tree,
         good=good,
@@ -241,7 +260,7 @@ def bisect(
         confidence=confidence,
     )
     with Progress() as progress:
-        found = bisection.bisect(asked, folder, toolchain, Cache.default(), progress)
+        found = bisect_search.bisect(asked, folder, toolchain, Cache.default(), progress)
     print("\n".join(filter(None, found.text())))  # noqa: T201 -- the command's answer
     print(f"runs: {os.path.relpath(folder)}")  # noqa: T201 -- likewise
     return 0 if found.first_bad else MachineryError.status
@@ -476,8 +495,9 @@ def bench(_context: Context, toolchain: str = "auto", out: str = "bench.json") -
 @task(
     name="test",
     help={
-        "unit": "only what needs no kernel: lint, types, unit tests",
+        "unit": "only what needs no kernel: lint, imports, types, unit tests",
         "nightly": "also every mutant against every session that is to see it",
+        "only": "files or folders of tests, with commas: these alone, without lint and types",
     },
 )
 @_exit_statuses
@@ -485,19 +505,22 @@ def run_tests(
     context: Context,
     unit: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
     nightly: bool = False,  # noqa: FBT001, FBT002 -- likewise
+    only: str = "",
 ) -> int:
-    """Run the project's own tests: lint, types, unit tests, and tests that boot kernels.
+    """Run the project's own tests: lint, imports, types, unit tests, and tests that boot kernels.
 
     The tests with kernels get what verify gets, by the same way, and share its cache.
     """
     python = sys.executable
-    checks = [
+    chosen = ["tests/unit"] * unit + _list(only)
+    tests = shlex.join([*("-m", "pytest"), *chosen, *["-m", ""] * nightly])
+    static = [
         f"{python} -m ruff check .",
         f"{python} -m ruff format --check .",
+        f"{python} {Path(python).parent}/lint-imports --no-cache --no-logo",
         f"{python} -m mypy",
-        f"{python} -m pytest" + " tests/unit" * unit + " -m ''" * nightly,
     ]
-    for check in checks:
+    for check in [*static * (not only), f"{python} {tests}"]:
         print(f"$ {check.removeprefix(python).strip()}", flush=True)  # noqa: T201 -- for the reader
         with context.cd(str(ROOT)):
             result = context.run(check, warn=True, pty=False, in_stream=False)
@@ -512,9 +535,9 @@ def examine(_context: Context) -> int:
     """Say what is missing on this machine, and how to get it."""
     findings = doctor.examine(ROOT / "docker")
     for found in findings:
-        print(f"{'missing' if found.mend else 'ok':8} {found.what}: {found.state}")  # noqa: T201 -- the answer
-        if found.mend:
-            print(f"{'':8} to get it: {found.mend}")  # noqa: T201 -- likewise
+        print(f"{'missing' if found.fix else 'ok':8} {found.what}: {found.state}")  # noqa: T201 -- the answer
+        if found.fix:
+            print(f"{'':8} to get it: {found.fix}")  # noqa: T201 -- likewise
     return 0 if doctor.usable(findings) else 3
 
 

@@ -5,7 +5,7 @@ The modules, in the order in which data goes through them:
 
 - what is asked: series (from a thread or a history; diff), matrix, tree, version, kconfig,
   session, expectation, plan; request looks them up
-- what it takes: toolchain (with apt, debian, accel), arrangement, kernel, initramfs; cache keeps
+- what it takes: toolchain (with apt, debian, accel), patched, kernel, initramfs; cache keeps
   them, preparation gets them
 - a booted kernel: machine (or board), monitor, console, shell, kdb, gdb (with relay), complaint,
   symbols, backtrace; target joins them

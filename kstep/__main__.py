@@ -6,10 +6,16 @@ A module of its own, for worker processes import it again: invoke's own runs at 
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
+import re
+import shlex
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
+from invoke.completion.complete import print_completion_script
 from invoke.exceptions import Exit, ParseError
 from invoke.parser.argument import Argument
 from invoke.program import Program
@@ -20,6 +26,9 @@ from kstep.base.errors import RequestError
 if TYPE_CHECKING:
     from invoke.parser.parser import Parser
 
+NAMES = ("inv", "./inv")  # what a shell completes
+ASKS = re.compile(rf"\b{NAMES[0]}(?= (\${{=collection_arg}} )?--complete )")  # zsh's has both
+INV = Path(__file__).parents[1] / "inv"
 UNREAD = 141  # what a shell reports for a program that SIGPIPE ended
 KINDS = {int: "a whole number", float: "a number"}
 
@@ -45,6 +54,18 @@ class Commands(Program):
         except (ParseError, ValueError) as error:
             _refuse(error)
 
+    def parse_core_args(self) -> None:
+        """Read Invoke's own options; print the script that a shell completes by, where asked.
+
+        Invoke's would ask the ``inv`` that is found on PATH, which need not be this one.
+        """
+        super().parse_core_args()
+        if shell := self.args["print-completion-script"].value:
+            with contextlib.redirect_stdout(io.StringIO()) as script:
+                print_completion_script(shell, list(NAMES))
+            sys.stdout.write(ASKS.sub(lambda _: shlex.quote(str(INV)), script.getvalue()))
+            raise Exit
+
     def parse_tasks(self) -> None:
         """Read the command and its options."""
         try:
@@ -68,7 +89,12 @@ def _refuse(error: Exception) -> NoReturn:
 def main() -> None:
     """Do what the command line asks for, as long as somebody reads what is said."""
     try:
-        Commands(name="kstep", binary="inv", version=__version__).run()
+        try:
+            Commands(
+                name="kstep", binary="inv", binary_names=list(NAMES), version=__version__
+            ).run()
+        finally:
+            print(end="", flush=True)  # noqa: T201 -- while it can still be told that nobody reads
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would complain as it ends
         sys.exit(UNREAD)

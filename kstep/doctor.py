@@ -20,11 +20,11 @@ SPACE = 8.0  # GiB: sources, objects, kernels and the toolchain of one tree
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at; ``mend`` is empty where it is well."""
+    """One thing that was looked at; ``fix`` is empty where it is well."""
 
     what: str
     state: str
-    mend: str = ""
+    fix: str = ""
 
 
 def examine(docker_folder: Path) -> list[Finding]:
@@ -41,7 +41,7 @@ def examine(docker_folder: Path) -> list[Finding]:
 
 def usable(findings: list[Finding]) -> bool:
     """Whether verify can run: either toolchain is enough."""
-    well = {finding.what: not finding.mend for finding in findings}
+    well = {finding.what: not finding.fix for finding in findings}
     return well["git"] and well["disk"] and (well["docker engine"] or well["host packages"])
 
 
@@ -63,8 +63,8 @@ def _packages(wanted: list[str]) -> Finding:
     except MachineryError as error:
         return Finding("host packages", str(error), "use a Docker engine")
     if absent:
-        mend = f"sudo apt-get install --no-install-recommends {' '.join(absent)}"
-        return Finding("host packages", f"{len(absent)} of {len(wanted)} missing", mend)
+        fix = f"sudo apt-get install --no-install-recommends {' '.join(absent)}"
+        return Finding("host packages", f"{len(absent)} of {len(wanted)} missing", fix)
     return Finding("host packages", f"all {len(wanted)}")
 
 
@@ -80,6 +80,6 @@ def _space() -> Finding:
     folder = Cache.default().folder()
     free = shutil.disk_usage(folder).free / GIB
     if free < SPACE:
-        mend = "./inv clean, or set KSTEP_CACHE to a folder on a larger disk"
-        return Finding("disk", f"{free:.1f} GiB free, {SPACE:.0f} wanted", mend)
+        fix = "./inv clean, or set KSTEP_CACHE to a folder on a larger disk"
+        return Finding("disk", f"{free:.1f} GiB free, {SPACE:.0f} wanted", fix)
     return Finding("disk", f"{free:.0f} GiB free for {folder}")

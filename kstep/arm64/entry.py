@@ -4,11 +4,7 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from kstep.image.symbols import Place
-
+from typing import Protocol
 
 # Where an interrupt, and any other exception, is entered: arch/arm64/kernel/entry.S and
 # entry-common.c from 5.10 (el1_irq) on, with the step trapped wherever D is unmasked.
@@ -24,6 +20,14 @@ EXCEPTION = re.compile(r"^_*(el[01][a-z]*_|vectors|do_(debug_exception|mem_abort
 WORK = ("exit_to_user_mode_loop", "do_notify_resume")
 
 
-def is_interrupt(place: Place) -> bool:
+class Named(Protocol):
+    """A place that knows the name of its function."""
+
+    @property
+    def symbol(self) -> str:
+        """The function."""
+
+
+def is_interrupt(place: Named) -> bool:
     """Whether a place is on an interrupt's way in."""
     return INTERRUPT.search(place.symbol) is not None

@@ -131,7 +131,7 @@ class Progress(AbstractContextManager["Progress"]):
         self.live: Display | None = None
 
     def __enter__(self) -> Self:
-        if self.console.is_terminal:
+        if self.console.file.isatty():  # rich takes FORCE_COLOR for a terminal too
             self.live = Display(
                 SpinnerColumn(),
                 TextColumn("{task.description}", markup=False),

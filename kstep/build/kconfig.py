@@ -106,8 +106,8 @@ class Kconfig:
         for name, line in self.lines.items():
             if name in wrong:
                 raise RequestError(
-                    f"Kconfig does not take it: {wrong[name]}, for what it depends on or for what"
-                    " selects it; ask for that too, or take the line out",
+                    f"Kconfig set {wrong[name]}: an unmet dependency, or selected elsewhere; ask"
+                    " for that too, or take the line out",
                     line.path,
                     line.number,
                 )
@@ -116,14 +116,14 @@ class Kconfig:
         """Say what is otherwise in a .config."""
         got = parse(config)
         return {
-            name: f"{name} is {got.get(name, 'n')}, not {value}"
+            name: f"{name}={got.get(name, 'n')}, not {value}"
             for name, value in self.options.items()
             if not _has(got, name, value)
         }
 
 
 @dataclass(frozen=True)
-class Request:
+class KconfigRequest:
     """A configuration that was asked for, for whatever version: its lines, the last winning.
 
     ``whole`` are the lines of a whole .config, which the others stand on; those of ``base``
@@ -199,13 +199,13 @@ class Request:
                 raise RequestError(
                     f"Linux {version.split(maxsplit=1)[0]} has no option {line.name};"
                     " say behind the line which versions have it ('# up to 6.19: reason'), or"
-                    f" {_mend(line.name, declared)}",
+                    f" {_fix(line.name, declared)}",
                     line.path,
                     line.number,
                 )
 
 
-def _mend(name: str, declared: frozenset[str]) -> str:
+def _fix(name: str, declared: frozenset[str]) -> str:
     close = difflib.get_close_matches(name, declared, n=1)
     return f'did you mean "{close[0]}"?' if close else "take it out"
 
@@ -271,7 +271,7 @@ def some(names: Sequence[str]) -> str:
     return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
-def load(text: str, folder: Path) -> Request:
+def load(text: str, folder: Path) -> KconfigRequest:
     """Return ``base``, or fragments on top of it, or of a whole .config, joined by "+".
 
     A fragment is one of ``folder``, or the path of a file. A whole .config comes first, and
@@ -293,7 +293,7 @@ def load(text: str, folder: Path) -> Request:
     own = tuple(line for path in paths if path not in wholes for line in parts[path])
     other = FREE if wholes else WHOLLY
     base = tuple(line for line in base if not line.begins(other))
-    return Request(
+    return KconfigRequest(
         name="+".join(_stem(path) for path in paths) or BASE,
         text="+".join(str(path.absolute()) for path in paths) or BASE,
         lines=(*base, *own),
@@ -308,7 +308,7 @@ def lacking(needed: Iterable[str], options: Mapping[str, str]) -> str | None:
 
 
 def require_some(
-    needed: Mapping[str, Sequence[str]], configs: Sequence[Request], folder: Path
+    needed: Mapping[str, Sequence[str]], configs: Sequence[KconfigRequest], folder: Path
 ) -> None:
     """Raise RequestError where each session lacks an option that it needs, whatever is built.
 

@@ -10,23 +10,24 @@ import re
 import shutil
 import subprocess
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kstep.base.errors import MachineryError
 from kstep.build.kconfig import some
-from kstep.toolchain import CROSS, CommandError
+from kstep.toolchain import CommandError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
     from pathlib import Path
 
     from kstep.base.cache import Cache
     from kstep.base.progress import Progress
     from kstep.build.kconfig import Kconfig
-    from kstep.source.arrangement import Arrangement
+    from kstep.source.patched import PatchedTree
     from kstep.source.tree import Tree
-    from kstep.toolchain import Toolchain
+    from kstep.toolchain import Compiler, Toolchain
 
 RECIPE = "1"  # part of every kernel's key: count it up when the way of building changes
 BUILD_GIB = 3.0  # objects of a slim kernel with debug information, and the source's copy
@@ -43,6 +44,7 @@ REPRODUCIBLE = {
 OTHERS = {"allnoconfig": ["-n"], "alldefconfig": []}  # of scripts/kconfig/merge_config.sh
 COMPILED = re.compile(r"^  (CC|AS)  +(\S+)")
 COMPLAINT = re.compile(r"error:|Error \d|undefined reference|No rule to make|fatal:", re.IGNORECASE)
+SIGNALLED = 128  # and above: the status of what a signal ended; below 0 of a child
 OUTPUTS = {
     "Image": "arch/arm64/boot/Image",
     "vmlinux": "vmlinux",
@@ -102,29 +104,30 @@ def key(tree: Tree, kconfig: Kconfig, sources: str, compiler: str) -> str:
 class Builder:
     """Builds the kernels of one tree and configuration, one after another.
 
-    ``place`` is a folder whose ``source`` is brought to its state by somebody else, with
+    ``checkout`` is a folder whose ``source`` is brought to its state by somebody else, with
     the objects beside it; None where it is linked from the tree, and altered here.
     """
 
     tree: Tree
     kconfig: Kconfig
     toolchain: Toolchain
-    compiler: str
+    compiler: Compiler
+    compiler_version: str
     cache: Cache
     progress: Progress
-    place: Path | None = None
+    checkout: Path | None = None
 
-    def build(self, sources: Arrangement, title: str) -> Kernel:
+    def build(self, patched: PatchedTree, title: str) -> Kernel:
         """Build the tree with the files of a variant, or take the kernel at hand.
 
         Raises BuildError, with the compiler's complaints in ``details``.
         """
-        name = key(self.tree, self.kconfig, sources.digest, self.compiler)
+        name = key(self.tree, self.kconfig, patched.digest, self.compiler_version)
         cached = (self.cache.root / "kernels" / name / "kernel.json").exists()
 
         def make(into: Path) -> None:
             with self.cache.lock(f"build-{self._family}"):
-                self._make(into, sources, title)
+                self._make(into, patched, title)
 
         folder = self.cache.entry("kernels", name, make)
         facts = json.loads((folder / "kernel.json").read_text())
@@ -151,23 +154,36 @@ class Builder:
     @property
     def _family(self) -> str:
         """What may share a folder of objects: those of a container are another user's."""
-        return key(self.tree, self.kconfig, self.toolchain.kind, self.compiler)
+        return key(self.tree, self.kconfig, self.toolchain.kind, self.compiler_version)
 
-    def _make(self, into: Path, sources: Arrangement, title: str) -> None:
+    def _make(self, into: Path, patched: PatchedTree, title: str) -> None:
         self.cache.require_space(BUILD_GIB, f"the build of {title}")
         began = time.monotonic()
-        folder = self.place or self.cache.folder("build", self._family)
+        folder = self.checkout or self.cache.folder("build", self._family)
         source, objects = folder / "source", folder / "obj"
-        first = not (objects / "vmlinux").exists()
-        if self.place is None:
+        if self.checkout is None:
             if not source.exists():
                 _link(self.tree.source, source)
-            _arrange(self.tree.source, source, sources, folder / "altered.json")
-        objects.mkdir(exist_ok=True)
+            _alter(self.tree.source, source, patched, folder / "altered.json")
+        with _begun_anew_if_cut_off(objects):
+            compiled = self._compile(source, objects, title)
+        _collect(objects, into)
+        facts = {
+            f"{what}_sha256": _sha256(into / file)
+            for what, file in (("image", "Image"), ("vmlinux", "vmlinux"), ("config", "config"))
+        }
+        seconds = round(time.monotonic() - began, 3)
+        (into / "kernel.json").write_text(
+            json.dumps({**facts, "build_seconds": seconds, "objects_compiled": compiled})
+        )
+
+    def _compile(self, source: Path, objects: Path, title: str) -> int:
+        """Configure and make; return how many objects were compiled."""
         # One for each: what root writes on the host, the container's user cannot.
         ccache = self.toolchain.own(self.cache.folder("ccache", self.toolchain.kind))
-        for path in (folder, objects):
+        for path in (objects.parent, objects):
             self.toolchain.own(path)
+        first = not (objects / "vmlinux").exists()
         compiled = 0
         with self.progress.task(title, FULL_BUILD if first else None, "objects") as task:
 
@@ -184,14 +200,14 @@ class Builder:
                 raise BuildError(str(error)) from error
             if missed and first:
                 self.progress.say(
-                    f"kconfig {self.kconfig.name}: {len(missed)} of its options are otherwise,"
-                    " for what kstep needs, for this version, or for this compiler:"
+                    f"kconfig {self.kconfig.name}: {len(missed)} options differ from the requested"
+                    " config (needed by kstep, unknown to this version, or to this compiler):"
                     f" {some(missed)}"
                 )
             argv = ["make", "-C", str(source), f"O={objects}", f"-j{os.cpu_count() or 1}", "Image"]
             try:
                 self.toolchain.run(
-                    [*argv, f"CC=ccache {CROSS}gcc", "HOSTCC=ccache gcc"],
+                    [*argv, *self.compiler.make_arguments],
                     cwd=objects,
                     readable=[source],
                     writable=[objects, ccache],
@@ -203,15 +219,7 @@ class Builder:
                     f"{title}: the kernel does not build",
                     details=_complaints(error.details, source),
                 ) from error
-        _collect(objects, into)
-        facts = {
-            f"{what}_sha256": _sha256(into / file)
-            for what, file in (("image", "Image"), ("vmlinux", "vmlinux"), ("config", "config"))
-        }
-        seconds = round(time.monotonic() - began, 3)
-        (into / "kernel.json").write_text(
-            json.dumps({**facts, "build_seconds": seconds, "objects_compiled": compiled})
-        )
+        return compiled
 
     def _configure(self, source: Path, objects: Path) -> None:
         """Let the kernel's own script merge the fragment into the others' configuration.
@@ -241,12 +249,38 @@ class Builder:
                 f"kconfig {self.kconfig.name}: Kconfig failed", details=error.details[-8:]
             ) from error
 
-    @staticmethod
-    def _env(ccache: Path | None) -> dict[str, str]:
-        env = {"ARCH": "arm64", "CROSS_COMPILE": CROSS, **REPRODUCIBLE}
+    def _env(self, ccache: Path | None) -> dict[str, str]:
+        env = {"ARCH": "arm64", **self.compiler.environment, **REPRODUCIBLE}
         if ccache is not None:
             env |= {"CCACHE_DIR": str(ccache), "CCACHE_MAXSIZE": "2G"}
         return env
+
+
+@contextmanager
+def _begun_anew_if_cut_off(objects: Path) -> Iterator[None]:
+    """Make the folder of objects, without those of a build that was cut off.
+
+    What that was writing may be there in part and newer than what it is made from, as a
+    vmlinux that was being linked: make would take it for made. ccache has the rest.
+    """
+    at_work = objects.with_name("at-work")
+    if at_work.exists():
+        shutil.rmtree(objects)
+    objects.mkdir(exist_ok=True)
+    at_work.touch()
+    try:
+        yield
+    except BuildError as error:
+        if _ended_by_itself(error):
+            at_work.unlink()
+        raise
+    at_work.unlink()
+
+
+def _ended_by_itself(error: BuildError) -> bool:
+    """Whether make had the time to remove what it could not make; a shell adds 128 to a signal."""
+    cause = error.__cause__
+    return not isinstance(cause, CommandError) or 0 < cause.exit_status < SIGNALLED
 
 
 def _link(pristine: Path, source: Path) -> None:
@@ -257,18 +291,18 @@ def _link(pristine: Path, source: Path) -> None:
     scratch.rename(source)
 
 
-def _arrange(
+def _alter(
     pristine: Path,
     source: Path,
-    sources: Arrangement,
+    patched: PatchedTree,
     altered: Path,
 ) -> None:
     """Bring ``source`` to pristine plus a variant, touching no file that is right already.
 
     What was altered for the variant before is noted first, so that a build that was cut
-    off leaves nothing behind that the next does not mend.
+    off leaves nothing behind that the next does not fix.
     """
-    files = sources.files
+    files = patched.files
     before: list[str] = json.loads(altered.read_text()) if altered.exists() else []
     _note(altered, {*before, *files})
     for name in sorted({*before, *files}):
@@ -278,7 +312,7 @@ def _arrange(
         if wanted is None:
             path.unlink(missing_ok=True)
             continue
-        mode = _mode(name, original, sources)
+        mode = _mode(name, original, patched)
         if wanted == _content(path) and mode == path.stat().st_mode & 0o777:
             continue
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -295,9 +329,9 @@ def _note(altered: Path, names: set[str]) -> None:
     scratch.replace(altered)
 
 
-def _mode(name: str, original: Path, sources: Arrangement) -> int:
-    if name in sources.files:
-        return 0o755 if name in sources.executable else 0o644
+def _mode(name: str, original: Path, patched: PatchedTree) -> int:
+    if name in patched.files:
+        return 0o755 if name in patched.executable else 0o644
     return original.stat().st_mode & 0o777
 
 

@@ -70,7 +70,9 @@ def _machine(prepared: Prepared, hardware: Hardware) -> Machine:
     kernel = prepared.built[0].kernel
     if not isinstance(kernel, Kernel):
         raise kernel
-    return QemuMachine(kernel, prepared.initramfs.path, hardware, prepared.toolchain)
+    return QemuMachine(
+        kernel, prepared.initramfs.path, hardware, prepared.toolchain, prepared.accel
+    )
 
 
 def _boot(machine: Machine, terminal: Terminal) -> None:

@@ -70,7 +70,9 @@ def what_ran(
     Its system calls (the shell's with them), which callers of the function ran, and what
     else of the function's source file did.
     """
-    with QemuMachine(kernel, prepared.initramfs.path, Hardware(), prepared.toolchain) as machine:
+    with QemuMachine(
+        kernel, prepared.initramfs.path, Hardware(), prepared.toolchain, prepared.accel
+    ) as machine:
         machine.boot()
         target = Target(machine, symbols)
         with machine.executed() as pcs, suppress(KernelFault):

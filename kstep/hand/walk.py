@@ -129,7 +129,9 @@ def walk(
     symbols = Symbols.load(kernel.system_map)
     places = place.places(function, kernel, symbols, prepared.toolchain)
     command = f"eval {shlex.quote(trigger)}"
-    with QemuMachine(kernel, prepared.initramfs.path, Hardware(), prepared.toolchain) as machine:
+    with QemuMachine(
+        kernel, prepared.initramfs.path, Hardware(), prepared.toolchain, prepared.accel
+    ) as machine:
         machine.boot()
         target = Target(machine, symbols)
         _require_command(target, trigger)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from kstep.arm64.operands import Access
-    from kstep.judge.stepper import Step
+    from kstep.image.symbols import Place
     from kstep.judge.text import Text
 
 LOOPING = 16  # visits of one address after which its registers are looked at
@@ -105,34 +105,35 @@ class Progress:
         """Count an instruction that was stepped."""
         self._visits[pc] += 1
 
-    def require(self, step: Step) -> None:
+    def require(self, number: int, place: Place, word: int) -> None:
         """Raise KernelFault ``livelock`` where one address comes again and nothing gets on.
 
         That is: with the same registers, as where a store-exclusive fails for ever; or in a
         loop that only waits for others, as for a CPU that is parked, or for a seqcount that
-        the tick writes at each step.
+        the tick writes at each step. Step ``number`` was of the instruction ``word`` at
+        ``place``.
         """
-        pc = step.before.address
+        pc = place.address
         if self._anchor is None and self._visits[pc] >= LOOPING:
-            self._anchor, self._anchored = pc, step.number
-            self._round, self._rounds = [step.instruction.word], Rounds()
+            self._anchor, self._anchored = pc, number
+            self._round, self._rounds = [word], Rounds()
             self._alike, self._registers = 0, self._debugger.registers()
             return
         if self._anchor is None:
             return
         if pc != self._anchor:
-            self._round.append(step.instruction.word)
-            if step.number - self._anchored > LOOP:
+            self._round.append(word)
+            if number - self._anchored > LOOP:
                 self._anchor = None
                 self._visits[pc] = 0
             return
-        self._anchored = step.number
+        self._anchored = number
         self._rounds.add(self._round)
-        self._round = [step.instruction.word]
+        self._round = [word]
         registers = self._debugger.registers()
         self._alike = self._alike + 1 if registers == self._registers else 0
         self._registers = registers
-        at = f"step {step.number} is at {step.before} for the {self._visits[pc]}th time"
+        at = f"step {number} is at {place} for the {self._visits[pc]}th time"
         if self._alike >= ROUNDS:
             raise KernelFault(
                 Signature.LIVELOCK,

@@ -84,7 +84,7 @@ class Step:
 
     def must_make_progress(self) -> None:
         """Raise KernelFault ``livelock`` where the path goes round and changes nothing."""
-        self.path.progress.require(self)
+        self.path.progress.require(self.number, self.before, self.instruction.word)
 
 
 @dataclass

@@ -100,14 +100,16 @@ class QemuMachine(Machine):
         initramfs: Path,
         hardware: Hardware,
         toolchain: Toolchain,
+        accel: Accel,
     ) -> None:
         super().__init__(kernel, hardware, toolchain)
         self.initramfs = initramfs
+        self.accel = accel
 
     @property
     def offer(self) -> Offer:
         """What its accelerator lets it do."""
-        return OFFERS[self.toolchain.accel]
+        return OFFERS[self.accel]
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -127,6 +129,7 @@ class QemuMachine(Machine):
                 readable=[self.kernel.folder, self.initramfs.parent],
                 writable=[self._scratch],
                 lines=[self.pty],
+                devices=self.accel.devices,
             )
             stack.callback(self._process.kill)
             self.monitor = stack.enter_context(Monitor(self._scratch / "qmp", self._scratch))
@@ -146,7 +149,7 @@ class QemuMachine(Machine):
     def _argv(self, line: list[str], image: str, initramfs: str) -> list[str]:
         hardware = self.hardware
         cpu, gic = hardware.cpu, "3"
-        if self.toolchain.accel is Accel.KVM:
+        if self.accel is Accel.KVM:
             if cpu != Hardware.cpu:
                 raise MachineryError(f"a {cpu} is not to be had with KVM, which has the host's")
             if hardware.el2:
@@ -159,7 +162,7 @@ class QemuMachine(Machine):
         return [
             "qemu-system-aarch64",
             *("-machine", f"virt,gic-version={gic}{virtualization}"),
-            *("-accel", self.toolchain.accel),
+            *("-accel", self.accel),
             *("-cpu", cpu),
             *("-smp", str(hardware.cpus)),
             *("-m", "512"),

@@ -10,7 +10,8 @@ from kstep.base.outcome import Outcome
 from kstep.results.printable import printable
 
 if TYPE_CHECKING:
-    from kstep.results.record import CellRecord, Record
+    from kstep.results.cell import CellRecord
+    from kstep.results.record import Record
 
 MOST = 10  # that GitHub shows of a step
 

@@ -1,94 +1,80 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The command that repeats a cell: the one that was typed, narrowed down to it.
+"""The command that repeats a run, or one cell of it, from the request that the run kept.
 
-Of merged runs, which were made by several commands, each cell has the first that asked for
-its tree and kconfig.
+It is given in kstep's folder. A run of before requests were kept has the command as it was
+typed, for its cells too.
 """
 
 from __future__ import annotations
 
 import shlex
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from kstep.results.verdict import BASE
+from kstep.results.cell import BASE
+from kstep.results.merge import requests
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from kstep.results.cell import Cell
-    from kstep.results.record import RunRecord
+    from kstep.results.record import Record
+    from kstep.results.request import Asked
 
-VERIFY = "verify"
 ROOT = "--search-root"  # which ./inv puts before what was typed
-REPLACED = ("tree", "kconfig", "matrix", "variants", "sessions", "repeat", "jobs", "out")
+USUAL = {"matrix": "each", "repeat": "1", "jobs": "0", "toolchain": "auto", "accel": "auto"}
 
 
-def whole(run: RunRecord) -> str:
+def whole(record: Record) -> str:
     """Return the run's own command, to be given anew."""
-    found = _options(run.argv)
-    if found is None:
-        return shlex.join(["./inv", *_typed(run.argv)])
-    kept = [(name, value) for name, value in found if name != "out"]
-    return _join(kept)
+    if record.request is not None:
+        return _command(record.request)
+    argv = record.run.argv
+    return shlex.join(["./inv", *(argv[2:] if argv[:1] == (ROOT,) else argv)])
 
 
-def narrowed(run: RunRecord, cell: Cell) -> str:
+def narrowed(record: Record, cell: Cell) -> str:
     """Return the command for the cell's session on its variant, and on ``none`` beside it.
 
-    A command in a form that is not understood here is repeated as it is.
+    A machine that kstep did not start runs one kernel: there ``none`` is left out. Of merged
+    runs it is the command of the first that asked for the cell.
     """
-    found = _options(_asking(run, cell))
-    if found is None:
-        return whole(run)
-    variants = [BASE] if cell.variant == BASE else [BASE, cell.variant]
-    kept = [(name, value) for name, value in found if name not in REPLACED]
-    return _join(
-        [
-            *kept,
-            ("tree", cell.tree),
-            ("kconfig", cell.kconfig),
-            ("variants", ",".join(variants)),
-            ("sessions", cell.session),
-        ]
+    for asked in requests(record):
+        if asked.asks(cell):
+            return _command(_only(asked, cell))
+    return whole(record)
+
+
+def _only(asked: Asked, cell: Cell) -> Asked:
+    alone = cell.variant == BASE or asked.machine
+    return replace(
+        asked,
+        trees=(cell.tree,),
+        kconfigs={cell.kconfig: asked.kconfigs[cell.kconfig]},
+        variants=(cell.variant,) if alone else (BASE, cell.variant),
+        sessions=(cell.session,),
+        repeat=1,
+        jobs=0,
     )
 
 
-def _asking(run: RunRecord, cell: Cell) -> Sequence[str]:
-    """Return what was typed to make a cell."""
-    merged = run.host.get("merged")
-    for origin in merged if isinstance(merged, list) else []:
-        argv = tuple(map(str, origin["argv"]))
-        asked = dict(_options(argv) or [])
-        if cell.tree in asked.get("tree", "").split(",") and cell.kconfig in asked.get(
-            "kconfig", ""
-        ).split(","):
-            return argv
-    return run.argv
-
-
-def _options(argv: Sequence[str]) -> list[tuple[str, str]] | None:
-    """Take ``verify --name value --name=value`` apart; None for anything else."""
-    command, *rest = _typed(argv) or ("",)
-    if command != VERIFY:
-        return None
-    found: list[tuple[str, str]] = []
-    words = iter(rest)
-    for word in words:
-        name, equals, value = word.partition("=")
-        if not name.startswith("--"):
-            return None
-        if not equals:
-            value = next(words, "--")
-            if value.startswith("--"):
-                return None
-        found.append((name.removeprefix("--"), value))
-    return found
-
-
-def _typed(argv: Sequence[str]) -> Sequence[str]:
-    return argv[2:] if argv[:1] == (ROOT,) else argv
-
-
-def _join(options: Sequence[tuple[str, str]]) -> str:
-    words = [word for name, value in options for word in (f"--{name}", value)]
-    return shlex.join(["./inv", VERIFY, *words])
+def _command(asked: Asked) -> str:
+    options = {
+        "series": ",".join(asked.series),
+        "tree": ",".join(asked.trees),
+        "kconfig": ",".join(asked.kconfigs.values()),
+        "matrix": "" if asked.variants else asked.matrix,
+        "variants": ",".join(asked.variants),
+        "sessions": ",".join(asked.sessions),
+        "repeat": str(asked.repeat),
+        "jobs": str(asked.jobs),
+        "toolchain": asked.toolchain,
+        "accel": asked.accel,
+        "machine": asked.machine,
+        "reset": asked.reset,
+    }
+    words = ["verify"]
+    for name, value in options.items():
+        if value not in ("", USUAL.get(name)):
+            words += [f"--{name}", value]
+    if asked.folder == ".":
+        return shlex.join(["./inv", *words])
+    return f'(cd {shlex.quote(asked.folder)} && "$OLDPWD/inv" {shlex.join(words)})'

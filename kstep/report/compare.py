@@ -16,7 +16,8 @@ from kstep.results.rate import compare as fisher
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from kstep.results.record import CellRecord, Record
+    from kstep.results.cell import CellRecord
+    from kstep.results.record import Record
 
 WIDTH = 80
 RARE = 0.05  # p below which rates are said to differ

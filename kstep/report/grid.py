@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 from kstep.results.verdict import order
 
 if TYPE_CHECKING:
-    from kstep.results.record import CellRecord, Record
+    from kstep.results.cell import CellRecord
+    from kstep.results.record import Record
 
 
 @dataclass(frozen=True)

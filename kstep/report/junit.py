@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 from junit_xml import TestCase, TestSuite, to_xml_report_string
 
 from kstep.base.outcome import Outcome
+from kstep.results.cell import BASE
 from kstep.results.printable import printable
-from kstep.results.verdict import BASE, order
+from kstep.results.verdict import order
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kstep.results.record import CellRecord, Record
+    from kstep.results.cell import CellRecord
+    from kstep.results.record import Record
 
 # junit-xml leaves out a time of 0 and writes shorter ones with an exponent.
 SHORTEST = 0.001

@@ -19,8 +19,9 @@ from kstep.report.grid import columns
 from kstep.results.printable import printable
 
 if TYPE_CHECKING:
-    from kstep.results.cell import Cell
-    from kstep.results.record import CellRecord, KernelRecord, Record
+    from kstep.results.cell import Cell, CellRecord
+    from kstep.results.provenance import KernelRecord
+    from kstep.results.record import Record
 
 ORIGIN = "kstep"
 EXCERPT = 16384  # characters, the most that the schema takes
@@ -116,7 +117,7 @@ def _test(record: Record, each: CellRecord, build: str) -> dict[str, Any]:
             "matched": each.matched,
             "repeat": cell.repeat,
             "metrics": dict(each.metrics),
-            "command": command.narrowed(record.run, cell),
+            "command": command.narrowed(record, cell),
         },
     }
 

@@ -16,7 +16,8 @@ from kstep.results.printable import printable
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from kstep.results.record import CellRecord, Record
+    from kstep.results.cell import CellRecord
+    from kstep.results.record import Record
 
 
 def ktap(record: Record) -> str:

@@ -12,152 +12,34 @@ import base64
 import functools
 import hashlib
 import json
-from collections import Counter
-from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import jinja2
 import vl_convert
 from markupsafe import Markup
 
-from kstep.base.outcome import Outcome
 from kstep.report import command, story
-from kstep.report.grid import grids
-from kstep.report.picture import Pictures
-from kstep.report.table import SHORT, mark
+from kstep.report.outline import Outline
+from kstep.report.sentences import sentences
+from kstep.report.table import SHORT
 from kstep.results.printable import printable
-from kstep.results.rate import Rate
-from kstep.results.trace import read, read_lines
-from kstep.results.verdict import sentences, verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator
 
-    from kstep.report.grid import Grid
-    from kstep.results.record import CellRecord, KernelRecord, Record, SessionRecord
+    from kstep.results.provenance import KernelRecord
+    from kstep.results.record import Record
 
 FOLDER = Path(__file__).with_name("template")
-STATES = ("pass", "known", "error", "wrong")  # of cells, what matters most last
-SURPRISES = ("error", "wrong")
-ALIKE = 3  # cases with the same marks that share a row
-GIST = 200  # characters, of which a page shows as many as fit
-LONG, BRIEF = 40, 15  # last lines of the console: where a cell surprises, and where not
-
-
-@dataclass(frozen=True)
-class Opened:
-    """A cell as it is shown opened.
-
-    ``logs`` are further files, with their names; ``path`` is the number of its picture.
-    """
-
-    record: CellRecord
-    state: str
-    mark: str
-    happened: str
-    expectation: str
-    command: str
-    console: tuple[str, ...]
-    console_file: str
-    trace_file: str
-    logs: tuple[tuple[str, str], ...]
-    path: int | None
-
-    @property
-    def gist(self) -> str:
-        """What was seen, in the one line that stands while the cell is closed."""
-        return " ".join(self.happened.split())[:GIST]
-
-
-@dataclass(frozen=True)
-class Shown:
-    """All repeats of a cell; ``marks`` are the words for them, each with how it is drawn."""
-
-    id: str
-    column: str
-    variant: str
-    state: str
-    marks: tuple[tuple[str, str], ...]
-    rate: Rate
-    repeats: tuple[Opened, ...]
-
-    @property
-    def gist(self) -> str:
-        """That of the repeat that matters most."""
-        return max(self.repeats, key=lambda each: STATES.index(each.state)).gist
-
-
-@dataclass(frozen=True)
-class Case:
-    """A row of the table: a case of a session, or all of one that has no cases.
-
-    ``cells`` has None where a variant did not run it.
-    """
-
-    name: str | None
-    cells: tuple[Shown | None, ...]
-
-    @property
-    def surprises(self) -> bool:
-        """Whether something in it is not as predicted."""
-        return any(each.state in SURPRISES for each in self.cells if each is not None)
-
-    @property
-    def marks(self) -> tuple[object, ...]:
-        """What the row says: rows that say the same need not be told apart."""
-        return tuple(each and (each.marks, each.rate) for each in self.cells)
-
-
-@dataclass(frozen=True)
-class Block:
-    """One session on one tree and kconfig, with the drawing of its rates, if it has some."""
-
-    name: str
-    id: str
-    session: SessionRecord | None
-    cases: tuple[Case, ...]
-    rates: int | None
-
-    @property
-    def surprises(self) -> bool:
-        """Whether something in it is not as predicted."""
-        return any(case.surprises for case in self.cases)
-
-    @property
-    def rows(self) -> list[tuple[str, Case, str]]:
-        """Return the rows of the table: what each is called, its marks, where they lead.
-
-        Three cases or more that say the same are one row, which leads to the session; an
-        empty target stands for the cells' own.
-        """
-        ((common, count),) = Counter(case.marks for case in self.cases).most_common(1)
-        if count < ALIKE:
-            return [(case.name or "", case, "") for case in self.cases]
-        alike = [case for case in self.cases if case.marks == common]
-        others = [case for case in self.cases if case.marks != common]
-        which = "the other" if others else "all"
-        return [
-            *((case.name or "", case, "") for case in others),
-            (f"{which} {count} cases", alike[0], self.id),
-        ]
-
-
-@dataclass(frozen=True)
-class Part:
-    """One tree and kconfig: a table, and a block for each session."""
-
-    grid: Grid
-    blocks: tuple[Block, ...]
+DRAWN = {"fixed": "pass", "regressed": "wrong", "unchanged": "", "": ""}  # clauses, by their kind
 
 
 def page(record: Record) -> str:
     """Draw report.html, to be written in UTF-8."""
-    drawing = _Drawing(record)
-    parts = [drawing.part(grid) for grid in grids(record)]
-    data = {**drawing.pictures.data, "rates": drawing.rates}
+    outline = Outline(record)
+    parts = outline.parts
+    data = {**outline.pictures.data, "rates": outline.rates}
     scripts = [vega(), (FOLDER / "page.js").read_text("utf-8")]
     common = "" if len(parts) != 1 else f"{parts[0].grid.tree}/{parts[0].grid.kconfig}/"
     template = _environment().get_template("page.html.j2")
@@ -165,15 +47,14 @@ def page(record: Record) -> str:
         record=record,
         headline=story.headline(record.cells),
         well=bool(record.cells) and all(each.matched for each in record.cells),
-        verdict=[
-            (column.removeprefix(common), _clauses(text.removeprefix(column).removeprefix(":")))
-            for column, text in zip(verdict(record.cells), sentences(record.cells), strict=True)
-        ],
+        verdict=sentences(record.cells),
+        common=common,
+        drawn=DRAWN,
         remarks=story.remarks(record),
         parts=parts,
         several=len(parts) > 1,
         short={short: word for word, short in SHORT.items() if _used(record, word)},
-        again=command.whole(record.run),
+        again=command.whole(record),
         kernels=record.kernels,
         same=_same,
         style=Markup((FOLDER / "page.css").read_text("utf-8")),  # noqa: S704 -- our own file
@@ -189,129 +70,6 @@ def vega() -> str:
     text: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     assert "</script" not in text.lower()  # noqa: S101 -- it would end the element
     return text
-
-
-class _Drawing:
-    """Collects what the parts of a page share: pictures, rates, numbers of cells."""
-
-    def __init__(self, record: Record) -> None:
-        self.record = record
-        self.pictures = Pictures()
-        self.rates: list[dict[str, object]] = []
-        self._lines = functools.cache(read_lines)
-        self._number = 0
-
-    def part(self, grid: Grid) -> Part:
-        blocks = [
-            self._block(grid, session, [case for _, case in names])
-            for session, names in groupby(grid.names, key=lambda name: name[0])
-        ]
-        return Part(grid, tuple(blocks))
-
-    def _block(self, grid: Grid, session: str, cases: Sequence[str | None]) -> Block:
-        self._number += 1
-        shown = tuple(
-            Case(
-                case,
-                tuple(
-                    self._shown(grid, grid.cells.get((session, case, variant), []))
-                    for variant in grid.variants
-                ),
-            )
-            for case in cases
-        )
-        return Block(
-            name=session,
-            id=f"s{self._number}",
-            session=self.record.sessions.get(session),
-            cases=shown,
-            rates=self._rates(shown) if grid.repeats > 1 else None,
-        )
-
-    def _shown(self, grid: Grid, cells: Sequence[CellRecord]) -> Shown | None:
-        if not cells:
-            return None
-        self._number += 1
-        ordered = sorted(cells, key=lambda each: each.cell.repeat)
-        counted = Counter((mark(each), state(each)) for each in ordered)
-        times = len(counted) > 1 or len(cells) != grid.repeats
-        return Shown(
-            id=f"c{self._number}",
-            column=f"{grid.tree}/{grid.kconfig}",
-            variant=ordered[0].cell.variant,
-            state=max((state(each) for each in ordered), key=STATES.index),
-            marks=tuple(
-                (f"{word} x{count}" if times else word, how)
-                for (word, how), count in counted.most_common()
-            ),
-            rate=Rate.of(each.outcome for each in ordered),
-            repeats=tuple(map(self._opened, ordered)),
-        )
-
-    def _opened(self, each: CellRecord) -> Opened:
-        record = self.record
-        steps = read(record.path(each, "trace"))
-        return Opened(
-            record=each,
-            state=state(each),
-            mark=mark(each),
-            happened=story.happened(each),
-            expectation=story.expectation(each),
-            command=command.narrowed(record.run, each.cell),
-            console=tuple(record.tail(each, BRIEF if each.matched else LONG)),
-            console_file=self._link(each, "console_log"),
-            trace_file=self._link(each, "trace") if steps else "",
-            logs=tuple(
-                (Path(file).name, self._link(each, name))
-                for name, file in each.files.items()
-                if name.endswith("_log") and name != "console_log" and record.path(each, name)
-            ),
-            path=self.pictures.add(steps, self._lines(record.path(each, "lines"))),
-        )
-
-    def _link(self, each: CellRecord, name: str) -> str:
-        """Address a file of a cell from report.html; empty where it is not there."""
-        if self.record.path(each, name) is None:
-            return ""
-        return quote(each.files[name], safe="/=,+~")
-
-    def _rates(self, cases: Sequence[Case]) -> int:
-        rows = []
-        for case in cases:
-            for each in case.cells:
-                if each is not None and each.rate.total:
-                    low, high = each.rate.interval()
-                    rows.append(
-                        {
-                            "case": printable(case.name or ""),
-                            "variant": printable(each.variant),
-                            "passes": each.rate.passes,
-                            "total": each.rate.total,
-                            "low": round(low, 4),
-                            "high": round(high, 4),
-                        }
-                    )
-        self.rates.append({"rows": rows})
-        return len(self.rates) - 1
-
-
-def state(each: CellRecord) -> str:
-    """Say how a cell is drawn: as a pass, a known fault, no verdict, or a surprise."""
-    if each.outcome is Outcome.ERROR:
-        return "error"
-    if not each.matched:
-        return "wrong"
-    return "pass" if each.outcome is Outcome.PASS else "known"
-
-
-def _clauses(sentence: str) -> list[tuple[str, str, str]]:
-    """Take a sentence of the verdict apart: how each clause is drawn, its verb, the rest."""
-    found = []
-    for clause in sentence.split("; "):
-        verb, _, rest = clause.strip().partition(" ")
-        how = {"fixes": "pass", "breaks": "wrong"}.get(verb, "")
-        found.append(("" if rest.startswith("nothing") else how, verb, rest))
-    return found
 
 
 def _used(record: Record, word: str) -> bool:

@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING
 
-from capstone import CS_ARCH_ARM64, CS_MODE_ARM, Cs
-
 from kstep.arm64.entry import INTERRUPT
 from kstep.results.printable import printable
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from capstone import Cs
 
     from kstep.results.trace import Taken
 
@@ -180,6 +180,8 @@ def _split(place: str) -> tuple[str, int]:
 
 @cache
 def _disassembler() -> Cs:
+    from capstone import CS_ARCH_ARM64, CS_MODE_ARM, Cs  # noqa: PLC0415 -- only steps need it
+
     return Cs(CS_ARCH_ARM64, CS_MODE_ARM)
 
 

@@ -15,15 +15,18 @@ from rich.console import Console
 
 from kstep.base.outcome import Outcome
 from kstep.report import command
+from kstep.report.sentences import sentences
 from kstep.report.story import remarks
 from kstep.report.table import legend, tables
+from kstep.results.cell import BASE
 from kstep.results.printable import printable
-from kstep.results.verdict import BASE, sentences, verdict
+from kstep.results.verdict import verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kstep.results.record import KernelRecord, Record
+    from kstep.results.provenance import KernelRecord
+    from kstep.results.record import Record
 
 WIDTH = 72
 SHORT = 12  # characters of a hash
@@ -87,7 +90,7 @@ def _item(record: Record, column: str, name: str) -> Iterator[str]:
 
 
 def _changes(record: Record) -> list[str]:
-    said = (*sentences(record.cells), *remarks(record))
+    said = (*map(str, sentences(record.cells)), *remarks(record))
     lines = [line for each in said for line in _prose(each, "", "    ")]
     return [*_prose(f'Against "{BASE}", the kernel with every patch of the series out:'), *lines]
 
@@ -127,7 +130,7 @@ def _repeat(record: Record) -> list[str]:
     return [
         f"To repeat it, with kstep {printable(record.run.kstep_version)}:",
         "",
-        *_wrapped(printable(command.whole(record.run))),
+        *_wrapped(printable(command.whole(record))),
     ]
 
 

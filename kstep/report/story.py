@@ -7,13 +7,14 @@ from collections import defaultdict
 from typing import TYPE_CHECKING
 
 from kstep.base.outcome import Outcome
+from kstep.results.cell import BASE
 from kstep.results.printable import printable
-from kstep.results.verdict import BASE
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from kstep.results.record import CellRecord, Record
+    from kstep.results.cell import CellRecord
+    from kstep.results.record import Record
 
 
 def happened(each: CellRecord) -> str:

@@ -10,15 +10,16 @@ from typing import TYPE_CHECKING
 
 from kstep.base.outcome import Outcome
 from kstep.report.grid import Grid, grids
+from kstep.report.sentences import sentences
 from kstep.report.story import remarks
 from kstep.results.printable import printable
 from kstep.results.rate import Rate
-from kstep.results.verdict import sentences
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from kstep.results.record import CellRecord, Record
+    from kstep.results.cell import CellRecord
+    from kstep.results.record import Record
 
 LINES = 20  # of the console, for each fault
 MOST = 1024 * 1024 - 64 * 1024  # bytes: GitHub takes a MiB a step, and others may add theirs
@@ -27,7 +28,7 @@ MOST = 1024 * 1024 - 64 * 1024  # bytes: GitHub takes a MiB a step, and others m
 def summary(record: Record) -> str:
     """Draw summary.md, to be written in UTF-8."""
     lines = [f"# kstep: {_plain(record.run.id)}", ""]
-    said = (*sentences(record.cells), *remarks(record))
+    said = (*map(str, sentences(record.cells)), *remarks(record))
     lines += [f"- {_plain(line)}" for line in said]
     for grid in grids(record):
         lines += ["", *_table(grid)]

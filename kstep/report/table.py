@@ -18,16 +18,17 @@ from rich.text import Text
 
 from kstep.base.outcome import Outcome, Signature
 from kstep.report.grid import grids
+from kstep.report.sentences import sentences
 from kstep.report.story import remarks
 from kstep.results.printable import printable
 from kstep.results.rate import Rate
-from kstep.results.verdict import sentences
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from kstep.report.grid import Grid
-    from kstep.results.record import CellRecord, Record
+    from kstep.results.cell import CellRecord
+    from kstep.results.record import Record
 
 # What does not say itself in the five letters that leave room for seven variants.
 SHORT = {
@@ -62,7 +63,9 @@ MARKS = 7  # as wide as the widest mark, (stuck)
 
 def table(record: Record, width: int) -> Group:
     """Draw the run for a terminal ``width`` characters wide, from about 30 on."""
-    said = [Text(printable(line)) for line in (*sentences(record.cells), *remarks(record))]
+    said = [
+        Text(printable(line)) for line in (*map(str, sentences(record.cells)), *remarks(record))
+    ]
     return Group(tables(record, width), Text(legend(record), "dim"), Text(), *said)
 
 

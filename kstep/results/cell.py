@@ -1,9 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The unit of result, by which everything about a run is looked up."""
+"""The unit of result, by which everything about a run is looked up, and what came of it."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any
+
+from kstep.base.outcome import Outcome, Signature
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+BASE = "none"  # the variant that the others are compared with
 
 
 @dataclass(frozen=True, order=True)
@@ -29,3 +37,98 @@ class Cell:
     def name(self) -> str:
         """The session, with the case in brackets where there is one."""
         return self.session if self.case is None else f"{self.session}[{self.case}]"
+
+
+@dataclass(frozen=True)
+class Expected:
+    """What ``expect.yaml`` predicts of a cell."""
+
+    outcome: Outcome
+    signature: Signature | None
+
+
+@dataclass(frozen=True)
+class CellRecord:
+    """What one cell came to.
+
+    ``held`` marks a cell of a series that nobody described: it is held against ``none``,
+    and ``base`` is what ``none`` came to there (``fail`` if any repeat failed), as far as
+    the record knows.
+    ``files`` are paths relative to the run's folder: ``console_log`` and ``trace``, and
+    ``lines``, the source lines of the trace's addresses; ``qemu``, a script that boots the
+    cell's machine by hand; and ``session``, the script, as the reader of a report finds it in
+    the source.
+    """
+
+    cell: Cell
+    outcome: Outcome
+    signature: Signature | None
+    expected: Expected | None
+    message: str
+    seconds: float
+    boot_seconds: float
+    metrics: Mapping[str, object]
+    files: Mapping[str, str]
+    held: bool = False
+    base: Outcome | None = None
+
+    @property
+    def matched(self) -> bool:
+        """As predicted; without a prediction, passed, or no worse than ``none`` where held.
+
+        Where no signature is predicted for a failure, it varies.
+        """
+        if self.expected is None:
+            as_none = self.outcome is self.base is Outcome.FAIL
+            return self.outcome is Outcome.PASS or as_none
+        wanted = self.expected.signature
+        return self.outcome is self.expected.outcome and wanted in (None, self.signature)
+
+    @property
+    def seen(self) -> str:
+        """What it came to in one word: the signature, or ``pass``."""
+        return self.signature or self.outcome
+
+    @property
+    def wanted(self) -> str:
+        """What was predicted in one word; without a prediction, ``pass``."""
+        if self.expected is None:
+            return Outcome.PASS
+        return self.expected.signature or self.expected.outcome
+
+    def to_json(self) -> dict[str, Any]:
+        """Write the cell as it stands in results.json."""
+        return {
+            **asdict(self.cell),
+            "outcome": self.outcome,
+            "signature": self.signature,
+            "expected": None if self.expected is None else asdict(self.expected),
+            "matched": self.matched,
+            **({"held_against": BASE} if self.held else {}),
+            "message": self.message,
+            "seconds": self.seconds,
+            "boot_seconds": self.boot_seconds,
+            "metrics": dict(self.metrics),
+            "files": dict(self.files),
+        }
+
+    @classmethod
+    def from_json(cls, item: Mapping[str, Any]) -> CellRecord:
+        """Read a cell from a valid results.json; ``matched`` is derived anew."""
+        keys = ("tree", "kconfig", "variant", "session", "case", "repeat")
+        rest = ("message", "seconds", "boot_seconds", "metrics", "files")
+        return cls(
+            cell=Cell(**{key: item[key] for key in keys}),
+            outcome=Outcome(item["outcome"]),
+            signature=_signature(item["signature"]),
+            expected=item["expected"]
+            and Expected(
+                Outcome(item["expected"]["outcome"]), _signature(item["expected"]["signature"])
+            ),
+            **{key: item[key] for key in rest},
+            held="held_against" in item,
+        )
+
+
+def _signature(word: str | None) -> Signature | None:
+    return None if word is None else Signature(word)

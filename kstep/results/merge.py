@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from kstep.base.errors import RequestError
-from kstep.results.record import Record, RunRecord
+from kstep.results.provenance import RunRecord
+from kstep.results.record import Record
+from kstep.results.request import Asked
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from kstep.results.record import CellRecord
+    from kstep.results.cell import CellRecord
 
 SCRIPT = "session"  # of a cell's files, the one that is not in the run's folder
 
@@ -41,6 +43,7 @@ def merge(runs: Sequence[Record], folder: Path) -> Record:
             host={**_common([each.run.host for each in runs]), "merged": _origins(runs)},
         ),
         first.toolchain if one_image else replace(first.toolchain, image_digest=None),
+        request=_shared(runs),
         trees=[tree for each in runs for tree in each.trees],
         kernels=[kernel for each in runs for kernel in each.kernels],
         sessions=[session for each in runs for session in each.sessions.values()],
@@ -53,6 +56,31 @@ def merge(runs: Sequence[Record], folder: Path) -> Record:
             shutil.copytree(each.folder / "cells", folder / str(number) / "cells")
     record.write()
     return record
+
+
+def requests(record: Record) -> list[Asked]:
+    """Return what was asked for, in merged runs by each of them.
+
+    A run of before requests were kept has none.
+    """
+    if record.request is not None:
+        return [record.request]
+    return list(_kept(record.run.host))
+
+
+def _kept(host: Mapping[str, Any]) -> Iterator[Asked]:
+    """Find the requests in the host of merged runs, which may have been merged before."""
+    for origin in host.get("merged", []):
+        if origin.get("request"):
+            yield Asked.from_json(origin["request"])
+        else:
+            yield from _kept(origin.get("host", {}))
+
+
+def _shared(runs: Sequence[Record]) -> Asked | None:
+    """Return the request that all were made by, if they were."""
+    first = runs[0].request
+    return first if all(each.request == first for each in runs) else None
 
 
 def _require_alike(runs: Sequence[Record]) -> None:
@@ -100,6 +128,7 @@ def _origins(runs: Sequence[Record]) -> list[dict[str, object]]:
             "id": each.run.id,
             "started": each.run.started,
             "argv": list(each.run.argv),
+            "request": None if each.request is None else each.request.to_json(),
             "image_digest": asdict(each.toolchain)["image_digest"],
             "host": dict(each.run.host),
         }

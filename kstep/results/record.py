@@ -10,208 +10,37 @@ import functools
 import json
 import time
 from collections import defaultdict
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import jsonschema
 
 from kstep.base.errors import MachineryError, RequestError
-from kstep.base.outcome import Outcome, Signature
-from kstep.results.cell import Cell
+from kstep.base.outcome import Outcome
+from kstep.results.cell import BASE, CellRecord
+from kstep.results.provenance import (
+    KernelRecord,
+    LeftOut,
+    RunRecord,
+    SessionRecord,
+    ToolchainRecord,
+    TreeRecord,
+)
+from kstep.results.request import Asked
 from kstep.results.transcript import tail
-from kstep.results.verdict import BASE, verdict
+from kstep.results.verdict import verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
+
+    from kstep.results.cell import Cell
 
 SCHEMA = 1
 FILE = "results.json"
 
 _MESSAGE = 160  # characters of a validator's message
-
-
-@dataclass(frozen=True)
-class RunRecord:
-    """When, how and where; ``started`` is ISO 8601 with its zone, ``seconds`` are so far."""
-
-    id: str
-    started: str
-    seconds: float
-    argv: tuple[str, ...]
-    kstep_version: str
-    host: Mapping[str, object]
-
-
-@dataclass(frozen=True)
-class ToolchainRecord:
-    """What built and booted the kernels; no ``image_digest`` where kind is ``host``."""
-
-    kind: str
-    image_digest: str | None
-    gcc: str
-    qemu: str
-    gdb: str
-
-
-@dataclass(frozen=True)
-class TreeRecord:
-    """A kernel source; ``sha256`` is None where there is no one file to take it of."""
-
-    id: str
-    version: str
-    sha256: str | None
-
-
-@dataclass(frozen=True)
-class PatchRecord:
-    """One patch of the series and what became of it in one kernel.
-
-    ``action`` is ``applied``, ``reverted``, ``present`` or ``absent``; ``port`` is the file
-    that counted, where that was one of the patch's ports.
-    """
-
-    id: str
-    sha256: str
-    action: str
-    port: str | None = None
-
-
-@dataclass(frozen=True)
-class KernelRecord:
-    """One built variant; ``same_as`` names the variant whose image is identical, if any."""
-
-    tree: str
-    kconfig: str
-    variant: str
-    image_sha256: str
-    vmlinux_sha256: str
-    config_sha256: str
-    patches: tuple[PatchRecord, ...]
-    cached: bool
-    same_as: str | None
-    build_seconds: float
-    objects_compiled: int
-
-    @classmethod
-    def from_json(cls, item: Mapping[str, Any]) -> KernelRecord:
-        """Read a kernel from a valid results.json."""
-        return cls(**{**item, "patches": tuple(PatchRecord(**each) for each in item["patches"])})
-
-
-@dataclass(frozen=True)
-class SessionRecord:
-    """A session of the run: what it claims, its script's docstring, and where it is written.
-
-    ``file`` is relative to kstep's folder; ``line`` is that of the session's decorator.
-    """
-
-    name: str
-    claim: str
-    text: str
-    file: str
-    line: int
-
-
-@dataclass(frozen=True)
-class Expected:
-    """What ``expect.yaml`` predicts of a cell."""
-
-    outcome: Outcome
-    signature: Signature | None
-
-
-@dataclass(frozen=True)
-class CellRecord:
-    """What one cell came to.
-
-    ``held`` marks a cell of a series that nobody described: it is held against ``none``,
-    and ``base`` is what ``none`` came to there (``fail`` if any repeat failed), as far as
-    the record knows.
-    ``files`` are paths relative to the run's folder: ``console_log`` and ``trace``, and
-    ``lines``, the source lines of the trace's addresses; ``qemu``, a script that boots the
-    cell's machine by hand; and ``session``, the script, as the reader of a report finds it in
-    the source.
-    """
-
-    cell: Cell
-    outcome: Outcome
-    signature: Signature | None
-    expected: Expected | None
-    message: str
-    seconds: float
-    boot_seconds: float
-    metrics: Mapping[str, object]
-    files: Mapping[str, str]
-    held: bool = False
-    base: Outcome | None = None
-
-    @property
-    def matched(self) -> bool:
-        """As predicted; without a prediction, passed, or no worse than ``none`` where held.
-
-        Where no signature is predicted for a failure, it varies.
-        """
-        if self.expected is None:
-            as_none = self.outcome is self.base is Outcome.FAIL
-            return self.outcome is Outcome.PASS or as_none
-        wanted = self.expected.signature
-        return self.outcome is self.expected.outcome and wanted in (None, self.signature)
-
-    @property
-    def seen(self) -> str:
-        """What it came to in one word: the signature, or ``pass``."""
-        return self.signature or self.outcome
-
-    @property
-    def wanted(self) -> str:
-        """What was predicted in one word; without a prediction, ``pass``."""
-        if self.expected is None:
-            return Outcome.PASS
-        return self.expected.signature or self.expected.outcome
-
-    def to_json(self) -> dict[str, Any]:
-        """Write the cell as it stands in results.json."""
-        return {
-            **asdict(self.cell),
-            "outcome": self.outcome,
-            "signature": self.signature,
-            "expected": None if self.expected is None else asdict(self.expected),
-            "matched": self.matched,
-            **({"held_against": BASE} if self.held else {}),
-            "message": self.message,
-            "seconds": self.seconds,
-            "boot_seconds": self.boot_seconds,
-            "metrics": dict(self.metrics),
-            "files": dict(self.files),
-        }
-
-    @classmethod
-    def from_json(cls, item: Mapping[str, Any]) -> CellRecord:
-        """Read a cell from a valid results.json; ``matched`` is derived anew."""
-        keys = ("tree", "kconfig", "variant", "session", "case", "repeat")
-        rest = ("message", "seconds", "boot_seconds", "metrics", "files")
-        return cls(
-            cell=Cell(**{key: item[key] for key in keys}),
-            outcome=Outcome(item["outcome"]),
-            signature=_signature(item["signature"]),
-            expected=item["expected"]
-            and Expected(
-                Outcome(item["expected"]["outcome"]), _signature(item["expected"]["signature"])
-            ),
-            **{key: item[key] for key in rest},
-            held="held_against" in item,
-        )
-
-
-@dataclass(frozen=True)
-class LeftOut:
-    """What is not in the run: a variant, or of a variant what ``why`` names."""
-
-    tree: str
-    variant: str
-    why: str
 
 
 class Record:
@@ -220,6 +49,7 @@ class Record:
     Every ``add`` writes the file anew beside the old one and renames it into place, so that
     it is valid at every moment and no finished cell is lost when kstep is killed. (It is not
     synced to the disk: a power cut is another matter.) Threads may share a record.
+    ``request`` is None where several were merged, and in runs of before it was kept.
     """
 
     def __init__(
@@ -228,6 +58,7 @@ class Record:
         run: RunRecord,
         toolchain: ToolchainRecord,
         *,
+        request: Asked | None = None,
         trees: Iterable[TreeRecord] = (),
         kernels: Iterable[KernelRecord] = (),
         sessions: Iterable[SessionRecord] = (),
@@ -237,6 +68,7 @@ class Record:
         self.folder = folder
         self.run = run
         self.toolchain = toolchain
+        self.request = request
         self.sessions = {each.name: each for each in sessions}
         self.left_out = tuple(left_out)
         self._opened = time.monotonic() - run.seconds
@@ -291,10 +123,11 @@ class Record:
             if record.cell.variant == BASE:
                 place = _place(record.cell)
                 others = (each for cell, each in self._cells.items() if cell != record.cell)
-                again += [each for each in others if _place(each.cell) == place]
+                again += [each for each in others if each.held and _place(each.cell) == place]
             for each in map(self._based, again):
-                self._cells[each.cell] = each
-                self._lines[each.cell] = _line(each)
+                if self._cells.get(each.cell) != each:
+                    self._cells[each.cell] = each
+                    self._lines[each.cell] = _line(each)
             self._write()
 
     def _learn(self, record: CellRecord) -> None:
@@ -335,6 +168,7 @@ class Record:
         parts = {
             "schema": str(SCHEMA),
             "run": json.dumps(asdict(self.run)),
+            **({} if self.request is None else {"request": json.dumps(self.request.to_json())}),
             "toolchain": json.dumps(asdict(self.toolchain)),
             "trees": _array(json.dumps(asdict(tree)) for tree in self._trees.values()),
             "kernels": _array(json.dumps(asdict(kernel)) for kernel in self._kernels.values()),
@@ -385,6 +219,7 @@ def load(path: Path) -> Record:
         file.parent,
         RunRecord(**run),
         ToolchainRecord(**data["toolchain"]),
+        request=Asked.from_json(data["request"]) if "request" in data else None,
         trees=(TreeRecord(**item) for item in data["trees"]),
         kernels=map(KernelRecord.from_json, data["kernels"]),
         sessions=(SessionRecord(**item) for item in data.get("sessions", [])),
@@ -400,10 +235,6 @@ def _place(cell: Cell) -> tuple[str | None, ...]:
 
 def _line(record: CellRecord) -> str:
     return json.dumps(record.to_json(), allow_nan=False)
-
-
-def _signature(word: str | None) -> Signature | None:
-    return None if word is None else Signature(word)
 
 
 @functools.cache

@@ -3,20 +3,18 @@
 
 from __future__ import annotations
 
-import itertools
-from collections import Counter, defaultdict
+from collections import defaultdict
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from kstep.base.outcome import Outcome
+from kstep.results.cell import BASE
 from kstep.results.rate import Rate, compare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
 
     from kstep.results.cell import Cell
-
-BASE = "none"  # the variant that the others are compared with
-FEW = 2  # cases of one session that a sentence names
 
 
 class Judged(Protocol):
@@ -68,26 +66,42 @@ def verdict(cells: Iterable[Judged]) -> dict[str, dict[str, list[str]]]:
     return found
 
 
-def chances(cells: Iterable[Judged]) -> dict[str, list[str]]:
-    """Say of every name that varies, in a variant or in ``none``, how it does in both.
+@dataclass(frozen=True)
+class Chance:
+    """How often a name passes with a variant and with ``none``, where one of them varies."""
 
-    The keys are those of ``verdict``; p is Fisher's exact test of the two rates.
+    name: str
+    before: Rate
+    after: Rate
+
+    @property
+    def p(self) -> float:
+        """How likely rates that differ so much are where nothing differs: Fisher's exact test."""
+        return compare(self.before, self.after)
+
+
+def chances(cells: Iterable[Judged]) -> dict[str, list[Chance]]:
+    """Return the rates of every name that varies, in a variant or in ``none``.
+
+    The keys are those of ``verdict``.
     """
     outcomes: dict[tuple[str, str, str], dict[str, list[Outcome]]]
     outcomes = defaultdict(lambda: defaultdict(list))
     for record in cells:
         cell = record.cell
         outcomes[cell.tree, cell.kconfig, cell.variant][cell.name].append(record.outcome)
-    said = {}
+    found = {}
     for (tree, kconfig, variant), names in outcomes.items():
         base = outcomes.get((tree, kconfig, BASE), {})
-        pairs = [(n, Rate.of(base[n]), Rate.of(names[n])) for n in sorted(base.keys() & names)]
-        said[f"{tree}/{kconfig}/{variant}"] = [
-            f"{name} passes {after}, with {BASE} {before}, p = {compare(before, after):.2g}."
-            for name, before, after in pairs
-            if before.total and after.total and (before.varies or after.varies)
+        rates = [
+            Chance(n, Rate.of(base[n]), Rate.of(names[n])) for n in sorted(base.keys() & names)
         ]
-    return said
+        found[f"{tree}/{kconfig}/{variant}"] = [
+            each
+            for each in rates
+            if each.before.total and each.after.total and (each.before.varies or each.after.varies)
+        ]
+    return found
 
 
 def order(variant: str) -> tuple[object, ...]:
@@ -110,56 +124,8 @@ def exit_status(cells: Iterable[Judged]) -> int:
     return 0
 
 
-def sentences(cells: Sequence[Judged]) -> list[str]:
-    """Say the verdict, a line for each of its entries."""
-    varying = chances(cells)
-    return [
-        " ".join((sentence(column, entry), *varying[column]))
-        for column, entry in verdict(cells).items()
-    ]
-
-
-def sentence(column: str, entry: Mapping[str, Sequence[str]]) -> str:
-    """Say one entry of the verdict in a line; the cases of a session are counted, a few named."""
-    total = sum(map(len, entry.values()))
-    if not total:
-        return f"{column}: nothing to compare with {BASE}, no session has a verdict on both."
-    fixed, regressed = (_names(entry[kind], entry) for kind in ("fixed", "regressed"))
-    unchanged = len(entry["unchanged"])
-    if not fixed and not regressed:
-        return f"{column} changes nothing: {_count(total)} as with {BASE}."
-    return (
-        f"{column} fixes {fixed or 'nothing'}; breaks {regressed or 'nothing'}; "
-        f"leaves {unchanged} of {_count(total)} as with {BASE}."
-    )
-
-
 def _works(seen: set[Outcome]) -> bool | None:
     """Whether all repeats passed; None where nobody can say."""
     if Outcome.FAIL in seen:
         return False
     return None if Outcome.ERROR in seen else True
-
-
-def _count(number: int) -> str:
-    return f"{number} session" if number == 1 else f"{number} sessions"
-
-
-def _names(names: Sequence[str], entry: Mapping[str, Sequence[str]]) -> str:
-    """Join the names; where a session has many, say how many of its cases they are."""
-    sessions = Counter(_session(name) for kind in entry.values() for name in kind)
-    said = []
-    for session, group in itertools.groupby(names, _session):
-        found = list(group)
-        if len(found) <= FEW:
-            said += found
-        else:
-            total = sessions[session]
-            said.append(
-                f"{session} ({'all' if len(found) == total else f'{len(found)} of'} {total})"
-            )
-    return ", ".join(said)
-
-
-def _session(name: str) -> str:
-    return name.partition("[")[0]

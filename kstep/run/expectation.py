@@ -13,7 +13,7 @@ from kstep.base import document
 from kstep.base.document import nearest
 from kstep.base.errors import RequestError
 from kstep.base.outcome import Outcome, Signature
-from kstep.results.record import Expected
+from kstep.results.cell import Expected
 from kstep.source.variant import parse
 from kstep.source.version import Span
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from kstep.source.series import Series
 
 FILE = "expect.yaml"
+ALL = "all"  # stands for the list of sessions in a rule that holds for every one
 VARIES = "varies"  # stands for a signature where a cell fails now in one way and now in another
 ERRORS = (
     Signature.NO_BOOT,
@@ -127,13 +128,14 @@ def _rules(series: Series, sessions: Mapping[str, Session]) -> tuple[Rule, ...]:
     doc = document.load(series.folder / FILE, _schema())
     rules = []
     for number, item in enumerate(doc.value["rules"]):
-        for index, name in enumerate(item["sessions"]):
+        named = list(sessions) if item["sessions"] == ALL else item["sessions"]
+        for index, name in enumerate(named):
             if name not in sessions:
-                mend = nearest(name, sessions)
+                mend = f"write sessions: {ALL}" if name == ALL else nearest(name, sessions)
                 raise doc.fault(
                     f'session "{name}" does not exist; {mend}', "rules", number, "sessions", index
                 )
-        cases = {case.name for name in item["sessions"] for case in sessions[name].cases}
+        cases = {case.name for name in named for case in sessions[name].cases}
         for index, name in enumerate(item.get("cases", [])):
             if name not in cases:
                 raise doc.fault(
@@ -164,7 +166,11 @@ def _rules(series: Series, sessions: Mapping[str, Session]) -> tuple[Rule, ...]:
             )
         rules.append(
             Rule(
-                where={field: frozenset(item[key]) for key, field in FIELDS.items() if key in item},
+                where={
+                    field: frozenset(item[key])
+                    for key, field in FIELDS.items()
+                    if key in item and item[key] != ALL
+                },
                 versions=span,
                 expected=_expected(doc, number, item),
                 path=doc.path,

@@ -13,10 +13,10 @@ from kstep import toolchain
 from kstep.base.errors import MachineryError
 from kstep.build import initramfs, kconfig
 from kstep.build.kernel import Builder, Kernel
-from kstep.results.record import LeftOut
-from kstep.source import arrangement
-from kstep.source.arrangement import Action
-from kstep.toolchain import accel
+from kstep.results.provenance import LeftOut
+from kstep.source import patched
+from kstep.source.patched import Action
+from kstep.toolchain import GCC, accel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -24,13 +24,14 @@ if TYPE_CHECKING:
     from kstep.base.cache import Cache
     from kstep.base.progress import Progress
     from kstep.build.initramfs import Initramfs
-    from kstep.build.kconfig import Kconfig
+    from kstep.build.kconfig import Kconfig, KconfigRequest
     from kstep.run.request import Request
     from kstep.session.session import Session
-    from kstep.source.arrangement import Arrangement
+    from kstep.source.patched import PatchedTree
     from kstep.source.tree import Tree
     from kstep.source.variant import Variant
     from kstep.toolchain import Toolchain, Versions
+    from kstep.toolchain.accel import Accel
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,7 @@ class Built:
 
     tree: Tree
     kconfig: Kconfig
-    variants: tuple[tuple[Variant, Arrangement], ...]
+    variants: tuple[tuple[Variant, PatchedTree], ...]
     kernel: Kernel | MachineryError
 
     @property
@@ -64,6 +65,7 @@ class Prepared:
     """All that boots need: fetched, built, at hand."""
 
     toolchain: Toolchain
+    accel: Accel
     versions: Versions
     trees: tuple[Tree, ...]
     initramfs: Initramfs
@@ -86,15 +88,14 @@ def prepare(
     """
     chosen = accel.choose(accel_kind)
     tools = toolchain.choose(toolchain_kind, asked.root / "docker", progress)
-    tools.accel = chosen.accel
     progress.say(f"toolchain {tools.kind}: {tools.why}")
     progress.say(f"accel {chosen.accel}: {chosen.why}")
-    versions = tools.versions()
+    versions = tools.versions(GCC)
     trees = tuple(each.get(tools, cache, progress) for each in asked.trees)
     at = {each.id: each.version for each in trees}
     for cell in asked.cells:
         asked.expectations.of(cell, at[cell.tree])
-    arranged, left_out = zip(*(_arrange(asked, each, progress) for each in trees), strict=True)
+    patched_trees, left_out = zip(*(_patch(asked, each, progress) for each in trees), strict=True)
     for each in trees:
         _require_known(asked.kconfigs, each, progress)
     guest = initramfs.make(asked.root / "tests/guest", tools, versions.compiler, cache, progress)
@@ -104,26 +105,29 @@ def prepare(
                 tree=source,
                 kconfig=config.on(source.version),
                 toolchain=tools,
-                compiler=versions.compiler,
+                compiler=GCC,
+                compiler_version=versions.compiler,
                 cache=cache,
                 progress=progress,
             ),
             variants,
         )
-        for source, variants in zip(trees, arranged, strict=True)
+        for source, variants in zip(trees, patched_trees, strict=True)
         for config in asked.kconfigs
     ]
     for builder, _ in builders:
         builder.require_configurable()
     built = [kernel for builder, variants in builders for kernel in _build(builder, variants)]
-    return Prepared(tools, versions, trees, guest, tuple(built), tuple(chain(*left_out)))
+    return Prepared(
+        tools, chosen.accel, versions, trees, guest, tuple(built), tuple(chain(*left_out))
+    )
 
 
-def _arrange(
+def _patch(
     asked: Request,
     source: Tree,
     progress: Progress,
-) -> tuple[list[tuple[Variant, Arrangement]], list[LeftOut]]:
+) -> tuple[list[tuple[Variant, PatchedTree]], list[LeftOut]]:
     """Work out every variant's files, and which variants there cannot be.
 
     A variant that nobody named, whose patch does not apply without another one of its
@@ -133,22 +137,22 @@ def _arrange(
     left_out = []
     for variant in asked.variants:
         try:
-            found.append((variant, arrangement.arrange(source.source, asked.series, variant)))
-        except arrangement.DependentError as error:
+            found.append((variant, patched.make(source.source, asked.series, variant)))
+        except patched.DependentError as error:
             if asked.chosen:
                 raise
             progress.say(f"left out: {error}")
             left_out.append(LeftOut(source.id, variant.name, str(error)))
     ports = {
         f"{name} as ported in {patch.port}"
-        for _, arrangement in found
-        for name, patch in arrangement.patches.items()
+        for _, each in found
+        for name, patch in each.patches.items()
         if patch.port
     }
     merged = {
         f"{name} is in it already; a variant without it has it reverted"
-        for _, arrangement in found
-        for name, action in arrangement.actions.items()
+        for _, each in found
+        for name, action in each.actions.items()
         if action in {Action.PRESENT, Action.REVERTED}
     }
     for remark in sorted(ports | merged):
@@ -156,7 +160,7 @@ def _arrange(
     return found, left_out
 
 
-def _require_known(kconfigs: Iterable[kconfig.Request], source: Tree, progress: Progress) -> None:
+def _require_known(kconfigs: Iterable[KconfigRequest], source: Tree, progress: Progress) -> None:
     """Raise RequestError for an option that this source lacks; say what is other there."""
     declared = kconfig.declared(source.source)
     for config in kconfigs:
@@ -165,10 +169,10 @@ def _require_known(kconfigs: Iterable[kconfig.Request], source: Tree, progress: 
             progress.say(f"tree {source.id}, kconfig {config.name}: {remark}")
 
 
-def _build(builder: Builder, arranged: Sequence[tuple[Variant, Arrangement]]) -> list[Built]:
+def _build(builder: Builder, patched_trees: Sequence[tuple[Variant, PatchedTree]]) -> list[Built]:
     """Build each distinct kernel once; one that cannot be built does not stop the others."""
-    groups: dict[str, list[tuple[Variant, Arrangement]]] = defaultdict(list)
-    for variant, sources in arranged:
+    groups: dict[str, list[tuple[Variant, PatchedTree]]] = defaultdict(list)
+    for variant, sources in patched_trees:
         groups[sources.digest].append((variant, sources))
     what = f"{builder.tree.id}/{builder.kconfig.name}"
     built = []
@@ -187,8 +191,8 @@ def _build(builder: Builder, arranged: Sequence[tuple[Variant, Arrangement]]) ->
 
 
 def _near_first(
-    groups: list[list[tuple[Variant, Arrangement]]],
-) -> list[list[tuple[Variant, Arrangement]]]:
+    groups: list[list[tuple[Variant, PatchedTree]]],
+) -> list[list[tuple[Variant, PatchedTree]]]:
     """Order kernels so that each differs from the one before in as few files as can be.
 
     make compiles again whatever depends on a file that changed, and one of the series'

@@ -21,10 +21,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from pathlib import Path
 
+    from kstep.build.kconfig import KconfigRequest
     from kstep.results.cell import Cell
     from kstep.run.expectation import Expectations
     from kstep.session.session import Session
     from kstep.source.series import Series
+    from kstep.source.tree import TreeRequest
     from kstep.source.variant import Variant
 
 
@@ -37,8 +39,8 @@ class Request:
 
     root: Path
     series: tuple[Series, ...]
-    trees: tuple[tree.Request, ...]
-    kconfigs: tuple[kconfig.Request, ...]
+    trees: tuple[TreeRequest, ...]
+    kconfigs: tuple[KconfigRequest, ...]
     variants: tuple[Variant, ...]
     chosen: bool  # whether the variants were named one by one
     sessions: tuple[Session, ...]

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from kstep.results.cell import Cell
     from kstep.session.session import Session
     from kstep.toolchain import Toolchain
+    from kstep.toolchain.accel import Accel
 
 LOOK = 0.5  # seconds between two looks at whether the workers live
 
@@ -53,13 +54,14 @@ class Boot:
     initramfs: Path
     sessions: Path
     folder: Path
+    accel: Accel
     line: Line | None = None  # of a machine that is not ours
 
     def machine(self, hardware: Hardware, toolchain: Toolchain) -> Machine:
         """Return the machine that it is run on, not started."""
         if self.line is not None:
             return Board(self.line, self.kernel, hardware, toolchain)
-        return QemuMachine(self.kernel, self.initramfs, hardware, toolchain)
+        return QemuMachine(self.kernel, self.initramfs, hardware, toolchain, self.accel)
 
 
 @dataclass(frozen=True)

@@ -17,17 +17,17 @@ from kstep.build import kconfig
 from kstep.build.kernel import Kernel
 from kstep.image import debuginfo as lines
 from kstep.results import layout
-from kstep.results.record import (
-    CellRecord,
+from kstep.results.cell import CellRecord
+from kstep.results.provenance import (
     KernelRecord,
     LeftOut,
     PatchRecord,
-    Record,
     RunRecord,
     SessionRecord,
     ToolchainRecord,
     TreeRecord,
 )
+from kstep.results.record import Record
 from kstep.run import plan, runner, skip
 from kstep.run.preparation import prepare
 from kstep.run.request import require_new
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from kstep.base.progress import Progress
     from kstep.machine.line import Line
     from kstep.results.cell import Cell
+    from kstep.results.request import Asked
     from kstep.run.preparation import Built, Prepared
     from kstep.run.request import Request
     from kstep.session.session import Session
@@ -69,6 +70,7 @@ class Verification:
         accel_kind: str,
         jobs: int,
         argv: Sequence[str],
+        typed: Asked | None = None,
         cache: Cache,
         progress: Progress,
         line: Line | None = None,
@@ -86,6 +88,7 @@ class Verification:
         self.accel_kind = accel_kind
         self.jobs = jobs
         self.argv = tuple(argv)
+        self.typed = typed
         self.cache = cache
         self.progress = progress
 
@@ -99,7 +102,7 @@ class Verification:
             self.asked.cells,
             self.asked.sessions,
             prepared.built,
-            skip.offer(self.line, prepared.toolchain.accel),
+            skip.offer(self.line, prepared.accel),
             self.asked.root / kconfig.FOLDER,
         )
         for why in dict.fromkeys(not_run.values()):
@@ -131,7 +134,7 @@ class Verification:
                     "machine": platform.machine(),
                     "cpus": os.cpu_count() or 0,
                     "python": platform.python_version(),
-                    "accel": prepared.toolchain.accel,
+                    "accel": prepared.accel,
                     **({} if self.line is None else {"line": self.line.spec}),
                     "busybox": prepared.initramfs.busybox_version,
                     "busybox_sha256": prepared.initramfs.busybox_sha256,
@@ -141,10 +144,11 @@ class Verification:
             ToolchainRecord(
                 kind=prepared.toolchain.kind,
                 image_digest=prepared.toolchain.image_digest,
-                gcc=prepared.versions.gcc,
-                qemu=prepared.versions.qemu,
+                gcc=prepared.versions.cc,
+                qemu=prepared.versions.emulator,
                 gdb=prepared.versions.gdb,
             ),
+            request=self.typed,
             left_out=left_out,
             sessions=(
                 SessionRecord(each.name, each.claim, each.text, self._file_of(each), line=each.line)
@@ -209,6 +213,7 @@ class Verification:
                     initramfs=prepared.initramfs.path,
                     sessions=self.asked.root / "tests/sessions",
                     folder=self.folder.absolute(),
+                    accel=prepared.accel,
                     line=self.line,
                 )
                 for cells in plan.boots(wanted[key])

@@ -150,10 +150,11 @@ def load(folder: Path) -> dict[str, Session]:
     """Import every script of a folder; return the sessions by name, in file order.
 
     The folder's parent's parent must be on the import path: the scripts share their
-    cases by import, and one may run another's script.
+    cases by import, and one may run another's script. Raises MachineryError for a script that
+    defines no session.
     """
     _found.clear()
-    paths = {f"tests.sessions.{path.stem}": path for path in sorted(folder.glob("*.py"))}
+    paths = {f"tests.sessions.{path.stem}": path for path in sorted(folder.glob("[!_]*.py"))}
     for name in paths:
         sys.modules.pop(name, None)
     for name, path in paths.items():
@@ -165,4 +166,11 @@ def load(folder: Path) -> dict[str, Session]:
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
+    defining = {each.script.__module__ for each in _found.values()}
+    for name, path in paths.items():
+        if name not in defining:
+            raise MachineryError(
+                f"{path}: it defines no session;"
+                " mark a function with @session, or move it elsewhere"
+            )
     return dict(sorted(_found.items(), key=lambda item: item[1].file.name))

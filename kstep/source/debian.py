@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Debian packages as material: kernel sources, and the guest's busybox.
+"""Debian packages that kstep uses: kernel sources, and the guest's busybox.
 
 They are fetched by a private apt configuration, run inside the toolchain: nothing is
 added to the machine's own suites or architectures. The archives are those that the
@@ -31,7 +31,7 @@ DAY = 86400.0  # seconds
 # Everything that apt would read or write elsewhere stands in the shelf's own folder. It
 # is given with -c, which outranks the machine's apt.conf.d; hooks found there are dropped.
 # An index that has expired is taken, and said so: its signature still holds, a mirror or a
-# snapshot that stands still is good enough for material, and the record has the version.
+# snapshot that stands still is good enough, and the record has the version.
 APT_CONF = """\
 #clear APT::Architectures;
 #clear APT::Update::Pre-Invoke;

@@ -3,13 +3,11 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kstep.base.errors import MachineryError
+from kstep.source.git import Git
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,26 +20,9 @@ REFUSED_HUNK = re.compile(
 
 
 def apply(options: Sequence[str], diff: bytes, folder: Path = Path("/")) -> CompletedProcess[bytes]:
-    """Run git apply on ``diff`` in ``folder``.
-
-    GIT_DIR is a place that is no repository: in a checkout around ``folder``, git
-    apply would pass over files without a word. No configuration of the user's or the
-    machine's is read.
-    """
-    environment = {
-        "PATH": os.environ.get("PATH", os.defpath),
-        "LC_ALL": "C",
-        "GIT_DIR": os.devnull,
-        "GIT_CONFIG_NOSYSTEM": "1",
-        "GIT_CONFIG_GLOBAL": os.devnull,
-    }
-    command = ["git", "apply", "--whitespace=nowarn", *options, "-"]
-    try:
-        return subprocess.run(
-            command, cwd=folder, env=environment, input=diff, capture_output=True, check=False
-        )
-    except FileNotFoundError as error:
-        raise MachineryError("git is missing; install it: apt install git") from error
+    """Run git apply on ``diff`` in ``folder``, which may be anywhere."""
+    command = ("apply", "--whitespace=nowarn", *options, "-")
+    return Git.without_repository(folder).run(*command, given=diff)
 
 
 def complaint(result: CompletedProcess[bytes]) -> str:

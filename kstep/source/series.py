@@ -20,7 +20,7 @@ from kstep.base.document import nearest
 from kstep.base.errors import RequestError
 from kstep.source import thread
 from kstep.source.diff import apply, complaint
-from kstep.source.history import Repository
+from kstep.source.git import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -258,8 +258,8 @@ def _load_range(spec: str) -> Series:
     first, last = repository.commit(old), repository.commit(new)
     if not repository.count(first, last):
         back = repository.count(last, first)
-        mend = "swap them" if back else "they are the same commit"
-        raise RequestError(f"series {spec}: {new} has no commit that {old} has not; {mend}")
+        fix = "swap them" if back else "they are the same commit"
+        raise RequestError(f"series {spec}: {new} has no commit that {old} has not; {fix}")
     with TemporaryDirectory(prefix="kstep-range-") as scratch:
         repository.format_patches(first, last, Path(scratch))
         mails = [path.read_bytes() for path in sorted(Path(scratch).iterdir())]
@@ -267,14 +267,13 @@ def _load_range(spec: str) -> Series:
         raise RequestError(f"series {spec}: there are merges only; name the commits merged")
     name = Path(place).resolve().name if new == "HEAD" else new
     patches = tuple(_patch(n, Path(spec), mail) for n, mail in enumerate(mails, 1))
-    base = repository.ask("merge-base", first, last) or first
     return Series(
         _safe(name),
         patches,
         None,
         patches[0].subject if len(patches) == 1 else f"{len(patches)} commits up to {new}",
         origin=f"{new} ({last[:12]}), from {old} ({first[:12]}) on",
-        base_commit=base.strip(),
+        base_commit=repository.base(first, last) or first,
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import email
 import email.policy
-import os
 import re
 import subprocess
 import sys
@@ -19,9 +18,10 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from kstep.base.errors import MachineryError, RequestError
+from kstep.source.git import Git
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from email.message import EmailMessage
     from subprocess import CompletedProcess
 
@@ -33,13 +33,8 @@ GZIP = b"\x1f\x8b"  # as lore.kernel.org gives a thread
 MISSING = re.compile(r"missing \[(\d+)/(\d+)\]")  # what b4 says of a gap
 REMARK = re.compile(r"latest revision|partial reroll")  # what else it says that a reader needs
 SAVED = "thread"  # what b4 is told to call what it saves
-# Of the user's and the machine's configuration nothing is read, so that a thread is the
-# same series everywhere; nor is a key asked for, or a name looked up.
-ALONE = {
-    "LC_ALL": "C.UTF-8",
-    "GIT_CONFIG_NOSYSTEM": "1",
-    "GIT_CONFIG_GLOBAL": os.devnull,
-    "GIT_DIR": os.devnull,
+# b4 asks for no key, and looks no name up.
+UNATTESTED = {
     "GIT_CONFIG_COUNT": "1",
     "GIT_CONFIG_KEY_0": "b4.attestation-policy",
     "GIT_CONFIG_VALUE_0": "off",
@@ -70,7 +65,9 @@ def split(path: Path) -> tuple[bytes, ...]:
     if begins == GZIP:
         raise RequestError("is compressed; gunzip it first", path)
     with TemporaryDirectory(prefix="kstep-mails-") as folder:
-        done = _run(["git", "mailsplit", "-b", "-d8", f"-o{folder}", "--", str(path)])
+        done = Git.without_repository().run(
+            "mailsplit", "-b", "-d8", f"-o{folder}", "--", str(path.absolute())
+        )
         if done.returncode:
             raise RequestError("cannot be cut into mails by git mailsplit; save it again", path)
         return tuple(mail.read_bytes() for mail in sorted(Path(folder).iterdir()))
@@ -96,8 +93,7 @@ def read(path: Path, mails: Sequence[bytes]) -> Thread:
     said = done.stderr.decode(errors="replace")
     if not patches:
         raise RequestError(
-            "is no series: b4 finds no patch in it (replies and cover letters are none);"
-            " save the whole thread",
+            "contains no patches (replies and cover letters are ignored); save the whole thread",
             path,
         )
     if gap := MISSING.search(said):
@@ -120,7 +116,7 @@ def fetch(message_id: str) -> tuple[bytes, ...]:
     """
     with TemporaryDirectory(prefix="kstep-fetched-") as place:
         asked = (f"-o{place}", f"-n{SAVED}.maildir", "--save-as-maildir", message_id)
-        done = _b4(["mbox", *asked], dict(os.environ))
+        done = _b4(["mbox", *asked], Git.of_user(Path(place)).environment)
         mails = _saved(Path(place))
     if not mails:
         words = done.stderr.decode(errors="replace").splitlines()
@@ -167,8 +163,8 @@ def text(mail: bytes) -> bytes:
         return mail
     with TemporaryDirectory(prefix="kstep-mail-") as folder:
         message, patch = Path(folder, "message"), Path(folder, "patch")
-        done = _run(
-            ["git", "mailinfo", "-k", "--quoted-cr=strip", str(message), str(patch)], given=mail
+        done = Git.without_repository().run(
+            "mailinfo", "-k", "--quoted-cr=strip", str(message), str(patch), given=mail
         )
         if done.returncode:
             return mail  # whoever looks for a patch in it will say that there is none
@@ -205,33 +201,25 @@ def _with_id(mail: bytes, number: int) -> bytes:
 
 
 def _b4(
-    arguments: Sequence[str], environment: dict[str, str] | None = None
+    arguments: Sequence[str], environment: Mapping[str, str] | None = None
 ) -> CompletedProcess[bytes]:
+    """Run b4, by nobody's configuration, so that a thread is the same series everywhere.
+
+    That is unless an ``environment`` is given.
+    """
     with TemporaryDirectory(prefix="kstep-b4-") as home:
-        own = {**_alone(), "HOME": home, "XDG_CACHE_HOME": home, "XDG_DATA_HOME": home}
-        command = [sys.executable, "-m", "b4.command", "--no-stdin", *arguments]
-        return _run(command, environment=environment or own, folder=home)
-
-
-def _alone() -> dict[str, str]:
-    return {"PATH": os.environ.get("PATH", os.defpath), **ALONE}
-
-
-def _run(
-    command: Sequence[str],
-    *,
-    given: bytes = b"",
-    environment: dict[str, str] | None = None,
-    folder: str | None = None,
-) -> CompletedProcess[bytes]:
-    try:
+        own = {
+            **Git.without_repository().environment,
+            **UNATTESTED,
+            "HOME": home,
+            "XDG_CACHE_HOME": home,
+            "XDG_DATA_HOME": home,
+        }
         return subprocess.run(
-            command,
-            cwd=folder,
-            env=environment or _alone(),
-            input=given,
+            [sys.executable, "-m", "b4.command", "--no-stdin", *arguments],
+            cwd=home,
+            env=environment or own,
+            input=b"",
             capture_output=True,
             check=False,
         )
-    except FileNotFoundError as error:
-        raise MachineryError("git is missing; install it: apt install git") from error

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from kstep.base.errors import MachineryError, RequestError
 from kstep.source import debian
+from kstep.source.git import Repository
 from kstep.toolchain import CommandError
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ class Tree:
 
 
 @dataclass(frozen=True)
-class Request:
+class TreeRequest:
     """A tree that was asked for, and checked as far as it can be without fetching it."""
 
     id: str
@@ -60,19 +61,12 @@ class Request:
         with progress.task(f"tree {self.id}") as task:
             tree = GETTERS[self.kind](self, toolchain, cache)
             task.note(tree.version)
-        if self.kind == "git" and self._is_dirty():
-            progress.say(f"tree {self.id}: what is not committed there is not part of it")
+        if self.kind == "git" and _repository(self.id, self.place).is_dirty():
+            progress.say(f"tree {self.id}: uncommitted changes are ignored")
         return tree
 
-    def _is_dirty(self) -> bool:
-        """Whether a checkout has changes that no revision has; a bare repository has none."""
-        folder = Path(self.place.partition("#")[0])
-        with suppress(RequestError):
-            return bool(_ask_git(self.id, folder, "status", "--porcelain", "-uno"))
-        return False
 
-
-def parse(text: str) -> Request:
+def parse(text: str) -> TreeRequest:
     """Read one of FORMS; raises RequestError where it is none or names nothing."""
     kind, _, place = text.partition(":")
     if kind not in GETTERS or not place:
@@ -88,7 +82,7 @@ def parse(text: str) -> Request:
             raise RequestError(f"tree {text}: there is no such file")
     else:
         _commit(text, place)
-    return Request(text, kind, place)
+    return TreeRequest(text, kind, place)
 
 
 def _require_linux(text: str, folder: Path) -> None:
@@ -117,7 +111,7 @@ def _hash(path: Path) -> str:
 
 
 def _entry(
-    request: Request,
+    request: TreeRequest,
     sha256: str,
     cache: Cache,
     make: Callable[[Path], None],
@@ -142,7 +136,7 @@ def _untar(archive: Path, into: Path, toolchain: Toolchain) -> None:
     toolchain.run(argv, cwd=source, readable=[archive.parent], writable=[into])
 
 
-def _debian(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
+def _debian(request: TreeRequest, toolchain: Toolchain, cache: Cache) -> Tree:
     package = debian.kernel_source(request.place, toolchain, cache)
 
     def make(into: Path) -> None:
@@ -158,7 +152,7 @@ def _debian(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
     )
 
 
-def _tar(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
+def _tar(request: TreeRequest, toolchain: Toolchain, cache: Cache) -> Tree:
     archive = Path(request.place).absolute()
 
     def make(into: Path) -> None:
@@ -180,7 +174,7 @@ def _tar(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
     return _entry(request, _hash(archive), cache, make)
 
 
-def _path(request: Request, _toolchain: Toolchain, cache: Cache) -> Tree:
+def _path(request: TreeRequest, _toolchain: Toolchain, cache: Cache) -> Tree:
     folder = Path(request.place).absolute()
     names = _files(request.id, folder)
     digest = hashlib.sha256()
@@ -208,15 +202,15 @@ def _path(request: Request, _toolchain: Toolchain, cache: Cache) -> Tree:
     state = ""
     if (folder / ".git").exists():
         with suppress(RequestError):  # nothing is committed yet
-            state = _ask_git(request.id, folder, "describe", "--always", "--dirty").strip()
+            state = Repository(folder, f"tree {request.id}").description()
     return _entry(request, digest.hexdigest(), cache, make, state)
 
 
 def _files(text: str, folder: Path) -> list[str]:
     """Return what belongs to a source: what git would commit, or all that there is."""
     if (folder / ".git").exists():
-        said = _ask_git(text, folder, "ls-files", "-z", "-co", "--exclude-standard")
-        found = (folder / name for name in said.split("\0"))  # one may be a checkout of its own
+        names = Repository(folder, f"tree {text}").files()
+        found = (folder / name for name in names)  # one may be a checkout of its own
     else:
         if (folder / ".config").exists() or (folder / "include/config").exists():
             raise RequestError(f"tree {text}: it has been built in; run: make mrproper")
@@ -224,53 +218,31 @@ def _files(text: str, folder: Path) -> list[str]:
     return sorted(str(p.relative_to(folder)) for p in found if p.is_symlink() or p.is_file())
 
 
+def _repository(text: str, place: str) -> Repository:
+    return Repository(Path(place.partition("#")[0]), f"tree {text}")
+
+
 def _commit(text: str, place: str) -> str:
-    folder, _, revision = place.partition("#")
+    _, _, revision = place.partition("#")
     if not revision:
         raise RequestError(f"tree {text}: the revision is missing: git:DIR#REV")
-    wanted = f"{revision}^{{commit}}"
-    found = _ask_git(text, Path(folder), "rev-parse", "--verify", "--quiet", wanted).strip()
-    if not found:
-        raise RequestError(f"tree {text}: {folder} has no revision {revision}")
-    return found
+    return _repository(text, place).commit(revision)
 
 
-def _ask_git(text: str, folder: Path, *arguments: str) -> str:
-    """Return what git prints; raises RequestError with the reason that it gives, if any."""
-    try:
-        done = subprocess.run(
-            # Not even the index is to be written, which status would refresh.
-            ["git", "--no-optional-locks", "-C", str(folder), *arguments],
-            env={**os.environ, "LC_ALL": "C.UTF-8"},
-            capture_output=True,
-            encoding="utf-8",
-            errors="surrogateescape",  # a file's name may be in any encoding
-            check=False,
-        )
-    except FileNotFoundError as error:
-        raise MachineryError("git is missing; install it: apt install git") from error
-    if done.returncode and done.stderr:
-        reason = done.stderr.splitlines()[0].removeprefix("fatal: ")
-        raise RequestError(f"tree {text}: git cannot read it: {reason}")
-    return str(done.stdout)
-
-
-def _git(request: Request, toolchain: Toolchain, cache: Cache) -> Tree:
+def _git(request: TreeRequest, toolchain: Toolchain, cache: Cache) -> Tree:
     commit = _commit(request.id, request.place)
-    folder = request.place.partition("#")[0]
     archive = cache.folder("downloads", "git") / f"{commit}.tar"
     with cache.lock(f"git-{commit}"):
         if not archive.exists():
             scratch = archive.with_suffix(".new")
-            options = ("--format=tar", "--prefix=linux/", "-o", str(scratch.absolute()))
-            _ask_git(request.id, Path(folder), "archive", *options, commit)
+            _repository(request.id, request.place).archive(commit, "linux", scratch)
             scratch.rename(archive)
     sha256 = _hash(archive)
     make = functools.partial(_untar, archive, toolchain=toolchain)
     return _entry(request, sha256, cache, make, f"commit {commit[:12]}")
 
 
-GETTERS: dict[str, Callable[[Request, Toolchain, Cache], Tree]] = {
+GETTERS: dict[str, Callable[[TreeRequest, Toolchain, Cache], Tree]] = {
     "debian": _debian,
     "path": _path,
     "git": _git,

@@ -62,7 +62,7 @@ def variants(series_list: Sequence[Series], name: str = "each") -> list[Variant]
     Raises RequestError for another name, and for more variants than MOST.
     """
     if name not in MATRICES:
-        raise RequestError(f"--matrix {name}: it is {', '.join(MATRICES)}")
+        raise RequestError(f"--matrix {name}: must be one of {', '.join(MATRICES)}")
     total = 1 + sum(COUNTS[name](len(series.patches)) for series in series_list)
     if total > MOST:
         patches = ", ".join(f"{len(series.patches)} in {series.name}" for series in series_list)

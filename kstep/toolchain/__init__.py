@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where compilers and QEMU run: in a container, or on this machine.
+"""Where the compiler, the emulator and gdb run: in a container, or on this machine.
 
 A patch under review is untrusted code, and a kernel build runs what it brings
 (Makefiles, host programs). In the container a build has no network, no capabilities
@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 
 import docker
 from kstep.base.errors import MachineryError, RequestError
+from kstep.toolchain.compiler import CROSS, GCC, Compiler
 from kstep.toolchain.container import LABEL, DockerToolchain, engine_fault
 from kstep.toolchain.host import HostToolchain
 from kstep.toolchain.interface import (
-    CROSS,
     DEBIAN,
     CommandError,
     Process,
@@ -36,8 +36,10 @@ if TYPE_CHECKING:
 __all__ = [
     "CROSS",
     "DEBIAN",
+    "GCC",
     "LABEL",
     "CommandError",
+    "Compiler",
     "DockerToolchain",
     "HostToolchain",
     "Process",
@@ -56,7 +58,7 @@ def choose(kind: str, docker_folder: Path, progress: Progress) -> Toolchain:
     packages are missing that may not be installed here.
     """
     if kind not in ("auto", "docker", "host"):
-        raise RequestError(f"--toolchain {kind}: it is auto, docker or host")
+        raise RequestError(f"--toolchain {kind}: must be auto, docker or host")
     if kind == "host":
         return HostToolchain.ready(docker_folder, "asked for", progress)
     if fault := engine_fault():

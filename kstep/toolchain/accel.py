@@ -20,6 +20,11 @@ class Accel(StrEnum):
     TCG = "tcg"
     KVM = "kvm"
 
+    @property
+    def devices(self) -> tuple[Path, ...]:
+        """The devices of this machine that QEMU opens for it."""
+        return (DEVICE,) if self is Accel.KVM else ()
+
 
 @dataclass(frozen=True)
 class Choice:
@@ -35,7 +40,7 @@ def choose(asked: str) -> Choice:
     RequestError for another word, MachineryError where KVM is asked for and not to be had.
     """
     if asked not in ("auto", *Accel):
-        raise RequestError(f"--accel {asked}: it is auto, kvm or tcg")
+        raise RequestError(f"--accel {asked}: must be auto, kvm or tcg")
     if asked == Accel.TCG:
         return Choice(Accel.TCG, "asked for")
     lacking = _lacking()
@@ -44,7 +49,7 @@ def choose(asked: str) -> Choice:
         return Choice(Accel.KVM, why)
     if asked == Accel.KVM:
         raise MachineryError(f"--accel kvm: {lacking}; take --accel tcg")
-    return Choice(Accel.TCG, f"no KVM for arm64, for {lacking}")
+    return Choice(Accel.TCG, f"no KVM for arm64: {lacking}")
 
 
 def _lacking() -> str:

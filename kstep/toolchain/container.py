@@ -21,7 +21,6 @@ import requests
 import docker
 from kstep.base.errors import MachineryError
 from kstep.toolchain import apt
-from kstep.toolchain.accel import DEVICE, Accel
 from kstep.toolchain.interface import DEBIAN, CommandError, Process, Toolchain, ignore
 
 if TYPE_CHECKING:
@@ -87,18 +86,17 @@ class DockerToolchain(Toolchain):
 
     kind = "docker"
 
-    def __init__(self, image: str, digest: str, why: str, accel: Accel = Accel.TCG) -> None:
+    def __init__(self, image: str, digest: str, why: str) -> None:
         super().__init__(why)
-        self.accel = accel
         self.image = image
         self.image_digest = digest
         root = os.getuid() == 0
         self._uid = UNPRIVILEGED if root else os.getuid()
         self._gid = UNPRIVILEGED if root else os.getgid()
 
-    def __reduce__(self) -> tuple[type[DockerToolchain], tuple[str, str, str, Accel]]:
+    def __reduce__(self) -> tuple[type[DockerToolchain], tuple[str, str, str]]:
         # A worker process makes its own connection to the engine.
-        return (DockerToolchain, (self.image, self.image_digest or "", self.why, self.accel))
+        return (DockerToolchain, (self.image, self.image_digest or "", self.why))
 
     @classmethod
     def ready(
@@ -148,7 +146,7 @@ class DockerToolchain(Toolchain):
         cwd: Path | None = None,
         env: Mapping[str, str] | None = None,
         network: bool = False,
-        kvm: bool = False,
+        devices: Sequence[Path] = (),
     ) -> Container:
         volumes = {str(p): {"bind": str(p), "mode": "ro"} for p in readable}
         volumes |= {str(p): {"bind": str(p), "mode": "rw"} for p in writable}
@@ -168,8 +166,8 @@ class DockerToolchain(Toolchain):
             tmpfs={"/tmp": "exec,mode=1777"},  # noqa: S108 -- the container's own
             init=True,
             labels={LABEL: _owner(os.getpid())},
-            devices=[f"{DEVICE}:{DEVICE}:rw"] if kvm else [],
-            group_add=[str(DEVICE.stat().st_gid)] if kvm else [],
+            devices=[f"{device}:{device}:rw" for device in devices],
+            group_add=[str(device.stat().st_gid) for device in devices],
         )
 
     def run(
@@ -222,6 +220,7 @@ class DockerToolchain(Toolchain):
         readable: Sequence[Path] = (),
         writable: Sequence[Path] = (),
         lines: Sequence[Path] = (),
+        devices: Sequence[Path] = (),
     ) -> Process:
         """Start a container and leave it running."""
         for line in lines:
@@ -233,7 +232,7 @@ class DockerToolchain(Toolchain):
             readable=readable,
             writable=writable,
             lines=lines,
-            kvm=self.accel is Accel.KVM,
+            devices=devices,
         )
         try:
             container.start()

@@ -22,6 +22,28 @@ if TYPE_CHECKING:
 
 # A child ends with its parent, however that ends: PR_SET_PDEATHSIG of prctl(2).
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
+# Of the user's environment: where programs, the home and temporary files are, and how the
+# network and apt's archives are reached. KCFLAGS, LOCALVERSION, LLVM, MAKEFLAGS, GIT_DIR and others
+# would make another kernel than the one that its key says; a container has none of them.
+KEPT = (
+    "PATH",
+    "HOME",
+    "TMPDIR",
+    "USER",
+    "LOGNAME",
+    "APT_CONFIG",
+    "http_proxy",
+    "https_proxy",
+    "no_proxy",
+    "HTTP_PROXY",
+    "HTTPS_PROXY",
+    "NO_PROXY",
+)
+
+
+def _environment() -> dict[str, str]:
+    kept = {name: os.environ[name] for name in KEPT if name in os.environ}
+    return {**kept, "LC_ALL": "C.UTF-8"}
 
 
 class HostProcess(Process):
@@ -77,7 +99,7 @@ class HostToolchain(Toolchain):
         with subprocess.Popen(
             [*DIE_WITH_PARENT, *argv],
             cwd=cwd,
-            env={**os.environ, "LC_ALL": "C.UTF-8", **(env or {})},
+            env={**_environment(), **(env or {})},
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -104,12 +126,14 @@ class HostToolchain(Toolchain):
         readable: Sequence[Path] = (),  # noqa: ARG002 -- no walls here
         writable: Sequence[Path] = (),  # noqa: ARG002
         lines: Sequence[Path] = (),  # noqa: ARG002
+        devices: Sequence[Path] = (),  # noqa: ARG002
     ) -> Process:
         """Start a child in a session of its own."""
         handle, name = tempfile.mkstemp(prefix="kstep-", suffix=".log")
         try:
             child = subprocess.Popen(
                 [*DIE_WITH_PARENT, *argv],
+                env=_environment(),
                 stdin=subprocess.DEVNULL,
                 stdout=handle,
                 stderr=handle,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a toolchain is: a place where compilers and QEMU run."""
+"""What a toolchain is: a place where a compiler, an emulator and gdb run."""
 
 from __future__ import annotations
 
@@ -10,13 +10,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from kstep.base.errors import MachineryError
-from kstep.toolchain.accel import Accel
+from kstep.toolchain.compiler import GCC
+from kstep.toolchain.emulator import QEMU
+from kstep.toolchain.program import Program
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-CROSS = "aarch64-linux-gnu-"
+    from kstep.toolchain.compiler import Compiler
+    from kstep.toolchain.emulator import Emulator
+
 DEBIAN = "bookworm"  # the release that every toolchain is made of
+GDB = Program("gdb-multiarch", says="GNU gdb")
 
 
 def ignore(_line: str) -> None:
@@ -27,15 +32,15 @@ def ignore(_line: str) -> None:
 class Versions:
     """What compiled and ran the kernels, each as it calls itself."""
 
-    gcc: str
+    cc: str
     ld: str
-    qemu: str
+    emulator: str
     gdb: str
 
     @property
     def compiler(self) -> str:
         """What a kernel's bytes depend on, and so part of its key."""
-        return f"{self.gcc}; {self.ld}"
+        return f"{self.cc}; {self.ld}"
 
 
 class CommandError(MachineryError):
@@ -66,11 +71,10 @@ class Process(ABC):
 
 
 class Toolchain(ABC):
-    """Runs commands with a cross compiler, QEMU and gdb on their PATH."""
+    """Runs commands with a cross compiler, an emulator and gdb on their PATH."""
 
     kind: ClassVar[str]
     image_digest: str | None = None
-    accel: Accel = Accel.TCG  # of the QEMU that it has
 
     def __init__(self, why: str) -> None:
         self.why = why
@@ -101,8 +105,13 @@ class Toolchain(ABC):
         readable: Sequence[Path] = (),
         writable: Sequence[Path] = (),
         lines: Sequence[Path] = (),
+        devices: Sequence[Path] = (),
     ) -> Process:
-        """Start a program that goes on. ``lines`` are ptys, each opened as ``inside(line)``."""
+        """Start a program that goes on.
+
+        ``lines`` are ptys, each opened as ``inside(line)``; ``devices`` are the machine's
+        devices that it may open.
+        """
 
     def end_orphans(self) -> None:  # noqa: B027 -- a child of the host's ends with its parent
         """End what a kstep process that is gone has left running."""
@@ -122,15 +131,9 @@ class Toolchain(ABC):
             self.run(argv, cwd=Path(scratch), readable=[Path(scratch)], on_line=lines.append)
         return "\n".join(lines)
 
-    def versions(self) -> Versions:
-        """Ask each tool for its version."""
-        tools = {
-            f"{CROSS}gcc": f"{CROSS}gcc",
-            f"{CROSS}ld": "GNU ld",
-            "qemu-system-aarch64": "QEMU",
-            "gdb-multiarch": "GNU gdb",
-        }
-        script = "; ".join(f"{tool} --version" for tool in tools)
+    def versions(self, compiler: Compiler = GCC, emulator: Emulator = QEMU) -> Versions:
+        """Ask each program for its version."""
+        programs = (compiler.cc, compiler.ld, emulator.program, GDB)
+        script = "; ".join(f"{program.name} --version" for program in programs)
         said = self.text(["sh", "-c", script]).splitlines()
-        first = [next((x for x in said if x.startswith(word)), "") for word in tools.values()]
-        return Versions(*first)
+        return Versions(*(program.version(said) for program in programs))

@@ -260,8 +260,8 @@ def test_the_commit_is_found(history: History, tmp_path: Path) -> None:
     said = done.stdout + done.stderr
     assert done.returncode == 0, said
     assert f"first bad commit: {history.git('rev-parse', 'fault')} the fault" in done.stdout
-    assert "80 % sure" in done.stdout
-    assert "changes that are in no commit play no part" in said
+    assert "80 % confidence that no bad kernel was called good" in done.stdout
+    assert "uncommitted changes are ignored" in said
     assert (history.git("rev-parse", "HEAD"), history.git("status", "--porcelain")) == before
     found = json.loads((tmp_path / "run/bisect.json").read_text())
     assert {each["subject"]: each["status"] for each in found["steps"]}["the fault"] == 1

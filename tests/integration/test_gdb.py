@@ -40,7 +40,9 @@ def connected(prepared: Prepared) -> Iterator[tuple[Gdb, Relay]]:
     """Boot a kernel, and have a gdb on its serial line."""
     kernel = prepared.built[0].kernel
     assert isinstance(kernel, Kernel)
-    with QemuMachine(kernel, prepared.initramfs.path, Hardware(), prepared.toolchain) as machine:
+    with QemuMachine(
+        kernel, prepared.initramfs.path, Hardware(), prepared.toolchain, prepared.accel
+    ) as machine:
         target = Target(machine, Symbols.load(kernel.system_map))
         machine.boot()
         with (

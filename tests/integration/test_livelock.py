@@ -28,7 +28,9 @@ def step_in_order(prepared: Prepared, hardware: Hardware) -> None:
     kernel = prepared.built[0].kernel
     assert isinstance(kernel, Kernel)
     script = session.load(ROOT / "tests/sessions")["step-in-order"]
-    with QemuMachine(kernel, prepared.initramfs.path, hardware, prepared.toolchain) as machine:
+    with QemuMachine(
+        kernel, prepared.initramfs.path, hardware, prepared.toolchain, prepared.accel
+    ) as machine:
         target = Target(machine, Symbols.load(kernel.system_map))
         machine.boot()
         script.run(target, "set_fs_pwd")

@@ -22,7 +22,7 @@ from kstep.build.kernel import Kernel
 from kstep.run import preparation, request, runner
 from kstep.run.runner import Boot, Result
 from kstep.session import session
-from kstep.source import arrangement, series
+from kstep.source import patched, series
 from kstep.source import variant as matrix
 from tests.integration.command import ROOT
 
@@ -121,7 +121,7 @@ def test_every_patch_is_listed_and_every_session_exists() -> None:
 def test_the_mutant_applies(mutant: Mutant, tmp_path: Path, source: Path) -> None:
     """Also one that is not built on this occasion."""
     made = series.load(str(mutant.series(tmp_path)), ROOT)
-    assert arrangement.arrange(source, [made], matrix.parse(mutant.variant, [made])).files
+    assert patched.make(source, [made], matrix.parse(mutant.variant, [made])).files
 
 
 Seen = tuple[Outcome, Signature | None]
@@ -153,6 +153,7 @@ class Mutants:
                 initramfs=self.prepared.initramfs.path,
                 sessions=ROOT / "tests/sessions",
                 folder=self.folder,
+                accel=self.prepared.accel,
             ),
             self.prepared.toolchain,
         )

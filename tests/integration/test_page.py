@@ -15,7 +15,7 @@ from kstep.base.progress import Progress
 from kstep.report.page import page
 from kstep.toolchain import apt
 from tests.unit.report.material import INTERRUPTED, WALKED, a_run, long_path, stepped, steps_of
-from tests.unit.results.test_record import a_cell, a_record
+from tests.unit.results.material import a_cell, a_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -17,7 +17,7 @@ import pytest
 from kstep.base.cache import Cache
 from kstep.build import kernel
 from kstep.results import record
-from kstep.source import arrangement, series
+from kstep.source import patched, series
 from kstep.source import variant as matrix
 from tests.integration.command import ROOT, Run, Verify, patch, verify
 
@@ -169,7 +169,7 @@ def kernel_folder(prepared: Prepared, new: series.Series) -> Path:
     """Where the cache keeps the kernel with a series' one patch."""
     tree = prepared.trees[0]
     variant = matrix.parse(f"{new.name}/1", [new])
-    sources = arrangement.arrange(tree.source, [new], variant)
+    sources = patched.make(tree.source, [new], variant)
     key = kernel.key(tree, prepared.built[0].kconfig, sources.digest, prepared.versions.compiler)
     return Cache.default().root / "kernels" / key
 

@@ -18,8 +18,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kstep.session.functions import FUNCTIONS
 from kstep.session.session import Stepped, session
-from tests.sessions.functions import FUNCTIONS
 
 if TYPE_CHECKING:
     from kstep.session.target import Target

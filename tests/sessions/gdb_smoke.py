@@ -32,9 +32,9 @@ from kstep.console.kdb import KEYBOARD
 from kstep.judge.backtrace import printed, recorded
 from kstep.machine.capability import Capability
 from kstep.machine.hardware import Hardware
+from kstep.session.checks import Boot
 from kstep.session.session import session
-from tests.sessions.checks import Boot
-from tests.sessions.kdb_tasks import shown
+from tests.session_parts.kdb_tasks import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable

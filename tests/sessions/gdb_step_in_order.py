@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from kstep.base.outcome import KernelFault, Signature
 from kstep.machine.capability import Capability
+from kstep.session.functions import CALLS_THROUGH_POINTER, TAKES_SPINLOCK
 from kstep.session.session import session
-from tests.sessions.functions import CALLS_THROUGH_POINTER, TAKES_SPINLOCK
 
 if TYPE_CHECKING:
     from kstep.session.session import Stepped

@@ -19,11 +19,11 @@ from typing import TYPE_CHECKING
 
 from kstep.machine.capability import Capability
 from kstep.session.session import session
-from tests.sessions import kdb_breakpoints, kdb_memory, kdb_system, kdb_tasks
+from tests.session_parts import kdb_breakpoints, kdb_memory, kdb_system, kdb_tasks
 
 if TYPE_CHECKING:
+    from kstep.session.checks import Check
     from kstep.session.target import Target
-    from tests.sessions.checks import Check
 
 
 @session(

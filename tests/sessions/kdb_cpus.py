@@ -21,15 +21,15 @@ from kstep.base.errors import MachineryError
 from kstep.console.kdb import BREAKPOINT_HIT, KEYBOARD, STEPPED, Stop
 from kstep.machine.capability import Capability
 from kstep.machine.hardware import Hardware
+from kstep.session.checks import checks, must, must_be
 from kstep.session.session import session
-from tests.sessions.checks import checks, must, must_be
-from tests.sessions.kdb_memory import unsigned
-from tests.sessions.kdb_tasks import TASK, shown
+from tests.session_parts.kdb_memory import word_at
+from tests.session_parts.kdb_tasks import TASK, shown
 
 if TYPE_CHECKING:
     from kstep.console.kdb import Kdb
+    from kstep.session.checks import Check
     from kstep.session.target import Target
-    from tests.sessions.checks import Check
 
 CPUS = 2
 CALL = "__arm64_sys_getitimer"
@@ -70,8 +70,8 @@ def cpu(target: Target) -> None:
             switch(kdb, other)
             theirs = kdb.registers()
             must(theirs["sp"] != mine["sp"], "two processors have one stack")
-            saved = unsigned(target, kdb.address("kdb_current_regs"))
-            must_be(theirs["pc"], unsigned(target, saved + 32 * 8), "the other one's pc")
+            saved = word_at(target, kdb.address("kdb_current_regs"))
+            must_be(theirs["pc"], word_at(target, saved + 32 * 8), "the other one's pc")
             must_be(kdb.refusal("go"), ENTRY_ONLY, "go elsewhere than on entry")
             for wrong in (CPUS, 7, 99):
                 must_be(kdb.refusal(f"cpu {wrong}"), ENTRY_ONLY, f"cpu {wrong}")
@@ -114,9 +114,9 @@ def per_cpu(target: Target) -> None:
         variable, offsets = kdb.address("kstat"), kdb.address("__per_cpu_offset")
         wanted = {}
         for each in range(CPUS):
-            offset = unsigned(target, offsets + 8 * each)
+            offset = word_at(target, offsets + 8 * each)
             address = (variable + offset) % (1 << 64)
-            wanted[each] = (address, unsigned(target, address))
+            wanted[each] = (address, word_at(target, address))
         text = kdb.command("per_cpu kstat")
         rows = re.findall(r"^ *(\d+) 0x([0-9a-f]+) ([0-9a-f]+) ", text, re.MULTILINE)
         got = {int(each): (int(place, 16), int(value, 16)) for each, place, value in rows}

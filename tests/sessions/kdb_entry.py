@@ -27,8 +27,8 @@ from kstep.base.errors import MachineryError
 from kstep.console.kdb import PROMPT
 from kstep.judge.registers import BTYPE
 from kstep.machine.capability import Capability
+from kstep.session.checks import Check, checks, must, must_be
 from kstep.session.session import session
-from tests.sessions.checks import Check, checks, must, must_be
 
 if TYPE_CHECKING:
     from kstep.console.kdb import Kdb

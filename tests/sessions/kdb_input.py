@@ -19,13 +19,13 @@ import re
 from typing import TYPE_CHECKING
 
 from kstep.console.kdb import UNKNOWN
+from kstep.session.checks import checks, must, must_be
 from kstep.session.session import session
-from tests.sessions.checks import checks, must, must_be
 
 if TYPE_CHECKING:
     from kstep.console.kdb import Kdb
+    from kstep.session.checks import Check
     from kstep.session.target import Target
-    from tests.sessions.checks import Check
 
 UP, DOWN, RIGHT, LEFT = (b"\x1b[%c" % key for key in b"ABCD")
 HOME, DELETE, END = (b"\x1b[%c~" % key for key in b"134")

@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING
 from kstep.console.kdb import KEYBOARD
 from kstep.machine.capability import Capability
 from kstep.machine.hardware import Hardware
+from kstep.session.checks import Boot, must, must_be
 from kstep.session.session import session
-from tests.sessions.checks import Boot, must, must_be
-from tests.sessions.kdb_groups import (
+from tests.session_parts.kdb_groups import (
     ALL,
     FLOW,
     INSPECT,

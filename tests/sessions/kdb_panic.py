@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 
 from kstep.console.kdb import KEYBOARD
 from kstep.machine.capability import Capability
+from kstep.session.checks import Check, must
 from kstep.session.session import session
-from tests.sessions.checks import Check, must
 
 if TYPE_CHECKING:
     from kstep.session.target import Target

@@ -16,9 +16,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kstep.machine.capability import Capability
+from kstep.session.checks import checks, must, must_be
 from kstep.session.session import session
-from tests.sessions.checks import checks, must, must_be
-from tests.sessions.kdb_groups import (
+from tests.session_parts.kdb_groups import (
     ALL,
     FLOW,
     INSPECT,
@@ -34,11 +34,11 @@ from tests.sessions.kdb_groups import (
     allowed,
     must_keep_to,
 )
-from tests.sessions.kdb_memory import unsigned
+from tests.session_parts.kdb_memory import word_at
 
 if TYPE_CHECKING:
+    from kstep.session.checks import Check
     from kstep.session.target import Target
-    from tests.sessions.checks import Check
 
 
 def groups(target: Target) -> None:
@@ -53,7 +53,7 @@ def nothing_happens(target: Target) -> None:
     with target.in_kdb() as kdb:
         scratch = kdb.address("sys_tz")
     with allowed(target, 0) as kdb:
-        before = unsigned(target, scratch)
+        before = word_at(target, scratch)
         for command in (
             f"mm8 {scratch:#x} {before + 1:#x}",
             "rm x0 5",
@@ -61,7 +61,7 @@ def nothing_happens(target: Target) -> None:
             "kill -9 1",
         ):
             must_be(kdb.refusal(command), NO, command)
-        must_be(unsigned(target, scratch), before, "the memory after mm")
+        must_be(word_at(target, scratch), before, "the memory after mm")
         must(kdb.refusal("jiffies") != "", "a symbol is looked up")
     with target.in_kdb() as kdb:
         must("BP #" not in kdb.command("bl"), "there is a breakpoint")
@@ -83,11 +83,11 @@ def revoked(target: Target) -> None:
     """What is allowed is asked at every command: kdb can take it from itself."""
     with target.in_kdb() as kdb:
         groups_ = kdb.address("kdb_cmd_enabled")
-        must_be(unsigned(target, groups_, 4), ALL, "kdb_cmd_enabled")
+        must_be(word_at(target, groups_, 4), ALL, "kdb_cmd_enabled")
         kdb.command("mm4 kdb_cmd_enabled 0")
-        must_be(unsigned(target, groups_, 4), 0, "kdb_cmd_enabled")
+        must_be(word_at(target, groups_, 4), 0, "kdb_cmd_enabled")
         must_be(kdb.refusal("mm4 kdb_cmd_enabled 1"), NO, "mm then")
-        must_be(unsigned(target, groups_, 4), 0, "kdb_cmd_enabled")
+        must_be(word_at(target, groups_, 4), 0, "kdb_cmd_enabled")
     must_be(target.run(f"cat {PARAMETER}").text.strip(), "0", PARAMETER)
     target.run(f"echo {ALL} > {PARAMETER}")
 

@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING
 
 from kstep.machine.capability import Capability
 from kstep.machine.hardware import Hardware
+from kstep.session.checks import Boot, must, must_be
 from kstep.session.session import session
-from tests.sessions.checks import Boot, must, must_be
-from tests.sessions.kdb_memory import CONSTANT, shown, true
+from tests.session_parts.kdb_memory import CONSTANT, shown, true
 
 if TYPE_CHECKING:
     from kstep.console.kdb import Kdb

@@ -26,8 +26,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kstep.base.outcome import KernelFault, Signature
+from kstep.session.hits import must_be_exact, must_not_be_missed
 from kstep.session.session import session
-from tests.sessions.hits import must_be_exact, must_not_be_missed
 
 if TYPE_CHECKING:
     from kstep.session.target import Target

@@ -19,16 +19,16 @@ from typing import TYPE_CHECKING
 
 from kstep.base.errors import MachineryError
 from kstep.machine.hardware import Hardware
+from kstep.session.checks import checks
+from kstep.session.functions import FUNCTIONS, TAKES_SPINLOCK
 from kstep.session.session import session
-from tests.sessions.checks import checks
 from tests.sessions.continue_past_breakpoint import continue_past_breakpoint
-from tests.sessions.functions import FUNCTIONS, TAKES_SPINLOCK
 from tests.sessions.step_in_order import step_in_order
 from tests.sessions.watch_in_interrupt import PAIRS, watch_in_interrupt
 
 if TYPE_CHECKING:
+    from kstep.session.checks import Check
     from kstep.session.target import Target
-    from tests.sessions.checks import Check
 
 MODE, EL2H = 0xF, 9  # of PSTATE: arch/arm64/include/uapi/asm/ptrace.h
 BREAKPOINTS = next(pair for pair in PAIRS if pair.name == "bp_with_bp_in_task")

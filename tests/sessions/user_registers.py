@@ -21,14 +21,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kstep.base.outcome import KernelFault, Signature
+from kstep.session.checks import checks
+from kstep.session.hits import must_not_be_missed
 from kstep.session.session import session
-from tests.sessions.checks import checks
-from tests.sessions.hits import must_not_be_missed
 
 if TYPE_CHECKING:
     from kstep.console.shell import Answer
+    from kstep.session.checks import Check
     from kstep.session.target import Target
-    from tests.sessions.checks import Check
 
 FUNCTION = "__arm64_sys_gettid"  # kernel/sys.c
 STEPPED = 20  # calls

@@ -24,8 +24,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kstep.machine.hardware import Hardware
+from kstep.session.hits import must_be_exact
 from kstep.session.session import session
-from tests.sessions.hits import must_be_exact
 
 if TYPE_CHECKING:
     from kstep.session.target import Target

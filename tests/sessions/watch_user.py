@@ -18,8 +18,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kstep.session.hits import must_be_exact
 from kstep.session.session import session
-from tests.sessions.hits import must_be_exact
 
 if TYPE_CHECKING:
     from kstep.session.target import Target

@@ -114,8 +114,9 @@ class FakeToolchain(Toolchain):
         readable: Sequence[Path] = (),
         writable: Sequence[Path] = (),
         lines: Sequence[Path] = (),
+        devices: Sequence[Path] = (),
     ) -> Process:
         """Start what plays a machine."""
-        del argv, readable, writable
+        del argv, readable, writable, devices
         (line,) = lines
         return FakeProcess(line, self.log, self.greeting)

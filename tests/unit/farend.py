@@ -155,6 +155,8 @@ def device(answer: Callable[[bytes], bytes]) -> Iterator[str]:
 class FakeMachine(Machine):
     """A machine with a console and memory, and no QEMU."""
 
+    chunk = 4096
+
     def __init__(self, console: Console, words: dict[int, int]) -> None:
         self.console = console
         self.words = words

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -17,7 +18,6 @@ from kstep.base.errors import MachineryError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 
 @pytest.fixture(autouse=True)
@@ -141,8 +141,8 @@ def test_clean_removes_the_cache_and_nothing_else(
 def test_the_tests_that_need_no_kernel_are_run_with_this_python(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The first that fails ends it."""
-    run: list[str] = []
+    """The first that fails ends it. None is a script of .venv, which is moved once it is made."""
+    python, run = sys.executable, []
 
     class Recorder:
         def cd(self, _folder: str) -> Recorder:
@@ -155,11 +155,16 @@ def test_the_tests_that_need_no_kernel_are_run_with_this_python(
             pass
 
         def run(self, command: str, **_options: object) -> object:
-            run.append(command.removeprefix(f"{sys.executable} -m "))
+            run.append(command)
             return type("Result", (), {"ok": "mypy" not in command})()
 
     monkeypatch.setattr(tasks, "ROOT", "/")
     with pytest.raises(Exit) as end:
         tasks.run_tests.body(Recorder(), unit=True)
     assert end.value.code == 1
-    assert run == ["ruff check .", "ruff format --check .", "mypy"]
+    assert run == [
+        f"{python} -m ruff check .",
+        f"{python} -m ruff format --check .",
+        f"{python} {Path(python).parent}/lint-imports --no-cache --no-logo",
+        f"{python} -m mypy",
+    ]

@@ -19,9 +19,17 @@ def plain() -> tuple[io.StringIO, Progress]:
     return out, Progress(Console(file=out, width=40, highlight=False, soft_wrap=True))
 
 
+class Screen(io.StringIO):
+    """What is a terminal."""
+
+    def isatty(self) -> bool:
+        """Say so."""
+        return True
+
+
 def live() -> tuple[io.StringIO, Progress]:
     """Give a display on a terminal of 100 columns."""
-    out = io.StringIO()
+    out = Screen()
     return out, Progress(Console(file=out, force_terminal=True, width=100, highlight=False))
 
 
@@ -30,7 +38,10 @@ def lines(out: io.StringIO) -> list[str]:
     return [re.sub(r"\d+\.\d s", "T s", line) for line in out.getvalue().splitlines()]
 
 
-def test_elsewhere_a_task_is_two_lines() -> None:
+@pytest.mark.parametrize("force", ["", "1"])
+def test_elsewhere_a_task_is_two_lines(monkeypatch: pytest.MonkeyPatch, force: str) -> None:
+    """Whoever forces colours, as CI does, has no terminal by that."""
+    monkeypatch.setenv("FORCE_COLOR", force)
     out, progress = plain()
     with progress, progress.task("tree debian:6.1") as task:
         task.note("6.1.192")

@@ -290,7 +290,7 @@ def test_a_whole_configuration_takes_the_place_of_base_and_gets_what_is_needed(
     assert config.digest != alike.digest
     lost = "CONFIG_KGDB=y\nCONFIG_MORE=y\nCONFIG_OWN=y\nCONFIG_CC_VERSION_TEXT=12\n"
     assert config.check(written(tmp_path, lost, "got")) == ("CONFIG_PREEMPT_NONE",)
-    with pytest.raises(MachineryError, match="CONFIG_KGDB is n, not y"):
+    with pytest.raises(MachineryError, match="CONFIG_KGDB=n, not y"):
         config.check(written(tmp_path, "CONFIG_MORE=y\nCONFIG_OWN=y\n", "got"))
 
 
@@ -396,7 +396,7 @@ def test_an_option_that_kconfig_dropped_or_changed_is_named(tmp_path: Path) -> N
     got = written(tmp_path, "CONFIG_A=y\n# CONFIG_B is not set\nCONFIG_C=m\nCONFIG_OTHER=y\n")
     with pytest.raises(MachineryError) as error:
         config.check(got)
-    assert str(error.value).endswith("CONFIG_B is n, not y; CONFIG_C is m, not n")
+    assert str(error.value).endswith("CONFIG_B=n, not y; CONFIG_C=m, not n")
     assert "2 option(s)" in str(error.value)
 
 
@@ -409,7 +409,5 @@ def test_an_option_that_kconfig_does_not_take_is_named_with_its_line(tmp_path: P
     for text in (str(mine), f"{whole}+{mine}"):
         with pytest.raises(RequestError) as error:
             kconfig.load(text, tmp_path).on("6.1").require_met(got)
-        assert str(error.value).startswith(
-            f"{mine}:3: Kconfig does not take it: CONFIG_C is y, not n, for what"
-        )
+        assert str(error.value).startswith(f"{mine}:3: Kconfig set CONFIG_C=y, not n: an unmet")
     kconfig.load("base", tmp_path).on("6.1").require_met(got)

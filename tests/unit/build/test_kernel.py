@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from kstep.build import kernel
 from kstep.build.kconfig import Kconfig
-from kstep.source.arrangement import Arrangement
+from kstep.source.patched import PatchedTree
 from kstep.source.tree import Tree
 
 if TYPE_CHECKING:
@@ -36,10 +36,10 @@ def a_pristine(folder: Path) -> Path:
     return folder
 
 
-def arrangement(files: Mapping[str, str | None], *executable: str) -> Arrangement:
+def a_variant(files: Mapping[str, str | None], *executable: str) -> PatchedTree:
     """Make what a variant changes."""
     content = {name: None if text is None else text.encode() for name, text in files.items()}
-    return Arrangement(content, frozenset(executable), {}, {}, "")
+    return PatchedTree(content, frozenset(executable), {}, {}, "")
 
 
 def state(folder: Path) -> dict[str, tuple[str, bool]]:
@@ -66,10 +66,10 @@ class Work:
         kernel._link(self.pristine, self.source)
         self.untouched = (state(self.pristine), stamps(self.pristine))
 
-    def arrange(self, files: Mapping[str, str | None], *executable: str) -> None:
+    def alter(self, files: Mapping[str, str | None], *executable: str) -> None:
         """Bring the copy to a variant; the pristine must not notice."""
-        variant = arrangement(files, *executable)
-        kernel._arrange(self.pristine, self.source, variant, self.altered)
+        variant = a_variant(files, *executable)
+        kernel._alter(self.pristine, self.source, variant, self.altered)
         assert (state(self.pristine), stamps(self.pristine)) == self.untouched
 
     def wanted(self, files: Mapping[str, str | None], *executable: str) -> dict[str, object]:
@@ -97,43 +97,43 @@ VARIANT = {"init/main.c": "changed\n", "kernel/new.c": "new\n", "Makefile": None
 
 
 def test_a_variant_is_made_and_taken_back(work: Work) -> None:
-    work.arrange(VARIANT)
+    work.alter(VARIANT)
     assert state(work.source) == work.wanted(VARIANT)
-    work.arrange({})
+    work.alter({})
     assert state(work.source) == state(work.pristine)
 
 
 def test_a_file_that_is_right_already_is_not_touched(work: Work) -> None:
     """Make would compile what depends on it."""
-    work.arrange(VARIANT)
+    work.alter(VARIANT)
     before = stamps(work.source)
-    work.arrange({**VARIANT, "scripts/run": "other\n"}, "scripts/run")
+    work.alter({**VARIANT, "scripts/run": "other\n"}, "scripts/run")
     changed = {name for name, at in stamps(work.source).items() if before.get(name) != at}
     assert changed == {"scripts/run"}
 
 
 def test_what_is_changed_or_taken_back_is_newer_than_before(work: Work) -> None:
     """Make sees a file by its time; one that goes back must not go back in time too."""
-    work.arrange({"init/main.c": "changed\n"})
+    work.alter({"init/main.c": "changed\n"})
     os.utime(work.source / "init/main.c", (2, 2))
-    work.arrange({})
+    work.alter({})
     assert (work.source / "init/main.c").stat().st_mtime > 2
 
 
 def test_the_exec_bit_is_the_variants(work: Work) -> None:
-    work.arrange({"init/main.c": "run me\n", "new": "x", "scripts/run": "y"}, "init/main.c", "new")
+    work.alter({"init/main.c": "run me\n", "new": "x", "scripts/run": "y"}, "init/main.c", "new")
     modes = {name: executable for name, (_, executable) in state(work.source).items()}
     assert modes == {"Makefile": False, "init/main.c": True, "new": True, "scripts/run": False}
-    work.arrange({})
+    work.alter({})
     assert state(work.source) == state(work.pristine)
 
 
 def test_a_variant_may_change_the_exec_bit_alone(work: Work) -> None:
     """Of the copy, not of the pristine file that it shares with it."""
     files = {"init/main.c": FILES["init/main.c"], "scripts/run": FILES["scripts/run"]}
-    work.arrange(files, "init/main.c")
+    work.alter(files, "init/main.c")
     assert state(work.source) == work.wanted(files, "init/main.c")
-    work.arrange({})
+    work.alter({})
     assert state(work.source) == state(work.pristine)
 
 
@@ -162,14 +162,14 @@ def test_what_was_cut_off_is_mended_by_the_next(
 
         monkeypatch.setattr(Path, name, counted)
 
-    work.arrange({"scripts/run": "first\n"})
+    work.alter({"scripts/run": "first\n"})
     for name in ("write_text", "write_bytes", "replace", "unlink"):
         count(name)
     with pytest.raises(PowerCutError):
-        work.arrange(VARIANT)
+        work.alter(VARIANT)
     monkeypatch.undo()
     other = {"kernel/other.c": "other\n"}
-    work.arrange(other)
+    work.alter(other)
     found = {name: it for name, it in state(work.source).items() if not name.endswith(".kstep")}
     assert found == work.wanted(other)
 
@@ -189,7 +189,7 @@ def test_any_order_of_variants_comes_to_what_each_is(
         work = Work(Path(folder))
         for files, executable in order:
             own = {name for name in executable if files.get(name) is not None}
-            work.arrange(files, *own)
+            work.alter(files, *own)
             assert state(work.source) == work.wanted(files, *own)
             assert json.loads(work.altered.read_text()) == sorted(files)
 

@@ -3,15 +3,12 @@
 
 from __future__ import annotations
 
-import ast
-import itertools
 import os
 import pty
 import re
-import tempfile
 import time
 import tty
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
@@ -24,6 +21,10 @@ from kstep.console import console as consoles
 from kstep.console.console import Console, SilenceError
 from kstep.results.transcript import Transcript
 from tests.unit.farend import byte_by_byte, line_to, pieces
+from tests.unit.results.material import read_back
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 SOON = 5.0  # seconds: what is there is found at once, on the slowest machine
 
@@ -58,7 +59,7 @@ def test_what_came_last_waits_for_an_answer_until_one_is_sent() -> None:
         assert console.unanswered == b""
         console.expect(re.compile(rb"go"), "echo", Deadline.after(SOON))
         assert console.unanswered == b"go"
-        with Path(os.devnull).open("r+b", buffering=0) as other, console.through(other.fileno()):
+        with os.fdopen(os.open(os.devnull, os.O_RDWR)) as other, console.through(other.fileno()):
             assert console.unanswered == b""
         assert console.unanswered == b""
 
@@ -164,38 +165,6 @@ def test_a_word_is_found_however_the_line_is_cut(text: bytes, sizes: list[int]) 
     with line_to(Says(said), pieces(sizes), packets=True) as console:
         match = console.expect(re.compile(rb"#end#"), "end", Deadline.after(SOON))
     assert match.string[: match.start()] == said.removesuffix(b"#end#")
-
-
-def read_back(path: Path) -> list[tuple[float, str, bytes]]:
-    """Read a transcript as anybody could who knows Python's escapes."""
-    rows = [line.split(" ", 2) for line in path.read_text("ascii").splitlines()]
-    return [(float(t), d, ast.literal_eval(text).encode("latin-1")) for t, d, text in rows]
-
-
-@given(st.lists(st.tuples(st.sampled_from("<>"), st.binary())))
-def test_a_transcript_gives_back_every_byte(said: list[tuple[str, bytes]]) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "console.log"
-        with Transcript(path, time.monotonic()) as transcript:
-            for direction, data in said:
-                transcript.add(direction, data)
-        rows = read_back(path)
-
-    def joined(pairs: list[tuple[str, bytes]]) -> list[tuple[str, bytes]]:
-        groups = itertools.groupby(pairs, key=lambda pair: pair[0])
-        whole = [(direction, b"".join(data for _, data in group)) for direction, group in groups]
-        return [(direction, data) for direction, data in whole if data]
-
-    spoken = [pair for pair in said if pair[1]]
-    assert joined([(direction, data) for _, direction, data in rows]) == joined(spoken)
-    assert [time for time, _, _ in rows] == sorted(time for time, _, _ in rows)
-
-
-def test_a_transcript_has_a_record_a_line_and_hides_no_control_character(tmp_path: Path) -> None:
-    with Transcript(tmp_path / "log", time.monotonic()) as transcript:
-        transcript.add("<", b'a "b"\r\n\x1b[0m\\\n')
-    texts = [line.split(" ", 2)[2] for line in (tmp_path / "log").read_text().splitlines()]
-    assert texts == [r'"a \"b\"\r\n"', r'"\x1b[0m\\\n"']
 
 
 def test_the_console_writes_both_directions_down(tmp_path: Path) -> None:

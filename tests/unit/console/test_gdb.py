@@ -93,9 +93,10 @@ class FakeToolchain(HostToolchain):
         readable: Sequence[Path] = (),
         writable: Sequence[Path] = (),
         lines: Sequence[Path] = (),
+        devices: Sequence[Path] = (),
     ) -> Process:
         """Start it on the first of the lines."""
-        del argv, readable, writable
+        del argv, readable, writable, devices
         return FakeGdb(lines[0], self.answers)
 
 

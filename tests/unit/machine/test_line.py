@@ -63,7 +63,10 @@ def test_a_reset_that_fails() -> None:
 
 def test_a_program_ends_with_the_line(tmp_path: Path) -> None:
     note = tmp_path / "pid"
-    stubborn = f"trap '' HUP INT TERM; echo $$ >{note}; echo up; while :; do sleep 1; done"
+    stubborn = (
+        f"trap '' HUP INT TERM; echo $$ >{shlex.quote(str(note))}; echo up;"
+        " while :; do sleep 1; done"
+    )
     port = Line.parse(f"exec:{shlex.join(['sh', '-c', stubborn])}", "").open()
     assert os.read(port.fileno(), 99) == b"up\n"  # raw: no return is put before it
     port.close()

@@ -38,7 +38,7 @@ def line() -> Iterator[tuple[QemuMachine, int]]:
     """Give a machine without QEMU, and the end of its serial line that the kernel writes to."""
     reader, writer = os.pipe()
     machine = QemuMachine(
-        cast("Kernel", None), Path("/nonexistent"), Hardware(), cast("Toolchain", None)
+        cast("Kernel", None), Path("/nonexistent"), Hardware(), cast("Toolchain", None), Accel.TCG
     )
     machine.console = Console(reader, lambda: None)
     machine.console.on_text = Ear().hear
@@ -137,7 +137,9 @@ def test_whoever_has_the_script_boots_the_same(tmp_path: Path) -> None:
     """What QEMU gets by it, but for how the serial line and the sockets are opened."""
     kernel = Kernel("key", tmp_path / "a 'quoted' place", True, "", "", "", 0.0, 0)  # noqa: FBT003 -- cached
     hardware = Hardware(cpus=2, el2=True, parameters="kgdbwait lockdown=integrity")
-    machine = QemuMachine(kernel, tmp_path / "initramfs", hardware, HostToolchain("a test"))
+    machine = QemuMachine(
+        kernel, tmp_path / "initramfs", hardware, HostToolchain("a test"), Accel.TCG
+    )
     qemu = tmp_path / "qemu-system-aarch64"
     qemu.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
     qemu.chmod(0o755)
@@ -160,7 +162,9 @@ def test_whoever_has_the_script_boots_the_same(tmp_path: Path) -> None:
 
 def test_the_script_has_an_option_a_line(tmp_path: Path) -> None:
     kernel = Kernel("key", tmp_path, True, "", "", "", 0.0, 0)  # noqa: FBT003 -- cached
-    machine = QemuMachine(kernel, tmp_path / "initramfs", Hardware(), HostToolchain("a test"))
+    machine = QemuMachine(
+        kernel, tmp_path / "initramfs", Hardware(), HostToolchain("a test"), Accel.TCG
+    )
     command = machine.by_hand.partition("exec ")[2].splitlines()
     assert command[0] == "qemu-system-aarch64 \\"
     assert all(line.startswith("    -") for line in command[1:])

@@ -11,12 +11,13 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from tests.unit.results.test_record import a_cell, a_record
+from tests.unit.results.material import a_cell, a_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from kstep.results.record import CellRecord, Record
+    from kstep.results.cell import CellRecord
+    from kstep.results.record import Record
 
 HERE = Path(__file__).parent
 WALKED = HERE / "walked.jsonl"

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from kstep.base.outcome import Signature
 from kstep.report.annotation import annotate
-from tests.unit.results.test_record import a_cell, a_record
+from tests.unit.results.material import a_cell, a_record
 
 NOWHERE = Path("/nonexistent")
 COMMAND = re.compile(r"::error(?: ([a-z]+=[^,:]+(?:,[a-z]+=[^,:]+)*))?::(.*)")

@@ -5,12 +5,16 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from kstep.report.compare import Comparison, compare
-from kstep.results.record import CellRecord, Record
-from tests.unit.results.test_record import a_cell, a_record
+from kstep.results.record import Record
+from tests.unit.results.material import a_cell, a_record
+
+if TYPE_CHECKING:
+    from kstep.results.cell import CellRecord
 
 NOWHERE = Path("/nonexistent")
 

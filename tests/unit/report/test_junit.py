@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 
 from kstep.report.junit import junit
 from kstep.results.printable import printable
-from tests.unit.results.test_record import a_cell, a_record
+from tests.unit.results.material import a_cell, a_record
 
 if TYPE_CHECKING:
-    from kstep.results.record import CellRecord
+    from kstep.results.cell import CellRecord
 
 NOWHERE = Path("/nonexistent")
 

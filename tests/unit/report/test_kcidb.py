@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from kstep.report.kcidb import kcidb
 from tests.unit.report.material import a_run
-from tests.unit.results.test_record import a_cell, a_record
+from tests.unit.results.material import a_cell, a_record
 
 if TYPE_CHECKING:
     from kstep.results.record import Record

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kstep.report.ktap import ktap
-from tests.unit.results.test_record import a_cell, a_record
+from tests.unit.results.material import a_cell, a_record
 
 NOWHERE = Path("/nonexistent")
 

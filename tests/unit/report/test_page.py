@@ -19,10 +19,10 @@ from hypothesis import strategies as st
 
 from kstep.report.page import page
 from tests.unit.report.material import WALKED, a_run, stepped, steps_of
-from tests.unit.results.test_record import a_cell, a_record
+from tests.unit.results.material import a_cell, a_record
 
 if TYPE_CHECKING:
-    from kstep.results.record import CellRecord
+    from kstep.results.cell import CellRecord
 
 NOWHERE = Path("/nonexistent")
 VOID = {"meta", "input", "link", "br", "hr", "img"}
@@ -69,6 +69,32 @@ def test_the_verdict_stands_on_top_then_the_table_then_the_cells(tmp_path: Path)
     assert found == sorted(found)
 
 
+def test_a_clause_of_the_verdict_is_coloured_whatever_the_names_in_it_are() -> None:
+    """Names come from others, and may look like the words around them."""
+    cells = [a_cell("none", "nothing; breaks", "stuck"), a_cell("v5/1", "nothing; breaks")]
+    text = " ".join(page(a_record(NOWHERE, *cells)).split())
+    assert (
+        '<b>v5/1</b> <span class="verb pass">fixes</span> nothing; breaks;'
+        ' <span class="verb ">breaks</span> nothing;'
+        ' <span class="verb ">leaves</span> 0 of 1 session as with none. </li>'
+    ) in text
+
+
+def test_what_varies_stands_behind_the_verdict() -> None:
+    cells = [a_cell(seen=("pass", "stuck")[n == 3], repeat=n) for n in range(1, 6)]
+    cells += [a_cell("v5/1", repeat=n) for n in range(1, 6)]
+    assert "passes 100% (57-100), with none 80% (38-96), p = 1." in page(a_record(NOWHERE, *cells))
+
+
+def test_the_machine_of_a_cell_can_be_booted_by_hand(tmp_path: Path) -> None:
+    (tmp_path / "qemu.sh").write_text("#!/bin/sh\nqemu-system-aarch64 -append 'a <b>\x1b'\n")
+    cells = [a_cell(files={"qemu": "qemu.sh"}), a_cell("v5/1", files={"qemu": "gone.sh"})]
+    text = page(a_record(tmp_path, *cells))
+    assert text.count("to be booted by hand") == 1
+    assert "qemu-system-aarch64 -append &#39;a &lt;b&gt;\\x1b&#39;\n</pre>" in text
+    assert '<a href="qemu.sh">' in text
+
+
 def test_every_mark_leads_to_a_cell_and_every_id_is_there_once(tmp_path: Path) -> None:
     read = Read(page(a_run(tmp_path)))
     ids = [attributes["id"] for _, attributes in read.elements if "id" in attributes]
@@ -91,7 +117,7 @@ def test_a_cell_tells_all_that_is_known(tmp_path: Path) -> None:
         "step 1 went to el1_interrupt+0x1c, and stays there",
         "stuck, as predicted",
         "rate <b>301.5</b>",
-        "./inv verify --tree debian:6.1 --kconfig base --variants none,v5/1 --sessions",
+        "./inv verify --series v5,v6 --tree debian:6.1 --kconfig base --variants none,v5/1 --",
         "[0]kdb&gt;",
         "&gt; ss",
         'href="none.jsonl"',

@@ -6,14 +6,18 @@ from __future__ import annotations
 import shlex
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kstep.report.reply import TESTED_BY, may_sign, reply
-from kstep.results.record import CellRecord, Record
-from tests.unit.results.test_record import a_cell, a_record
+from tests.unit.results.material import ASKED, a_cell, a_record
+
+if TYPE_CHECKING:
+    from kstep.results.cell import CellRecord
+    from kstep.results.request import Asked
 
 NOWHERE = Path("/nonexistent")
 GOOD = [a_cell("none", seen="stuck"), a_cell("v5/1")]
@@ -68,11 +72,11 @@ def test_without_none_nothing_is_said_of_regressions() -> None:
     assert text.startswith("Nothing can be said about a regression: the kernel without the")
 
 
-def repeating(*argv: str) -> str:
-    """Draw the reply to a run with such a command, and read the command as a shell does."""
+def repeating(asked: Asked) -> str:
+    """Draw the reply to a run of such a request, and read the command as a shell does."""
     record = a_record(NOWHERE, *GOOD)
-    run = replace(record.run, argv=("verify", *argv))
-    lines = reply(Record(NOWHERE, run, record.toolchain, cells=GOOD)).splitlines()
+    record.request = asked
+    lines = reply(record).splitlines()
     assert all(len(line) <= 72 for line in lines)
     start = next(n for n, line in enumerate(lines) if line.startswith("To repeat it")) + 2
     command = "\n".join(lines[start : lines.index("", start)])
@@ -81,8 +85,9 @@ def repeating(*argv: str) -> str:
 
 @pytest.mark.parametrize("tree", ["debian:6.1", "path:/" + "long/" * 9, "path:/" + "x" * 200])
 def test_the_command_survives_the_wrapping(tree: str) -> None:
-    assert repeating("--tree", tree, "--variants", "none,v6/1") == (
-        f"./inv verify --tree {tree} --variants none,v6/1"
+    asked = replace(ASKED, trees=(tree,), variants=("none", "v6/1"))
+    assert repeating(asked) == (
+        f"./inv verify --series v5,v6 --tree {tree} --kconfig base --variants none,v6/1"
     )
 
 

@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import shutil
-from typing import TYPE_CHECKING
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from invoke.context import Context
@@ -15,9 +17,7 @@ from kstep import report
 from kstep.results import record
 from tests.unit.report.material import a_run
 
-if TYPE_CHECKING:
-    from pathlib import Path
-
+ROOT = Path(__file__).parents[3]
 DRAWN = ["junit.xml", "kcidb.json", "reply.txt", "report.html", "results.ktap", "summary.md"]
 
 
@@ -46,6 +46,25 @@ def test_a_run_without_its_cells_files_can_be_drawn(tmp_path: Path) -> None:
     shutil.copy(whole / "results.json", bare)
     report.write(record.load(bare))
     assert sorted(path.name for path in bare.iterdir()) == sorted([*DRAWN, "results.json"])
+
+
+ENGINE = ("qemu", "docker", "unicorn", "capstone", "serial", "pygdbmi", "ptyprocess", "b4")
+
+
+def test_drawing_needs_no_engine() -> None:
+    """Nor what it talks to machines, debuggers and containers with."""
+    look = (
+        "import sys, kstep.report\n"
+        "print(*{name.partition('.')[0] for name in sys.modules})\n"
+        "print(*{'.'.join(name.split('.')[:2]) for name in sys.modules if name[:6] == 'kstep.'})"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", look], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    loaded, own = map(str.split, done.stdout.splitlines())
+    assert "jinja2" in loaded
+    assert not {*ENGINE} & {*loaded}
+    assert {*own} == {f"kstep.{name}" for name in ("base", "results", "arm64", "report")}
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 1}', '{"schema": 7}'])

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kstep.report.story import expectation, happened, headline, remarks
-from kstep.results.record import LeftOut
+from kstep.results.provenance import LeftOut
 from kstep.results.verdict import exit_status
-from tests.unit.results.test_record import a_cell, a_record
+from tests.unit.results.material import a_cell, a_record
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kstep.results.record import CellRecord
+    from kstep.results.cell import CellRecord
 
 STEPS = {"steps": 300, "in_order": 300, "distinct_pcs": 280}
 

@@ -12,11 +12,13 @@ from markdown_it import MarkdownIt
 
 from kstep.report.summary import summary
 from kstep.results.printable import printable
-from kstep.results.record import CellRecord, LeftOut
-from tests.unit.results.test_record import a_cell, a_record
+from kstep.results.provenance import LeftOut
+from tests.unit.results.material import a_cell, a_record
 
 if TYPE_CHECKING:
     from markdown_it.token import Token
+
+    from kstep.results.cell import CellRecord
 
 NOWHERE = Path("/nonexistent")
 PARSER = MarkdownIt("commonmark").enable("table")

@@ -15,12 +15,12 @@ from rich.console import Console
 
 from kstep.base.outcome import Signature
 from kstep.report.table import LEGEND, MARKS, SHORT, mark, table
-from tests.unit.results.test_record import a_cell, a_record
+from tests.unit.results.material import a_cell, a_record
 
 if TYPE_CHECKING:
     import pytest
 
-    from kstep.results.record import CellRecord
+    from kstep.results.cell import CellRecord
 
 NOWHERE = Path("/nonexistent")
 VARIANTS = ["none", "v5/1", "v5/2", "v5/1+2", "v6/1", "v6/2", "v6/1+2"]

@@ -11,26 +11,32 @@ import pytest
 from kstep import report
 from kstep.base.errors import RequestError
 from kstep.report.command import narrowed, whole
-from kstep.results.merge import merge
+from kstep.results.merge import merge, requests
 from kstep.results.record import Record, load
 from tests.unit.report.material import WALKED, stepped, steps_of
-from tests.unit.results.test_record import a_cell, a_record
+from tests.unit.results.material import ASKED, a_cell, a_record
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kstep.results.record import CellRecord
+    from kstep.results.cell import CellRecord
+    from kstep.results.request import Asked
 
 
-def made(folder: Path, *cells: CellRecord, argv: tuple[str, ...] = ("verify",)) -> Record:
+def made(
+    folder: Path,
+    *cells: CellRecord,
+    asked: Asked | None = None,
+    argv: tuple[str, ...] = ("verify",),
+) -> Record:
     """Write a run and read it again."""
     folder.mkdir(exist_ok=True)
     record = a_record(folder, *cells)
-    run = replace(record.run, argv=argv, id=folder.name, seconds=5.0)
     Record(
         folder,
-        run,
+        replace(record.run, id=folder.name, seconds=5.0, argv=argv),
         record.toolchain,
+        request=asked,
         trees=record.trees,
         sessions=record.sessions.values(),
         cells=cells,
@@ -56,20 +62,45 @@ def test_the_cells_of_all_with_their_files(tmp_path: Path) -> None:
 
 
 def test_each_cell_is_repeated_by_the_command_that_made_it(tmp_path: Path) -> None:
-    typed = ("verify", "--series", "v6", "--kconfig", "base", "--tree")
-    runs = [
-        made(tmp_path / name, a_cell(tree=tree), argv=(*typed, tree, "--toolchain", name))
-        for name, tree in (("docker", "debian:6.1"), ("host", "debian:7.2"))
+    """Also where runs are put together that were put together before."""
+    shares = [
+        ("docker", "debian:6.1", "perf"),
+        ("host", "debian:7.2", "perf"),
+        ("late", "debian:6.1", "kgdbts"),
     ]
-    merged = merge(runs, tmp_path / "all").run
-    assert whole(merged) == "./inv merge docker,host"
-    for run, name in zip(runs, ("docker", "host"), strict=True):
-        assert f"--series v6 --toolchain {name} --tree" in narrowed(merged, run.cells[0].cell)
+    runs = [
+        made(
+            tmp_path / name,
+            a_cell(name=session, tree=tree),
+            asked=replace(ASKED, trees=(tree,), sessions=(session,), series=(name,)),
+            argv=("verify", "--series", name),
+        )
+        for name, tree, session in shares
+    ]
+    merge(runs[:2], tmp_path / "two")
+    merged = merge([load(tmp_path / "two"), runs[2]], tmp_path / "all")
+    for record in (merged, load(tmp_path / "all")):
+        assert record.request is None
+        assert whole(record) == "./inv merge two,late"
+        for run, (name, tree, session) in zip(runs, shares, strict=True):
+            assert narrowed(record, run.cells[0].cell) == (
+                f"./inv verify --series {name} --tree {tree} --kconfig base --variants none"
+                f" --sessions {session}"
+            )
 
 
-def test_one_command_stays_one(tmp_path: Path) -> None:
+def test_one_request_stays_one(tmp_path: Path) -> None:
+    runs = [made(tmp_path / name, a_cell(name), asked=ASKED) for name in ("a", "b")]
+    merged = merge(runs, tmp_path / "all")
+    assert merged.request == load(tmp_path / "all").request == ASKED
+
+
+def test_runs_of_before_requests_were_kept_are_merged(tmp_path: Path) -> None:
     runs = [made(tmp_path / name, a_cell(name)) for name in ("a", "b")]
-    assert merge(runs, tmp_path / "all").run.argv == ("verify",)
+    merged = merge(runs, tmp_path / "all")
+    assert requests(load(tmp_path / "all")) == []
+    assert merged.run.argv == ("verify",)
+    assert narrowed(merged, runs[0].cells[0].cell) == "./inv verify"
 
 
 @pytest.mark.parametrize(

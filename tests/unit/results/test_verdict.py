@@ -3,17 +3,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kstep.results.verdict import exit_status, order, sentence, sentences, verdict
-from tests.unit.results.test_record import a_cell
-
-if TYPE_CHECKING:
-    from kstep.results.record import CellRecord
+from kstep.results.rate import Rate
+from kstep.results.verdict import chances, exit_status, order, verdict
+from tests.unit.results.material import a_cell
 
 COLUMN = "debian:6.1/base/v5/1"
 
@@ -95,42 +91,20 @@ def test_exit_status(cells: list[tuple[str, str | None]], status: int) -> None:
     assert exit_status(made) == status
 
 
-def test_sentences() -> None:
-    entry = {"fixed": ["s[a]", "s[b]", "s[c]", "t[a]"], "regressed": [], "unchanged": ["t[b]"]}
-    assert sentence("x/y/v5/1", entry) == (
-        "x/y/v5/1 fixes s (all 3), t[a]; breaks nothing; leaves 1 of 5 sessions as with none."
-    )
-    entry = {"fixed": [], "regressed": ["s[a]", "s[b]", "s[c]", "t"], "unchanged": ["s[d]"]}
-    assert sentence("x/y/v5/1", entry) == (
-        "x/y/v5/1 fixes nothing; breaks s (3 of 4), t; leaves 1 of 5 sessions as with none."
-    )
-    entry = {"fixed": [], "regressed": [], "unchanged": ["t"]}
-    assert sentence("x/y/v6/2", entry) == "x/y/v6/2 changes nothing: 1 session as with none."
-    entry = {"fixed": [], "regressed": [], "unchanged": []}
-    assert "nothing to compare" in sentence("x/y/v6/2", entry)
-
-
-def repeated(variant: str, name: str, *words: str) -> list[CellRecord]:
-    """Make the repeats of a cell."""
-    return [a_cell(variant, name, word, repeat=number) for number, word in enumerate(words, 1)]
-
-
-def test_what_varies_on_either_side_is_said_with_its_chance() -> None:
-    cells = repeated("none", "s", *["stuck"] * 12, *["pass"] * 8)
-    cells += repeated("none", "t", *["stuck"] * 20) + repeated("none", "u", "stuck")
-    cells += repeated("v5/1", "s", *["pass"] * 20) + repeated("v5/1", "u", "pass")
-    cells += repeated("v5/1", "t", *["pass"] * 20)
-    (line,) = sentences(cells)
-    assert line == (
-        "debian:6.1/base/v5/1 fixes s, t, u; breaks nothing; leaves 0 of 3 sessions as with none."
-        " s passes 100% (84-100), with none 40% (22-61), p = 4.5e-05."
-    )
+def test_what_varies_on_either_side_has_its_rates() -> None:
+    words = {"none": ["stuck"] * 12 + ["pass"] * 8, "v5/1": ["pass"] * 20}
+    cells = [
+        a_cell(v, "s", w, repeat=n) for v, seen in words.items() for n, w in enumerate(seen, 1)
+    ]
+    cells += [a_cell("none", "t", "stuck"), a_cell("v5/1", "t")]
+    (found,) = chances(cells)[COLUMN]
+    assert (found.name, found.before, found.after) == ("s", Rate(8, 20), Rate(20, 20))
+    assert found.p == pytest.approx(4.5e-05, rel=0.01)
 
 
 def test_a_chance_needs_a_verdict_on_both_sides() -> None:
-    cells = repeated("none", "s", "no-boot") + repeated("v5/1", "s", "pass", "stuck")
-    (line,) = sentences(cells)
-    assert "p =" not in line
+    cells = [a_cell("none", "s", "no-boot"), a_cell("v5/1", "s")]
+    assert chances([*cells, a_cell("v5/1", "s", "stuck", repeat=2)])[COLUMN] == []
 
 
 seen = st.sampled_from(["pass", "stuck", "rehit", "no-boot"])

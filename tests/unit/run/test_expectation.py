@@ -9,8 +9,7 @@ import pytest
 
 from kstep.base.errors import RequestError
 from kstep.base.outcome import Outcome, Signature
-from kstep.results.cell import Cell
-from kstep.results.record import Expected
+from kstep.results.cell import Cell, Expected
 from kstep.run import expectation
 from kstep.source.series import Patch, Series
 from tests.unit.run.test_plan import a_session
@@ -80,6 +79,23 @@ def test_a_rule_speaks_of_what_it_names(tmp_path: Path) -> None:
     assert found.of(a_cell("v6/2", "kgdbts", "v1"), "6.1.192") == PASS
     assert found.of(a_cell("v6/1+2"), "6.1.192") is None
     assert found.of(a_cell("none", "kgdbts", "v1"), "6.1.192") is None
+
+
+def test_a_rule_may_speak_of_all_sessions(tmp_path: Path) -> None:
+    text = rules(rule(sessions="all"), rule(**FAILS))
+    found = expectation.load([a_series(tmp_path, text)], SESSIONS)
+    assert found.of(a_cell(), None) == STUCK
+    assert found.of(a_cell("none", "kgdbts", "v1"), None) == PASS
+    assert found.of(a_cell("v6/1", "kgdbts", "v1"), None) is None
+
+
+def test_a_rule_of_all_sessions_may_name_cases_of_any(tmp_path: Path) -> None:
+    found = expectation.load(
+        [a_series(tmp_path, rules(rule(sessions="all", cases="[g, v1]")))], SESSIONS
+    )
+    assert found.of(a_cell(case="f"), None) is None
+    assert found.of(a_cell(case="g"), None) == PASS
+    assert found.of(a_cell("none", "kgdbts", "v1"), None) == PASS
 
 
 @pytest.mark.parametrize(
@@ -162,6 +178,11 @@ def test_a_rule_that_is_overruled_contradicts_nobody(tmp_path: Path) -> None:
         ({"variants": "[v6/3]"}, 2, 'variant "v6/3" is none of series v6'),
         ({"variants": "[v6/2+1]"}, 2, 'variant "v6/2+1" is none of series v6'),
         ({"variants": "[v6/1+1]"}, 2, 'variant "v6/1+1" is none of series v6'),
+        ({"sessions": "al"}, 3, '"sessions" must be a list'),
+        ({"sessions": "5"}, 3, '"sessions" must be a list'),
+        ({"sessions": "[]"}, 3, '"sessions" is empty'),
+        ({"sessions": "[all]"}, 3, 'session "all" does not exist; write sessions: all'),
+        ({"sessions": "all", "cases": "[h]"}, 6, 'case "h" does not exist; there are: f, g, v1'),
         ({"variants": "[v5/1]"}, 2, 'variant "v5/1" is none of series v6'),
         ({"variants": "[None]"}, 2, 'variant "None" is none of series v6'),
         ({"variants": "[none, v6/]"}, 2, 'variant "v6/" is none of series v6'),

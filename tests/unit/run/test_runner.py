@@ -19,6 +19,7 @@ from kstep.results.cell import Cell
 from kstep.run import runner
 from kstep.run.runner import Boot, Result
 from kstep.session import target
+from kstep.toolchain.accel import Accel
 from tests.unit.fakeqemu import READY, FakeToolchain
 
 SCRIPT = """\
@@ -65,7 +66,14 @@ class Bench:
     def boot(self, *cases: str, variant: str = "none") -> Boot:
         """Put cases on one boot."""
         cells = tuple(Cell("t", "base", variant, "does", case, 1) for case in cases)
-        return Boot(cells, self.kernel, self.folder / "initramfs", self.sessions, self.folder)
+        return Boot(
+            cells,
+            self.kernel,
+            self.folder / "initramfs",
+            self.sessions,
+            self.folder,
+            Accel.TCG,
+        )
 
     def run(self, *cases: str, greeting: bytes = READY) -> list[Result]:
         """Run one boot here."""

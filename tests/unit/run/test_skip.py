@@ -18,7 +18,7 @@ from kstep.run import skip
 from kstep.run.preparation import Built
 from kstep.session import session
 from kstep.source import variant as matrix
-from kstep.source.arrangement import Arrangement
+from kstep.source.patched import PatchedTree
 from kstep.source.tree import Tree
 from kstep.toolchain.accel import Accel
 
@@ -33,7 +33,7 @@ def built(folder: Path, config: str) -> Built:
     return Built(
         Tree("t", "6.1", "", folder),
         kconfig.Kconfig("theirs", {}),
-        ((matrix.parse("none", []), Arrangement({}, frozenset(), {}, {}, "")),),
+        ((matrix.parse("none", []), PatchedTree({}, frozenset(), {}, {}, "")),),
         Kernel("k", folder, True, "", "", "", 0.0, 0),  # noqa: FBT003 -- it is at hand
     )
 

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parents[3]
 SCRIPTS = ROOT / "tests/sessions"
 SESSIONS = session.load(SCRIPTS)
-SCRIPT_MODULES = {path.stem for path in SCRIPTS.glob("*.py")}
+OURS = [*SCRIPTS.glob("*.py"), *(ROOT / "tests/session_parts").glob("*.py")]
+SCRIPT_MODULES = {path.stem for path in OURS}
 ENGINE = [*(ROOT / "kstep/session").glob("*.py"), *(ROOT / "kstep/judge").glob("*.py")]
 
 # What of a machine is used by these names, wherever they are written.
@@ -126,7 +127,7 @@ class Sources:
                         todo += [(code.module, each) for each in code.node.body]
 
 
-SOURCES = Sources([*ENGINE, *SCRIPTS.glob("*.py")])
+SOURCES = Sources([*ENGINE, *OURS])
 
 
 def reads(node: ast.AST) -> bool:

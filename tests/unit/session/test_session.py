@@ -107,6 +107,16 @@ def test_two_cases_of_one_name_are_not_one(tmp_path: Path) -> None:
     )
 
 
+def test_a_script_without_a_session_is_told(tmp_path: Path) -> None:
+    """Whoever forgot the decorator would think that it was run."""
+    with pytest.raises(MachineryError) as error:
+        session.load(scripts(tmp_path, one=SCRIPT, two="CASES = ()\n", __init__=""))
+    assert str(error.value) == (
+        f"{tmp_path}/two.py: it defines no session;"
+        " mark a function with @session, or move it elsewhere"
+    )
+
+
 @dataclass(frozen=True)
 class Equipped:
     """A case with hardware of its own."""

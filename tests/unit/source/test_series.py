@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Series, variants and arrangements, with a real git and small trees made here."""
+"""Series, variants and patched trees, with a real git and small trees made here."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kstep.base.errors import RequestError
-from kstep.source import arrangement, series
+from kstep.source import patched, series
 from kstep.source import variant as matrix
-from kstep.source.arrangement import Action
+from kstep.source.patched import Action
 
 ROOT = Path(__file__).parents[3]
 
@@ -101,12 +101,12 @@ def one_line(caught: pytest.ExceptionInfo[RequestError]) -> str:
     return str(caught.value)
 
 
-def arranged(
+def patched_files(
     tree: Path, which: list[series.Series], variant: Variant
 ) -> tuple[Tree, dict[str, str]]:
-    """Arrange, and give the tree's files as they then are, with the actions."""
+    """Patch a tree, and give the tree's files as they then are, with the actions."""
     before = {path: path.read_bytes() for path in tree.rglob("*") if path.is_file()}
-    found = arrangement.arrange(tree, which, variant)
+    found = patched.make(tree, which, variant)
     assert {path: path.read_bytes() for path in tree.rglob("*") if path.is_file()} == before
     files = {name: None if file is None else file.decode() for name, file in found.files.items()}
     return files, dict(found.actions)
@@ -249,7 +249,7 @@ def test_an_mbox_gives_its_patches_in_the_order_of_their_numbers(tmp_path: Path,
     assert loaded.name == "thread-v2"
     assert [patch.subject for patch in loaded.patches] == [f"kernel: change {n}" for n in (1, 2, 3)]
     tree = put(tmp_path / "tree", PRISTINE)
-    files, actions = arranged(tree, [loaded], matrix.parse("thread-v2/1+2+3", [loaded]))
+    files, actions = patched_files(tree, [loaded], matrix.parse("thread-v2/1+2+3", [loaded]))
     assert files == {STEP: text(STEP, line_3="one = größer\n", line_20="three\n"), **TWO}
     assert set(actions.values()) == {Action.APPLIED}
 
@@ -292,7 +292,7 @@ def test_carriage_returns_of_the_mail_go_those_of_the_file_stay(tmp_path: Path) 
     it.write_bytes(f"{head}\n\n".encode() + rest.replace("\n", "\r\n").encode())
     tree = put(tmp_path / "tree", PRISTINE)
     loaded = series.load(str(it), ROOT)
-    assert arranged(tree, [loaded], matrix.parse("it/1", [loaded]))[0] == ONE
+    assert patched_files(tree, [loaded], matrix.parse("it/1", [loaded]))[0] == ONE
     dos = tmp_path / "dos.patch"
     dos.write_bytes(b"--- a/dos\n+++ b/dos\n@@ -1 +1 @@\n-a\r\n+b\r\n")
     assert b"+b\r\n" in series.load(str(dos), ROOT).patches[0].diff
@@ -328,7 +328,7 @@ def test_what_no_tree_can_take_is_to_be_made_again(
     """To rebase it would not help."""
     loaded = series.load(str(mails(tmp_path, state, options=options)[0]), ROOT)
     with pytest.raises(RequestError, match=f"{said}.*; make it again, with git format-patch") as it:
-        arrangement.arrange(put(tmp_path / "tree", PRISTINE), [loaded], matrix.NONE)
+        patched.make(put(tmp_path / "tree", PRISTINE), [loaded], matrix.NONE)
     one_line(it)
 
 
@@ -339,7 +339,7 @@ def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path, name: str) -> No
     it.write_text(f"--- /dev/null\n+++ b/{name}\n@@ -0,0 +1 @@\n+x\n")
     loaded = series.load(str(it), ROOT)
     with pytest.raises(RequestError, match=f"{name} is a file where the tree has a folder") as why:
-        arrangement.arrange(put(tmp_path / "tree", PRISTINE), [loaded], matrix.NONE)
+        patched.make(put(tmp_path / "tree", PRISTINE), [loaded], matrix.NONE)
     one_line(why)
 
 
@@ -360,7 +360,7 @@ def test_a_patch_in_an_attachment_is_found(tmp_path: Path) -> None:
         (["[PATCH 1/2] a", "[PATCH v2 1/2] a"], "patch 2 of 2 is missing; get the whole thread"),
         (["[PATCH 1/3] a", "[PATCH 3/3] a"], "patch 2 of 3 is missing; get the whole thread"),
         (["[PATCH 2/3] a", "[PATCH 3/3] a"], "patch 1 of 3 is missing; get the whole thread"),
-        (["Re: [PATCH 1/2] a", "[PATCH 0/2] a"], "is no series: b4 finds no patch"),
+        (["Re: [PATCH 1/2] a", "[PATCH 0/2] a"], "contains no patches"),
     ],
 )
 def test_an_mbox_that_is_no_whole_series_is_refused(
@@ -441,7 +441,7 @@ def test_what_was_saved_is_what_was_loaded(tmp_path: Path) -> None:
         (each.diff, each.subject, each.message_id) for each in loaded.patches
     ]
     tree = put(tmp_path / "tree", PRISTINE)
-    assert arranged(tree, [again], matrix.parse("mine/1+2", [again]))[0] == {**umlaut, **TWO}
+    assert patched_files(tree, [again], matrix.parse("mine/1+2", [again]))[0] == {**umlaut, **TWO}
 
 
 def test_a_git_range(tmp_path: Path) -> None:
@@ -465,8 +465,34 @@ def test_a_git_range(tmp_path: Path) -> None:
     assert loaded.base_commit == git(work, "rev-parse", "HEAD~2").strip()
     assert series.load(f"git:{work}#HEAD~1..HEAD", ROOT).name == "work"
     tree = put(tmp_path / "tree", PRISTINE)
-    assert arranged(tree, [loaded], matrix.parse("mended/1+2", [loaded]))[0] == {**ONE, **TWO}
+    assert patched_files(tree, [loaded], matrix.parse("mended/1+2", [loaded]))[0] == {**ONE, **TWO}
     assert git(work, "status", "--porcelain") == f" M {STEP}\n"
+
+
+def test_in_a_hook_of_another_repository_the_one_named_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a diff is applied to the folder that was named, whatever git says where it is."""
+    mails(tmp_path, ONE, TWO)
+    mails(tmp_path / "other", THREE)
+    usual = series.load(f"git:{tmp_path}/work#HEAD~2..HEAD", ROOT)
+    other = tmp_path / "other/work"
+    before = {path: path.read_bytes() for path in other.rglob("*") if path.is_file()}
+    for name, value in {
+        "GIT_DIR": other / ".git",
+        "GIT_COMMON_DIR": other / ".git",
+        "GIT_WORK_TREE": other,
+        "GIT_INDEX_FILE": other / ".git/index",
+        "GIT_PREFIX": "kernel/",
+    }.items():
+        monkeypatch.setenv(name, str(value))
+    loaded = series.load(f"git:{tmp_path}/work#HEAD~2..HEAD", ROOT)
+    assert loaded == usual
+    assert len(loaded.patches) == 2
+    tree = put(tmp_path / "tree", PRISTINE)
+    variant = matrix.parse(f"{loaded.name}/1+2", [loaded])
+    assert patched_files(tree, [loaded], variant)[0] == {**ONE, **TWO}
+    assert {path: path.read_bytes() for path in other.rglob("*") if path.is_file()} == before
 
 
 @pytest.mark.parametrize(

@@ -100,7 +100,7 @@ def test_the_series_of_a_thread(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("mails", "message"),
     [
-        ([mail("0/2")], "is no series: b4 finds no patch in it"),
+        ([mail("0/2")], "contains no patches (replies and"),
         ([mail("1/3"), mail("3/3", name="3")], "patch 2 of 3 is missing; get the whole thread"),
         (
             [each.replace(b"Message-ID", b"X") for each in (mail("v2"), mail("v2", name="2"))],

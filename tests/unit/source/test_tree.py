@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +16,7 @@ from kstep.base.errors import RequestError
 from kstep.base.progress import Progress
 from kstep.source import tree
 from kstep.toolchain import HostToolchain
+from tests.unit.source.test_git import of_somebody_else
 
 if TYPE_CHECKING:
     from kstep.source.tree import Tree
@@ -118,8 +120,8 @@ def test_what_is_no_form_is_answered_with_the_forms(spec: str) -> None:
         ("tar:{empty}", "there is no such file"),
         ("git:{repository}", "the revision is missing: git:DIR#REV"),
         ("git:{repository}#", "the revision is missing: git:DIR#REV"),
-        ("git:{repository}#v9", "{repository} has no revision v9"),
-        ("git:{repository}#--all", "{repository} has no revision --all"),
+        ("git:{repository}#v9", 'there is no revision "v9"; there are: master'),
+        ("git:{repository}#--all", 'there is no revision "--all"; there are: master'),
         (
             "git:{nothing}#v1",
             "git cannot read it: cannot change to '{nothing}': no such file",
@@ -241,7 +243,7 @@ def test_a_checkout_that_git_does_not_trust_is_no_traceback(
 ) -> None:
     """With sudo, say, in a folder of the user's."""
     folder = a_repository(tmp_path / "linux")
-    monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
+    of_somebody_else(tmp_path / "bin", monkeypatch)
     monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
     for spec in (f"path:{folder}", f"git:{folder}#HEAD"):
         with pytest.raises(RequestError, match=r"detected dubious ownership"):
@@ -280,10 +282,33 @@ def test_changes_that_are_not_committed_are_told(
     index = (folder / ".git/index").read_bytes()
     got(f"git:{folder}#HEAD", tmp_path)
     said = capsys.readouterr().err
-    assert ("what is not committed there is not part of it" in said) == dirty
+    assert ("uncommitted changes are ignored" in said) == dirty
     version = got(f"path:{folder}", tmp_path).version
     assert version == f"6.1.192 (v6.1{'-dirty' if dirty else ''})"
     assert (folder / ".git/index").read_bytes() == index
+
+
+@pytest.mark.parametrize("form", ["git:{}#HEAD", "path:{}"])
+def test_in_a_hook_of_another_repository_the_one_named_is_taken(
+    form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git says to a hook by GIT_DIR and others where it is; any git would ask that one."""
+    folder = a_repository(tmp_path / "linux")
+    other = a_repository(tmp_path / "other")
+    (other / "Makefile").write_text(MAKEFILE.replace("192", "193"))
+    (other / "only-here").write_text("")
+    git(other, "add", "--all")
+    git(other, "commit", "--quiet", "--message", "other")
+    spec = form.format(folder)
+    usual = got(spec, tmp_path)
+    for path in tmp_path.glob("cache/*"):
+        shutil.rmtree(path)
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    monkeypatch.setenv("GIT_WORK_TREE", str(other))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(other / ".git/index"))
+    found = got(spec, tmp_path)
+    assert (found.version, found.sha256) == (usual.version, usual.sha256)
+    assert listed(found.source) == [".gitignore", "Kconfig", "Makefile", "arch/arm64/Makefile"]
 
 
 def test_a_bare_repository_and_one_with_nothing_committed_serve(tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_too_many_are_refused_before_any_is_made() -> None:
 
 
 def test_another_matrix_is_refused() -> None:
-    with pytest.raises(RequestError, match="--matrix all: it is each, prefixes, subsets"):
+    with pytest.raises(RequestError, match="--matrix all: must be one of each, prefixes, subsets"):
         matrix.variants([made("a", 2)], "all")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Arrangements, with a real git and small trees made here."""
+"""Patched trees, with a real git and small trees made here."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kstep.base.errors import RequestError
-from kstep.source import arrangement, series
+from kstep.source import patched, series
 from kstep.source import variant as matrix
 from tests.unit.source.test_series import (
     IRQ,
@@ -20,11 +20,11 @@ from tests.unit.source.test_series import (
     THREE,
     TWO,
     Tree,
-    arranged,
     git,
     load_all,
     mails,
     one_line,
+    patched_files,
     put,
     text,
 )
@@ -66,7 +66,7 @@ def test_in_or_out_is_found_out(tree: Path, tmp_path: Path, merged: str, wanted:
     for member in filter(None, merged.split("+")):
         put(tree, states[member])
     variant = matrix.parse(wanted, [loaded])
-    files, actions = arranged(tree, [loaded], variant)
+    files, actions = patched_files(tree, [loaded], variant)
     put(tree, files)
     expected = dict(PRISTINE)
     for member in variant.members:
@@ -94,19 +94,19 @@ def test_two_series_that_share_a_patch_which_the_tree_has(tree: Path, tmp_path: 
     both = [first, second]
     put(tree, TWO)
 
-    def arrange(name: str) -> arrangement.Arrangement:
-        return arrangement.arrange(tree, both, matrix.parse(name, both))
+    def patch(name: str) -> patched.PatchedTree:
+        return patched.make(tree, both, matrix.parse(name, both))
 
-    none = arrange("none")
+    none = patch("none")
     assert none.actions == {"a/1": "absent", "a/2": "reverted", "b/1": "absent", "b/2": "reverted"}
     assert none.files == {IRQ: str(PRISTINE[IRQ]).encode(), "kernel/new.c": None}
-    assert arrange("b/2").actions == {"b/1": "absent", "b/2": "present"}
-    assert arrange("b/2").files == {}
-    assert arrange("b/1").actions == {"b/1": "applied", "b/2": "reverted"}
-    assert arrange("b/1+2").files == {STEP: str(other[STEP]).encode()}
-    assert arrange("a/2").digest == arrange("b/2").digest
+    assert patch("b/2").actions == {"b/1": "absent", "b/2": "present"}
+    assert patch("b/2").files == {}
+    assert patch("b/1").actions == {"b/1": "applied", "b/2": "reverted"}
+    assert patch("b/1+2").files == {STEP: str(other[STEP]).encode()}
+    assert patch("a/2").digest == patch("b/2").digest
     names = ["none", "a/1", "a/2", "a/1+2", "b/1", "b/1+2"]
-    assert len({arrange(name).digest for name in names}) == len(names)
+    assert len({patch(name).digest for name in names}) == len(names)
 
 
 def test_a_tree_with_one_revision_in_takes_the_other(tree: Path, tmp_path: Path) -> None:
@@ -117,11 +117,11 @@ def test_a_tree_with_one_revision_in_takes_the_other(tree: Path, tmp_path: Path)
         load_all(mails(tmp_path / "b", other), "b"),
     ]
     put(tree, ONE)
-    found = arrangement.arrange(tree, both, matrix.parse("b/1", both))
+    found = patched.make(tree, both, matrix.parse("b/1", both))
     assert found.files == {STEP: str(other[STEP]).encode()}
     assert found.actions == {"b/1": "applied"}
     with pytest.raises(RequestError, match="patch b/1 neither is in the tree nor applies"):
-        arrangement.arrange(tree, both[1:], matrix.NONE)
+        patched.make(tree, both[1:], matrix.NONE)
 
 
 def ported(folder: Path) -> tuple[series.Series, Tree, Tree]:
@@ -148,15 +148,18 @@ def test_a_port_counts_where_it_applies(tree: Path, tmp_path: Path) -> None:
     loaded, other, mended = ported(tmp_path)
     assert [len(patch.ports) for patch in loaded.patches] == [1, 0]
     one = matrix.parse("s/1", [loaded])
-    assert arranged(tree, [loaded], one) == ({STEP: ONE[STEP]}, {"s/1": "applied", "s/2": "absent"})
-    found = arrangement.arrange(tree, [loaded], one)
+    assert patched_files(tree, [loaded], one) == (
+        {STEP: ONE[STEP]},
+        {"s/1": "applied", "s/2": "absent"},
+    )
+    found = patched.make(tree, [loaded], one)
     assert [patch.port for patch in found.patches.values()] == [None, None]
     put(tree, other)
-    assert arranged(tree, [loaded], one) == (
+    assert patched_files(tree, [loaded], one) == (
         {STEP: mended[STEP]},
         {"s/1": "applied", "s/2": "absent"},
     )
-    found = arrangement.arrange(tree, [loaded], one)
+    found = patched.make(tree, [loaded], one)
     assert found.patches["s/1"].port == "6.12/0001.patch"
     assert found.patches["s/1"].sha256 != loaded.patches[0].sha256
 
@@ -164,18 +167,18 @@ def test_a_port_counts_where_it_applies(tree: Path, tmp_path: Path) -> None:
 def test_a_port_that_is_in_is_taken_out(tree: Path, tmp_path: Path) -> None:
     loaded, other, mended = ported(tmp_path)
     put(tree, mended)
-    assert arranged(tree, [loaded], matrix.NONE) == (
+    assert patched_files(tree, [loaded], matrix.NONE) == (
         {STEP: other[STEP]},
         {"s/1": "reverted", "s/2": "absent"},
     )
-    assert arranged(tree, [loaded], matrix.parse("s/1", [loaded]))[1]["s/1"] == "present"
+    assert patched_files(tree, [loaded], matrix.parse("s/1", [loaded]))[1]["s/1"] == "present"
 
 
 def test_a_patch_of_which_no_port_applies_is_told(tree: Path, tmp_path: Path) -> None:
     loaded, _, _ = ported(tmp_path)
     put(tree, {STEP: "nothing of it\n"})
     with pytest.raises(RequestError) as caught:
-        arrangement.arrange(tree, [loaded], matrix.NONE)
+        patched.make(tree, [loaded], matrix.NONE)
     assert "s/1 neither is in the tree nor applies, nor does one of its 1 ports: at " in one_line(
         caught
     )
@@ -199,7 +202,7 @@ def test_renames_deletions_and_modes(tmp_path: Path) -> None:
     variants = matrix.variants([loaded])
 
     tree = put(tmp_path / "tree", PRISTINE)
-    none, one = (arrangement.arrange(tree, [loaded], variant) for variant in variants)
+    none, one = (patched.make(tree, [loaded], variant) for variant in variants)
     assert none.files == {}
     assert one.files == {
         "Makefile": None,
@@ -210,7 +213,7 @@ def test_renames_deletions_and_modes(tmp_path: Path) -> None:
     assert one.executable == {STEP}
     assert one.digest != none.digest
 
-    none, one = (arrangement.arrange(work, [loaded], variant) for variant in variants)
+    none, one = (patched.make(work, [loaded], variant) for variant in variants)
     assert one.files == {}
     assert set(one.actions.values()) == {"present"}
     assert none.files.keys() == {"Makefile", IRQ, STEP, "moved.c"}
@@ -223,9 +226,9 @@ def test_a_bare_change_of_mode_is_found_out_too(tmp_path: Path) -> None:
     path.write_text(f"diff --git a/{STEP} b/{STEP}\nold mode 100644\nnew mode 100755\n")
     loaded = series.load(str(path), ROOT)
     tree = put(tmp_path / "tree", PRISTINE)
-    assert arrangement.arrange(tree, [loaded], matrix.NONE).actions == {"mode/1": "absent"}
+    assert patched.make(tree, [loaded], matrix.NONE).actions == {"mode/1": "absent"}
     (tree / STEP).chmod(0o755)
-    found = arrangement.arrange(tree, [loaded], matrix.NONE)
+    found = patched.make(tree, [loaded], matrix.NONE)
     assert found.actions == {"mode/1": "reverted"}
     assert found.files.keys() == {STEP}
     assert not found.executable
@@ -237,7 +240,7 @@ def test_a_patch_that_neither_is_in_nor_applies_shows_the_hunk(tree: Path, tmp_p
     put(tree, {IRQ: text(IRQ, line_11="something else\n")})
     for variant in matrix.variants([loaded]):
         with pytest.raises(RequestError) as caught:
-            arrangement.arrange(tree, [loaded], variant)
+            patched.make(tree, [loaded], variant)
         assert one_line(caught) == (
             f"{loaded.patches[1].path}: patch s/2 neither is in the tree nor applies: "
             f"at {IRQ}:7 there is no 'irq line 7 / irq line 8 / irq line 9'; rebase it"
@@ -249,7 +252,7 @@ def test_a_patch_to_a_file_that_is_not_there(tree: Path, tmp_path: Path) -> None
     loaded = load_all(mails(tmp_path / "mails", ONE))
     (tree / STEP).unlink()
     with pytest.raises(RequestError, match=f"nor applies: {STEP}: no such file"):
-        arrangement.arrange(tree, [loaded], matrix.NONE)
+        patched.make(tree, [loaded], matrix.NONE)
 
 
 def test_a_variant_whose_patch_needs_another_is_told(tree: Path, tmp_path: Path) -> None:
@@ -257,12 +260,12 @@ def test_a_variant_whose_patch_needs_another_is_told(tree: Path, tmp_path: Path)
     loaded = load_all(
         mails(tmp_path / "mails", ONE, {STEP: text(STEP, line_3="one\n", line_4="two\n")})
     )
-    files, _ = arranged(tree, [loaded], matrix.parse("s/1+2", [loaded]))
+    files, _ = patched_files(tree, [loaded], matrix.parse("s/1+2", [loaded]))
     assert files == {STEP: text(STEP, line_3="one\n", line_4="two\n")}
     with pytest.raises(
         RequestError, match=r"s/2 does not apply in s/2: .*; leave that variant out"
     ):
-        arrangement.arrange(tree, [loaded], matrix.parse("s/2", [loaded]))
+        patched.make(tree, [loaded], matrix.parse("s/2", [loaded]))
 
 
 def test_patches_that_stand_on_each_other_are_taken_out_from_the_last(
@@ -272,7 +275,7 @@ def test_patches_that_stand_on_each_other_are_taken_out_from_the_last(
     above: Tree = {STEP: text(STEP, line_3="one\n", line_4="two\n")}
     loaded = load_all(mails(tmp_path / "mails", ONE, above))
     put(tree, above)
-    files, actions = arranged(tree, [loaded], matrix.NONE)
+    files, actions = patched_files(tree, [loaded], matrix.NONE)
     assert files == {STEP: PRISTINE[STEP]}
     assert actions == {"s/1": "reverted", "s/2": "reverted"}
 
@@ -285,11 +288,11 @@ def test_two_series_that_cannot_both_be_taken_out(tree: Path, tmp_path: Path) ->
     ]
     put(tree, THREE)
     for each in both:
-        assert set(arrangement.arrange(tree, [each], matrix.NONE).actions.values()) == {"reverted"}
+        assert set(patched.make(tree, [each], matrix.NONE).actions.values()) == {"reverted"}
     with pytest.raises(
         RequestError, match=r"b/1 is in the tree and cannot be taken out.*run it alone"
     ):
-        arrangement.arrange(tree, both, matrix.NONE)
+        patched.make(tree, both, matrix.NONE)
 
 
 def test_the_digest_knows_the_mode(tmp_path: Path) -> None:
@@ -301,7 +304,7 @@ def test_the_digest_knows_the_mode(tmp_path: Path) -> None:
     for diff in (plain, head + plain):
         (tmp_path / "it.patch").write_text(diff)
         loaded = series.load(str(tmp_path / "it.patch"), ROOT)
-        found = arrangement.arrange(tree, [loaded], matrix.parse("it/1", [loaded]))
+        found = patched.make(tree, [loaded], matrix.parse("it/1", [loaded]))
         assert found.files == {STEP: b"x\n"}
         digests.add(found.digest)
     assert len(digests) == 2
@@ -313,11 +316,11 @@ def test_a_way_through_a_symbolic_link_is_refused(tree: Path, tmp_path: Path) ->
     (tree / STEP).rename(tmp_path / "elsewhere.c")
     (tree / STEP).symlink_to(tmp_path / "elsewhere.c")
     with pytest.raises(RequestError, match=f"{STEP} goes through a symbolic link"):
-        arrangement.arrange(tree, [loaded], matrix.NONE)
+        patched.make(tree, [loaded], matrix.NONE)
 
 
 def test_whitespace_at_a_line_s_end_stays(tree: Path, tmp_path: Path) -> None:
     """The user's apply.whitespace is not asked."""
     state: Tree = {STEP: text(STEP, line_3="one \t\n")}
     loaded = load_all(mails(tmp_path / "mails", state))
-    assert arranged(tree, [loaded], matrix.parse("s/1", [loaded]))[0] == state
+    assert patched_files(tree, [loaded], matrix.parse("s/1", [loaded]))[0] == state

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from kstep.machine.hardware import Hardware
     from kstep.session.target import Target
 
+SHOWN = 200  # characters, at the most, of a value in a message
+
 
 @dataclass(frozen=True)
 class Check:
@@ -68,4 +70,4 @@ def must_be(shown: object, true: object, what: str) -> None:
 
 def _short(value: object) -> str:
     text = hex(value) if isinstance(value, int) else repr(value)
-    return text if len(text) <= 200 else f"{text[:200]}..."
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}..."

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING
 
 from kstep.console.kdb import REGISTER
-from tests.sessions.checks import checks, must, must_be
+from kstep.session.checks import checks, must, must_be
 
 if TYPE_CHECKING:
     from kstep.console.kdb import Kdb
@@ -44,7 +44,7 @@ def true(target: Target, start: int, count: int, width: int) -> dict[int, int]:
     }
 
 
-def unsigned(target: Target, address: int, size: int = 8) -> int:
+def word_at(target: Target, address: int, size: int = 8) -> int:
     """Read one word over QEMU."""
     return int.from_bytes(target.read(address, size), "little")
 
@@ -72,7 +72,7 @@ def md_goes_on(target: Target) -> None:
         must_be(shown(kdb.command("md"), 8), true(target, start + 48, 6, 8), "md again")
         must_be(shown(kdb.command(""), 8), true(target, start + 96, 6, 8), "md by Enter")
         decimal = kdb.command(f"md4c2 {CONSTANT} 1 10")
-        must(f" {unsigned(target, start, 4)} " in decimal, f"md in decimal shows {decimal!r}")
+        must(f" {word_at(target, start, 4)} " in decimal, f"md in decimal shows {decimal!r}")
 
 
 def md_of_zeros(target: Target) -> None:
@@ -101,7 +101,7 @@ def mdr_mds_mdp(target: Target) -> None:
     with target.in_kdb() as kdb:
         start = kdb.address(CONSTANT)
         must_be(kdb.command(f"mdr {CONSTANT} 33").strip(), target.read(start, 33).hex(), "mdr")
-        physical = start - unsigned(target, kdb.address("kimage_voffset"))
+        physical = start - word_at(target, kdb.address("kimage_voffset"))
         shown_there = shown(kdb.command(f"mdp {physical:#x} 2"), 8)
         data = true(target, start, 4, 8)
         must_be(list(shown_there.values()), list(data.values()), "mdp")
@@ -163,12 +163,12 @@ def per_cpu(target: Target) -> None:
     """`per_cpu` shows the processor's own copy of a variable."""
     with target.in_kdb() as kdb:
         variable = kdb.address("kstat")
-        offset = unsigned(target, kdb.address("__per_cpu_offset"))
+        offset = word_at(target, kdb.address("__per_cpu_offset"))
         address = (variable + offset) % (1 << 64)
         must_be(kdb.per_cpu_address("kstat"), address, "the address of kstat")
         for width in (8, 4):
             word = kdb.command(f"per_cpu kstat {width} 0").split()[2]
-            must_be(word, f"{unsigned(target, address, width):0{2 * width}x}", f"kstat, {width}")
+            must_be(word, f"{word_at(target, address, width):0{2 * width}x}", f"kstat, {width}")
 
 
 def stop_in_call(target: Target, kdb: Kdb, name: str) -> None:
@@ -187,7 +187,7 @@ def rd(target: Target) -> None:
     with target.running(f"syscall getitimer 1 {arguments} || true"):
         target.expect_breakpoint(call)
         stop_in_call(target, kdb, "__arm64_sys_getitimer")
-        saved = unsigned(target, kdb.address("kdb_current_regs"))
+        saved = word_at(target, kdb.address("kdb_current_regs"))
         data = true(target, saved, len(REGISTERS), 8)  # struct user_pt_regs
         text = kdb.command("rd")
         printed = {each["name"]: int(each["value"], 16) for each in REGISTER.finditer(text)}

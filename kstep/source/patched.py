@@ -40,7 +40,7 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True)
-class Arrangement:
+class PatchedTree:
     """What makes a variant of a pristine tree.
 
     ``files`` has the new content of every file that differs from pristine, or None
@@ -63,7 +63,7 @@ class _File:
     executable: bool
 
 
-def arrange(sources: Path, series_list: Sequence[Series], variant: Variant) -> Arrangement:
+def make(sources: Path, series_list: Sequence[Series], variant: Variant) -> PatchedTree:
     """Work out what ``variant`` changes in the pristine tree ``sources``, which is only read.
 
     Whether a patch is in is asked of git apply, series by series, from the last patch
@@ -98,7 +98,7 @@ def arrange(sources: Path, series_list: Sequence[Series], variant: Variant) -> A
                 if patch.id in variant.members:
                     fault = f"patch {series.name}/{patch.id} does not apply in {variant.name}"
                     try:
-                        _put_in(patch, tree, fault, mend="leave that variant out")
+                        _put_in(patch, tree, fault, fix="leave that variant out")
                     except RequestError as error:
                         raise DependentError(str(error)) from error
         result = _read(tree, touched)
@@ -112,7 +112,7 @@ def arrange(sources: Path, series_list: Sequence[Series], variant: Variant) -> A
         for series in own
         for patch in series.patches
     }
-    return Arrangement(
+    return PatchedTree(
         files={name: result[name].content if name in result else None for name in changed},
         executable=frozenset(
             name for name in changed if name in result and result[name].executable
@@ -194,18 +194,18 @@ def _fit(series: Series, present: Mapping[str, Patch], tree: Path) -> Series:
         if form is None:
             fault = f"patch {series.name}/{patch.id} neither is in the tree nor applies"
             fault += f", nor does one of its {len(patch.ports)} ports" if patch.ports else ""
-            _put_in(patch, tree, fault, mend="rebase it")
+            _put_in(patch, tree, fault, fix="rebase it")
         fitting.append(form or patch)
     return replace(series, patches=tuple(fitting))
 
 
-def _put_in(patch: Patch, tree: Path, fault: str, *, mend: str) -> None:
+def _put_in(patch: Patch, tree: Path, fault: str, *, fix: str) -> None:
     applied = apply(["--verbose"], patch.diff, tree)
     if applied.returncode:
         said = complaint(applied)
         if UNUSABLE.search(said):  # whatever the tree
-            mend = "make it again, with git format-patch --binary"
-        raise RequestError(f"{fault}: {said}; {mend}", patch.path)
+            fix = "make it again, with git format-patch --binary"
+        raise RequestError(f"{fault}: {said}; {fix}", patch.path)
 
 
 def _action(*, before: bool, after: bool) -> Action:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Hits of break- and watchpoints, held against how often there was one to be counted."""
+"""Hits of break- and watchpoints, compared with how often there was one to be counted."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def must_not_be_missed(hits: int, due: int, what: str, share: float = 1.0) -> No
 
 
 def must_be_exact(hits: int, due: int, what: str, share: float = 1.0) -> None:
-    """Likewise, and ``double-hits`` where more was counted than there was."""
+    """Raise KernelFault ``missed-hits`` or ``double-hits`` where another number was counted."""
     must_not_be_missed(hits, due, what, share)
     if hits > due:
         raise KernelFault(Signature.DOUBLE_HITS, f"{hits} hits were counted of {due} {what}")

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.sessions.checks import must, must_be
+from kstep.session.checks import must, must_be
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

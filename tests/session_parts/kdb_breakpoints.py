@@ -12,8 +12,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from tests.sessions.checks import checks, must, must_be
-from tests.sessions.kdb_memory import unsigned
+from kstep.session.checks import checks, must, must_be
+from tests.session_parts.kdb_memory import word_at
 
 if TYPE_CHECKING:
     from kstep.console.kdb import Kdb
@@ -47,7 +47,7 @@ class Text:
     def find(cls, target: Target) -> Text:
         """Ask kdb where it is."""
         with target.in_kdb() as kdb:
-            return cls(target, unsigned(target, kdb.address("kimage_voffset")))
+            return cls(target, word_at(target, kdb.address("kimage_voffset")))
 
     def __getitem__(self, address: int) -> int:
         """Read an instruction."""

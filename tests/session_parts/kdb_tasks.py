@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kstep.base.outcome import KernelFault, Signature
-from tests.sessions.checks import checks, must, must_be
+from kstep.session.checks import checks, must, must_be
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

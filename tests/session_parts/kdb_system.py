@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from tests.sessions.checks import checks, must, must_be
+from kstep.session.checks import checks, must, must_be
 
 if TYPE_CHECKING:
     from kstep.session.target import Target

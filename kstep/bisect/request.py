@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a bisection looks for: a session, and the two ends of a history."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kstep.base.document import nearest
+from kstep.base.errors import RequestError
+from kstep.build import kconfig
+from kstep.results.rate import CONFIDENCE
+from kstep.session import session
+from kstep.source import tree as trees
+from kstep.source.git import Repository
+
+if TYPE_CHECKING:
+    from kstep.build.kconfig import KconfigRequest
+    from kstep.session.session import Session
+
+
+@dataclass(frozen=True)
+class BisectRequest:
+    """What is looked for, each part found to exist; nothing has been fetched or built."""
+
+    root: Path
+    repository: Repository
+    good: str
+    bad: str
+    session: Session
+    case: str | None
+    kconfig: KconfigRequest
+    confidence: float
+
+    @property
+    def what(self) -> str:
+        """The session, with the case in brackets where there is one."""
+        return self.session.name if self.case is None else f"{self.session.name}[{self.case}]"
+
+
+def look_up(
+    root: Path,
+    *,
+    tree: str,
+    good: str,
+    bad: str,
+    session_name: str,
+    function: str = "",
+    kconfig_name: str = kconfig.BASE,
+    confidence: float = CONFIDENCE,
+) -> BisectRequest:
+    """Look everything up; raises RequestError for what is not there or cannot be."""
+    kind, _, place = tree.partition(":")
+    if kind != "git" or not place or "#" in place:
+        raise RequestError(f"--tree {tree}: a bisection takes a repository: git:DIR")
+    if not 0.5 <= confidence < 1:  # noqa: PLR2004 -- less than a coin knows is no confidence
+        raise RequestError(
+            f"--confidence {confidence}: must be at least 0.5 and below 1, such as 0.95"
+        )
+    found = session.load(root / "tests/sessions")
+    if session_name not in found:
+        raise RequestError(
+            f'session "{session_name}" does not exist; {nearest(session_name, found)}'
+        )
+    script = found[session_name]
+    names = [name for name in script.case_names if name]
+    if function and function not in names:
+        raise RequestError(
+            f'--function "{function}" is no case of {session_name}; {nearest(function, names)}'
+        )
+    config = kconfig.load(kconfig_name, root / kconfig.FOLDER)
+    kconfig.require_some({session_name: script.needs}, [config], root / kconfig.FOLDER)
+    repository = Repository(Path(place), f"tree {tree}")
+    return BisectRequest(
+        root,
+        repository,
+        *_ends(repository, good, bad),
+        script,
+        function or script.case_names[0],
+        config,
+        confidence,
+    )
+
+
+def _ends(repository: Repository, good: str, bad: str) -> tuple[str, str]:
+    """Return the names of both commits; the bad one must be a descendant of the good one."""
+    first, last = repository.commit(good), repository.commit(bad)
+    if first == last:
+        raise RequestError(f"--good {good} and --bad {bad} are the same commit; name two")
+    if repository.is_ancestor(last, first):
+        raise RequestError(
+            f"--good {good} came after --bad {bad}; swap them (bisect finds the commit that broke"
+            " a session, not the one that fixed it)"
+        )
+    if not repository.is_ancestor(first, last):
+        raise RequestError(
+            f"--bad {bad} is no descendant of --good {good}; name an ancestor of it as good"
+        )
+    if not repository.has(last, trees.LINUX):
+        raise RequestError(f"{repository.named}: {bad} is no Linux source with arch/arm64")
+    return first, last

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What a run was made with: host, tools, trees, kernels, sessions; and what was left out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """When, how and where; ``started`` is ISO 8601 with its zone, ``seconds`` are so far."""
+
+    id: str
+    started: str
+    seconds: float
+    argv: tuple[str, ...]
+    kstep_version: str
+    host: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class ToolchainRecord:
+    """What built and booted the kernels; no ``image_digest`` where kind is ``host``."""
+
+    kind: str
+    image_digest: str | None
+    gcc: str
+    qemu: str
+    gdb: str
+
+
+@dataclass(frozen=True)
+class TreeRecord:
+    """A kernel source; ``sha256`` is None where there is no one file to take it of."""
+
+    id: str
+    version: str
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class PatchRecord:
+    """One patch of the series and what became of it in one kernel.
+
+    ``action`` is ``applied``, ``reverted``, ``present`` or ``absent``; ``port`` is the file
+    that counted, where that was one of the patch's ports.
+    """
+
+    id: str
+    sha256: str
+    action: str
+    port: str | None = None
+
+
+@dataclass(frozen=True)
+class KernelRecord:
+    """One built variant; ``same_as`` names the variant whose image is identical, if any."""
+
+    tree: str
+    kconfig: str
+    variant: str
+    image_sha256: str
+    vmlinux_sha256: str
+    config_sha256: str
+    patches: tuple[PatchRecord, ...]
+    cached: bool
+    same_as: str | None
+    build_seconds: float
+    objects_compiled: int
+
+    @classmethod
+    def from_json(cls, item: Mapping[str, Any]) -> KernelRecord:
+        """Read a kernel from a valid results.json."""
+        return cls(**{**item, "patches": tuple(PatchRecord(**each) for each in item["patches"])})
+
+
+@dataclass(frozen=True)
+class SessionRecord:
+    """A session of the run: what it claims, its script's docstring, and where it is written.
+
+    ``file`` is relative to kstep's folder; ``line`` is that of the session's decorator.
+    """
+
+    name: str
+    claim: str
+    text: str
+    file: str
+    line: int
+
+
+@dataclass(frozen=True)
+class LeftOut:
+    """What is not in the run: a variant, or of a variant what ``why`` names."""
+
+    tree: str
+    variant: str
+    why: str

@@ -1,0 +1,19 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What kernels are booted in. How it is started is the machine's business (kstep/machine)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from kstep.toolchain.program import Program
+
+
+@dataclass(frozen=True)
+class Emulator:
+    """An emulator of arm64 machines."""
+
+    name: str
+    program: Program
+
+
+QEMU = Emulator(name="qemu", program=Program("qemu-system-aarch64", says="QEMU"))

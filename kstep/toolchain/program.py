@@ -1,0 +1,22 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A program of the toolchain, and how it says its version."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+
+@dataclass(frozen=True)
+class Program:
+    """``says`` is what the line of its ``--version`` begins with that names the version."""
+
+    name: str
+    says: str
+
+    def version(self, said: Iterable[str]) -> str:
+        """Find its line among those that several programs printed; "" where there is none."""
+        return next((line for line in said if line.startswith(self.says)), "")

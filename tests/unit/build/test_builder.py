@@ -1,0 +1,326 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Kernels of a source of four files, built by a real make: what is built, and what is not again."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kstep.base.cache import Cache
+from kstep.base.errors import MachineryError, RequestError
+from kstep.base.progress import Progress
+from kstep.build.kconfig import Kconfig, Line
+from kstep.build.kernel import Builder, BuildError
+from kstep.source.patched import PatchedTree
+from kstep.source.tree import Tree
+from kstep.toolchain import GCC, CommandError, HostToolchain, ignore
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from kstep.build.kernel import Kernel
+
+# As kbuild does: objects beside the source; what fails is removed, what is cut off is not; and a
+# file that is newer than what it is made from is taken for made.
+MAKEFILE = """\
+.DELETE_ON_ERROR:
+SLOW ?= 0
+objects := $(O)/init/main.o $(O)/kernel/a.o $(O)/kernel/b.o
+Image: $(O)/arch/arm64/boot/Image
+$(O)/%.o: %.c include/all.h $(O)/.config
+\t@mkdir -p $(@D)
+\t@echo half > $@; echo "  CC      $*.o"; sleep $(SLOW)
+\t@! grep -q '#error' $< || { echo "$(CURDIR)/$<:1:2: error: #error"; exit 1; }
+\t@cat $< include/all.h > $@
+$(O)/vmlinux: $(objects)
+\t@echo half > $@; echo "  LD      vmlinux"; sleep $(SLOW)
+\t@echo 'ffff800008000000 T _text' > $(O)/System.map
+\t@{ cat $(objects) $(O)/.config; env | grep -E '^(ARCH|CROSS|KBUILD)' | sort; } > $@
+\t@echo '$(CC), $(HOSTCC)' >> $@
+$(O)/arch/arm64/boot/Image: $(O)/vmlinux
+\t@mkdir -p $(@D)
+\t@echo half > $@; echo "  OBJCOPY Image"; sleep $(SLOW)
+\t@sha256sum < $< > $@
+"""
+# Takes every option but one.
+MERGE = """\
+test "$ARCH" = arm64 || exit 1
+for last; do :; done
+! grep 'CONFIG_BROKEN' "$last" || { echo 'Kconfig:7: syntax error'; exit 1; }
+grep -v CONFIG_NEVER "$last" > .config.new
+cmp -s .config.new .config || cp .config.new .config
+"""
+FILES = {
+    "Makefile": MAKEFILE,
+    "scripts/kconfig/merge_config.sh": MERGE,
+    "include/all.h": "all\n",
+    "init/main.c": "main\n",
+    "kernel/a.c": "a\n",
+    "kernel/b.c": "b\n",
+}
+CONFIG = Kconfig("base", {"CONFIG_KGDB": "y"})
+WITH_A = {"kernel/a.c": "another a\n"}
+MADE = re.compile(r"^  (CC|LD|OBJCOPY) ")
+SLOWLY = "0.3"  # seconds in which a file is there in half; Ctrl-C comes within
+
+
+class Tools(HostToolchain):
+    """A make and a shell of the host; Ctrl-C comes at the line about the ``last`` thing made."""
+
+    def __init__(self) -> None:
+        super().__init__("a test")
+        self.last: int | None = None
+        self.ran: list[str] = []
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        readable: Sequence[Path] = (),
+        writable: Sequence[Path] = (),
+        env: Mapping[str, str] | None = None,
+        network: bool = False,
+        on_line: Callable[[str], None] = ignore,
+    ) -> None:
+        """Run it, one thing after the other, up to there."""
+        self.ran.append(argv[0])
+
+        def count(line: str) -> None:
+            on_line(line)
+            if MADE.match(line) and self.last is not None:
+                self.last -= 1
+                if not self.last:
+                    raise KeyboardInterrupt
+
+        slowly = {} if self.last is None else {"SLOW": SLOWLY}
+        super().run(
+            [word for word in argv if not word.startswith("-j")],
+            cwd=cwd,
+            readable=readable,
+            writable=writable,
+            env={**(env or {}), **slowly},
+            network=network,
+            on_line=count,
+        )
+
+
+class Work:
+    """A source, a cache, and what builds the one's kernels into the other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.cache = Cache(folder / "cache")
+        self.tree = Tree("path:tree", "6.1.192", "sha", folder / "tree")
+        self.tools = Tools()
+        for name, text in FILES.items():
+            path = self.tree.source / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+
+    def builder(self, kconfig: Kconfig = CONFIG, checkout: Path | None = None) -> Builder:
+        """Make what builds."""
+        return Builder(
+            tree=self.tree,
+            kconfig=kconfig,
+            toolchain=self.tools,
+            compiler=GCC,
+            compiler_version="gcc 12; ld 2.40",
+            cache=self.cache,
+            progress=Progress(),
+            checkout=checkout,
+        )
+
+    def build(self, files: Mapping[str, str] | None = None) -> Kernel:
+        """Build a variant."""
+        return self.builder().build(patched(files or {}), "kernel it")
+
+    def kept(self) -> list[str]:
+        """List the kernels in the cache, and what is half made."""
+        return sorted(path.name for path in self.cache.folder("kernels").iterdir())
+
+
+def patched(files: Mapping[str, str]) -> PatchedTree:
+    """Make what a variant changes."""
+    content = {name: text.encode() for name, text in files.items()}
+    digest = hashlib.sha256(repr(sorted(content.items())).encode()).hexdigest()
+    return PatchedTree(content, frozenset(), {}, {}, digest)
+
+
+def state(kernel: Kernel) -> dict[str, bytes]:
+    """Read what is booted and looked into."""
+    files = (kernel.image, kernel.vmlinux, kernel.system_map, kernel.config)
+    return {path.name: path.read_bytes() for path in files}
+
+
+@pytest.fixture
+def work(tmp_path: Path) -> Work:
+    """Give a source to build."""
+    return Work(tmp_path)
+
+
+def test_a_kernel_is_built_from_nothing(work: Work) -> None:
+    """With all that was made, by the compiler that was asked for; the source is not touched."""
+    kernel = work.build()
+    assert (kernel.cached, kernel.objects_compiled) == (False, 3)
+    assert kernel.build_seconds > 0
+    assert kernel.vmlinux.read_text().splitlines() == [
+        *("main", "all", "a", "all", "b", "all", "CONFIG_KGDB=y"),
+        "ARCH=arm64",
+        "CROSS_COMPILE=aarch64-linux-gnu-",
+        "KBUILD_BUILD_HOST=kstep",
+        "KBUILD_BUILD_TIMESTAMP=2000-01-01",
+        "KBUILD_BUILD_USER=kstep",
+        "KBUILD_BUILD_VERSION=1",
+        "ccache aarch64-linux-gnu-gcc, ccache gcc",
+    ]
+    assert kernel.system_map.read_text() == "ffff800008000000 T _text\n"
+    assert kernel.config.read_text() == "CONFIG_KGDB=y\n"
+    for path, sha256 in (
+        (kernel.image, kernel.image_sha256),
+        (kernel.vmlinux, kernel.vmlinux_sha256),
+        (kernel.config, kernel.config_sha256),
+    ):
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == sha256
+    found = {p: p.read_text() for p in work.tree.source.rglob("*") if p.is_file()}
+    assert found == {work.tree.source / name: text for name, text in FILES.items()}
+
+
+def test_of_a_variant_only_what_changed_is_compiled(work: Work, tmp_path: Path) -> None:
+    """And it is the same as if it had been built from nothing."""
+    work.build()
+    one = work.build(WITH_A)
+    assert one.objects_compiled == 1
+    all_of_it = work.build({"include/all.h": "more\n"})
+    assert all_of_it.objects_compiled == 3  # a, for it is taken back, as are the others
+    anew = Work(tmp_path / "anew")
+    assert state(anew.build(WITH_A)) == state(one)
+    assert anew.build({"include/all.h": "more\n"}).image_sha256 == all_of_it.image_sha256
+
+
+def test_a_kernel_that_is_at_hand_is_taken(work: Work) -> None:
+    """Nothing is run for it, whichever was built last, by whomever."""
+    first, other = work.build(), work.build(WITH_A)
+    work.tools.ran.clear()
+    again = work.build()
+    assert (again.cached, again.key, state(again)) == (True, first.key, state(first))
+    assert (again.build_seconds, again.objects_compiled) == (first.build_seconds, 3)
+    assert work.build(WITH_A).folder == other.folder
+    assert work.tools.ran == []
+
+
+def test_a_source_that_does_not_compile_says_where(work: Work) -> None:
+    """By the names that patches have; and what is right is built after it."""
+    with pytest.raises(BuildError, match=r"^kernel it: the kernel does not build$") as caught:
+        work.build({"kernel/a.c": "#error\n"})
+    first, *more = caught.value.details
+    assert first == "kernel/a.c:1:2: error: #error"
+    assert all("Error 1" in line for line in more)
+    assert work.kept() == []
+    kernel = work.build()
+    assert kernel.objects_compiled == 2, "init/main.o was right, and is kept"
+    assert "half" not in kernel.vmlinux.read_text()
+
+
+@pytest.mark.parametrize("before", [{}, WITH_A], ids=["nothing", "another variant"])
+@pytest.mark.parametrize("last", [1, 2, 3, 4, 5])
+def test_what_a_build_that_was_cut_off_leaves_is_fixed_by_the_next(
+    work: Work, tmp_path: Path, last: int, before: dict[str, str]
+) -> None:
+    """Whatever was being written: a file in half is newer than what it is made from."""
+    header = {"include/all.h": "more\n"}
+    if before:
+        work.build(before)
+    work.tools.last = last
+    with pytest.raises(KeyboardInterrupt):
+        work.build(header)
+    work.tools.last = None
+    assert len(work.kept()) == bool(before)
+    assert state(work.build(header)) == state(Work(tmp_path / "anew").build(header))
+    assert work.build().objects_compiled == 3, "and after that, no more than has to be"
+    assert work.build({"kernel/b.c": "x\n"}).objects_compiled == 1
+
+
+def test_a_make_that_was_killed_had_no_time_to_remove_what_it_was_at(
+    work: Work, tmp_path: Path
+) -> None:
+    """For want of memory, say: there is no Ctrl-C, and it is no fault of the source's."""
+    kill = MAKEFILE.replace("sleep $(SLOW)", "kill -KILL $$PPID; sleep 9")
+    with pytest.raises(BuildError) as caught:
+        work.build({"Makefile": kill})
+    assert isinstance(caught.value.__cause__, CommandError)
+    assert caught.value.__cause__.exit_status == -9
+    assert state(work.build()) == state(Work(tmp_path / "anew").build())
+
+
+def test_an_option_that_kconfig_drops_is_no_kernel(work: Work) -> None:
+    asked = Kconfig("mine", {"CONFIG_KGDB": "y", "CONFIG_NEVER": "y"})
+    with pytest.raises(BuildError, match=r"did not take 1 option\(s\) .*CONFIG_NEVER=n, not y"):
+        work.builder(asked).build(patched({}), "kernel it")
+    assert work.tools.ran == ["sh"]
+
+
+def test_a_kconfig_that_fails_says_its_last_lines(work: Work) -> None:
+    asked = Kconfig("mine", {"CONFIG_BROKEN": "y"})
+    with pytest.raises(BuildError, match="kconfig mine: Kconfig failed") as caught:
+        work.builder(asked).build(patched({}), "kernel it")
+    assert caught.value.details == ("CONFIG_BROKEN=y", "Kconfig:7: syntax error")
+
+
+def test_what_a_whole_configuration_does_not_get_is_told(
+    work: Work, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once: that of the next variant is the same."""
+    options = {"CONFIG_KGDB": "y", "CONFIG_NEVER": "y"}
+    whole = Kconfig("theirs", options, "alldefconfig", frozenset({"CONFIG_NEVER"}))
+    work.builder(whole).build(patched({}), "kernel it")
+    said = "kconfig theirs: 1 options differ from the requested config"
+    assert said in capsys.readouterr().err
+    work.builder(whole).build(patched(WITH_A), "kernel it")
+    assert said not in capsys.readouterr().err
+
+
+def test_what_cannot_be_configured_is_told_before_anything_is_built(
+    work: Work, tmp_path: Path
+) -> None:
+    """With the line that asks for it; and not asked again once a kernel is there."""
+    line = Line("CONFIG_NEVER", "y", tmp_path / "my.config", 3)
+    asked = Kconfig("mine", {"CONFIG_NEVER": "y"}, lines={"CONFIG_NEVER": line})
+    with pytest.raises(
+        RequestError, match=re.escape(f"{tmp_path}/my.config:3: Kconfig set CONFIG")
+    ):
+        work.builder(asked).require_configurable()
+    work.builder().require_configurable()
+    assert work.tools.ran == ["sh", "sh"]
+    work.build()
+    work.tools.ran.clear()
+    work.builder().require_configurable()
+    assert work.tools.ran == []
+
+
+def test_a_source_that_somebody_else_brings_to_its_state_is_built_as_it_is(
+    work: Work, tmp_path: Path
+) -> None:
+    """A bisection's: the objects are beside it, and stay from commit to commit."""
+    checkout = tmp_path / "checkout"
+    shutil.copytree(work.tree.source, checkout / "source")
+    (checkout / "source/kernel/a.c").write_text("checked out\n")
+    kernel = work.builder(checkout=checkout).build(patched({}), "kernel it")
+    assert "checked out" in kernel.vmlinux.read_text()
+    assert (checkout / "obj/vmlinux").exists()
+    assert not (work.cache.root / "build").exists()
+
+
+def test_without_room_nothing_is_begun(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_cache: Cache, _gib: float, what: str) -> None:
+        raise MachineryError(f"no room for {what}")
+
+    monkeypatch.setattr(Cache, "require_space", full)
+    with pytest.raises(MachineryError, match="no room for the build of kernel it"):
+        work.build()
+    assert work.tools.ran == []
+    assert work.kept() == []

@@ -1,0 +1,154 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What bench makes of what it measures: figures, bounds, and bench.json."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import threading
+import time
+import tty
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
+
+import pytest
+
+from kstep import bench
+from kstep.base.errors import MachineryError
+from kstep.bench import Bench, Figure
+from kstep.build.kconfig import Kconfig
+from kstep.build.kernel import Kernel
+from kstep.run.preparation import Built
+from kstep.source.tree import Tree
+
+if TYPE_CHECKING:
+    from kstep.console.gdb import Gdb
+    from kstep.run.preparation import Prepared
+    from kstep.session.target import Target
+
+RATES = {"plain": 800.0, "driver": 760.0, "judged": 700.0, "gdb": 50.04, "gdbstub": 900.0}
+
+
+def prepared(*builds: float | MachineryError) -> Prepared:
+    """Give kernels that took so many seconds to build, or could not be."""
+    kernels = [
+        each if isinstance(each, MachineryError) else Kernel("k", Path(), True, "", "", "", each, 0)  # noqa: FBT003 -- cached
+        for each in builds
+    ]
+    tree = Tree("debian:6.1", "6.1", "", Path())
+    built = tuple(Built(tree, Kconfig("base", {}), (), kernel) for kernel in kernels)
+    return cast("Prepared", SimpleNamespace(built=built))
+
+
+def measured(monkeypatch: pytest.MonkeyPatch, *builds: float, **rates: float) -> Bench:
+    """Measure with given rates, where a machine would be stepped."""
+    monkeypatch.setattr(bench, "_rates", lambda _prepared, _kernel: {**RATES, **rates})
+    return bench.measure(prepared(*builds))
+
+
+def test_figures_are_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
+    found = measured(monkeypatch, 400.0, 3.0, 8.0, 2.0)
+    assert found.figures["driver_over_plain"].value == pytest.approx(0.95)
+    assert found.figures["slowest_variant_over_full_build"].value == pytest.approx(0.02)
+    assert all(figure.met for figure in found.figures.values())
+
+
+@pytest.mark.parametrize(
+    ("driver", "slowest", "met"), [(719.0, 12.0, [False, True]), (720.0, 12.1, [True, False])]
+)
+def test_a_bound_is_kept_up_to_itself(
+    monkeypatch: pytest.MonkeyPatch, driver: float, slowest: float, met: list[bool]
+) -> None:
+    found = measured(monkeypatch, 400.0, slowest, driver=driver)
+    assert [figure.met for figure in found.figures.values()] == met
+
+
+def test_a_variant_that_takes_as_long_as_all_is_no_fault_of_ours(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    figure = measured(monkeypatch, 400.0, 400.0).figures["slowest_variant_over_full_build"]
+    assert (figure.value, figure.met) == (1.0, False)
+
+
+def test_one_kernel_is_compared_with_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list(measured(monkeypatch, 400.0).figures) == ["driver_over_plain"]
+
+
+def test_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As DESIGN has it, with the rates beside."""
+    found = json.loads(json.dumps(measured(monkeypatch, 300.0, 5.0).to_json()))
+    assert found == {
+        "figures": {
+            "driver_over_plain": {"value": 0.95, "bound": 0.9, "met": True},
+            "slowest_variant_over_full_build": {"value": 0.0167, "bound": 0.03, "met": True},
+        },
+        "growth": {},
+        "rates": {**RATES, "gdb": 50.0},
+    }
+
+
+def test_a_bound_has_a_side() -> None:
+    assert Figure(1.0, 0.9, least=True).met
+    assert not Figure(1.0, 0.9, least=False).met
+
+
+def test_a_kernel_that_does_not_build_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is booted."""
+    monkeypatch.delattr(bench, "_rates")
+    with pytest.raises(MachineryError):
+        bench.measure(prepared(400.0, MachineryError("it does not compile")))
+
+
+# -- the ways of stepping
+
+
+def test_plain_steps_wait_for_each_prompt() -> None:
+    """What a step says may come in pieces, and the prompt in two."""
+    near, far = os.openpty()
+    tty.setraw(far)
+    typed: list[bytes] = []
+
+    def kdb() -> None:
+        for _ in range(bench.STEPS):
+            typed.append(os.read(far, 99))
+            os.write(far, b"ss\r\nat 0xffff kdb")
+            os.write(far, b"> ")
+
+    thread = threading.Thread(target=kdb)
+    thread.start()
+    bench._plain(near)
+    thread.join()
+    assert typed == [b"ss\r"] * bench.STEPS
+    os.close(near)
+    os.close(far)
+
+
+def test_the_rate_of_gdb_is_that_of_a_usual_round(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One round in which the machine did something else makes no difference."""
+    steps = itertools.count()
+    stamps = itertools.count()
+    took = [0.5] * (bench.ROUNDS - 1) + [60.0]
+
+    def clock() -> float:
+        number = next(stamps)
+        return sum(took[: (number + 1) // 2])
+
+    monkeypatch.setattr(time, "perf_counter", clock)
+    gdb = SimpleNamespace(step_instruction=lambda: next(steps))
+    assert bench._by_gdb(cast("Gdb", gdb)) == bench.GDB_STEPS / 0.5
+    assert next(steps) == bench.ROUNDS * bench.GDB_STEPS
+
+
+def test_judged_steps_are_judged() -> None:
+    judged: list[int] = []
+
+    def steps(count: int) -> list[SimpleNamespace]:
+        return [
+            SimpleNamespace(must_follow_program_order=lambda n=n: judged.append(n))
+            for n in range(count)
+        ]
+
+    bench._judged(cast("Target", SimpleNamespace(steps=steps)))
+    assert judged == list(range(bench.STEPS))

@@ -1,0 +1,507 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The toolchain in a container, against an engine that is none: what it is asked for."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import docker.errors
+import pytest
+
+import docker
+from kstep.base.errors import MachineryError, RequestError
+from kstep.base.progress import Progress
+from kstep.toolchain import (
+    LABEL,
+    CommandError,
+    DockerToolchain,
+    HostToolchain,
+    apt,
+    choose,
+    container,
+    engine_fault,
+)
+from kstep.toolchain.container import DockerProcess
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+
+@dataclass
+class Container:
+    """A container that does as it was told to."""
+
+    engine: Engine
+    labels: dict[str, str]
+    asked: dict[str, Any] = field(default_factory=dict)
+    status: str = "created"
+    removed: bool = False
+
+    def start(self) -> None:
+        """Run, where the engine lets it."""
+        if self.engine.does_not_start:
+            raise docker.errors.APIError("no such device")
+        self.status = "running"
+
+    def reload(self) -> None:
+        """Ask the engine again."""
+        if self.removed:
+            raise docker.errors.NotFound("gone")
+
+    def logs(self, *, stream: bool = False, follow: bool = False, tail: int = 0) -> Any:  # noqa: ANN401 -- docker's own
+        """Give what it said."""
+        if self.removed:
+            raise docker.errors.NotFound("gone")
+        if stream:
+            assert follow
+            return iter(self.engine.says)
+        assert tail
+        return b"".join(self.engine.says)
+
+    def wait(self) -> dict[str, int]:
+        """Give its status."""
+        return {"StatusCode": self.engine.status}
+
+    def remove(self, *, force: bool) -> None:
+        """Remove it, once."""
+        assert force
+        if self.removed or self.labels.get("stubborn"):
+            raise docker.errors.NotFound("gone")
+        self.removed = True
+
+
+@dataclass
+class Image:
+    """An image."""
+
+    id: str
+
+
+@dataclass
+class Engine:
+    """A Docker engine, and its client; ``has`` are its images."""
+
+    says: Sequence[bytes] = ()
+    status: int = 0
+    does_not_start: bool = False
+    has: list[str] = field(default_factory=list)
+    registry: bool = True
+    events: list[dict[str, str]] = field(default_factory=list)
+    made: list[Container] = field(default_factory=list)
+    built: list[dict[str, Any]] = field(default_factory=list)
+    imported: list[dict[str, Any]] = field(default_factory=list)
+    listed: dict[str, Any] = field(default_factory=dict)
+    closed: int = 0
+
+    @property
+    def containers(self) -> Engine:
+        """Play the collection of containers."""
+        return self
+
+    @property
+    def images(self) -> Engine:
+        """Play that of images."""
+        return self
+
+    @property
+    def api(self) -> Engine:
+        """Play the lower interface."""
+        return self
+
+    def close(self) -> None:
+        """Count."""
+        self.closed += 1
+
+    def create(self, image: str, argv: list[str], **asked: Any) -> Container:  # noqa: ANN401 -- docker's own
+        """Make a container."""
+        made = Container(self, asked["labels"], {"image": image, "argv": argv, **asked})
+        self.made.append(made)
+        return made
+
+    def list(self, **asked: Any) -> list[Container]:  # noqa: ANN401
+        """List those that are there."""
+        self.listed = asked
+        return [each for each in self.made if not each.removed]
+
+    def get(self, name: str) -> Image:
+        """Find an image."""
+        if name not in self.has:
+            raise docker.errors.ImageNotFound(name)
+        return Image(f"sha256:{name}")
+
+    def pull(self, name: str, tag: str) -> None:
+        """Get one from the registry."""
+        if not self.registry:
+            raise docker.errors.APIError("no route to host")
+        self.has.append(f"{name}:{tag}")
+
+    def build(self, **asked: Any) -> Iterator[dict[str, str]]:  # noqa: ANN401
+        """Build an image."""
+        self.built.append(asked)
+        self.has.append(asked["tag"])
+        return iter(self.events)
+
+    def import_image_from_file(self, file: str, **asked: Any) -> None:  # noqa: ANN401
+        """Take a tar for an image."""
+        self.imported.append({"file": Path(file).read_text(), **asked})
+
+
+@pytest.fixture
+def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
+    """Have an engine answer."""
+    made = Engine()
+    monkeypatch.setattr(docker, "from_env", lambda timeout: made)  # noqa: ARG005
+    return made
+
+
+def tools() -> DockerToolchain:
+    """Make the toolchain of an image."""
+    return DockerToolchain("kstep-toolchain:1", "sha256:1", "a test")
+
+
+# -- a command
+
+
+def test_a_command_has_no_network_no_capabilities_and_no_root(
+    engine: Engine, tmp_path: Path
+) -> None:
+    """A patch under review is untrusted code, and its Makefiles run here."""
+    tools().run(
+        ["make", "Image"],
+        cwd=tmp_path / "obj",
+        readable=[tmp_path / "source"],
+        writable=[tmp_path / "obj"],
+        env={"ARCH": "arm64"},
+    )
+    (made,) = engine.made
+    asked = made.asked
+    assert (asked["image"], asked["argv"]) == ("kstep-toolchain:1", ["make", "Image"])
+    assert asked["network_mode"] == "none"
+    assert asked["cap_drop"] == ["ALL"]
+    assert asked["security_opt"] == ["no-new-privileges"]
+    assert asked["read_only"] is True
+    assert asked["user"].split(":")[0] != "0"
+    assert asked["volumes"] == {
+        str(tmp_path / "source"): {"bind": str(tmp_path / "source"), "mode": "ro"},
+        str(tmp_path / "obj"): {"bind": str(tmp_path / "obj"), "mode": "rw"},
+    }
+    assert asked["working_dir"] == str(tmp_path / "obj")
+    assert asked["environment"] == {"HOME": "/tmp", "LC_ALL": "C.UTF-8", "ARCH": "arm64"}  # noqa: S108 -- in there
+    assert asked["labels"][LABEL].startswith(f"{os.getpid()}-")
+    assert (asked["devices"], asked["group_add"]) == ([], [])
+    assert "privileged" not in asked
+    assert made.removed
+    assert engine.closed == 1
+
+
+def test_only_what_fetches_has_a_network(engine: Engine, tmp_path: Path) -> None:
+    tools().run(["apt-get", "update"], cwd=tmp_path, network=True)
+    assert engine.made[0].asked["network_mode"] == "host"
+
+
+@pytest.mark.parametrize(("uid", "gid", "user"), [(0, 0, "1000:1000"), (501, 20, "501:20")])
+def test_nobody_builds_as_root(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, uid: int, gid: int, user: str
+) -> None:
+    """Root gives what is to be written to somebody else, and nobody else has to."""
+    given: list[tuple[object, ...]] = []
+    monkeypatch.setattr(os, "getuid", lambda: uid)
+    monkeypatch.setattr(os, "getgid", lambda: gid)
+    monkeypatch.setattr(os, "chown", lambda *what, **_: given.append(what))
+    toolchain = tools()
+    assert toolchain.own(tmp_path) == tmp_path
+    toolchain.run(["id"], cwd=tmp_path)
+    assert engine.made[0].asked["user"] == user
+    assert given == ([(tmp_path, 1000, 1000)] if uid == 0 else [])
+
+
+def test_output_comes_line_by_line_however_the_engine_cuts_it(
+    engine: Engine, tmp_path: Path
+) -> None:
+    engine.says = [b"  CC  a", b".o\n  CC  b.o\nwarn", b"ing: \xff\n", b"no end"]
+    lines: list[str] = []
+    tools().run(["make"], cwd=tmp_path, on_line=lines.append)
+    assert lines == ["  CC  a.o", "  CC  b.o", "warning: \N{REPLACEMENT CHARACTER}", "no end"]
+    assert tools().text(["make"]) == "\n".join(lines)
+
+
+def test_a_command_that_fails_says_its_last_lines(engine: Engine, tmp_path: Path) -> None:
+    engine.says, engine.status = [b"%d\n" % n for n in range(1000)], 2
+    with pytest.raises(CommandError, match="make -C x … ended with status 2") as caught:
+        tools().run(["make", "-C", "x", "Image"], cwd=tmp_path)
+    assert caught.value.exit_status == 2
+    assert caught.value.details == tuple(str(n) for n in range(800, 1000))
+    assert engine.made[0].removed
+
+
+def test_ctrl_c_removes_the_container(engine: Engine, tmp_path: Path) -> None:
+    engine.says = [b"first\n", b"second\n"]
+
+    def interrupt(_line: str) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tools().run(["make"], cwd=tmp_path, on_line=interrupt)
+    assert engine.made[0].removed
+    assert engine.closed == 1
+
+
+# -- a machine
+
+
+def test_a_machine_has_its_line_and_devices_and_no_more(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container has a /dev/pts of its own, so the pty has another name in it."""
+    monkeypatch.setattr(os, "getuid", lambda: 501)
+    line, device = tmp_path / "pts" / "7", tmp_path / "kvm"
+    device.touch()
+    toolchain = tools()
+    process = toolchain.spawn(
+        ["qemu"], readable=[tmp_path], writable=[tmp_path / "x"], lines=[line], devices=[device]
+    )
+    (made,) = engine.made
+    assert toolchain.inside(line) == Path("/line/7")
+    assert made.asked["volumes"][str(line)] == {"bind": "/line/7", "mode": "rw"}
+    assert made.asked["volumes"][str(tmp_path)]["mode"] == "ro"
+    assert made.asked["devices"] == [f"{device}:{device}:rw"]
+    assert made.asked["group_add"] == [str(device.stat().st_gid)]
+    assert (made.asked["network_mode"], made.asked["cap_drop"]) == ("none", ["ALL"])
+    assert process.alive()
+    process.kill()
+    assert made.removed
+    process.kill()  # once more, and nothing happens
+
+
+def test_root_gives_the_line_to_who_runs_the_machine(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[object] = []
+    monkeypatch.setattr(os, "getuid", lambda: 0)
+    monkeypatch.setattr(os, "chown", lambda path, *_, **__: given.append(path))
+    tools().spawn(["qemu"], lines=[tmp_path / "7"])
+    assert given == [tmp_path / "7"]
+    assert engine.made[0].status == "running"
+
+
+def test_a_machine_that_does_not_start_leaves_no_container(engine: Engine) -> None:
+    engine.does_not_start = True
+    with pytest.raises(docker.errors.APIError):
+        tools().spawn(["qemu"])
+    assert engine.made[0].removed
+
+
+def test_what_a_machine_says_is_cut_to_its_end(engine: Engine) -> None:
+    engine.says = [b"x" * 5000, b"the end \xff"]
+    process = tools().spawn(["qemu"])
+    assert len(process.output()) == 4096
+    assert process.output().endswith("the end \N{REPLACEMENT CHARACTER}")
+    engine.made[0].status = "exited"
+    assert not process.alive()
+
+
+# -- orphans
+
+
+def left_by(engine: Engine, owner: str, **more: str) -> Container:
+    """Leave a container behind."""
+    made = Container(engine, {LABEL: owner, **more})
+    engine.made.append(made)
+    return made
+
+
+def test_containers_of_processes_that_are_gone_are_removed_and_no_others(engine: Engine) -> None:
+    """A process may have the number of one that is gone, and has not its time."""
+    own = left_by(engine, container._owner(os.getpid()))
+    with subprocess.Popen(["sleep", "60"]) as child:
+        another = left_by(engine, container._owner(child.pid))
+        for gone in (f"{child.pid}-1", "4194999-77", "", "x", "-"):
+            left_by(engine, gone)
+        stubborn = left_by(engine, "4194999-78", stubborn="yes")
+        tools().end_orphans()
+        left = [each for each in engine.made if not each.removed]
+        assert left == [own, another, stubborn]  # somebody else removes the last
+        child.kill()
+    tools().end_orphans()
+    assert [each for each in engine.made if not each.removed] == [own, stubborn]
+    assert engine.listed == {"all": True, "filters": {"label": LABEL}, "ignore_removed": True}
+
+
+# -- the image
+
+
+@pytest.fixture
+def recipe(tmp_path: Path) -> Path:
+    """Write what the image is made from."""
+    folder = tmp_path / "docker"
+    folder.mkdir()
+    (folder / "Dockerfile").write_text("FROM base\n")
+    (folder / "packages.txt").write_text("gcc\n")
+    return folder
+
+
+def ready(engine: Engine, recipe: Path) -> DockerToolchain:
+    """Find or build the image."""
+    return DockerToolchain.ready(engine, recipe, "a test", Progress())  # type: ignore[arg-type]  # it plays the client
+
+
+def test_the_image_is_built_once_for_its_recipe(engine: Engine, recipe: Path) -> None:
+    first = ready(engine, recipe)
+    assert first.image == engine.built[0]["tag"]
+    assert first.image_digest == f"sha256:{first.image}"
+    assert engine.built[0]["buildargs"]["BASE"] == "debian:bookworm-slim"
+    assert ready(engine, recipe).image == first.image
+    assert len(engine.built) == 1
+    (recipe / "packages.txt").write_text("gcc\nclang\n")
+    assert ready(engine, recipe).image != first.image
+    assert len(engine.built) == 2
+
+
+@pytest.mark.parametrize("base", ["debian:bookworm-slim", "kstep-base:bookworm"])
+def test_a_base_that_is_at_hand_is_taken(engine: Engine, recipe: Path, base: str) -> None:
+    engine.has, engine.registry = [base], False
+    ready(engine, recipe)
+    assert engine.built[0]["buildargs"]["BASE"] == base
+
+
+def test_where_no_registry_answers_the_base_is_made_from_the_mirror(
+    engine: Engine,
+    recipe: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    engine.registry = False
+    sources = apt.Sources((("http://mirror.example/debian", "", ""),))
+    monkeypatch.setattr(apt, "own_sources", lambda: sources)
+    monkeypatch.setattr(apt, "install", lambda *_: None)
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin/mmdebstrap"
+    program.write_text('#!/bin/sh\ncat "$5" > "$4"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
+    ready(engine, recipe)
+    assert engine.built[0]["buildargs"]["BASE"] == "kstep-base:bookworm"
+    assert engine.imported == [
+        {
+            "file": "deb http://mirror.example/debian bookworm main\n",
+            "repository": "kstep-base",
+            "tag": "bookworm",
+        }
+    ]
+    said = capsys.readouterr().err
+    assert "no image registry answers (no route to host): making kstep-base:bookworm here" in said
+    program.write_text("#!/bin/sh\necho cannot reach it >&2; exit 3\n")
+    engine.has.clear()
+    with pytest.raises(CommandError, match="mmdebstrap") as caught:
+        ready(engine, recipe)
+    assert caught.value.details == ("cannot reach it",)
+
+
+def test_an_image_that_does_not_build_says_why(engine: Engine, recipe: Path) -> None:
+    engine.events = [{"stream": "Step 1/3\n"}, {"stream": "\n"}, {"error": " no gcc \n"}]
+    with pytest.raises(MachineryError, match="docker/Dockerfile does not build: no gcc") as caught:
+        ready(engine, recipe)
+    assert caught.value.details == ("Step 1/3",)
+
+
+def test_only_the_proxies_of_this_machine_reach_the_build(
+    engine: Engine, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("HTTP_PROXY", "http_proxy", "https_proxy", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
+    monkeypatch.setenv("SECRET", "x")
+    ready(engine, recipe)
+    assert engine.built[0]["buildargs"] == {
+        "BASE": "debian:bookworm-slim",
+        "https_proxy": "http://proxy.example:3128",
+    }
+
+
+def test_a_worker_process_has_the_same() -> None:
+    """It makes a connection of its own."""
+    again = pickle.loads(pickle.dumps(tools()))  # noqa: S301 -- our own
+    assert (again.image, again.image_digest, again.why) == (
+        "kstep-toolchain:1",
+        "sha256:1",
+        "a test",
+    )
+    assert again.kind == "docker"
+
+
+# -- which toolchain
+
+
+def no_engine(monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    """Have no engine answer."""
+
+    def refuse(timeout: int) -> None:
+        raise docker.errors.DockerException(f"Error while fetching: ({timeout}, {why!r})")
+
+    monkeypatch.setattr(docker, "from_env", refuse)
+
+
+@pytest.mark.parametrize(
+    ("why", "said"),
+    [
+        ("Permission denied", "permission denied"),
+        ("No such file or directory", "no such file or directory"),
+        ("Connection refused", "connection refused"),
+        ("x" * 500, "Error while fetching: (20, 'xxx"),
+    ],
+)
+def test_why_no_engine_answers_is_said_in_a_line(
+    monkeypatch: pytest.MonkeyPatch, why: str, said: str
+) -> None:
+    no_engine(monkeypatch, why)
+    fault = engine_fault()
+    assert fault is not None
+    assert fault.startswith(said)
+    assert len(fault) <= 120
+
+
+def test_an_engine_that_answers_has_no_fault(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Engine, "ping", lambda _self: True, raising=False)
+    assert engine_fault() is None
+    assert engine.closed == 1
+
+
+def test_auto_takes_the_engine_and_else_the_host(
+    engine: Engine, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Engine, "ping", lambda _self: True, raising=False)
+    monkeypatch.setattr(apt, "install", lambda *_: None)
+    assert choose("auto", recipe, Progress()).why == "a Docker engine answers"
+    assert choose("docker", recipe, Progress()).why == "asked for"
+    assert isinstance(choose("host", recipe, Progress()), HostToolchain)
+    assert len(engine.built) == 1
+    no_engine(monkeypatch, "Connection refused")
+    fallen_back = choose("auto", recipe, Progress())
+    assert (fallen_back.kind, fallen_back.why) == (
+        "host",
+        "no Docker engine answers: connection refused",
+    )
+    with pytest.raises(
+        MachineryError, match=r"--toolchain docker: no Docker engine answers \(conn"
+    ):
+        choose("docker", recipe, Progress())
+
+
+def test_another_kind_of_toolchain_is_refused(recipe: Path) -> None:
+    with pytest.raises(RequestError, match="--toolchain podman: must be auto, docker or host"):
+        choose("podman", recipe, Progress())
+
+
+def test_a_container_that_is_gone_is_not_alive(engine: Engine) -> None:
+    gone = Container(engine, {}, removed=True)
+    process = DockerProcess(gone)  # type: ignore[arg-type]  # it plays one
+    assert not process.alive()
+    assert process.output() == ""
