@@ -5,12 +5,10 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pty
 import re
 import shutil
 import tempfile
 import termios
-import tty
 from collections import deque
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Self
 
 from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
+from kstep.base.pty import Pty
 from kstep.build.kernel import Kernel
 from kstep.console.console import SilenceError
 from kstep.console.gdb import SETTINGS
@@ -205,13 +204,12 @@ class _Gdb(AbstractContextManager["_Gdb"]):
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             toolchain = self._prepared.toolchain
-            self._screen, screen = _pty(stack)
-            self._queue, queue = _pty(stack)
-            tty.setraw(queue)
+            screen, queue = Pty.open(stack, raw=False), Pty.open(stack)
+            self._screen, self._queue = screen.near, queue.near
             os.set_blocking(self._queue, False)
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kstep-")))
             folder.chmod(0o755)
-            lines = [Path(os.ttyname(fd)) for fd in (screen, queue)]
+            lines = [screen.path, queue.path]
             script = folder / "gdb"
             script.write_text(self._script(folder, toolchain.inside(lines[1])))
             self._process: Process = toolchain.spawn(
@@ -281,11 +279,3 @@ class _Gdb(AbstractContextManager["_Gdb"]):
             self._machine.console.send(self._commands.popleft())
         self._ran = self._relay.running
         return not self._process.alive()
-
-
-def _pty(stack: ExitStack) -> tuple[int, int]:
-    """Open a pty for the block; its far end is kept open, so that it outlives who uses it."""
-    near, far = pty.openpty()
-    stack.callback(os.close, near)
-    stack.callback(os.close, far)
-    return near, far

@@ -7,13 +7,10 @@ in a container; so a terminal program or gdb can use the same line.
 
 from __future__ import annotations
 
-import os
-import pty
 import shlex
 import shutil
 import tempfile
 import time
-import tty
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
@@ -21,6 +18,7 @@ from typing import TYPE_CHECKING, Self
 from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
+from kstep.base.pty import Pty
 from kstep.console.console import Console, SilenceError
 from kstep.machine.boot import UP_OR_DOWN, UP_OR_PANIC, await_end
 from kstep.machine.capability import Capability, Offer
@@ -117,18 +115,14 @@ class QemuMachine(Machine):
             stack.callback(shutil.rmtree, self._scratch, ignore_errors=True)
             self._scratch.chmod(0o700)
             self.toolchain.own(self._scratch)
-            master, slave = pty.openpty()
-            stack.callback(os.close, master)
-            stack.callback(os.close, slave)  # kept open, so that the line outlives QEMU
-            tty.setraw(slave)
-            self.pty = Path(os.ttyname(slave))
-            self.serial = master
-            self.console = Console(master, self.require_alive)
+            line = Pty.open(stack)
+            self.serial = line.near
+            self.console = Console(line.near, self.require_alive)
             self._process: Process = self.toolchain.spawn(
-                self.argv(self.toolchain.inside(self.pty), self._scratch),
+                self.argv(self.toolchain.inside(line.path), self._scratch),
                 readable=[self.kernel.folder, self.initramfs.parent],
                 writable=[self._scratch],
-                lines=[self.pty],
+                lines=[line.path],
                 devices=self.accel.devices,
             )
             stack.callback(self._process.kill)
