@@ -146,7 +146,7 @@ def verify(
     """
     from kstep.base.cache import Cache
     from kstep.base.progress import Progress
-    from kstep.machine.board import Line
+    from kstep.machine.line import Line
     from kstep.results.request import Asked
     from kstep.results.verdict import exit_status
     from kstep.run import request
@@ -402,7 +402,7 @@ def guest(
     from kstep.base.cache import Cache
     from kstep.base.progress import Progress
     from kstep.hand import guest as guest_files
-    from kstep.machine.board import QEMU_LINE
+    from kstep.machine.line import QEMU_LINE
     from kstep.run import request
     from kstep.run.preparation import prepare
 

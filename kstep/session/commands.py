@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from kstep.console.kdb import Breakpoint, Kdb
-    from kstep.machine.qemu import Machine
+    from kstep.machine.interface import Machine
     from kstep.session.dialogue import Dialogue
     from kstep.session.stops import Stops
 
@@ -259,7 +259,7 @@ class Commands:
     def reboot(self) -> None:
         """Have kdb reboot the machine (``reboot``), which must do so."""
         self._dialogue.require("reboot", State.KDB)
-        if not self._machine.monitor.resets(
+        if not self._machine.resets(
             lambda: self._dialogue.send(b"reboot\r"), WAIT * self._machine.scale
         ):
             raise KernelFault(Signature.HANG, "kdb reboots, and the machine is not reset")

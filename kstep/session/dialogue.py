@@ -26,7 +26,7 @@ from kstep.console.splat import SplatDetector, unexpected_steps
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kstep.machine.qemu import Machine
+    from kstep.machine.interface import Machine
 
 WAIT = 10.0  # seconds for a command of the guest, or a stop, before the time scale
 TICKS = 0.005  # seconds: some periods of a 1000 Hz timer

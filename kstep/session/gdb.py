@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from kstep.console.kdb import Breakpoint
     from kstep.image.symbols import Symbols
-    from kstep.machine.qemu import Machine
+    from kstep.machine.interface import Machine
     from kstep.session.dialogue import Dialogue
     from kstep.session.stops import Stops
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from kstep.console.kdb import Stop
     from kstep.image.symbols import Place, Symbols
-    from kstep.machine.qemu import Machine
+    from kstep.machine.interface import Machine
     from kstep.session.dialogue import Dialogue
     from kstep.session.stops import Stops
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from kstep.console.kdb import Kdb
     from kstep.image.symbols import Symbols
-    from kstep.machine.qemu import Machine
+    from kstep.machine.interface import Machine
     from kstep.session.dialogue import State
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kstep.base.outcome import KernelFault, Signature
+from kstep.machine.capability import Capability
 from kstep.session.functions import CALLS_THROUGH_POINTER, TAKES_SPINLOCK
 from kstep.session.session import session
 
@@ -31,6 +32,9 @@ STEPS = 25  # of gdb's an idle machine makes some fifty a second
 @session(
     claim="A step of gdb's goes to the next instruction, and where kdb's goes.",
     cases=(CALLS_THROUGH_POINTER, TAKES_SPINLOCK),
+    requires={
+        Capability.MEMORY_WITHOUT_KDB: "it reads each instruction while gdb has the line",
+    },
 )
 def gdb_step_in_order(target: Target, function: Stepped) -> None:
     """Step a function's path with gdb, and again with kdb."""

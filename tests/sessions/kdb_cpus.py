@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from kstep.base.errors import MachineryError
 from kstep.console.kdb import BREAKPOINT_HIT, KEYBOARD, STEPPED, Stop
+from kstep.machine.capability import Capability
 from kstep.machine.hardware import Hardware
 from kstep.session.checks import checks, must, must_be
 from kstep.session.session import session
@@ -142,6 +143,7 @@ CHECKS = checks(cpu, btc, per_cpu, stops_on_each)
     claim="kdb has every processor, and lets every one of them go.",
     cases=CHECKS,
     hardware=Hardware(cpus=CPUS),
+    requires={Capability.MEMORY_PAST_KERNEL: "it compares what kdb shows with memory"},
 )
 def kdb_cpus(target: Target, check: Check) -> None:
     """Run one check."""

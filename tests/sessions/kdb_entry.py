@@ -24,12 +24,12 @@ from typing import TYPE_CHECKING
 
 from kstep.base.errors import MachineryError
 from kstep.judge.registers import BTYPE
-from kstep.session.checks import checks, must, must_be
+from kstep.machine.capability import Capability
+from kstep.session.checks import Check, checks, must, must_be
 from kstep.session.session import session
 
 if TYPE_CHECKING:
     from kstep.console.kdb import Kdb
-    from kstep.session.checks import Check
     from kstep.session.target import Target
 
 CALL = "__arm64_sys_getitimer"
@@ -179,13 +179,17 @@ def own_breakpoint(target: Target) -> None:
     target.must_tick()
 
 
-CHECKS = checks(serial_break, places, kgdboc_off_and_on, warn, own_breakpoint, bug_twice)
+CHECKS = (
+    Check(serial_break, requires={Capability.BREAK: "it enters kdb by BREAK"}),
+    *checks(places, kgdboc_off_and_on, warn, own_breakpoint, bug_twice),
+)
 
 
 @session(
     claim="Whatever brings the kernel into kdb, it leaves as good as before.",
     cases=CHECKS,
     needs=("CONFIG_DEBUG_BUGVERBOSE",),
+    requires={Capability.MEMORY_PAST_KERNEL: "it compares backtraces with the stack in memory"},
 )
 def kdb_entry(target: Target, check: Check) -> None:
     """Run one check."""

@@ -16,13 +16,14 @@ is `stuck`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kstep.machine.capability import Capability
 from kstep.session.session import session
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
 
     from kstep.session.target import Target
@@ -36,13 +37,18 @@ class Entry:
 
     name: str
     stopped: Callable[[Target], AbstractContextManager[object]]
+    requires: Mapping[Capability, str] = field(default_factory=dict)
 
 
 @session(
     claim="A step from where sysrq-g or BREAK stopped the kernel goes in order.",
     cases=(
         Entry("sysrq", lambda target: target.in_kdb()),
-        Entry("serial_break", lambda target: target.broken_in()),
+        Entry(
+            "serial_break",
+            lambda target: target.broken_in(),
+            {Capability.BREAK: "it enters kdb by BREAK"},
+        ),
     ),
 )
 def step_from_entry(target: Target, entry: Entry) -> None:

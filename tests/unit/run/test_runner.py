@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -92,6 +93,16 @@ def test_the_files_of_a_cell_are_where_it_says(bench: Bench) -> None:
         assert f'> "{result.cell.case}; echo' in log
         assert ("KSTEP-READY" in log) == (result.boot_seconds > 0)
         assert (bench.folder / result.files["trace"]).read_text() == ""
+
+
+def test_each_cell_has_the_script_that_boots_its_machine(bench: Bench) -> None:
+    """Also one whose machine ran already, and one whose machine did not come up."""
+    for result in [*run(bench, "true", "true"), *run(bench, "true", greeting=b"")]:
+        script = bench.folder / result.files["qemu"]
+        assert script.parent == (bench.folder / result.files["console_log"]).parent
+        assert script.name == "qemu.sh"
+        assert str(bench.kernel.image) in script.read_text()
+        assert os.access(script, os.X_OK)
 
 
 @pytest.mark.parametrize(
