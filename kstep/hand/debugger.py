@@ -5,15 +5,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pty
+import shlex
 import tempfile
 import termios
-import tty
 from collections import deque
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from kstep.base.pty import Pty
 from kstep.console.gdb import SETTINGS
 from kstep.console.relay import Relay
 from kstep.hand.shell import break_in
@@ -26,7 +26,7 @@ from kstep.session.target import Target
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from kstep.machine.qemu import Machine
+    from kstep.machine.interface import Machine
     from kstep.run.preparation import Prepared
     from kstep.toolchain import Process
 
@@ -56,7 +56,7 @@ def debug(prepared: Prepared) -> None:
         machine.boot()
         target = Target(machine, Symbols.load(machine.kernel.system_map))
         target.break_in()
-        target.switch_to_gdb()
+        target.gdb_access.switch_to_gdb()
         machine.console.on_text = terminal.show
         with Relay(machine.serial, machine.console, lambda: break_in(machine)) as relay:
             terminal.say(
@@ -83,17 +83,17 @@ class _Gdb(AbstractContextManager["_Gdb"]):
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             toolchain = self._prepared.toolchain
-            self._screen, screen = _pty(stack)
-            self._queue, queue = _pty(stack)
-            tty.setraw(queue)
+            screen, queue = Pty.open(stack, raw=False), Pty.open(stack)
+            self._screen, self._queue = screen.near, queue.near
             os.set_blocking(self._queue, False)
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kstep-")))
             folder.chmod(0o755)
-            lines = [Path(os.ttyname(fd)) for fd in (screen, queue)]
+            lines = [screen.path, queue.path]
             script = folder / "gdb"
             script.write_text(self._script(folder, toolchain.inside(lines[1])))
             self._process: Process = toolchain.spawn(
                 [
+                    *("env", f"TERM={os.environ.get('TERM', 'dumb')}"),
                     *("sh", "-c", 'exec setsid -w -c gdb-multiarch "$@" <"$0" >"$0" 2>&1'),
                     str(toolchain.inside(lines[0])),
                     *("-nx", "-q", "-ix", str(script), "-ex", self._connect),
@@ -129,12 +129,12 @@ class _Gdb(AbstractContextManager["_Gdb"]):
                 own.parent.mkdir(parents=True, exist_ok=True)
                 own.write_bytes(content)
                 os.utime(own, (0, 0))  # no younger than the kernel
-                rules.append(f"set substitute-path {compiled}/{name} {own}")
+                rules.append(_substitute(f"{compiled}/{name}", own))
         return "\n".join(
             [
                 *(f"set {setting}" for setting in SETTINGS if setting != "pagination off"),
                 *rules,
-                f"set substitute-path {compiled} {built.tree.source}",
+                _substitute(compiled, built.tree.source),
                 "python",
                 GUEST_COMMAND.format(line=str(queue)) + "end",
                 "",
@@ -161,9 +161,6 @@ class _Gdb(AbstractContextManager["_Gdb"]):
         return not self._process.alive()
 
 
-def _pty(stack: ExitStack) -> tuple[int, int]:
-    """Open a pty for the block; its far end is kept open, so that it outlives who uses it."""
-    near, far = pty.openpty()
-    stack.callback(os.close, near)
-    stack.callback(os.close, far)
-    return near, far
+def _substitute(compiled: str, own: Path) -> str:
+    """Have gdb look for sources elsewhere; it cuts a command into words as a shell does."""
+    return f"set substitute-path {shlex.quote(compiled)} {shlex.quote(str(own))}"

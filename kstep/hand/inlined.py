@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from kstep.build.kernel import Kernel
     from kstep.toolchain import Toolchain
 
-LOCATION = re.compile(r"^\d+(?:\.\d+)?\s.*\b0x(?P<address>[0-9a-f]{16})\b")
+LOCATION = re.compile(r"^\d+(?:\.\d+)?\s.*?\b0x(?P<address>[0-9a-f]{16})\b")
 
 
 def copies(kernel: Kernel, function: str, toolchain: Toolchain) -> tuple[int, ...]:

@@ -24,7 +24,16 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("prepared")]  # at hand, for who waits
 
 CTRL_C, ENTER_KDB, LEAVE = b"\x03", b"\x1c", b"\x1d"
-NEITHER = r"(?:\x1b\[\??[0-9;]*[a-zA-Z])*"  # what moves no text: colours, bracketed paste
+NO_TEXT = re.compile(rb"\x1b\[[?0-9;]*[a-zA-Z]")  # colours, and what asks for bracketed paste
+
+
+class Screen(Console):
+    """What a person reads on a terminal: text, whatever its colour."""
+
+    def _receive(self, timeout: float) -> bool:
+        received = super()._receive(timeout)
+        self._buffer = NO_TEXT.sub(b"", self._buffer)
+        return received
 
 
 @dataclass
@@ -55,7 +64,7 @@ class Seat:
 
 
 @contextmanager
-def seat(*arguments: str) -> Iterator[Seat]:
+def seat(*arguments: str, term: str = "xterm") -> Iterator[Seat]:
     """Run a command in a terminal of 33 rows; it must end well and leave that as it was."""
     near, far = pty.openpty()
     try:
@@ -64,12 +73,13 @@ def seat(*arguments: str) -> Iterator[Seat]:
         process = subprocess.Popen(
             ["setsid", "-w", "-c", ROOT / "inv", *arguments],
             cwd=ROOT,
+            env={**os.environ, "TERM": term},
             stdin=far,
             stdout=far,
             stderr=far,
         )
         try:
-            yield Seat(near, Console(near, lambda: None), process)
+            yield Seat(near, Screen(near, lambda: None), process)
             assert process.wait(60) == 0
             assert termios.tcgetattr(far) == before
         finally:
@@ -98,9 +108,10 @@ def test_a_shell_and_kdb_a_key_away() -> None:
         user.types(LEAVE)
 
 
-def test_gdb_is_connected_and_knows_the_source() -> None:
-    prompt = r"\(gdb\) " + NEITHER
-    with seat("gdb", "--variant=v6/1+2") as user:
+@pytest.mark.parametrize("term", ["dumb", "xterm-256color"])
+def test_gdb_is_connected_and_knows_the_source(term: str) -> None:
+    prompt = r"\(gdb\) "
+    with seat("gdb", "--variant=v6/1+2", term=term) as user:
         user.sees(r"kernel v6/1\+2, stopped: ")
         user.sees(prompt)
         user.asks("break vfs_mkdir", "Breakpoint 1 at 0x[0-9a-f]+: file .*fs/namei.c", prompt)

@@ -1,18 +1,245 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The order in which kernels are built."""
+"""What is got ready, in which order, and what is left out; nothing is fetched or built here."""
 
 from __future__ import annotations
 
+import functools
+import io
 import itertools
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
 
-from kstep.run import preparation
+import pytest
+from rich.console import Console
+
+from kstep.base.cache import Cache
+from kstep.base.errors import MachineryError, RequestError
+from kstep.base.progress import Progress
+from kstep.build.kernel import Kernel
+from kstep.run import preparation, request
+from kstep.source.patched import Action, DependentError, PatchedTree
+from kstep.source.tree import Tree
+from kstep.toolchain.accel import Accel
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from kstep.run.preparation import Prepared
+    from kstep.run.request import Request
+    from kstep.source.variant import Variant
+
+ROOT = Path(__file__).parents[3]
+HERE = preparation.__name__  # whose names are replaced
+ENTRY, HEADER, OTHER = "arch/arm64/kernel/entry-common.c", "include/linux/sched.h", "kernel/debug.c"
+# Patch 1 changes a header that much depends on, patch 2 a file.
+FILES: Mapping[str, Mapping[str, bytes]] = {
+    "none": {},
+    "v6/1": {HEADER: b"1", OTHER: b"1"},
+    "v6/2": {ENTRY: b"2"},
+    "v6/1+2": {HEADER: b"1", OTHER: b"1", ENTRY: b"2"},
+}
 
 
-def test_kernels_that_differ_little_are_built_one_after_another() -> None:
-    header, file = {"sched.h": b"x"}, {"entry.c": b"x"}
-    wanted = [{}, file, {**file, "b.c": b"x"}, {**file, **header, "b.c": b"x"}, header]
-    found = [preparation._distance(one, other) for one, other in itertools.pairwise(wanted)]
-    assert found == [1, 1, 1, 2]
-    assert preparation._distance({"a": None}, {}) == 1
-    assert preparation._distance({"a": None}, {"a": b""}) == 1
-    assert preparation._distance({"a": b"1"}, {"a": b"1"}) == 0
+@functools.cache
+def looked_up(*variants: str) -> Request:
+    """Look up a request, which takes a second: it reads every session."""
+    return request.look_up(
+        ROOT, series_specs=["v6"], tree_specs=["debian:6.1"], variant_names=variants
+    )
+
+
+@dataclass
+class Workshop:
+    """Fakes of all that prepare works with: ``done`` has what they did, in order."""
+
+    monkeypatch: pytest.MonkeyPatch
+    done: list[str] = field(default_factory=list)
+    files: dict[str, Mapping[str, bytes] | RequestError] = field(default_factory=lambda: {**FILES})
+    actions: dict[str, Action] = field(default_factory=dict)
+    broken: str = ""  # the file whose change does not compile
+    unknown: bool = False  # whether the kernel lacks an option that base asks for
+    said: io.StringIO = field(default_factory=io.StringIO)
+
+    def __post_init__(self) -> None:
+        tools = SimpleNamespace(kind="fake", why="a test", accel=None, versions=self._versions)
+        at = self.monkeypatch.setattr
+        at(f"{HERE}.toolchain.choose", self._noting("toolchain", tools))
+        accelerator = SimpleNamespace(accel=Accel.TCG, why="a test")
+        at(f"{HERE}.accel.choose", self._noting("accel", accelerator))
+        at(f"{HERE}.patched.make", self._patch)
+        at(f"{HERE}.kconfig.declared", self._declared)
+        at(f"{HERE}.initramfs.make", self._noting("initramfs", None))
+        at(f"{HERE}.Builder", self._builder)
+
+    def _noting(self, what: str, answer: object) -> object:
+        def note(*_arguments: object, **_options: object) -> object:
+            self.done.append(what)
+            return answer
+
+        return note
+
+    def _versions(self, *_: object) -> object:
+        return SimpleNamespace(compiler="gcc 12; ld 2.40")
+
+    def get(self, name: str) -> Tree:
+        """Fetch a tree."""
+        self.done.append(f"get {name}")
+        return Tree(name, "6.1.192", "", Path("/source") / name)
+
+    def _patch(self, source: Path, _series: object, variant: Variant) -> PatchedTree:
+        self.done.append(f"patch {source.name} {variant.name}")
+        files = self.files[variant.name]
+        if isinstance(files, RequestError):
+            raise files
+        return PatchedTree(files, frozenset(), self.actions, {}, repr(sorted(files.items())))
+
+    def _declared(self, _source: Path) -> frozenset[str]:
+        known = {line.name for each in self.asked.kconfigs for line in each.lines}
+        return frozenset() if self.unknown else frozenset(known)
+
+    def _builder(self, **given: Any) -> object:  # noqa: ANN401 -- whatever a builder is made of
+        tree = given["tree"].id
+
+        def build(patched: PatchedTree, title: str) -> Kernel:
+            self.done.append(f"build {title.removeprefix('kernel ')}")
+            if self.broken and self.broken in patched.files:
+                raise MachineryError("make failed", details=("x.c:1: error: no", "make: 1"))
+            return Kernel(title, Path(), False, "", "", "", 1.0, 9)  # noqa: FBT003 -- not cached
+
+        def configure() -> None:
+            self.done.append(f"configure {tree}")
+
+        return SimpleNamespace(**given, build=build, require_configurable=configure)
+
+    def prepare(self, *variants: str, trees: tuple[str, ...] = ("linux",)) -> Prepared:
+        """Prepare these variants, or those that nobody needs to name."""
+        specs = (
+            SimpleNamespace(id=name, get=lambda *_, name=name: self.get(name)) for name in trees
+        )
+        self.asked: Request = replace(looked_up(*variants), trees=cast("Any", tuple(specs)))
+        console = Console(file=self.said, width=500)
+        with Progress(console) as progress:
+            return preparation.prepare(self.asked, "auto", Cache(Path("/none")), progress)
+
+
+@pytest.fixture
+def workshop(monkeypatch: pytest.MonkeyPatch) -> Workshop:
+    """Give the fakes."""
+    return Workshop(monkeypatch)
+
+
+def kinds(done: list[str]) -> list[str]:
+    """Give what was done, by the first word, each once for those that follow each other."""
+    return [kind for kind, _ in itertools.groupby(done, key=lambda each: each.split()[0])]
+
+
+def test_what_may_be_wrong_is_seen_before_anything_is_built(workshop: Workshop) -> None:
+    workshop.prepare(trees=("one", "two"))
+    assert kinds(workshop.done)[2:] == ["get", "patch", "initramfs", "configure", "build"]
+    assert {"configure one", "configure two"} <= set(workshop.done)
+
+
+def test_a_patch_that_does_not_apply_ends_it(workshop: Workshop) -> None:
+    workshop.files["v6/1"] = RequestError("it does not apply")
+    with pytest.raises(RequestError, match="it does not apply"):
+        workshop.prepare()
+    assert {"initramfs", "configure", "build"}.isdisjoint(kinds(workshop.done))
+
+
+def test_an_option_that_is_not_there_ends_it(workshop: Workshop) -> None:
+    workshop.unknown = True
+    with pytest.raises(RequestError, match="has no option CONFIG_"):
+        workshop.prepare()
+    assert "build" not in kinds(workshop.done)
+
+
+# -- variants
+
+
+def test_what_nobody_named_and_cannot_be_is_left_out(workshop: Workshop) -> None:
+    """Patch 2 needs patch 1, say."""
+    workshop.files["v6/2"] = DependentError("v6/2 needs v6/1")
+    prepared = workshop.prepare()
+    [left] = prepared.left_out
+    assert (left.tree, left.variant) == ("linux", "v6/2")
+    assert "v6/2 needs v6/1" in str(left)
+    assert {each.first for each in prepared.built} == {"none", "v6/1", "v6/1+2"}
+    assert "left out: v6/2 needs v6/1" in workshop.said.getvalue()
+
+
+def test_what_was_named_must_be(workshop: Workshop) -> None:
+    workshop.files["v6/2"] = DependentError("v6/2 needs v6/1")
+    with pytest.raises(DependentError):
+        workshop.prepare("none", "v6/2")
+
+
+def test_variants_of_the_same_source_are_one_kernel(workshop: Workshop) -> None:
+    """As where the tree has the patch already."""
+    workshop.files["v6/1+2"] = workshop.files["v6/1"]
+    prepared = workshop.prepare()
+    named = [[variant.name for variant, _ in each.variants] for each in prepared.built]
+    assert ["v6/1", "v6/1+2"] in named
+    assert len([each for each in workshop.done if each.startswith("build")]) == 3
+
+
+@pytest.mark.parametrize("action", [Action.PRESENT, Action.REVERTED])
+def test_a_patch_that_the_tree_has_is_told(workshop: Workshop, action: Action) -> None:
+    workshop.actions = {"v6/2": action, "v6/1": Action.APPLIED}
+    workshop.prepare("none", "v6/1+2")
+    said = [line for line in workshop.said.getvalue().splitlines() if "in it already" in line]
+    assert len(said) == 1  # not once a variant
+    assert said[0].startswith("tree linux: v6/2 is in it already")
+
+
+# -- kernels
+
+
+def test_a_kernel_that_cannot_be_built_stands_as_its_error(workshop: Workshop) -> None:
+    workshop.broken = ENTRY
+    built = {each.first: each.kernel for each in workshop.prepare().built}
+    assert {name for name, kernel in built.items() if isinstance(kernel, Kernel)} == {
+        "none",
+        "v6/1",
+    }
+    error = built["v6/1+2"]
+    assert isinstance(error, MachineryError)
+    assert str(error) == "make failed"
+    said = workshop.said.getvalue()
+    assert "make failed\n  x.c:1: error: no\n  make: 1\n" in said
+
+
+def test_kernels_that_differ_little_are_built_one_after_another(workshop: Workshop) -> None:
+    """From none, v6/2 is one file away; from there v6/1+2 two, as v6/1 is from that."""
+    workshop.prepare()
+    built = [each.rpartition(" linux/base/")[2] for each in workshop.done if "build" in each]
+    assert built == ["none", "v6/2", "v6/1+2", "v6/1"]
+
+
+def test_each_tree_has_its_kernels(workshop: Workshop) -> None:
+    prepared = workshop.prepare("none", "v6/2", trees=("one", "two"))
+    assert [(each.tree.id, each.first) for each in prepared.built] == [
+        ("one", "none"),
+        ("one", "v6/2"),
+        ("two", "none"),
+        ("two", "v6/2"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "files"),
+    [
+        ({}, {}, 0),
+        ({}, {ENTRY: b"x"}, 1),
+        ({ENTRY: b"x"}, {ENTRY: b"y"}, 1),
+        ({ENTRY: b"x"}, {ENTRY: b"x", OTHER: b""}, 1),
+        ({ENTRY: b"x"}, {OTHER: b"x"}, 2),
+        ({ENTRY: None}, {}, 1),  # gone is not as it was
+        ({ENTRY: None}, {ENTRY: b""}, 1),  # nor is it empty
+    ],
+)
+def test_how_far_apart_sources_are(
+    one: dict[str, bytes | None], other: dict[str, bytes | None], files: int
+) -> None:
+    assert preparation._distance(one, other) == preparation._distance(other, one) == files
