@@ -34,10 +34,11 @@ def run(kind: str, *command: str | Path) -> subprocess.CompletedProcess[bytes]:
     return subprocess.run([*within, *command], cwd=ROOT, capture_output=True, check=False)
 
 
-@pytest.mark.parametrize("command", ["verify --plan --variants none", "nonsense"])
-def test_a_command_says_the_same(inv: Path, command: str) -> None:
-    said = [run(kind, inv, *command.split()) for kind in ("as-is", *KINDS)]
-    usual, *others = [(done.returncode, done.stdout, done.stderr) for done in said]
+def test_a_command_says_the_same(inv: Path) -> None:
+    command = ("verify", "--plan", "--variants=none")
+    said = [run(kind, inv, *command) for kind in ("as-is", *KINDS)]
+    usual, *others = ((done.returncode, done.stdout, done.stderr) for done in said)
+    assert usual[0] == 0
     assert others == [usual, usual]
 
 
