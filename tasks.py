@@ -1,5 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The commands of kstep; ./inv --list shows them, ./inv --help COMMAND tells about one."""
+"""The commands of kstep; ./inv --list shows them, ./inv --help COMMAND tells about one.
+
+Each loads what it needs when it is run: --list loads no engine, and report none either.
+"""
 
 from __future__ import annotations
 
@@ -19,36 +22,15 @@ from invoke.collection import Collection
 from invoke.context import Context  # noqa: TC002 -- invoke looks at it when it runs
 from invoke.exceptions import Exit
 from invoke.tasks import Task, task
-from rich.console import Console
-from rich.table import Table
 
-from ci.matrix import matrix
-from kstep import bench as benchmark
-from kstep import doctor
-from kstep import report as reports
-from kstep.base.cache import Cache
 from kstep.base.errors import MachineryError, RequestError
-from kstep.base.progress import Progress
-from kstep.bisect import request as bisect_request
-from kstep.bisect import search as bisect_search
-from kstep.hand import guest as guest_files
-from kstep.hand.debugger import debug
-from kstep.hand.shell import shell as give_shell
-from kstep.hand.walk import walk
-from kstep.machine.board import QEMU_LINE, Line
-from kstep.report.annotation import annotate
-from kstep.report.compare import compare as compare_runs
-from kstep.report.table import table
-from kstep.results import record as records
-from kstep.results.merge import merge as merge_runs
-from kstep.results.request import Asked
-from kstep.results.verdict import exit_status
-from kstep.run import preparation, request, verification
-from kstep.run.local import LocalProcesses
-from kstep.source import series as serieses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from kstep.results.record import Record
+    from kstep.run.preparation import Prepared
+    from kstep.run.request import Request
 
 ROOT = Path(__file__).resolve().parent
 RUNS = ROOT / "runs"
@@ -111,7 +93,11 @@ def _list(text: str) -> list[str]:
     return [part.strip() for part in text.split(",") if part.strip()]
 
 
-def _print_table(record: records.Record) -> None:
+def _print_table(record: Record) -> None:
+    from rich.console import Console
+
+    from kstep.report.table import table
+
     console = Console()
     console.print(table(record, console.width if console.is_terminal else WIDTH))
 
@@ -158,6 +144,15 @@ def verify(
     machinery failed. A cell of a series that has no expect.yaml matches where it does no
     worse than with none.
     """
+    from kstep.base.cache import Cache
+    from kstep.base.progress import Progress
+    from kstep.machine.line import Line
+    from kstep.results.request import Asked
+    from kstep.results.verdict import exit_status
+    from kstep.run import request
+    from kstep.run.local import LocalProcesses
+    from kstep.run.verification import Verification
+
     asked = request.look_up(
         ROOT,
         series_specs=_list(series),
@@ -177,7 +172,7 @@ def verify(
     folder = Path(out) if out else RUNS / time.strftime("%Y%m%d-%H%M%S")
     names = [each.name for each in asked.kconfigs]
     with Progress() as progress:
-        record = verification.Verification(
+        record = Verification(
             asked,
             folder=folder,
             toolchain_kind=toolchain,
@@ -191,7 +186,7 @@ def verify(
                 kconfigs=dict(zip(names, _list(kconfig), strict=True)),
                 matrix=matrix or "each",
                 variants=tuple(each.name for each in asked.variants) if asked.chosen else (),
-                sessions=tuple(_list(sessions)),
+                sessions=tuple(each.name for each in asked.sessions) if sessions else (),
                 repeat=repeat,
                 jobs=jobs,
                 toolchain=toolchain,
@@ -247,6 +242,12 @@ def bisect(
 
     Exit status: 0 found, 2 the request is wrong, 3 no one commit could be told.
     """
+    from kstep.base.cache import Cache
+    from kstep.base.progress import Progress
+    from kstep.bisect import request as bisect_request
+    from kstep.bisect import search as bisect_search
+    from kstep.run import request
+
     for option, value in (("tree", tree), ("good", good), ("bad", bad), ("session", session)):
         if not value:
             raise RequestError(f"--{option} is missing; see ./inv --help bisect")
@@ -280,14 +281,16 @@ def bisect(
 @_exit_statuses
 def series_add(_context: Context, source: str, name: str = "") -> None:
     """Take a series into patches/, from where it is, with its patches named and in order."""
-    found = serieses.load(source, ROOT)
+    from kstep.source import series
+
+    found = series.load(source, ROOT)
     called = name or found.name
-    if not serieses.NAME.fullmatch(called):
+    if not series.NAME.fullmatch(called):
         raise RequestError(f"--name {called}: letters, digits, dot, dash and underscore")
     folder = ROOT / "patches" / called
     if folder.exists():
         raise RequestError(f"patches/{called} is there already; give another --name")
-    serieses.save(found, called, folder)
+    series.save(found, called, folder)
     for patch in found.patches:
         print(f"{called}/{patch.id} {patch.subject}")  # noqa: T201 -- what was found
     print(f"added patches/{called}; next: ./inv verify --series {called}")  # noqa: T201 -- likewise
@@ -321,6 +324,11 @@ def step(
     accel: str = "auto",
 ) -> int:
     """Step one function once, and print its path; exit status 1 where it leaves program order."""
+    from kstep.base.cache import Cache
+    from kstep.base.progress import Progress
+    from kstep.hand.walk import walk
+    from kstep.run.preparation import prepare
+
     if count < 1:
         raise RequestError(f"--count {count}: must be 1 or more")
     if not trigger.strip() or not trigger.isprintable():
@@ -328,7 +336,7 @@ def step(
         raise RequestError(f"--trigger {said}: give one line, a command of the guest's shell")
     asked = _one_kernel(variant, series, tree, kconfig)
     with Progress() as progress:
-        prepared = preparation.prepare(asked, toolchain, Cache.default(), progress, accel)
+        prepared = prepare(asked, toolchain, Cache.default(), progress, accel)
         with progress.task(f"stepping {function}", unit="steps") as task_:
             walked = walk(prepared, function, trigger, count, task_.advance)
     print("\n".join([*walked.text(), walked.ending]))  # noqa: T201 -- the command's answer
@@ -358,6 +366,8 @@ def shell(
 
     Lines from a pipe are typed one by one, to the shell or to kdb, whichever prompts.
     """
+    from kstep.hand.shell import shell as give_shell
+
     _by_hand(give_shell, _one_kernel(variant, series, tree, kconfig), toolchain)
 
 
@@ -372,6 +382,8 @@ def gdb(
     toolchain: str = "auto",
 ) -> None:
     """Boot a kernel and give you gdb, connected to its kgdb, with symbols and sources."""
+    from kstep.hand.debugger import debug
+
     _by_hand(debug, _one_kernel(variant, series, tree, kconfig), toolchain)
 
 
@@ -387,10 +399,17 @@ def guest(
     toolchain: str = "auto",
 ) -> None:
     """Write what a machine of your own must boot for verify --machine: kernel and initramfs."""
+    from kstep.base.cache import Cache
+    from kstep.base.progress import Progress
+    from kstep.hand import guest as guest_files
+    from kstep.machine.line import QEMU_LINE
+    from kstep.run import request
+    from kstep.run.preparation import prepare
+
     request.require_new(Path(out))
     asked = _one_kernel(variant, series, tree, kconfig)
     with Progress() as progress:
-        prepared = preparation.prepare(asked, toolchain, Cache.default(), progress)
+        prepared = prepare(asked, toolchain, Cache.default(), progress)
     guest_files.write(prepared, Path(out))
     print(  # noqa: T201 -- the command's answer
         f"{out}: boot Image with initramfs.cpio.gz and what is in cmdline (console= and kgdboc="
@@ -399,16 +418,20 @@ def guest(
     )
 
 
-def _by_hand(
-    give: Callable[[preparation.Prepared], None], asked: request.Request, toolchain: str
-) -> None:
+def _by_hand(give: Callable[[Prepared], None], asked: Request, toolchain: str) -> None:
+    from kstep.base.cache import Cache
+    from kstep.base.progress import Progress
+    from kstep.run.preparation import prepare
+
     with Progress() as progress:
-        prepared = preparation.prepare(asked, toolchain, Cache.default(), progress)
+        prepared = prepare(asked, toolchain, Cache.default(), progress)
     give(prepared)
 
 
-def _one_kernel(variant: str, series: str, tree: str, kconfig: str) -> request.Request:
+def _one_kernel(variant: str, series: str, tree: str, kconfig: str) -> Request:
     """Ask for one kernel: the series is the one that the variant names, if none is."""
+    from kstep.run import request
+
     return request.look_up(
         ROOT,
         series_specs=_list(series) or [variant.rpartition("/")[0] or "v6"],
@@ -422,7 +445,10 @@ def _one_kernel(variant: str, series: str, tree: str, kconfig: str) -> request.R
 @_exit_statuses
 def report(_context: Context, run: str) -> None:
     """Draw the reports of a run again, from its results.json."""
-    record = records.load(Path(run))
+    from kstep import report as reports
+    from kstep.results.record import load
+
+    record = load(Path(run))
     reports.write(record)
     _print_table(record)
 
@@ -434,11 +460,16 @@ def report(_context: Context, run: str) -> None:
 @_exit_statuses
 def merge(_context: Context, runs: str, out: str = "") -> int:
     """Put runs together that were made on several machines; exit status as that of verify."""
+    from kstep import report as reports
+    from kstep.results.merge import merge as merge_runs
+    from kstep.results.record import load
+    from kstep.results.verdict import exit_status
+
     if not out:
         raise RequestError("--out is missing; name a new folder")
     if not _list(runs):
         raise RequestError("nothing is named; name the folders of runs, with commas")
-    record = merge_runs([records.load(Path(run)) for run in _list(runs)], Path(out))
+    record = merge_runs([load(Path(run)) for run in _list(runs)], Path(out))
     reports.write(record)
     _print_table(record)
     return exit_status(record.cells)
@@ -448,6 +479,8 @@ def merge(_context: Context, runs: str, out: str = "") -> int:
 @_exit_statuses
 def ci_matrix(_context: Context, kind: str = "slim") -> None:
     """Print the jobs of a CI run, as JSON for GitHub's strategy.matrix."""
+    from ci.matrix import matrix
+
     print(matrix(kind))  # noqa: T201 -- the command's answer
 
 
@@ -455,7 +488,10 @@ def ci_matrix(_context: Context, kind: str = "slim") -> None:
 @_exit_statuses
 def ci_annotate(_context: Context, run: str) -> None:
     """Print what is not as predicted as GitHub's annotations, with file and line."""
-    for line in annotate(records.load(Path(run))):
+    from kstep.report.annotation import annotate
+    from kstep.results.record import load
+
+    for line in annotate(load(Path(run))):
         print(line)  # noqa: T201 -- the command's answer
 
 
@@ -469,7 +505,10 @@ def compare(_context: Context, before: str, after: str) -> int:
 
     Exit status: 0 nothing is worse, 1 something broke, 3 no cell has a verdict in both.
     """
-    found = compare_runs(records.load(Path(before)), records.load(Path(after)))
+    from kstep.report.compare import compare as compare_runs
+    from kstep.results.record import load
+
+    found = compare_runs(load(Path(before)), load(Path(after)))
     print("\n".join(found.text()))  # noqa: T201 -- the command's answer
     return found.status
 
@@ -478,9 +517,18 @@ def compare(_context: Context, before: str, after: str) -> int:
 @_exit_statuses
 def bench(_context: Context, toolchain: str = "auto", out: str = "bench.json") -> None:
     """Measure kstep itself: steps a second beside a plain loop, builds beside a full one."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from kstep import bench as benchmark
+    from kstep.base.cache import Cache
+    from kstep.base.progress import Progress
+    from kstep.run import request
+    from kstep.run.preparation import prepare
+
     asked = request.look_up(ROOT, series_specs=["v6"], tree_specs=["debian:6.1"])
     with Progress() as progress:
-        prepared = preparation.prepare(asked, toolchain, Cache.default(), progress)
+        prepared = prepare(asked, toolchain, Cache.default(), progress)
         with progress.task("measuring"):
             measured = benchmark.measure(prepared)
     shown = Table(box=None)
@@ -536,6 +584,8 @@ def run_tests(
 @_exit_statuses
 def examine(_context: Context) -> int:
     """Say what is missing on this machine, and how to get it."""
+    from kstep import doctor
+
     findings = doctor.examine(ROOT / "docker")
     for found in findings:
         print(f"{'missing' if found.fix else 'ok':8} {found.what}: {found.state}")  # noqa: T201 -- the answer
@@ -548,6 +598,8 @@ def examine(_context: Context) -> int:
 @_exit_statuses
 def clean(_context: Context) -> None:
     """Remove the cache: downloads, sources, kernels, guests, ccache. Runs stay."""
+    from kstep.base.cache import Cache
+
     cache = Cache.default()
     cache.clear()
     print(f"removed {cache.root}")  # noqa: T201 -- the command's answer

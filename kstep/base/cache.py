@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
 from kstep.base.errors import MachineryError
 
@@ -62,10 +62,21 @@ class Cache:
             self.root.rmdir()
 
     @contextmanager
-    def lock(self, name: str) -> Iterator[None]:
-        """Hold the lock ``name``: one process at a time, released when it dies."""
-        with FileLock(self.folder("locks") / f"{name}.lock"):
+    def lock(self, name: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
+        """Hold the lock ``name``: one process at a time, released when it dies.
+
+        ``on_wait`` is called first where another process has it: that may take minutes.
+        """
+        lock = FileLock(self.folder("locks") / f"{name}.lock")
+        try:
+            lock.acquire(timeout=0)
+        except Timeout:
+            on_wait()
+            lock.acquire()
+        try:
             yield
+        finally:
+            lock.release()
 
     def entry(self, kind: str, key: str, make: Callable[[Path], None]) -> Path:
         """Return the folder ``kind/key``, made by ``make`` where it is not there yet."""

@@ -20,6 +20,7 @@ from kstep.toolchain import CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
+    from contextlib import AbstractContextManager
     from pathlib import Path
 
     from kstep.base.cache import Cache
@@ -126,7 +127,7 @@ class Builder:
         cached = (self.cache.root / "kernels" / name / "kernel.json").exists()
 
         def make(into: Path) -> None:
-            with self.cache.lock(f"build-{self._family}"):
+            with self._folder_lock():
                 self._make(into, patched, title)
 
         folder = self.cache.entry("kernels", name, make)
@@ -138,9 +139,12 @@ class Builder:
 
         Not asked again where a kernel of this tree and configuration has been built.
         """
-        with self.cache.lock(f"build-{self._family}"):
-            folder = self.cache.folder("build", self._family)
-            if (folder / "obj/vmlinux").exists():
+        folder = self.cache.folder("build", self._family)
+        built = folder / "obj/vmlinux"
+        if built.exists():
+            return
+        with self._folder_lock():
+            if built.exists():
                 return
             scratch = folder / "configured"
             shutil.rmtree(scratch, ignore_errors=True)
@@ -150,6 +154,15 @@ class Builder:
             self._configure(self.tree.source, scratch)
             self.kconfig.require_met(scratch / ".config")
             shutil.rmtree(scratch)
+
+    def _folder_lock(self) -> AbstractContextManager[None]:
+        """Hold the folder of objects: kernels that share it are built one after another."""
+
+        def on_wait() -> None:
+            config, tree = self.kconfig.name, self.tree.id
+            self.progress.say(f"waiting for another kstep that builds {tree}, kconfig {config}")
+
+        return self.cache.lock(f"build-{self._family}", on_wait)
 
     @property
     def _family(self) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kstep.results.transcript import Transcript
 
 CHUNK = 1 << 16  # bytes a read; a stop of kdb's is about 120
+TAIL = 80  # bytes that are kept of what has come since something was sent
 LOOK = 1.0  # seconds between two looks at whether the other end lives
 
 
@@ -44,6 +45,7 @@ class Console:
         self._fd = fd
         self._alive = alive
         self._buffer = b""
+        self._unanswered = b""
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN)
         self.transcript: Transcript | None = None
@@ -53,6 +55,7 @@ class Console:
         """Send all of ``data``."""
         if self.transcript is not None:
             self.transcript.add(">", data)
+        self._unanswered = b""
         while data:
             data = data[os.write(self._fd, data) :]
 
@@ -72,6 +75,14 @@ class Console:
                 raise SilenceError(what, self._buffer, deadline.seconds)
         self._buffer = self._buffer[match.end() :]
         return match
+
+    @property
+    def unanswered(self) -> bytes:
+        """The end of what has come since something was sent, consumed or not.
+
+        So a prompt at its end waits for an answer; at most TAIL bytes.
+        """
+        return self._unanswered
 
     def forget(self) -> None:
         """Drop what has come and was not consumed."""
@@ -98,6 +109,7 @@ class Console:
         self._poll.unregister(self._fd)
         self._poll.register(fd, select.POLLIN)
         self._fd = fd
+        self._unanswered = b""
 
     def _receive(self, timeout: float) -> bool:
         if not self._poll.poll(timeout * 1000):
@@ -113,6 +125,7 @@ class Console:
         if self.transcript is not None:
             self.transcript.add("<", data)
         self._buffer += data
+        self._unanswered = (self._unanswered + data)[-TAIL:]
         if self.on_text is not None:
             self.on_text(data)
         return True

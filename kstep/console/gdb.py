@@ -7,15 +7,11 @@ those of "GDB/MI Output Syntax" in gdb's manual, read by pygdbmi.
 
 from __future__ import annotations
 
-import os
-import pty
 import re
-import tty
 from collections import deque
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
 from itertools import count
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
 from pygdbmi.gdbmiparser import parse_response
@@ -23,11 +19,13 @@ from pygdbmi.gdbmiparser import parse_response
 from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
+from kstep.base.pty import Pty
 from kstep.console.console import Console, SilenceError
 from kstep.console.kdb import BREAKPOINT_HIT, STEPPED, Breakpoint, Stop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from kstep.results.transcript import Transcript
@@ -111,23 +109,19 @@ class Gdb(AbstractContextManager["Gdb"]):
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            master, slave = pty.openpty()
-            stack.callback(os.close, master)
-            stack.callback(os.close, slave)
-            tty.setraw(slave)
-            terminal = Path(os.ttyname(slave))
-            self._console = Console(master, self._require_alive)
+            terminal = Pty.open(stack)
+            self._console = Console(terminal.near, self._require_alive)
             self._console.transcript = self._log
             self._process: Process = self._toolchain.spawn(
                 [
                     *("sh", "-c", 'exec gdb-multiarch "$@" <"$0" >"$0" 2>&1'),
-                    str(self._toolchain.inside(terminal)),
+                    str(self._toolchain.inside(terminal.path)),
                     *("-nx", "-q", "--interpreter=mi3"),
                     *(part for setting in SETTINGS for part in ("-iex", f"set {setting}")),
                     str(self._program),
                 ],
                 readable=[self._program.parent, *self._readable],
-                lines=[terminal, *self._lines],
+                lines=[terminal.path, *self._lines],
             )
             stack.callback(self._process.kill)
             self._expect(READY, "first prompt", START)

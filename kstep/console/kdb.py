@@ -16,6 +16,8 @@ from kstep.base.outcome import KernelFault, Signature
 from kstep.console.console import SilenceError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kstep.console.console import Console
 
 # kdb waits for input behind its prompt, so a prompt is the last thing on the line. What
@@ -99,12 +101,19 @@ class CommandRefusedError(MachineryError):
 class Kdb:
     """The debugger at the other end of a console, spoken to at its prompt.
 
-    ``scale`` stretches every timeout.
+    ``scale`` stretches every timeout. ``require_prompt`` is called with what is to be typed, and
+    raises where kdb is not at its prompt.
     """
 
-    def __init__(self, console: Console, scale: float) -> None:
+    def __init__(
+        self,
+        console: Console,
+        scale: float,
+        require_prompt: Callable[[str], None] = lambda _line: None,
+    ) -> None:
         self._console = console
         self._scale = scale
+        self._require_prompt = require_prompt
 
     def command(self, line: str) -> str:
         """Send a command; return what kdb prints up to its next prompt.
@@ -127,6 +136,7 @@ class Kdb:
 
         What was printed before it is at the beginning of the match's string.
         """
+        self._require_prompt(keys.decode(errors="replace"))
         self._console.send(keys)
         return self._expect(until, f"answer to {keys!r}")
 
@@ -140,6 +150,7 @@ class Kdb:
         return line
 
     def _ask(self, line: str) -> str:
+        self._require_prompt(line)
         self._console.send(line.encode() + b"\r")
         text = b""
         while True:

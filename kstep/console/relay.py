@@ -10,19 +10,17 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pty
 import re
 import select
 import socket
 import threading
-import tty
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import Signature
+from kstep.base.pty import Pty
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -131,11 +129,8 @@ class Relay(AbstractContextManager["Relay"]):
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
-            self._gdb, slave = pty.openpty()
-            stack.callback(os.close, self._gdb)
-            stack.callback(os.close, slave)  # kept open, so that the line outlives gdb
-            tty.setraw(slave)
-            self.pty = Path(os.ttyname(slave))
+            line = Pty.open(stack)
+            self._gdb, self.pty = line.near, line.path
             self._ours, self._text = socket.socketpair()
             stack.callback(self._ours.close)
             stack.callback(self._text.close)

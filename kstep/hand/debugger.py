@@ -5,16 +5,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pty
 import shlex
 import tempfile
 import termios
-import tty
 from collections import deque
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from kstep.base.pty import Pty
 from kstep.console.gdb import SETTINGS
 from kstep.console.relay import Relay
 from kstep.hand.shell import break_in
@@ -27,7 +26,7 @@ from kstep.session.target import Target
 if TYPE_CHECKING:
     from types import TracebackType
 
-    from kstep.machine.qemu import Machine
+    from kstep.machine.interface import Machine
     from kstep.run.preparation import Prepared
     from kstep.toolchain import Process
 
@@ -57,7 +56,7 @@ def debug(prepared: Prepared) -> None:
         machine.boot()
         target = Target(machine, Symbols.load(machine.kernel.system_map))
         target.break_in()
-        target.switch_to_gdb()
+        target.gdb_access.switch_to_gdb()
         machine.console.on_text = terminal.show
         with Relay(machine.serial, machine.console, lambda: break_in(machine)) as relay:
             terminal.say(
@@ -84,13 +83,12 @@ class _Gdb(AbstractContextManager["_Gdb"]):
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             toolchain = self._prepared.toolchain
-            self._screen, screen = _pty(stack)
-            self._queue, queue = _pty(stack)
-            tty.setraw(queue)
+            screen, queue = Pty.open(stack, raw=False), Pty.open(stack)
+            self._screen, self._queue = screen.near, queue.near
             os.set_blocking(self._queue, False)
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kstep-")))
             folder.chmod(0o755)
-            lines = [Path(os.ttyname(fd)) for fd in (screen, queue)]
+            lines = [screen.path, queue.path]
             script = folder / "gdb"
             script.write_text(self._script(folder, toolchain.inside(lines[1])))
             self._process: Process = toolchain.spawn(
@@ -166,11 +164,3 @@ class _Gdb(AbstractContextManager["_Gdb"]):
 def _substitute(compiled: str, own: Path) -> str:
     """Have gdb look for sources elsewhere; it cuts a command into words as a shell does."""
     return f"set substitute-path {shlex.quote(compiled)} {shlex.quote(str(own))}"
-
-
-def _pty(stack: ExitStack) -> tuple[int, int]:
-    """Open a pty for the block; its far end is kept open, so that it outlives who uses it."""
-    near, far = pty.openpty()
-    stack.callback(os.close, near)
-    stack.callback(os.close, far)
-    return near, far

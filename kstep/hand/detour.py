@@ -72,7 +72,7 @@ def what_ran(
     with prepared.machine(kernel, Hardware()) as machine:
         machine.boot()
         target = Target(machine, symbols)
-        with machine.monitor.executed() as pcs, suppress(KernelFault):
+        with machine.executed() as pcs, suppress(KernelFault):
             target.ask(trigger, WATCHED)
     entered = [symbols.place(pc) for pc in sorted(pcs)]
     ran = {place.symbol: place.address for place in entered if place.symbol and not place.offset}

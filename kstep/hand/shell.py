@@ -14,7 +14,7 @@ from kstep.hand.terminal import Terminal
 from kstep.machine.hardware import Hardware
 
 if TYPE_CHECKING:
-    from kstep.machine.qemu import Machine
+    from kstep.machine.interface import Machine
     from kstep.run.preparation import Prepared
 
 LEAVE, ENTER_KDB = b"\x1d", b"\x1c"  # Ctrl-] and Ctrl-\

@@ -17,7 +17,7 @@ from kstep.arm64.entry import EXCEPTION, WORK, is_interrupt
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.judge.livelock import Progress
-from kstep.machine.qmp import UnmappedError
+from kstep.machine.interface import UnmappedError
 from kstep.results import trace
 
 if TYPE_CHECKING:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from kstep.machine.qemu import Machine
+    from kstep.machine.interface import Machine
 
 
 class Text:

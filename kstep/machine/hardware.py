@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kstep.machine.capability import Capability
+
 
 @dataclass(frozen=True)
 class Hardware:
@@ -20,3 +22,18 @@ class Hardware:
     parameters: str = ""  # more of the kernel's command line
     kgdboc: bool = True  # kgdb speaks on the serial line; otherwise its prompts are for others
     waits: bool = False  # the parameters have the boot wait for a debugger
+
+    @property
+    def requires(self) -> dict[Capability, str]:
+        """What a machine must be able to do to be this one, and why."""
+        found: dict[Capability, str] = {}
+        if self.cpus != Hardware.cpus:
+            found[Capability.PROCESSORS] = f"it needs {self.cpus} processors"
+        if self.cpu != Hardware.cpu:
+            found[Capability.CPU_MODEL] = f"it needs a {self.cpu}"
+        if self.el2:
+            found[Capability.EL2] = "it needs a kernel at EL2"
+        if self.parameters or self.waits or not self.kgdboc:
+            asked = self.parameters or "no kgdboc="
+            found[Capability.PARAMETERS] = f"it sets the kernel's command line: {asked}"
+        return found

@@ -7,28 +7,29 @@ in a container; so a terminal program or gdb can use the same line.
 
 from __future__ import annotations
 
-import os
-import pty
-import re
+import shlex
 import shutil
 import tempfile
 import time
-import tty
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
+from kstep.base.pty import Pty
 from kstep.console.console import Console, SilenceError
-from kstep.console.shell import READY
+from kstep.machine.boot import UP_OR_DOWN, UP_OR_PANIC, await_end
+from kstep.machine.capability import Capability, Offer
 from kstep.machine.hardware import Hardware
+from kstep.machine.interface import Machine
 from kstep.machine.qmp import LINE, Monitor
 from kstep.toolchain.accel import Accel
 
 if TYPE_CHECKING:
-    from types import TracebackType
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
     from kstep.build.kernel import Kernel
     from kstep.results.transcript import Transcript
@@ -41,23 +42,55 @@ MOST_SCALE = 10.0  # no machine is that much slower; then something else is wron
 PAGE = 4096
 GDBSTUB = "gdb"  # its socket, in the folder of the machine
 
-# What ends a boot: the guest's word, or the kernel's last one (kernel/panic.c; kdb is
-# entered by a panic and an oops, and nobody has set a breakpoint yet).
-PANIC = rb"---\[ end Kernel panic[^\n]*\n"
-UP_OR_DOWN = re.compile(
-    READY.pattern + rb"|(?P<down>" + PANIC + rb"|(?P<prompt>(\[\d+\])?(kdb|more)> \Z))"
-)
-UP_OR_PANIC = re.compile(READY.pattern + rb"|(?P<down>" + PANIC + rb")")
 LAST_LINES = 12
 
+VARIABLES = ("$kernel", "$initramfs")
+BY_HAND = """\
+#!/bin/sh
+# Boots what kstep booted for this cell, with the serial line on this terminal:
+# Ctrl-A x ends it, Ctrl-A c is QEMU's monitor (and back), Ctrl-A b sends BREAK.
+# The QEMU that kstep ran is named in results.json, under toolchain.
+#
+# kstep itself gave this instead of -serial mon:stdio, where PTY is its end of the serial line
+# and FOLDER one for its sockets (QEMU's monitor, and the gdbstub of QEMU; -s has it on TCP):
+#   -chardev serial,id={line},path=PTY
+#   -serial chardev:{line}
+#   -qmp unix:FOLDER/qmp,server=on,wait=off
+#   -gdb unix:path=FOLDER/{gdbstub},server=on,wait=off
+set -eu
+kernel={kernel}
+initramfs={initramfs}
+exec {command}
+"""
 
-class Machine(AbstractContextManager["Machine"]):
-    """One boot. ``boot_seconds`` runs from QEMU's start to the guest's word that it is ready.
 
-    ``scale`` is what every timeout is stretched by: the boot's time over the usual one.
-    """
+OWN_PROCESSOR = "with KVM the guest has the host's processor"
+NO_TRANSLATOR = "with KVM QEMU does not see what the guest executes"
+OFFERS = {
+    Accel.TCG: Offer("QEMU", frozenset(Capability)),
+    Accel.KVM: Offer(
+        "QEMU with KVM",
+        frozenset(Capability)
+        - {
+            Capability.CPU_MODEL,
+            Capability.EL2,
+            Capability.EXECUTION_LOG,
+            Capability.GDBSTUB_MASKS,
+        },
+        {
+            Capability.CPU_MODEL: OWN_PROCESSOR,
+            Capability.EL2: "KVM has EL2 for itself",
+            Capability.EXECUTION_LOG: NO_TRANSLATOR,
+            Capability.GDBSTUB_MASKS: "KVM steps with interrupts on",
+        },
+    ),
+}
 
-    chunk = PAGE  # bytes that are best read at once
+
+class QemuMachine(Machine):
+    """A QEMU of the toolchain, whose scale is the time that the boot takes over the usual one."""
+
+    chunk = PAGE
 
     def __init__(
         self,
@@ -67,16 +100,14 @@ class Machine(AbstractContextManager["Machine"]):
         toolchain: Toolchain,
         accel: Accel,
     ) -> None:
-        self.kernel = kernel
+        super().__init__(kernel, hardware, toolchain)
         self.initramfs = initramfs
-        self.hardware = hardware
-        self.toolchain = toolchain
         self.accel = accel
-        self.boot_seconds = 0.0
-        self.scale = 1.0
-        self.stopped = b""  # what was said up to where the boot waits for a debugger
-        self.began = time.monotonic()
-        self._stack = ExitStack()
+
+    @property
+    def offer(self) -> Offer:
+        """What its accelerator lets it do."""
+        return OFFERS[self.accel]
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -84,18 +115,14 @@ class Machine(AbstractContextManager["Machine"]):
             stack.callback(shutil.rmtree, self._scratch, ignore_errors=True)
             self._scratch.chmod(0o700)
             self.toolchain.own(self._scratch)
-            master, slave = pty.openpty()
-            stack.callback(os.close, master)
-            stack.callback(os.close, slave)  # kept open, so that the line outlives QEMU
-            tty.setraw(slave)
-            self.pty = Path(os.ttyname(slave))
-            self.serial = master
-            self.console = Console(master, self.require_alive)
+            line = Pty.open(stack)
+            self.serial = line.near
+            self.console = Console(line.near, self.require_alive)
             self._process: Process = self.toolchain.spawn(
-                self.argv(self.toolchain.inside(self.pty), self._scratch),
+                self.argv(self.toolchain.inside(line.path), self._scratch),
                 readable=[self.kernel.folder, self.initramfs.parent],
                 writable=[self._scratch],
-                lines=[self.pty],
+                lines=[line.path],
                 devices=self.accel.devices,
             )
             stack.callback(self._process.kill)
@@ -103,16 +130,17 @@ class Machine(AbstractContextManager["Machine"]):
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._stack.close()
-
     def argv(self, serial: Path, scratch: Path) -> list[str]:
         """Return QEMU's command line."""
+        line = [
+            *("-chardev", f"serial,id={LINE},path={serial}"),
+            *("-serial", f"chardev:{LINE}"),
+            *("-qmp", f"unix:{scratch}/qmp,server=on,wait=off"),
+            *("-gdb", f"unix:path={scratch}/{GDBSTUB},server=on,wait=off"),
+        ]
+        return self._argv(line, str(self.kernel.image), str(self.initramfs))
+
+    def _argv(self, line: list[str], image: str, initramfs: str) -> list[str]:
         hardware = self.hardware
         cpu, gic = hardware.cpu, "3"
         if self.accel is Accel.KVM:
@@ -135,14 +163,23 @@ class Machine(AbstractContextManager["Machine"]):
             *("-display", "none"),
             "-nodefaults",
             "-no-reboot",
-            *("-chardev", f"serial,id={LINE},path={serial}"),
-            *("-serial", f"chardev:{LINE}"),
-            *("-qmp", f"unix:{scratch}/qmp,server=on,wait=off"),
-            *("-gdb", f"unix:path={scratch}/{GDBSTUB},server=on,wait=off"),
-            *("-kernel", str(self.kernel.image)),
-            *("-initrd", str(self.initramfs)),
+            *line,
+            *("-kernel", image),
+            *("-initrd", initramfs),
             *("-append", f"{parameters} {hardware.parameters}".rstrip()),
         ]
+
+    @property
+    def by_hand(self) -> str:
+        """A shell script that boots the same with the serial line on its terminal."""
+        first, *options = self._argv(["-serial", "mon:stdio"], "$kernel", "$initramfs")
+        return BY_HAND.format(
+            kernel=shlex.quote(str(self.kernel.image)),
+            initramfs=shlex.quote(str(self.initramfs)),
+            gdbstub=GDBSTUB,
+            line=LINE,
+            command=" \\\n    ".join([first, *_lines(options)]),
+        )
 
     def boot(self, transcript: Transcript | None = None) -> None:
         """Wait until the guest takes commands, or waits for a debugger where it is to.
@@ -152,23 +189,16 @@ class Machine(AbstractContextManager["Machine"]):
         """
         self.console.transcript = transcript
         complaint: KernelFault | None = None
-        heard = 0
         deadline = Deadline.after(BOOT)
-        while True:
+        pattern = UP_OR_DOWN if self.hardware.kgdboc else UP_OR_PANIC
+        try:
             try:
-                match = self.console.expect(
-                    UP_OR_DOWN if self.hardware.kgdboc else UP_OR_PANIC,
-                    "word from the guest that it is ready",
-                    Deadline.after(min(QUIET, deadline.left)),
-                )
-                break
+                match = await_end(self.console, pattern, QUIET, deadline)
             except KernelFault as fault:
                 complaint, self.console.on_text = fault, None  # whether it boots all the same
-            except SilenceError as error:
-                if len(error.heard) > heard and deadline.left:
-                    heard = len(error.heard)
-                    continue
-                raise _no_boot(complaint or error, error.heard) from error
+                match = await_end(self.console, pattern, QUIET, deadline)
+        except SilenceError as error:
+            raise _no_boot(complaint or error, error.heard) from error
         if self.hardware.waits and match["prompt"]:
             self.stopped = match.string
         elif match["down"]:
@@ -190,7 +220,7 @@ class Machine(AbstractContextManager["Machine"]):
             raise MachineryError("QEMU ended", Signature.MACHINE_DIED, tuple(said))
 
     def send_break(self) -> None:
-        """Send a BREAK on the serial line."""
+        """Send a BREAK on the serial line; see Monitor.send_break()."""
         self.monitor.send_break()
 
     def read(self, address: int, size: int) -> bytes:
@@ -200,6 +230,26 @@ class Machine(AbstractContextManager["Machine"]):
     def read_physical(self, address: int, size: int) -> bytes:
         """Read the guest's memory; see Monitor.read_physical()."""
         return self.monitor.read_physical(address, size)
+
+    def resets(self, cause: Callable[[], None], seconds: float) -> bool:
+        """Whether the guest resets the machine; see Monitor.resets()."""
+        return self.monitor.resets(cause, seconds)
+
+    def executed(self) -> AbstractContextManager[set[int]]:
+        """Collect what the guest executes in the block; see Monitor.executed()."""
+        return self.monitor.executed()
+
+
+def _lines(options: list[str]) -> list[str]:
+    """Put each option on a line with its value, quoted for a shell."""
+    lines: list[str] = []
+    for word in options:
+        quoted = f'"{word}"' if word in VARIABLES else shlex.quote(word)
+        if word.startswith("-"):
+            lines.append(quoted)
+        else:
+            lines[-1] += f" {quoted}"
+    return lines
 
 
 def _no_boot(why: object, console: bytes) -> MachineryError:

@@ -14,6 +14,7 @@ from qemu.qmp.legacy import QEMUMonitorProtocol
 from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import Signature
+from kstep.machine.interface import UnmappedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -23,10 +24,6 @@ if TYPE_CHECKING:
 LINE = "line"  # the serial line's chardev
 # A line of `log exec`: "Trace CPU: HOST [CS_BASE/PC/FLAGS/CFLAGS] SYMBOL" (accel/tcg/cpu-exec.c).
 EXECUTED = re.compile(rb"^Trace \d+: \S+ \[[0-9a-f]+/(?P<pc>[0-9a-f]+)/", re.MULTILINE)
-
-
-class UnmappedError(MachineryError):
-    """The guest has nothing at an address."""
 
 
 class Monitor(AbstractContextManager["Monitor"]):

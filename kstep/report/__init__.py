@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is drawn from a record, and from nothing else, so that any old run can be drawn again.
+"""Reports, each drawn from a run's record alone, so that any old run can be drawn again.
 
-- grid: the cells, sessions down and variants across, as every form shows them; story: what
-  they came to, in words; command: how to repeat them; trace and picture: their steps
-- for people: table (the terminal), page (report.html), summary (a web page's Markdown),
-  reply (a mail), compare (two runs)
-- for machines: junit, ktap, kcidb
+- what they share: grid (the cells, sessions down and variants across), sentences (the verdict
+  in words), story (a cell and a run in words), command (how to repeat them), picture (steps)
+- for people: table (the terminal), page (report.html, from its outline), summary (Markdown for
+  a web page), reply (a mail), compare (two runs)
+- for machines: junit, ktap, kcidb; annotation (GitHub's, at a session's file and line)
 """
 
 from __future__ import annotations

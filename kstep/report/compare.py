@@ -146,7 +146,8 @@ def _seen(cells: Sequence[CellRecord]) -> str:
 
 def _provenance(record: Record) -> dict[str, str]:
     found = {"kstep": record.run.kstep_version}
-    found |= {f"host {name}": str(value) for name, value in record.run.host.items()}
+    host = {name: value for name, value in record.run.host.items() if name != "merged"}
+    found |= {f"host {name}": str(value) for name, value in host.items()}
     found |= {f"toolchain {name}": str(v) for name, v in asdict(record.toolchain).items()}
     for tree in record.trees:
         found[f"tree {tree.id}"] = f"{tree.version}, sha256 {tree.sha256}"

@@ -55,8 +55,9 @@ class CellRecord:
     and ``base`` is what ``none`` came to there (``fail`` if any repeat failed), as far as
     the record knows.
     ``files`` are paths relative to the run's folder: ``console_log`` and ``trace``, and
-    ``lines``, the source lines of the trace's addresses; and ``session``, the script, as the
-    reader of a report finds it in the source.
+    ``lines``, the source lines of the trace's addresses; ``qemu``, a script that boots the
+    cell's machine by hand; and ``session``, the script, as the reader of a report finds it in
+    the source.
     """
 
     cell: Cell

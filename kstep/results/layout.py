@@ -11,6 +11,8 @@ if TYPE_CHECKING:
     from kstep.results.cell import Cell
 
 
+QEMU_SCRIPT = "qemu.sh"  # in a cell's folder: boots its machine by hand
+
 _COMPONENT = 160  # characters of a folder's name; file systems allow 255 bytes
 
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from kstep.base.outcome import Outcome, Signature
     from kstep.build.kernel import Kernel
-    from kstep.machine.board import Line
+    from kstep.machine.line import Line
     from kstep.results.cell import Cell
     from kstep.toolchain.accel import Accel
 

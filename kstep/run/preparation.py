@@ -13,7 +13,7 @@ from kstep import toolchain
 from kstep.base.errors import MachineryError
 from kstep.build import initramfs, kconfig
 from kstep.build.kernel import Builder, Kernel
-from kstep.machine.qemu import Machine
+from kstep.machine.qemu import QemuMachine
 from kstep.results.provenance import LeftOut
 from kstep.source import patched
 from kstep.source.patched import Action
@@ -85,9 +85,9 @@ class Prepared:
     built: tuple[Built, ...]
     left_out: tuple[LeftOut, ...] = ()
 
-    def machine(self, kernel: Kernel, hardware: Hardware) -> Machine:
+    def machine(self, kernel: Kernel, hardware: Hardware) -> QemuMachine:
         """Return a machine with one of the kernels in it, not started."""
-        return Machine(kernel, self.initramfs.path, hardware, self.toolchain, self.accel)
+        return QemuMachine(kernel, self.initramfs.path, hardware, self.toolchain, self.accel)
 
 
 def prepare(

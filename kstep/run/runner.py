@@ -12,7 +12,7 @@ from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Outcome, Signature
 from kstep.image.symbols import Symbols
 from kstep.machine.board import Board
-from kstep.machine.qemu import Machine
+from kstep.machine.qemu import QemuMachine
 from kstep.results import layout
 from kstep.results.transcript import Transcript
 from kstep.run.boot import Result
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from kstep.machine.hardware import Hardware
+    from kstep.machine.interface import Machine
     from kstep.results.cell import Cell
     from kstep.run.boot import Boot
     from kstep.toolchain import Toolchain
@@ -58,6 +59,8 @@ def files(cell: Cell, folder: Path) -> dict[str, str]:
     if not (folder / own).exists():
         return {}
     found = {"console_log": str(own / "console.log"), "trace": str(own / "trace.jsonl")}
+    if (folder / own / layout.QEMU_SCRIPT).exists():
+        found["qemu"] = str(own / layout.QEMU_SCRIPT)
     for log in sorted((folder / own).glob("gdb*.log")):
         found[f"{log.stem.replace('-', '_')}_log"] = str(own / log.name)
     return found
@@ -110,11 +113,13 @@ class _Running(AbstractContextManager["_Running"]):
                 log = own / "console.log"
                 if (machine := self._machine) is None:
                     machine = self._start(hardware)
+                    self._keep_by_hand(own)
                     transcript = stack.enter_context(Transcript(log, machine.began))
                     target = Target(machine, self._symbols, trace, own)
                     machine.boot(transcript)
                     boot_seconds = machine.boot_seconds
                 else:
+                    self._keep_by_hand(own)
                     machine.console.transcript = stack.enter_context(Transcript(log, machine.began))
                     target = Target(machine, self._symbols, trace, own)
                 metrics = target.metrics
@@ -139,12 +144,19 @@ class _Running(AbstractContextManager["_Running"]):
             files(cell, self._folder),
         )
 
+    def _keep_by_hand(self, own: Path) -> None:
+        """Write how to boot a cell's machine by hand, if it can be."""
+        if self._machine is not None and self._machine.by_hand:
+            script = own / layout.QEMU_SCRIPT
+            script.write_text(self._machine.by_hand)
+            script.chmod(0o755)
+
     def _start(self, hardware: Hardware) -> Machine:
         boot = self._boot
-        machine = (
-            Machine(boot.kernel, boot.initramfs, hardware, self._toolchain, boot.accel)
+        machine: Machine = (
+            QemuMachine(boot.kernel, boot.initramfs, hardware, self._toolchain, boot.accel)
             if boot.line is None
-            else Board(boot.line, boot.kernel, boot.initramfs, hardware, self._toolchain)
+            else Board(boot.line, boot.kernel, hardware, self._toolchain)
         )
         self._machine = self._stack.enter_context(machine)
         return machine

@@ -16,7 +16,6 @@ from kstep.base.outcome import Outcome
 from kstep.build import kconfig
 from kstep.build.kernel import Kernel
 from kstep.image import debuginfo as lines
-from kstep.machine.board import lacks
 from kstep.results import layout
 from kstep.results.cell import CellRecord
 from kstep.results.provenance import (
@@ -29,7 +28,7 @@ from kstep.results.provenance import (
     TreeRecord,
 )
 from kstep.results.record import Record
-from kstep.run import plan
+from kstep.run import plan, skip
 from kstep.run.boot import Boot, Result
 from kstep.run.preparation import prepare
 from kstep.run.request import require_new
@@ -40,7 +39,7 @@ if TYPE_CHECKING:
 
     from kstep.base.cache import Cache
     from kstep.base.progress import Progress
-    from kstep.machine.board import Line
+    from kstep.machine.line import Line
     from kstep.results.cell import Cell
     from kstep.results.request import Asked
     from kstep.run.preparation import Built, Prepared
@@ -100,7 +99,15 @@ class Verification:
         prepared = prepare(
             self.asked, self.toolchain_kind, self.cache, self.progress, self.accel_kind
         )
-        not_run = self._not_run(prepared.built)
+        not_run = skip.skipped(
+            self.asked.cells,
+            self.asked.sessions,
+            prepared.built,
+            skip.offer(self.line, prepared.accel),
+            self.asked.root / kconfig.FOLDER,
+        )
+        for why in dict.fromkeys(not_run.values()):
+            self.progress.say(f"left out: {why}")
         told = dict.fromkeys(LeftOut(cell.tree, cell.variant, why) for cell, why in not_run.items())
         left_out = (*prepared.left_out, *told)
         record = self._open(started, prepared, left_out)
@@ -154,34 +161,6 @@ class Verification:
 
     def _script(self, cell: Cell) -> Session:
         return next(each for each in self.asked.sessions if each.name == cell.session)
-
-    def _not_run(self, built: Iterable[Built]) -> dict[Cell, str]:
-        """Say which cells cannot be run and why: on their kernel, or on a machine not ours.
-
-        Raises RequestError where none is left.
-        """
-        kernels = {
-            (each.tree.id, each.kconfig.name, variant.name): each
-            for each in built
-            for variant, _ in each.variants
-        }
-        cells = [cell for cell in self.asked.cells if _kernel_of(cell) in kernels]
-        found: dict[Cell, str] = {}
-        for cell in cells:
-            script = self._script(cell)
-            if option := kernels[_kernel_of(cell)].lacking(script):
-                mend = kconfig.offering(option, self.asked.root / kconfig.FOLDER)
-                found[cell] = (
-                    f"{script.name} is not run with kconfig {cell.kconfig}:"
-                    f" it needs {option}; {mend}"
-                )
-            elif self.line is not None and (why := lacks(script, cell.case)):
-                found[cell] = f"{cell.name} is not run on {self.line.spec}: {why}"
-        if cells and len(found) == len(cells):
-            raise RequestError(next(iter(found.values())))
-        for why in dict.fromkeys(found.values()):
-            self.progress.say(f"left out: {why}")
-        return found
 
     def _record_kernels(self, record: Record, built: Iterable[Built]) -> None:
         """Record every variant's kernel; one with an image that another has says so."""

@@ -6,15 +6,16 @@ A check leaves the guest, kdb and its breakpoints as it found them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kstep.base.outcome import KernelFault, Signature
 from kstep.console.kdb import CommandRefusedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from kstep.machine.capability import Capability
     from kstep.machine.hardware import Hardware
     from kstep.session.target import Target
 
@@ -23,9 +24,13 @@ SHOWN = 200  # characters, at the most, of a value in a message
 
 @dataclass(frozen=True)
 class Check:
-    """A case whose claim stands in its script's docstring."""
+    """A case whose claim stands in its script's docstring.
+
+    ``requires`` is what it needs of a machine beyond what its session does, and why.
+    """
 
     script: Callable[[Target], None]
+    requires: Mapping[Capability, str] = field(default_factory=dict, kw_only=True)
 
     @property
     def name(self) -> str:

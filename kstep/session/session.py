@@ -6,7 +6,7 @@ from __future__ import annotations
 import importlib.util
 import inspect
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -14,8 +14,9 @@ from kstep.base.errors import MachineryError
 from kstep.machine.hardware import Hardware
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from kstep.machine.capability import Capability
     from kstep.session.target import Target
 
 
@@ -36,6 +37,15 @@ class EquippedCase(Case, Protocol):
         """The machine that it is run on."""
 
 
+@runtime_checkable
+class DemandingCase(Case, Protocol):
+    """A case that needs more of a machine than its session does."""
+
+    @property
+    def requires(self) -> Mapping[Capability, str]:
+        """What the machine must be able to do, and why the case needs it."""
+
+
 @dataclass(frozen=True)
 class Stepped:
     """A kernel function to step, and the guest's command that reaches it exactly once."""
@@ -49,7 +59,9 @@ class Stepped:
 class Session:
     """A script and what it needs. ``cases`` is empty where there are none.
 
-    ``needs`` are the options of the kernel, as CONFIG_X, without which it is not run.
+    ``needs`` are the options of the kernel, as CONFIG_X, without which it is not run;
+    ``requires`` is what its machine must be able to do, and why, in words that go on from the
+    session's name. What ``hardware`` takes is known from it.
     ``text`` is the docstring of its file. ``unsettled`` says why a session is run only
     where it is named: what it measures is not known well enough to be predicted.
     """
@@ -64,6 +76,7 @@ class Session:
     text: str = ""
     unsettled: str = ""
     needs: tuple[str, ...] = ()
+    requires: Mapping[Capability, str] = field(default_factory=dict)
 
     @property
     def case_names(self) -> tuple[str | None, ...]:
@@ -74,6 +87,12 @@ class Session:
         """Return the machine that a case asks for, or else the session's."""
         found = self._case(case)
         return found.hardware if isinstance(found, EquippedCase) else self.hardware
+
+    def requires_for(self, case: str | None) -> Mapping[Capability, str]:
+        """Return all that a case needs of a machine, and why."""
+        found = self._case(case)
+        own = found.requires if isinstance(found, DemandingCase) else {}
+        return {**self.hardware_for(case).requires, **self.requires, **own}
 
     def run(self, target: Target, case: str | None) -> None:
         """Run the script, over one case where it has cases."""
@@ -97,6 +116,7 @@ def session(
     hardware: Hardware | None = None,
     unsettled: str = "",
     needs: Sequence[str] = (),
+    requires: Mapping[Capability, str] | None = None,
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Mark a function as a session; its name, with dashes, is the session's."""
 
@@ -119,6 +139,7 @@ def session(
             text=inspect.cleandoc(script.__globals__.get("__doc__") or ""),
             unsettled=unsettled,
             needs=tuple(needs),
+            requires=dict(requires or {}),
         )
         return script
 

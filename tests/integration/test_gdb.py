@@ -16,7 +16,7 @@ from kstep.build.kernel import Kernel
 from kstep.console import gdb as gdbs
 from kstep.image.symbols import Symbols
 from kstep.machine.hardware import Hardware
-from kstep.machine.qemu import Machine
+from kstep.machine.qemu import QemuMachine
 from kstep.session.target import Target
 from tests.integration.command import Verify
 
@@ -40,7 +40,7 @@ def connected(prepared: Prepared) -> Iterator[tuple[Gdb, Relay]]:
     """Boot a kernel, and have a gdb on its serial line."""
     kernel = prepared.built[0].kernel
     assert isinstance(kernel, Kernel)
-    with Machine(
+    with QemuMachine(
         kernel, prepared.initramfs.path, Hardware(), prepared.toolchain, prepared.accel
     ) as machine:
         target = Target(machine, Symbols.load(kernel.system_map))
@@ -48,8 +48,8 @@ def connected(prepared: Prepared) -> Iterator[tuple[Gdb, Relay]]:
         with (
             suppress(Enough),
             target.in_kdb(),
-            target.line_for_gdb() as relay,
-            target.gdb_at(relay) as gdb,
+            target.gdb_access.line_for_gdb() as relay,
+            target.gdb_access.gdb_at(relay) as gdb,
         ):
             gdb.connect(prepared.toolchain.inside(relay.pty))
             yield gdb, relay

@@ -11,7 +11,7 @@ from kstep.base.outcome import KernelFault, Signature
 from kstep.build.kernel import Kernel
 from kstep.image.symbols import Symbols
 from kstep.machine.hardware import Hardware
-from kstep.machine.qemu import Machine
+from kstep.machine.qemu import QemuMachine
 from kstep.session import session
 from kstep.session.target import Target
 from tests.integration.command import ROOT
@@ -28,7 +28,7 @@ def step_in_order(prepared: Prepared, hardware: Hardware) -> None:
     kernel = prepared.built[0].kernel
     assert isinstance(kernel, Kernel)
     script = session.load(ROOT / "tests/sessions")["step-in-order"]
-    with Machine(
+    with QemuMachine(
         kernel, prepared.initramfs.path, hardware, prepared.toolchain, prepared.accel
     ) as machine:
         target = Target(machine, Symbols.load(kernel.system_map))

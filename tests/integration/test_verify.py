@@ -16,6 +16,7 @@ import pytest
 
 from kstep.base.cache import Cache
 from kstep.build import kernel
+from kstep.report.command import narrowed
 from kstep.results import record
 from kstep.source import patched, series
 from kstep.source import variant as matrix
@@ -86,6 +87,20 @@ def test_the_results_fit_the_schema(run: Run) -> None:
     assert actions["none", "v6/2"] == "reverted"
     assert (actions["v6/2", "v6/1"], actions["v6/2", "v6/2"]) == ("absent", "present")
     assert (actions["v6/1+2", "v6/1"], actions["v6/1+2", "v6/2"]) == ("applied", "present")
+
+
+def test_the_request_is_kept_and_repeats_a_cell(run: Run) -> None:
+    asked = run.results["request"]
+    assert asked["variants"] == ["none", "v5/2", "v6/2", "v6/1+2"]
+    assert asked["sessions"] == ["step-in-order", "kdb-lockdown"]
+    assert asked["kconfigs"] == {"base": "base"}
+    kept = record.load(run.folder)
+    (cell,) = (
+        each.cell
+        for each in kept.cells
+        if each.cell.name == "step-in-order[get_avenrun]" and each.cell.variant == "v6/2"
+    )
+    assert "--variants none,v6/2 --sessions step-in-order" in narrowed(kept, cell)
 
 
 def test_identical_kernels_run_once(run: Run) -> None:

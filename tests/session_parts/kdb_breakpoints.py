@@ -37,14 +37,14 @@ CALL = FUNCTIONS[0]
 
 
 @dataclass(frozen=True)
-class Text:
+class LiveText:
     """The kernel's text in physical memory: user space, where the guest may be, maps none."""
 
     target: Target
     offset: int  # of virtual addresses, as arch/arm64/mm/mmu.c keeps it
 
     @classmethod
-    def find(cls, target: Target) -> Text:
+    def find(cls, target: Target) -> LiveText:
         """Ask kdb where it is."""
         with target.in_kdb() as kdb:
             return cls(target, word_at(target, kdb.address("kimage_voffset")))
@@ -65,7 +65,7 @@ def listed(kdb: Kdb) -> dict[int, tuple[int, str]]:
 
 def bp_and_bc(target: Target) -> None:
     """`bp` plants a breakpoint that stops and `bl` lists, `bc` takes it out for good."""
-    text = Text.find(target)
+    text = LiveText.find(target)
     address = target.symbols.address(CALL)
     original = text[address]
     with target.in_kdb() as kdb:
@@ -86,7 +86,7 @@ def bp_and_bc(target: Target) -> None:
 
 def bd_and_be(target: Target) -> None:
     """`bd` takes a breakpoint out and keeps it, `be` plants it again."""
-    text = Text.find(target)
+    text = LiveText.find(target)
     with target.in_kdb() as kdb:
         call = kdb.breakpoint(CALL)
         kdb.command(f"bd {call.number}")
@@ -107,7 +107,7 @@ def bd_and_be(target: Target) -> None:
 
 def bp_many(target: Target) -> None:
     """There may be sixteen breakpoints, each planted; `bc *` takes all of them out."""
-    text = Text.find(target)
+    text = LiveText.find(target)
     addresses = [target.symbols.address(name) for name in FUNCTIONS]
     original = [text[address] for address in addresses]
     with target.in_kdb() as kdb:
@@ -144,17 +144,14 @@ def go_many_times(target: Target) -> None:
 
 def ss_again(target: Target) -> None:
     """`ss` comes back in the same task, a bare Enter steps again; `go` ends it."""
-    with target.in_kdb() as kdb:
-        call = kdb.breakpoint(CALL)
-    with target.running(TRIGGER):
-        before = target.expect_breakpoint(call)
-        kdb.clear(call)
-        must(kdb.refusal("ss 5") != "", "ss with an argument is taken")
+    with target.stopped_at(CALL, TRIGGER) as call:
+        before = call.stop
+        call.clear()
+        must(target.kdb.refusal("ss 5") != "", "ss with an argument is taken")
         first = target.step_unjudged()
         again = target.step_unjudged("")
         for stop in (first, again):
             must_be((stop.pid, stop.cpu), (before.pid, before.cpu), "task and processor of a step")
-        target.go()
     target.must_tick()
 
 

@@ -181,19 +181,15 @@ def stop_in_call(target: Target, kdb: Kdb, name: str) -> None:
 
 def rd(target: Target) -> None:
     """`rd` shows the registers that the exception saved."""
-    with target.in_kdb() as kdb:
-        call = kdb.breakpoint("__arm64_sys_getitimer")
+    kdb = target.kdb
     arguments = " ".join(map(str, ARGUMENTS))
-    with target.running(f"syscall getitimer 1 {arguments} || true"):
-        target.expect_breakpoint(call)
+    with target.stopped_at("__arm64_sys_getitimer", f"syscall getitimer 1 {arguments} || true"):
         stop_in_call(target, kdb, "__arm64_sys_getitimer")
         saved = word_at(target, kdb.address("kdb_current_regs"))
         data = true(target, saved, len(REGISTERS), 8)  # struct user_pt_regs
         text = kdb.command("rd")
         printed = {each["name"]: int(each["value"], 16) for each in REGISTER.finditer(text)}
         must_be(printed, dict(zip(REGISTERS, data.values(), strict=True)), "the registers")
-        kdb.clear(call)
-        target.go()
 
 
 def rm(target: Target) -> None:
@@ -201,10 +197,8 @@ def rm(target: Target) -> None:
 
     A system call is made to return at once, by its return address in pc and 42 in x0.
     """
-    with target.in_kdb() as kdb:
-        call = kdb.breakpoint("__arm64_sys_getitimer")
-    with target.running("syscall getitimer 1 1 2 3") as ended:
-        target.expect_breakpoint(call)
+    kdb = target.kdb
+    with target.stopped_at("__arm64_sys_getitimer", "syscall getitimer 1 1 2 3") as stop:
         before = kdb.registers()
         wanted = before | {"x0": 42, "pc": before["x30"]}
         kdb.command("rm x0 42")
@@ -212,9 +206,8 @@ def rm(target: Target) -> None:
         must_be(kdb.registers(), wanted, "the registers after rm")
         must(kdb.refusal("rm nothing 5") != "", "rm of a register that is none is taken")
         must(kdb.refusal("rm x0 gibberish") != "", "rm to what is no number is taken")
-        kdb.clear(call)
-        target.go()
-    must("getitimer: 42 ok" in ended[0].text, f"the system call came to {ended[0].text!r}, not 42")
+    said = stop.answer.text
+    must("getitimer: 42 ok" in said, f"the system call came to {said!r}, not 42")
 
 
 CHECKS = checks(

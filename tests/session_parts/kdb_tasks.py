@@ -87,12 +87,8 @@ def stopped_in_mkdir(target: Target) -> Iterator[Kdb]:
     """Stop in vfs_mkdir(), past where it has made its frame record."""
     with target.in_kdb() as kdb:
         inside = target.find("vfs_mkdir", lambda word: word == MOV_X29_SP) + 4
-        there = kdb.breakpoint(inside)
-    with target.running("mkdir /tmp/new && rmdir /tmp/new"):
-        target.expect_breakpoint(there)
+    with target.stopped_at(inside, "mkdir /tmp/new && rmdir /tmp/new"):
         yield kdb
-        kdb.clear(there)
-        target.go()
 
 
 def ps(target: Target) -> None:

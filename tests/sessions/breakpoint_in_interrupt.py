@@ -45,20 +45,16 @@ class Under:
 )
 def breakpoint_in_interrupt(target: Target, under: Under) -> None:
     """Step, hit a breakpoint in the tick on the way, clear it, go on."""
-    with target.in_kdb() as kdb:
-        start = kdb.breakpoint("vfs_mkdir")
-    with target.running("mkdir /tmp/new && rmdir /tmp/new"):
-        target.expect_breakpoint(start)
-        kdb.clear(start)
+    with target.stopped_at("vfs_mkdir", "mkdir /tmp/new && rmdir /tmp/new") as stop:
+        stop.clear()
         for _ in range(under.before):
             target.step_unjudged()  # where to is what step-in-order asks
-        in_tick = kdb.breakpoint(TICK)
+        in_tick = target.kdb.breakpoint(TICK)
         target.wait_for_pending_tick()
-        stop = target.step_unjudged()
-        if stop.reason != BREAKPOINT_HIT:  # the step has ended elsewhere, and the tick is to come
+        ended = target.step_unjudged()
+        if ended.reason != BREAKPOINT_HIT:  # the step has ended elsewhere, and the tick is to come
             target.go()
             target.expect_breakpoint(in_tick)
-        kdb.clear(in_tick)
-        target.go()
+        target.kdb.clear(in_tick)
     target.must_tick()
     target.run("echo still here")

@@ -38,8 +38,8 @@ ROW = 3  # a function's first instructions, none of which branches
 
 
 @dataclass(frozen=True)
-class Way:
-    """A way from one to the next."""
+class Resume:
+    """How the kernel gets from one to the next."""
 
     name: str
     take: Callable[[Target, tuple[Breakpoint, ...]], None]
@@ -64,9 +64,9 @@ def by_step(target: Target, row: tuple[Breakpoint, ...]) -> None:
 
 @session(
     claim="Of breakpoints one behind the other each is hit, and each once.",
-    cases=(Way("go", by_go), Way("ss", by_step)),
+    cases=(Resume("go", by_go), Resume("ss", by_step)),
 )
-def breakpoints_in_a_row(target: Target, way: Way) -> None:
+def breakpoints_in_a_row(target: Target, resume: Resume) -> None:
     """Go over a row of breakpoints, twice."""
     for _ in range(2):
         with target.in_kdb() as kdb:
@@ -77,7 +77,7 @@ def breakpoints_in_a_row(target: Target, way: Way) -> None:
                     raise MachineryError(f"{FUNCTION} branches within {ROW} instructions")
         with target.running(TRIGGER):
             target.expect_breakpoint(row[0])
-            way.take(target, row)
+            resume.take(target, row)
             target.go()
         with target.in_kdb() as kdb:
             for each in row:

@@ -30,6 +30,7 @@ from kstep.arm64.entry import is_interrupt
 from kstep.base.outcome import KernelFault, Signature
 from kstep.console.kdb import KEYBOARD
 from kstep.judge.backtrace import printed, recorded
+from kstep.machine.capability import Capability
 from kstep.machine.hardware import Hardware
 from kstep.session.checks import Boot
 from kstep.session.session import session
@@ -189,6 +190,9 @@ def same(what: str, one: object, other: object) -> None:
         Boot(detached, Hardware()),
         Boot(at_boot, Hardware(parameters="kgdbwait", waits=True)),
     ),
+    requires={
+        Capability.MEMORY_WITHOUT_KDB: "it compares what gdb shows with memory",
+    },
 )
 def gdb_smoke(target: Target, part: Boot) -> None:
     """Try what people do with gdb."""

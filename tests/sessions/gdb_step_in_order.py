@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kstep.base.outcome import KernelFault, Signature
+from kstep.machine.capability import Capability
 from kstep.session.functions import CALLS_THROUGH_POINTER, TAKES_SPINLOCK
 from kstep.session.session import session
 
@@ -31,6 +32,9 @@ STEPS = 25  # of gdb's an idle machine makes some fifty a second
 @session(
     claim="A step of gdb's goes to the next instruction, and where kdb's goes.",
     cases=(CALLS_THROUGH_POINTER, TAKES_SPINLOCK),
+    requires={
+        Capability.MEMORY_WITHOUT_KDB: "it reads each instruction while gdb has the line",
+    },
 )
 def gdb_step_in_order(target: Target, function: Stepped) -> None:
     """Step a function's path with gdb, and again with kdb."""
@@ -45,10 +49,7 @@ def gdb_step_in_order(target: Target, function: Stepped) -> None:
             by_gdb.append(step.after)
         target.metrics["gdb_steps_per_second"] = target.metrics["steps_per_second"]
         gdb.clear(stop_here)
-    with target.in_kdb(then=function.trigger) as kdb:
-        stop_here = kdb.breakpoint(function.name)
-        target.go()
-        target.expect_breakpoint(stop_here)
+    with target.stopped_at(function.name, function.trigger, at_once=True):
         for step in target.steps(STEPS):
             step.must_follow_program_order()
             if step.after != by_gdb[step.number - 1]:
@@ -57,4 +58,3 @@ def gdb_step_in_order(target: Target, function: Stepped) -> None:
                     f"step {step.number} from {step.before} goes to {step.after} by kdb and"
                     f" to {by_gdb[step.number - 1]} by gdb",
                 )
-        kdb.clear(stop_here)

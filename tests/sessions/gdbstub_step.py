@@ -25,10 +25,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kstep.base.outcome import KernelFault, Signature
+from kstep.machine.capability import Capability
 from kstep.results.rate import Rate
 from kstep.session.session import session
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kstep.judge.stepper import Step
     from kstep.session.target import Target
 
@@ -48,10 +51,21 @@ class Mask:
         """Name the case."""
         return f"mask_{self.bits:#x}"
 
+    @property
+    def requires(self) -> Mapping[Capability, str]:
+        """Holding interrupts or timers back is not for every stub."""
+        if self.bits == 1:
+            return {}
+        return {Capability.GDBSTUB_MASKS: f"it steps with mask {self.bits:#x}"}
+
 
 @session(
     claim="A step by QEMU's gdbstub goes to the next instruction, not into the vectors.",
     cases=(Mask(0x7), Mask(0x1)),
+    requires={
+        Capability.GDBSTUB: "it has gdb on QEMU's own gdbstub",
+        Capability.MEMORY_WITHOUT_KDB: "it reads each instruction while that gdb steps",
+    },
 )
 def gdbstub_step(target: Target, mask: Mask) -> None:
     """Step with gdb on QEMU's stub, from one breakpoint after another."""

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kstep.machine.capability import Capability
 from kstep.session.session import session
 from tests.session_parts import kdb_breakpoints, kdb_memory, kdb_system, kdb_tasks
 
@@ -34,6 +35,10 @@ if TYPE_CHECKING:
         *kdb_system.CHECKS,
     ),
     needs=("CONFIG_MODULES", "CONFIG_KGDB_HONOUR_BLOCKLIST"),
+    requires={
+        Capability.MEMORY_PAST_KERNEL: "it compares what kdb shows with memory",
+        Capability.PHYSICAL_MEMORY: "it looks for breakpoints in memory while the guest runs",
+    },
 )
 def kdb_commands(target: Target, check: Check) -> None:
     """Run one check."""

@@ -18,20 +18,18 @@ that does not go on (`hang`).
 
 from __future__ import annotations
 
-import re
 import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kstep.base.errors import MachineryError
-from kstep.console.kdb import PROMPT
 from kstep.judge.registers import BTYPE
-from kstep.session.checks import checks, must, must_be
+from kstep.machine.capability import Capability
+from kstep.session.checks import Check, checks, must, must_be
 from kstep.session.session import session
 
 if TYPE_CHECKING:
     from kstep.console.kdb import Kdb
-    from kstep.session.checks import Check
     from kstep.session.target import Target
 
 CALL = "__arm64_sys_getitimer"
@@ -52,7 +50,7 @@ PLACES = (
 BUG = struct.Struct(
     "<iiHH"
 )  # struct bug_entry: where, in which file, line, flags (asm-generic/bug.h)
-GOES_ON = re.compile(rb"attempting to continue\r?\n")  # kernel/debug/kdb/kdb_main.c
+GOES_ON = "attempting to continue"  # kernel/debug/kdb/kdb_main.c
 AFTERMATH = ("kernel/context_tracking.c:", "kernel/rcu/tree.c:", "arch/arm64/kernel/process.c:")
 KIND, WARNING = 0xF, 1  # of the flags; 0 is a BUG()
 
@@ -68,12 +66,8 @@ def serial_break(target: Target) -> None:
 def places(target: Target) -> None:
     """Code of any kind can be stopped in and left again, and `bt` shows where it is."""
     for function, trigger in PLACES:
-        with target.in_kdb(then=trigger) as kdb:
-            there = kdb.breakpoint(function)
-            target.go()
-            target.expect_breakpoint(there)
-            target.must_show_stack(kdb.command("bt"), kdb.registers())
-            kdb.clear(there)
+        with target.stopped_at(function, trigger, at_once=True):
+            target.must_show_stack(target.kdb.command("bt"), target.kdb.registers())
     target.must_tick()
     target.run("echo still here")
 
@@ -86,12 +80,8 @@ def kgdboc_off_and_on(target: Target) -> None:
             target.run("! echo ttyS99 > /sys/module/kgdboc/parameters/kgdboc")
         told = target.run("cat /sys/module/kgdboc/parameters/kgdboc").text.split()
         must_be(told[-1:], ["ttyAMA0"], "kgdboc")
-        with target.in_kdb() as kdb:
-            call = kdb.breakpoint(CALL)
-        with target.running(TRIGGER):
-            target.expect_breakpoint(call)
-            kdb.clear(call)
-            target.go()
+        with target.stopped_at(CALL, TRIGGER):
+            pass
 
 
 @dataclass(frozen=True)
@@ -120,11 +110,9 @@ def bug(target: Target, kdb: Kdb, kind: int) -> Bug:
 
 def warn(target: Target) -> None:
     """A WARN_ON() is reported once, and the kernel goes on behind it."""
-    with target.in_kdb() as kdb:
-        call = kdb.breakpoint(CALL)
-    with target.running(TRIGGER) as ended:
-        target.expect_breakpoint(call)
-        kdb.clear(call)
+    kdb = target.kdb
+    with target.stopped_at(CALL, TRIGGER) as stop:
+        stop.clear()
         warning = bug(target, kdb, WARNING)
         before = kdb.registers()
         behind = kdb.breakpoint(warning.address + 4)
@@ -137,8 +125,8 @@ def warn(target: Target) -> None:
         must_be(kdb.registers(), after, "the registers behind it")
         kdb.clear(behind)
         kdb.command(f"rm pc {before['pc']:#x}")
-        target.go()
-    must("getitimer: 0 ok" in ended[0].text, f"the system call comes to {ended[0].text!r}")
+    said = stop.answer.text
+    must("getitimer: 0 ok" in said, f"the system call comes to {said!r}")
 
 
 def bug_twice(target: Target) -> None:
@@ -168,9 +156,11 @@ def bug_once(target: Target) -> None:
         target.must_show_stack(kdb.command("bt"), kdb.registers())
         said = kdb.command('dmesg 60 | grep "kernel BUG"')
         must(f"/{found.place}!" in said, f"the log has {said!r}")
-        for until in (PROMPT, GOES_ON):
-            with target.provoking("Catastrophic error detected"):
-                kdb.press(b"go\r", until)
+        with target.provoking("Catastrophic error detected"):
+            kdb.press(b"go\r")
+        with target.provoking("Catastrophic error detected"):
+            target.go()
+            target.await_line(GOES_ON)
     must("it ended with 139" in ended[0].text, f"the process: {ended[0].text!r}")  # SIGSEGV
 
 
@@ -184,21 +174,22 @@ def own_breakpoint(target: Target) -> None:
         call = kdb.breakpoint("kgdboc_post_exp_handler")
     with target.in_kdb() as kdb:
         kdb.clear(call)
-        call = kdb.breakpoint(CALL)
-    with target.running(TRIGGER):
-        target.expect_breakpoint(call)
-        kdb.clear(call)
-        target.go()
+    with target.stopped_at(CALL, TRIGGER):
+        pass
     target.must_tick()
 
 
-CHECKS = checks(serial_break, places, kgdboc_off_and_on, warn, own_breakpoint, bug_twice)
+CHECKS = (
+    Check(serial_break, requires={Capability.BREAK: "it enters kdb by BREAK"}),
+    *checks(places, kgdboc_off_and_on, warn, own_breakpoint, bug_twice),
+)
 
 
 @session(
     claim="Whatever brings the kernel into kdb, it leaves as good as before.",
     cases=CHECKS,
     needs=("CONFIG_DEBUG_BUGVERBOSE",),
+    requires={Capability.MEMORY_PAST_KERNEL: "it compares backtraces with the stack in memory"},
 )
 def kdb_entry(target: Target, check: Check) -> None:
     """Run one check."""

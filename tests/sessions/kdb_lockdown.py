@@ -20,6 +20,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kstep.console.kdb import KEYBOARD
+from kstep.machine.capability import Capability
 from kstep.machine.hardware import Hardware
 from kstep.session.checks import Boot, must, must_be
 from kstep.session.session import session
@@ -133,6 +134,7 @@ BOOTS = (
     claim="kdb and kgdb keep to the kernel's lockdown.",
     cases=BOOTS,
     needs=("CONFIG_SECURITY_LOCKDOWN_LSM", "CONFIG_SECURITYFS"),
+    requires={Capability.FRESH_BOOT: "it locks the kernel down until the next boot"},
 )
 def kdb_lockdown(target: Target, check: Boot) -> None:
     """Run one check."""

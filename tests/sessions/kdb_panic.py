@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kstep.console.kdb import KEYBOARD
+from kstep.machine.capability import Capability
 from kstep.session.checks import Check, must
 from kstep.session.session import session
 
@@ -46,7 +47,14 @@ def panic(target: Target) -> None:
     target.reboot()
 
 
-@session(claim="A panic stops in kdb, which reboots the machine when told to.")
+@session(
+    claim="A panic stops in kdb, which reboots the machine when told to.",
+    requires={
+        Capability.BREAK: "it enters kdb by BREAK after the panic",
+        Capability.VISIBLE_RESET: "it must see that `reboot` resets the machine",
+        Capability.FRESH_BOOT: "it panics",
+    },
+)
 def kdb_panic(target: Target) -> None:
     """Panic, look round, go on, come back, reboot."""
     Check(panic).run(target)

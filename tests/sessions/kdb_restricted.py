@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kstep.machine.capability import Capability
 from kstep.session.checks import checks, must, must_be
 from kstep.session.session import session
 from tests.session_parts.kdb_groups import (
@@ -115,6 +116,7 @@ CHECKS = checks(groups, nothing_happens, prompt, revoked, sysrq)
     claim="kdb refuses what kdb.cmd_enable does not allow.",
     cases=CHECKS,
     needs=("CONFIG_MODULES",),
+    requires={Capability.MEMORY_PAST_KERNEL: "it reads memory that kdb may not show then"},
 )
 def kdb_restricted(target: Target, check: Check) -> None:
     """Run one check."""

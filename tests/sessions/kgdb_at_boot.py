@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kstep.machine.capability import Capability
 from kstep.machine.hardware import Hardware
 from kstep.session.checks import Boot, must, must_be
 from kstep.session.session import session
@@ -98,7 +99,11 @@ BOOTS = (
 )
 
 
-@session(claim="A boot can be debugged, and comes up then.", cases=BOOTS)
+@session(
+    claim="A boot can be debugged, and comes up then.",
+    cases=BOOTS,
+    requires={Capability.MEMORY_PAST_KERNEL: "it compares what kdb shows with memory"},
+)
 def kgdb_at_boot(target: Target, boot: Boot) -> None:
     """Run one check."""
     boot.run(target)

@@ -49,6 +49,6 @@ RUN = (
 
 @session(claim="The kernel's own test of kgdb passes.", cases=TESTS)
 def kgdbts(target: Target, test: Test) -> None:
-    """Run kgdbts to its end; the console's ear hears what it complains of."""
+    """Run kgdbts to its end; its splats are seen on the console."""
     with target.without_kgdboc():
         target.run(RUN.format(name=test.name), LONG)

@@ -46,10 +46,7 @@ class Processor:
 def step_atomics(target: Target, _processor: Processor) -> None:
     """Step a path with atomic operations in it, and see that it gets on."""
     target.metrics.update(atomics=0, exclusives=0)
-    with target.in_kdb() as kdb:
-        stop_here = kdb.breakpoint("set_fs_pwd")
-    with target.running("cd /tmp"):
-        target.expect_breakpoint(stop_here)
+    with target.stopped_at("set_fs_pwd", "cd /tmp"):
         for step in target.steps_to_a_return(300):
             step.must_follow_program_order()
             step.must_make_progress()
@@ -57,6 +54,4 @@ def step_atomics(target: Target, _processor: Processor) -> None:
             target.metrics["exclusives"] += is_store_exclusive(step.instruction.word)
         if not target.metrics["atomics"] and not target.metrics["exclusives"]:
             raise MachineryError("there is no atomic operation on the path")
-        kdb.clear(stop_here)
-        target.go()
     target.must_tick()

@@ -16,34 +16,44 @@ is `stuck`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kstep.machine.capability import Capability
 from kstep.session.session import session
-from kstep.session.target import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from contextlib import AbstractContextManager
+
+    from kstep.session.target import Target
 
 STEPS = 200
 
 
 @dataclass(frozen=True)
-class Way:
+class Entry:
     """A way into kdb, and out of it at the end."""
 
     name: str
     stopped: Callable[[Target], AbstractContextManager[object]]
+    requires: Mapping[Capability, str] = field(default_factory=dict)
 
 
 @session(
     claim="A step from where sysrq-g or BREAK stopped the kernel goes in order.",
-    cases=(Way("sysrq", Target.in_kdb), Way("serial_break", Target.broken_in)),
+    cases=(
+        Entry("sysrq", lambda target: target.in_kdb()),
+        Entry(
+            "serial_break",
+            lambda target: target.broken_in(),
+            {Capability.BREAK: "it enters kdb by BREAK"},
+        ),
+    ),
 )
-def step_from_entry(target: Target, way: Way) -> None:
+def step_from_entry(target: Target, entry: Entry) -> None:
     """Stop the kernel by hand, step on, and let it go."""
-    with way.stopped(target):
+    with entry.stopped(target):
         for step in target.steps_to_a_return(STEPS):
             step.must_follow_program_order()
             step.must_make_progress()

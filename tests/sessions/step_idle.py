@@ -38,11 +38,8 @@ BEYOND = 40  # steps with interrupts on again: over the one that is due, short o
 @session(claim="A step across WFI in the idle loop goes to the next instruction.")
 def step_idle(target: Target) -> None:
     """Step the idle loop until some way behind WFI."""
-    with target.in_kdb(then=SLEEP) as kdb:
-        idling = kdb.breakpoint(FUNCTION)
-        target.go()
-        target.expect_breakpoint(idling)
-        masks = Masks.here(kdb)
+    with target.stopped_at(FUNCTION, SLEEP, at_once=True):
+        masks = Masks.here(target.kdb)
         waited = unmasked = 0
         for step in target.steps(MOST):
             step.must_follow_program_order()
@@ -58,5 +55,4 @@ def step_idle(target: Target) -> None:
             raise MachineryError(
                 f"within {MOST} steps of {FUNCTION}() there is no WFI with what unmasks behind it"
             )
-        kdb.clear(idling)
     target.must_tick()

@@ -42,11 +42,8 @@ HANDLER = Stepped("update_process_times", "sleep 0.5", "in an interrupt's handle
 )
 def step_in_context(target: Target, function: Stepped) -> None:
     """Step a function that no system call leads to, up to its return."""
-    with target.in_kdb(then=function.trigger) as kdb:
-        stop_here = kdb.breakpoint(function.name)
-        target.go()
-        target.expect_breakpoint(stop_here)
-        kdb.clear(stop_here)
+    with target.stopped_at(function.name, function.trigger, at_once=True) as stop:
+        stop.clear()
         call = target.call()
         for step in target.steps(STEPS):
             step.must_follow_program_order()

@@ -33,14 +33,9 @@ if TYPE_CHECKING:
 )
 def step_in_order(target: Target, function: Stepped) -> None:
     """Step a function's path and hold every step against program order."""
-    with target.in_kdb() as kdb:
-        stop_here = kdb.breakpoint(function.name)
-    with target.running(function.trigger):
-        target.expect_breakpoint(stop_here)
+    with target.stopped_at(function.name, function.trigger):
         call = target.call()
         for step in target.steps_to_a_return(300):
             step.must_follow_program_order()
             step.must_make_progress()
             call.must_preserve_callee_saved(step)
-        kdb.clear(stop_here)
-        target.go()

@@ -36,6 +36,7 @@ from kstep.session.session import Stepped, session
 
 if TYPE_CHECKING:
     from kstep.image.symbols import Place
+    from kstep.session.stepping import Walk, Window
     from kstep.session.target import Target
 
 FUNCTIONS = (
@@ -44,7 +45,6 @@ FUNCTIONS = (
     # kernel/time/hrtimer.c: the time, by copy_from_user(), with its loads in arch/arm64/lib
     Stepped("__arm64_sys_nanosleep", "syscall nanosleep 1 0x1000", "copy_from_user()"),
 )
-WALKS = 3
 ENTRY = "el1_abort"  # arch/arm64/kernel/entry-common.c: where D is unmasked
 
 
@@ -54,29 +54,25 @@ ENTRY = "el1_abort"  # arch/arm64/kernel/entry-common.c: where D is unmasked
 )
 def step_into_fault(target: Target, function: Stepped) -> None:
     """Step into a fault, through its handler, and out of it."""
-    missed: list[tuple[Place, KernelFault]] = []
     faulted: Place | None = None
-    while faulted is None and len(missed) < WALKS:
-        with target.in_kdb() as kdb:
-            stop_here = kdb.breakpoint(function.name)
-        with target.running(f"! {function.trigger}") as ended:
-            target.expect_breakpoint(stop_here)
-            faulted = walk(target, missed)
-            kdb.clear(stop_here)
-            target.go()
-        if "EFAULT" not in ended[0].text:
-            raise KernelFault(Signature.WRONG_RESULT, f"not EFAULT: {ended[0].text.strip()}")
-    target.metrics["windows"] = len(missed)
-    for place, fault in missed:
-        if place != faulted:
-            raise fault
+    windows: tuple[Window, ...] = ()
+    for walk in target.walks():
+        windows = walk.earlier
+        with target.stopped_at(function.name, f"! {function.trigger}") as stop:
+            faulted = step_through(target, walk)
+        said = stop.answer.text
+        if "EFAULT" not in said:
+            raise KernelFault(Signature.WRONG_RESULT, f"not EFAULT: {said.strip()}")
+    for window in windows:
+        if window.place != faulted:
+            raise window.fault
     target.must_tick()
 
 
-def walk(target: Target, missed: list[tuple[Place, KernelFault]]) -> Place | None:
+def step_through(target: Target, walk: Walk) -> Place | None:
     """Step to the fault and out of it; return the place of the instruction that faults.
 
-    None where a step ended in an interrupt instead, which ``missed`` then tells of.
+    None if a step ended in an interrupt instead, which the walk takes note of.
     """
     faulted: Place | None = None
     masks: Place | None = None  # where the steps end: at the instruction that masks D
@@ -84,17 +80,11 @@ def walk(target: Target, missed: list[tuple[Place, KernelFault]]) -> Place | Non
         masks = step.after
         if step.after.symbol == ENTRY and not step.in_order:
             faulted = step.before
-        elif not step.in_order:
-            fault = step.path.departure(step)
-            if fault.signature is not Signature.ENTERS_INTERRUPT:
-                raise fault
-            missed.append((step.before, fault))
+        elif walk.met_interrupt(step):
             return None
     if faulted is None or masks is None:
         raise MachineryError("the path has no instruction that faults")
-    behind = target.place(target.step_unjudged())
-    if behind.address == masks.address + 4:  # QEMU's model still traps behind what masks D
-        behind = target.place(target.step_unjudged())
+    behind = target.step_past_mask(masks)
     goes_on = target.fixup(faulted.address)
     if goes_on is None:
         raise MachineryError(f"the kernel does not foresee a fault at {faulted}")

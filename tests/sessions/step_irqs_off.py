@@ -43,11 +43,8 @@ FUNCTIONS = (
 )
 def step_irqs_off(target: Target, function: Stepped) -> None:
     """Step through code that masks interrupts, until it has given them back and returned."""
-    with target.in_kdb() as kdb:
-        stop_here = kdb.breakpoint(function.name)
-    with target.running(function.trigger):
-        target.expect_breakpoint(stop_here)
-        masks = Masks.here(kdb)
+    with target.stopped_at(function.name, function.trigger):
+        masks = Masks.here(target.kdb)
         for step in target.steps(500):
             step.must_follow_program_order()
             masks.must_match_daif(step)
@@ -57,6 +54,4 @@ def step_irqs_off(target: Target, function: Stepped) -> None:
         target.metrics.update(daif_reads=masks.reads, daif_writes=masks.writes)
         if not masks.unmasked:
             raise MachineryError(f"{function.name} has not masked interrupts and given them back")
-        kdb.clear(stop_here)
-        target.go()
     target.must_tick()

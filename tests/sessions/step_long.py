@@ -43,7 +43,7 @@ YIELD = Stepped(
 
 
 @dataclass(frozen=True)
-class Way:
+class LongPath:
     """Paths that are stepped one after another, so many steps or more in all.
 
     Each has a bound: reading a file ends with the time of it, and printk's path must go to its
@@ -58,20 +58,20 @@ class Way:
 # fs/inode.c: the new folder's times, some 500 steps on
 MKDIR = Stepped("vfs_mkdir", "mkdir /tmp/new && rmdir /tmp/new", "fs/namei.c")
 
-WAYS = (
-    Way("work", 10_000, ((PRINT, 40_000), (READ, 5000))),
-    Way("switch", 1, ((YIELD, 1500),)),
-    Way("clock", 1, ((MKDIR, 2000),)),
+LONG_PATHS = (
+    LongPath("work", 10_000, ((PRINT, 40_000), (READ, 5000))),
+    LongPath("switch", 1, ((YIELD, 1500),)),
+    LongPath("clock", 1, ((MKDIR, 2000),)),
 )
 
 
-@session(claim="Ten thousand steps go in order.", cases=WAYS)
-def step_long(target: Target, way: Way) -> None:
+@session(claim="Ten thousand steps go in order.", cases=LONG_PATHS)
+def step_long(target: Target, long: LongPath) -> None:
     """Step the paths, one after another, until there are enough steps."""
     taken = 0
-    for function, most in cycle(way.paths):
+    for function, most in cycle(long.paths):
         taken += step_through(target, function, most)
-        if taken >= way.steps:
+        if taken >= long.steps:
             break
     target.must_tick()
 
@@ -79,14 +79,10 @@ def step_long(target: Target, way: Way) -> None:
 def step_through(target: Target, function: Stepped, most: int) -> int:
     """Step a function's path to its end, or a return past ``most`` steps; return how many."""
     taken = 0
-    with target.in_kdb() as kdb:
-        stop_here = kdb.breakpoint(function.name)
-    with target.running(function.trigger):
-        target.expect_breakpoint(stop_here)
-        kdb.clear(stop_here)
+    with target.stopped_at(function.name, function.trigger) as stop:
+        stop.clear()
         for step in target.steps_to_a_return(most):
             step.must_follow_program_order()
             step.must_make_progress()
             taken += 1
-        target.go()
     return taken

@@ -29,13 +29,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kstep.arm64.entry import is_interrupt
 from kstep.base.errors import MachineryError
-from kstep.base.outcome import KernelFault, Signature
 from kstep.session.session import session
 
 if TYPE_CHECKING:
-    from kstep.image.symbols import Place
     from kstep.session.target import Target
 
 # mm/slab_common.c: every allocation from a slab asks it (from 6.11 on with CONFIG_FAILSLAB alone,
@@ -45,7 +42,6 @@ INJECT = "/sys/kernel/debug/fail_function/inject"
 FUNCTION = "alloc_pipe_info"  # fs/pipe.c: allocates the pipe first of all
 TRIGGER = "syscall pipe2 1 @ 0"
 AFTERWARDS = 12
-WALKS = 3
 
 
 @session(
@@ -56,43 +52,12 @@ def step_over_probe(target: Target) -> None:
     """Step up to a kprobe, over it, and on."""
     if target.ask(f"echo {PROBED} > {INJECT}").status:
         raise MachineryError(f"this kernel takes no probe on {PROBED}()")
-    windows = 0
-    while is_interrupt(behind := walk(target)):
-        windows += 1
-        if windows == WALKS:
-            raise KernelFault(
-                Signature.ENTERS_INTERRUPT,
-                f"in each of {WALKS} walks the step over the probe ended at {behind} or the like",
-            )
-    target.metrics["windows"] = windows
+    for walk in target.walks():
+        with target.stopped_at(FUNCTION, TRIGGER):
+            probed = target.kdb.address(PROBED)
+            target.step_to(probed, 300)
+            if target.step_over_brk(probed, walk):
+                for step in target.steps_to_a_return(AFTERWARDS):
+                    step.must_follow_program_order()
     target.run(f"echo '!{PROBED}' > {INJECT}")
     target.must_tick()
-
-
-def walk(target: Target) -> Place:
-    """Step up to the probe, over it, and on; return where the step over it ended.
-
-    Not on where that was in an interrupt.
-    """
-    with target.in_kdb() as kdb:
-        stop_here = kdb.breakpoint(FUNCTION)
-        probed = kdb.address(PROBED)
-    with target.running(TRIGGER):
-        target.expect_breakpoint(stop_here)
-        reached = False
-        for step in target.steps(300):
-            step.must_follow_program_order()
-            reached = step.after.address == probed
-        if not reached:
-            raise MachineryError(f"the path from {FUNCTION} does not end at the probe")
-        unseen = target.successors(probed + 4)
-        behind = target.place(target.step_unjudged())
-        if not is_interrupt(behind):
-            if behind.address not in {probed + 4, *unseen}:
-                raise KernelFault(Signature.OFF_ORDER, f"the step over the probe ended at {behind}")
-            target.metrics["unseen_instructions"] = int(behind.address != probed + 4)
-            for step in target.steps_to_a_return(AFTERWARDS):
-                step.must_follow_program_order()
-        kdb.clear(stop_here)
-        target.go()
-    return behind

@@ -25,8 +25,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kstep.arm64.branch import is_brk
-from kstep.base.errors import MachineryError
-from kstep.base.outcome import KernelFault, Signature
 from kstep.session.session import session
 
 if TYPE_CHECKING:
@@ -42,24 +40,13 @@ AFTERWARDS = 12
 )
 def step_over_warning(target: Target) -> None:
     """Step up to a WARN_ON(), over it, and on."""
-    with target.in_kdb() as kdb:
-        stop_here = kdb.breakpoint("lkdtm_WARNING")
+    with (
+        target.provoking("drivers/misc/lkdtm/bugs.c:"),
+        target.stopped_at("lkdtm_WARNING", TRIGGER),
+    ):
         brk = target.find("lkdtm_WARNING", is_brk)
-    with target.provoking("drivers/misc/lkdtm/bugs.c:"), target.running(TRIGGER):
-        target.expect_breakpoint(stop_here)
-        reached = False
-        for step in target.steps(50):
-            step.must_follow_program_order()
-            reached = step.after.address == brk
-        if not reached:
-            raise MachineryError("the path in lkdtm_WARNING() does not end at its BRK")
-        unseen = target.successors(brk + 4)
-        behind = target.place(target.step_unjudged())
-        if behind.address not in {brk + 4, *unseen}:
-            raise KernelFault(Signature.OFF_ORDER, f"the step over the BRK ended at {behind}")
-        target.metrics["unseen_instructions"] = int(behind.address != brk + 4)
+        target.step_to(brk, 50)
+        target.step_over_brk(brk)
         for step in target.steps_to_a_return(AFTERWARDS):
             step.must_follow_program_order()
-        kdb.clear(stop_here)
-        target.go()
     target.must_tick()

@@ -47,13 +47,10 @@ class Watched:
 def step_over_watchpoint(target: Target, watched: Watched) -> None:
     """Step a system call while perf watches a place on its path."""
     target.run(CALL)  # the first of a boot takes another way (timekeeping_warp_clock())
-    with target.in_kdb() as kdb:
-        stop_here = kdb.breakpoint(FUNCTION)
-        variable = kdb.address("sys_tz")
-        place = stop_here.address + 4 if watched.kind == "x" else variable
-    with target.running(f"tally {watched.kind}:{place:#x} {CALL}") as ended:
-        target.expect_breakpoint(stop_here)
-        kdb.clear(stop_here)
+    executed, written = target.symbols.address(FUNCTION) + 4, target.symbols.address("sys_tz")
+    place = executed if watched.kind == "x" else written
+    with target.stopped_at(FUNCTION, f"tally {watched.kind}:{place:#x} {CALL}") as stop:
+        stop.clear()
         call = target.call()
         for step in target.steps(STEPS):
             step.must_follow_program_order()
@@ -62,8 +59,7 @@ def step_over_watchpoint(target: Target, watched: Watched) -> None:
                 break
         else:
             raise MachineryError(f"{FUNCTION} has not returned after {STEPS} steps")
-        target.go()
-    must_count(target, ended[0].figures["hits"], "that was stepped over")
+    must_count(target, stop.answer.figures["hits"], "that was stepped over")
     again = target.run(f"tally {watched.kind}:{place:#x} {CALL}").figures
     must_count(target, again["hits"], "afterwards")
     target.must_tick()

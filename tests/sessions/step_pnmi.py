@@ -38,7 +38,6 @@ if TYPE_CHECKING:
     from kstep.session.target import Target
 
 STEPS = 200
-WALKS = 3
 PERIOD = 1_000_000  # cycles: a millisecond, as QEMU counts them
 # perf holds an event back that comes too often between two ticks, and there is no tick while
 # interrupts are off (__perf_event_account_interrupt in kernel/events/core.c).
@@ -67,24 +66,15 @@ FUNCTIONS = (
 def step_pnmi(target: Target, function: Stepped) -> None:
     """Step through code with interrupts off while perf samples it."""
     target.run(UNTHROTTLED)
-    met: list[KernelFault] = []
-    for _ in range(WALKS):
+    for walk in target.walks():
         masked = Masked()
-        with target.in_kdb() as kdb:
-            stop_here = kdb.breakpoint(function.name)
-        with target.running(f"sampler {PERIOD} {function.trigger}") as ended:
-            target.expect_breakpoint(stop_here)
-            fault = walk(target, masked)
-            kdb.clear(stop_here)
-            target.go()
-        if fault is None:
-            break
-        met.append(fault)
-    target.metrics["windows"] = len(met)
-    if len(met) == WALKS:
-        raise met[0]
+        with target.stopped_at(function.name, f"sampler {PERIOD} {function.trigger}") as stop:
+            for step in target.steps(STEPS):
+                if walk.met_interrupt(step):
+                    break
+                masked.see(step)
     target.must_tick()
-    sampled = {int(address, 16) for address in SAMPLE.findall(ended[0].text)}
+    sampled = {int(address, 16) for address in SAMPLE.findall(stop.answer.text)}
     hit = masked.addresses & sampled
     target.metrics |= {"irqs_off_pcs": len(masked.addresses), "nmi_in_irqs_off": len(hit)}
     if not hit:
@@ -93,18 +83,6 @@ def step_pnmi(target: Target, function: Stepped) -> None:
             f"no NMI came at any of {len(masked.addresses)} instructions that were stepped with"
             f" interrupts off; {len(sampled)} other addresses were sampled",
         )
-
-
-def walk(target: Target, masked: Masked) -> KernelFault | None:
-    """Step as far as STEPS; return what became of a step that an interrupt met, if one was."""
-    for step in target.steps(STEPS):
-        if not step.in_order:
-            fault = step.path.departure(step)
-            if fault.signature is not Signature.ENTERS_INTERRUPT:
-                raise fault
-            return fault
-        masked.see(step)
-    return None
 
 
 class Masked:

@@ -36,14 +36,9 @@ if TYPE_CHECKING:
 )
 def step_registers(target: Target, function: Stepped) -> None:
     """Step a function's path and hold the registers against every instruction."""
-    with target.in_kdb() as kdb:
-        stop_here = kdb.breakpoint(function.name)
-    with target.running(function.trigger):
-        target.expect_breakpoint(stop_here)
+    with target.stopped_at(function.name, function.trigger):
         watch = target.watch_registers()
         for step in target.steps_to_a_return(150):
             step.must_follow_program_order()
             watch.must_match_emulator(step)
         target.metrics |= watch.metrics
-        kdb.clear(stop_here)
-        target.go()

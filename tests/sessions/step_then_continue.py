@@ -42,27 +42,19 @@ LOCK = 40
 def step_then_continue(target: Target, function: Stepped) -> None:
     """Step, clear, go on, and look whether all is well; twenty times."""
     for _ in range(20):
-        with target.in_kdb() as kdb:
-            first = kdb.breakpoint(function.name)
-        with target.running(function.trigger):
-            target.expect_breakpoint(first)
+        with target.stopped_at(function.name, function.trigger) as first:
             call = target.call()
             for step in target.steps(STEPS + LOCK):
                 step.must_follow_program_order()
                 if step.number >= STEPS and not step.after.symbol.startswith("_raw_"):
                     break
-            kdb.clear(first)
-            back = kdb.breakpoint(f"{call.returns_to:#x}")
+            first.clear()
+            back = target.kdb.breakpoint(call.returns_to)
             target.go()
             target.expect_breakpoint(back)
             call.must_have_restored()
-            kdb.clear(back)
-            target.go()
+            target.kdb.clear(back)
         target.must_tick()
         target.run(function.trigger)
-        with target.in_kdb() as kdb:
-            second = kdb.breakpoint(SECOND.name)
-        with target.running(SECOND.trigger):
-            target.expect_breakpoint(second)
-            kdb.clear(second)
-            target.go()
+        with target.stopped_at(SECOND.name, SECOND.trigger):
+            pass

@@ -54,10 +54,7 @@ def step_to_user(target: Target) -> None:
                 masks = step.after
             if masks.symbol in WORK:
                 continue
-            place = target.place(target.step_unjudged())
-            if place.address == masks.address + 4:  # QEMU still traps behind what masks D
-                place = target.place(target.step_unjudged())
-            places.append(place)
+            places.append(target.step_past_mask(masks))
         kdb.clear(leaving)
     target.must_tick()
     interrupts = [place for place in places if is_interrupt(place)]

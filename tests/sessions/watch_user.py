@@ -29,7 +29,7 @@ OFTEN = 100  # microseconds
 
 
 @dataclass(frozen=True)
-class Place:
+class UserAccess:
     """What is watched; ``name`` is how the guest's program calls it."""
 
     name: str
@@ -37,10 +37,10 @@ class Place:
 
 @session(
     claim="A break- or watchpoint in user space counts each hit once.",
-    cases=(Place("executed"), Place("written")),
+    cases=(UserAccess("executed"), UserAccess("written")),
 )
-def watch_user(target: Target, place: Place) -> None:
+def watch_user(target: Target, access: UserAccess) -> None:
     """Count hits, and hold them against what the program did."""
-    counted = target.run(f"userhits {place.name} {TIMES} {OFTEN}", 30).figures
+    counted = target.run(f"userhits {access.name} {TIMES} {OFTEN}", 30).figures
     target.metrics.update(counted)
     must_be_exact(counted["hits"], counted["times"], "passes")

@@ -24,14 +24,16 @@ from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from kstep.console.console import Console
 from kstep.image.symbols import Symbols
+from kstep.machine.capability import Capability, Offer
 from kstep.machine.hardware import Hardware
-from kstep.machine.qemu import Machine
-from kstep.machine.qmp import UnmappedError
+from kstep.machine.interface import Machine, UnmappedError
 from kstep.session.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from io import StringIO
+
+    from kstep.results.transcript import Transcript
 
 RECORDINGS = Path(__file__).with_name("recordings")
 TASK = 0xFFFF000000A11800
@@ -127,14 +129,52 @@ def _symbols(by_name: Mapping[str, int]) -> Symbols:
     return Symbols(tuple(by_name[name] for name in names), tuple(names), by_name)
 
 
+@contextmanager
+def device(answer: Callable[[bytes], bytes]) -> Iterator[str]:
+    """Give the name of a serial device; what is typed there is answered."""
+    near, far = pty.openpty()
+    tty.setraw(far)
+
+    def play() -> None:
+        try:
+            while typed := os.read(near, 4096):
+                os.write(near, answer(typed))
+        except OSError:
+            return
+
+    thread = threading.Thread(target=play, daemon=True)
+    thread.start()
+    try:
+        yield os.ttyname(far)
+    finally:
+        os.close(far)
+        thread.join(1)
+        os.close(near)
+
+
 class FakeMachine(Machine):
     """A machine with a console and memory, and no QEMU."""
+
+    chunk = 4096
 
     def __init__(self, console: Console, words: dict[int, int]) -> None:
         self.console = console
         self.words = words
         self.hardware = Hardware()
         self.scale = 1.0
+
+    @property
+    def offer(self) -> Offer:
+        """It reads memory past the kernel, and can do nothing else."""
+        reads = {Capability.MEMORY_PAST_KERNEL, Capability.MEMORY_WITHOUT_KDB}
+        return Offer("a machine that is made up", frozenset(reads))
+
+    def boot(self, transcript: Transcript | None = None) -> None:
+        """It is up."""
+        self.console.transcript = transcript
+
+    def require_alive(self) -> None:
+        """It lives as long as the console."""
 
     def read(self, address: int, size: int) -> bytes:
         """Read words; raises UnmappedError, as QEMU has it, where there is none at all."""
@@ -264,7 +304,7 @@ class MadeUp:
         match = TYPED.fullmatch(line)
         assert match is not None, f"no shell command: {line!r}"
         self.number = int(match["number"])
-        self._sysrq = match["command"] == "echo g > /proc/sysrq-trigger"
+        self._sysrq = match["command"].startswith("echo g > /proc/sysrq-trigger")
         if self._sysrq:
             return "[    0.317611] sysrq: DEBUG\n" + stop("Keyboard Entry")(self)
         return self._next()
@@ -375,5 +415,14 @@ def booted(
     trace: StringIO | None = None,
 ) -> Iterator[Target]:
     """Give the target of a made-up kernel."""
+    with machine_of(kernel, cut) as machine:
+        yield Target(machine, kernel.names, trace)
+
+
+@contextmanager
+def machine_of(
+    kernel: MadeUp, cut: Callable[[bytes], Iterable[bytes]] = whole
+) -> Iterator[FakeMachine]:
+    """Give the machine of a made-up kernel."""
     with line_to(kernel, cut) as console:
-        yield Target(FakeMachine(console, kernel.words), kernel.names, trace)
+        yield FakeMachine(console, kernel.words)

@@ -19,6 +19,8 @@ from kstep.base.errors import MachineryError, RequestError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kstep.results.request import Asked
+
 
 @pytest.fixture(autouse=True)
 def _own_process() -> Iterator[None]:
@@ -115,6 +117,31 @@ def test_what_is_written_can_be_read_by_others(tmp_path: Path) -> None:
 )
 def test_lists_are_separated_by_commas(text: str, names: list[str]) -> None:
     assert tasks._list(text) == names
+
+
+def test_what_was_asked_for_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Resolved where it is short for something, and with the folder that its paths are of."""
+    kept: list[Asked] = []
+
+    def verification(*_asked: object, typed: Asked, **_more: object) -> None:
+        kept.append(typed)
+        raise RequestError("that is all")
+
+    monkeypatch.setattr("kstep.run.verification.Verification", verification)
+    (tmp_path / "mine.config").write_text("CONFIG_KALLSYMS_ALL=y\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(Exit, match="that is all"):
+        tasks.verify(Context(), kconfig="base,mine.config", variants="none,v6/2+1", repeat=2)
+    with pytest.raises(Exit, match="that is all"):
+        tasks.verify(Context(), series="v6", sessions="kgdbts, ptrace-step")
+    first, second = kept
+    assert (tasks.ROOT / first.folder).resolve() == tmp_path.resolve()
+    assert first.series == ("v5", "v6")
+    assert first.trees == ("debian:6.1",)
+    assert first.kconfigs == {"base": "base", "mine": "mine.config"}
+    assert (first.matrix, first.variants, first.repeat) == ("each", ("none", "v6/1+2"), 2)
+    assert (second.matrix, second.variants) == ("each", ())
+    assert (second.series, second.sessions) == (("v6",), ("kgdbts", "ptrace-step"))
 
 
 def test_latest_points_to_the_last_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ import multiprocessing
 import os
 import re
 import shutil
+import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
@@ -169,3 +170,20 @@ def test_too_little_space_is_told_with_the_mend(
         f"{tmp_path}: the source needs 3 GiB and 1.5 are free;"
         " run ./inv clean, or set KSTEP_CACHE to a folder on a larger disk"
     )
+
+
+def test_who_waits_for_a_lock_is_told(tmp_path: Path) -> None:
+    cache, waited = Cache(tmp_path), threading.Event()
+
+    def wait() -> None:
+        with Cache(tmp_path).lock("x", waited.set):
+            done.append(1)
+
+    done: list[int] = []
+    other = threading.Thread(target=wait)
+    with cache.lock("x", lambda: done.append(0)):
+        other.start()
+        assert waited.wait(60)
+        assert done == []
+    other.join(60)
+    assert done == [1]

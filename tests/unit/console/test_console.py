@@ -49,6 +49,21 @@ def test_what_was_found_is_consumed_and_nothing_behind_it() -> None:
     assert second.string == b" three two"
 
 
+def test_what_came_last_waits_for_an_answer_until_one_is_sent() -> None:
+    """Consumed or not; what is on the line for another reader of it does not."""
+    with line_to(Says(b"x" * 100 + b"kdb> ")) as console:
+        assert console.unanswered == b""
+        console.expect(re.compile(rb"kdb> \Z"), "prompt", Deadline.after(SOON))
+        assert console.unanswered == b"x" * (consoles.TAIL - 5) + b"kdb> "
+        console.send(b"go")
+        assert console.unanswered == b""
+        console.expect(re.compile(rb"go"), "echo", Deadline.after(SOON))
+        assert console.unanswered == b"go"
+        with os.fdopen(os.open(os.devnull, os.O_RDWR)) as other, console.through(other.fileno()):
+            assert console.unanswered == b""
+        assert console.unanswered == b""
+
+
 def test_both_directions_carry_every_byte() -> None:
     every = bytes(range(256)) * 40  # more than a pty takes at a time
     with line_to(Says(b"")) as console:

@@ -8,10 +8,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kstep.base.outcome import KernelFault, Signature
-from kstep.console.splat import Ear, unexpected_steps
+from kstep.console.splat import SplatDetector, unexpected_steps
 from tests.unit.farend import pieces
 
-COMPLAINTS = [
+SPLATS = [
     b"KGDB: BP remove failed: ffff8000081584c0",
     b"breakpoint remove failed: ffff8000081584c0",
     b"Catastrophic error detected",
@@ -37,19 +37,19 @@ HARMLESS = [
 
 
 def hear(said: bytes, sizes: list[int]) -> tuple[Signature, str] | None:
-    """Let an ear hear all of it, in pieces, and that nothing follows; give its complaint."""
-    ear = Ear()
+    """Feed all of it, in pieces, and that nothing follows; give the splat."""
+    detector = SplatDetector()
     try:
         for piece in pieces(sizes)(said):
-            ear.hear(piece)
-        ear.hear_end()
+            detector.feed(piece)
+        detector.finish()
     except KernelFault as fault:
         return fault.signature, str(fault)
     return None
 
 
-@pytest.mark.parametrize("line", COMPLAINTS)
-def test_a_complaint_is_heard_with_its_line(line: bytes) -> None:
+@pytest.mark.parametrize("line", SPLATS)
+def test_a_splat_is_heard_with_its_line(line: bytes) -> None:
     found = hear(b"before\r\n" + line + b"\r\nafter\r\n", [1000])
     signature = Signature.PANIC if b"panic" in line else Signature.SPLAT
     if b"single-step" in line:
@@ -62,13 +62,13 @@ def test_the_rest_is_not(line: bytes) -> None:
     assert hear(line + b"\r\n", [1000]) is None
 
 
-def test_a_complaint_waits_for_its_line() -> None:
+def test_a_splat_waits_for_its_line() -> None:
     """The rest of it says what it is about."""
-    ear = Ear()
-    ear.hear(b"[    1.5] BUG: ")
-    ear.hear(b"scheduling while atomic\r")
+    detector = SplatDetector()
+    detector.feed(b"[    1.5] BUG: ")
+    detector.feed(b"scheduling while atomic\r")
     with pytest.raises(KernelFault, match=r"^\[    1\.5\] BUG: scheduling while atomic$"):
-        ear.hear(b"\n")
+        detector.feed(b"\n")
 
 
 def test_a_line_that_is_not_ended_can_be_one_too() -> None:
@@ -77,44 +77,42 @@ def test_a_line_that_is_not_ended_can_be_one_too() -> None:
 
 
 @given(
-    st.lists(st.sampled_from(COMPLAINTS + HARMLESS * 3), max_size=12),
+    st.lists(st.sampled_from(SPLATS + HARMLESS * 3), max_size=12),
     st.lists(st.integers(1, 60), min_size=1, max_size=8),
 )
-def test_any_cutting_gives_the_same_complaint(lines: list[bytes], sizes: list[int]) -> None:
+def test_any_cutting_gives_the_same_splat(lines: list[bytes], sizes: list[int]) -> None:
     said = b"".join(line + b"\r\n" for line in lines)
     found = hear(said, [len(said) + 1])
     assert hear(said, sizes) == found
-    first = next((line for line in lines if line in COMPLAINTS), None)
+    first = next((line for line in lines if line in SPLATS), None)
     assert (found and found[1]) == (first and first.decode())
 
 
-@given(
-    st.binary(max_size=300), st.sampled_from(COMPLAINTS), st.lists(st.integers(1, 60), min_size=1)
-)
-def test_nothing_before_it_hides_a_complaint(before: bytes, line: bytes, sizes: list[int]) -> None:
+@given(st.binary(max_size=300), st.sampled_from(SPLATS), st.lists(st.integers(1, 60), min_size=1))
+def test_nothing_before_it_hides_a_splat(before: bytes, line: bytes, sizes: list[int]) -> None:
     assert hear(before + b"\n" + line, sizes) is not None
 
 
 def test_unexpected_steps_are_counted_and_nothing_else_is() -> None:
-    said = b"\r\n".join((*COMPLAINTS, *HARMLESS, b"Unexpected kernel single-step exception at EL1"))
+    said = b"\r\n".join((*SPLATS, *HARMLESS, b"Unexpected kernel single-step exception at EL1"))
     assert unexpected_steps(said) == 2
 
 
 def test_what_is_provoked_is_counted_and_the_rest_still_heard() -> None:
-    ear = Ear()
-    ear.provoked = {b"at drivers/misc/lkdtm": 0}
-    ear.hear(b"WARNING: CPU: 0 PID: 23 at drivers/misc/lkdtm/bugs.c:85 x\r\n")
-    assert ear.provoked == {b"at drivers/misc/lkdtm": 1}
+    detector = SplatDetector()
+    detector.provoked = {b"at drivers/misc/lkdtm": 0}
+    detector.feed(b"WARNING: CPU: 0 PID: 23 at drivers/misc/lkdtm/bugs.c:85 x\r\n")
+    assert detector.provoked == {b"at drivers/misc/lkdtm": 1}
     with pytest.raises(KernelFault, match=r"at kernel/x\.c"):
-        ear.hear(
+        detector.feed(
             b"WARNING: CPU: 0 PID: 23 at drivers/misc/lkdtm/bugs.c:85 x\r\n"
             b"WARNING: CPU: 0 PID: 23 at kernel/x.c:1 y\r\n"
         )
 
 
 def test_a_line_that_is_provoked_counts_once_however_often_it_complains() -> None:
-    ear = Ear()
-    ear.provoked = {b"Internal error": 0, b"Catastrophic": 0}
-    ear.hear(b"[    1.5] Internal error: Oops - BUG: 00000000f2000800 [#1] PREEMPT SMP\r\n")
-    ear.hear(b"Catastrophic error detected\r\nCatastrophic error detected\r\n")
-    assert ear.provoked == {b"Internal error": 1, b"Catastrophic": 2}
+    detector = SplatDetector()
+    detector.provoked = {b"Internal error": 0, b"Catastrophic": 0}
+    detector.feed(b"[    1.5] Internal error: Oops - BUG: 00000000f2000800 [#1] PREEMPT SMP\r\n")
+    detector.feed(b"Catastrophic error detected\r\nCatastrophic error detected\r\n")
+    assert detector.provoked == {b"Internal error": 1, b"Catastrophic": 2}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from kstep.console.relay import Relay
     from kstep.hand.terminal import Terminal
-    from kstep.machine.qemu import Machine
+    from kstep.machine.interface import Machine
     from kstep.run.preparation import Prepared
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from kstep.console.console import Console
     from kstep.hand.terminal import Terminal
-    from kstep.machine.qemu import Machine
+    from kstep.machine.interface import Machine
 
 SHELL, ASKS = b"guest# ", b"\x1b[6n"
 

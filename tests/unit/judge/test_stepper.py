@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kstep.base.outcome import KernelFault, Signature
-from kstep.session import target as targets
+from kstep.session.dialogue import Dialogue
 from tests.unit.farend import MadeUp, booted, end, hit, say, step, stop
 
 if TYPE_CHECKING:
@@ -295,7 +295,7 @@ def test_a_return_into_nothing_is_the_kernels_fault_too() -> None:
 def test_a_departure_stays_one_where_no_step_comes_back_from_it(
     then: Event, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(targets, "WAIT", 0.8)
+    monkeypatch.setattr(Dialogue.listen, "__defaults__", (0.8,))
     words = text(F, NOP) | text(IRQ, NOP)
     fault = fault_of(made_up(words, step(IRQ), then, el1_interrupt=IRQ))
     assert fault.signature is Signature.ENTERS_INTERRUPT

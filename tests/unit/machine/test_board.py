@@ -4,36 +4,40 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import pty
+import re
 import shlex
 import socket
 import sys
 import threading
-import tty
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
-from kstep.base.errors import MachineryError, RequestError
-from kstep.base.outcome import Signature
+from kstep.base.deadline import Deadline
+from kstep.base.errors import MachineryError
+from kstep.base.outcome import KernelFault, Signature
 from kstep.build.kernel import Kernel
 from kstep.console import console as consoles
+from kstep.console import kdb
+from kstep.console.relay import Relay
+from kstep.judge.text import Text
 from kstep.machine import board
-from kstep.machine.board import Board, Line, lacks
+from kstep.machine.board import Board
 from kstep.machine.hardware import Hardware
-from kstep.session import session
+from kstep.machine.interface import UnmappedError
+from kstep.machine.line import Line
+from tests.unit.farend import device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from kstep.toolchain import Toolchain
 
-SESSIONS = session.load(Path(__file__).parents[2] / "sessions")
 NOTE = bytes.fromhex("040000001400000003000000474e5500") + bytes(range(20))
 AT = "ffff800008000000"
+SWITCHED = re.compile(rb"\$3#33\r?\n")  # kdb_kgdb() in kernel/debug/kdb/kdb_main.c
 
 
 @pytest.fixture
@@ -42,29 +46,6 @@ def kernel(tmp_path: Path) -> Kernel:
     (tmp_path / "Image").write_bytes(b"code" + NOTE + b"data")
     (tmp_path / "System.map").write_text(f"{AT} T _text\n")
     return Kernel("key", tmp_path, True, "", "", "", 0.0, 0)  # noqa: FBT003 -- cached
-
-
-@contextmanager
-def device(answer: Callable[[bytes], bytes]) -> Iterator[str]:
-    """Give the name of a serial device; what is typed there is answered."""
-    near, far = pty.openpty()
-    tty.setraw(far)
-
-    def play() -> None:
-        try:
-            while typed := os.read(near, 4096):
-                os.write(near, answer(typed))
-        except OSError:
-            return
-
-    thread = threading.Thread(target=play, daemon=True)
-    thread.start()
-    try:
-        yield os.ttyname(far)
-    finally:
-        os.close(far)
-        thread.join(1)
-        os.close(near)
 
 
 def says(note: bytes = NOTE, at: str = AT, kgdboc: str = "ttyAMA0") -> Callable[[bytes], bytes]:
@@ -77,7 +58,7 @@ def boot(kernel: Kernel, answer: Callable[[bytes], bytes], reset: str = "") -> N
     """Open the line to a guest and boot it."""
     with device(answer) as name:
         line = Line.parse(f"serial:{name}", reset)
-        with Board(line, kernel, Path(), Hardware(), cast("Toolchain", None)) as machine:
+        with Board(line, kernel, Hardware(), cast("Toolchain", None)) as machine:
             machine.boot()
 
 
@@ -85,47 +66,6 @@ def boot(kernel: Kernel, answer: Callable[[bytes], bytes], reset: str = "") -> N
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing comes, wait no longer than a test may."""
     monkeypatch.setattr(consoles, "LOOK", 0.05)
-
-
-# -- the line
-
-
-@pytest.mark.parametrize(
-    "spec",
-    ["", "ttyUSB0", "serial:ttyUSB0", "serial:/dev/x@fast", "tcp:host", "tcp:h:0", "tcp:h:65536"],
-)
-def test_a_line_of_no_form(spec: str) -> None:
-    with pytest.raises(RequestError, match="it is serial:/dev/ttyUSB0"):
-        Line.parse(spec, "")
-
-
-def test_what_is_not_there_is_said_before_anything_is_done(tmp_path: Path) -> None:
-    with pytest.raises(RequestError, match="no such device"):
-        Line.parse(f"serial:{tmp_path}/ttyUSB0", "").require()
-    (tmp_path / "file").touch()
-    with pytest.raises(RequestError, match="no serial port"):
-        Line.parse(f"serial:{tmp_path}/file", "").require()
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port = server.getsockname()[1]
-    with pytest.raises(RequestError, match="nobody listens there"):
-        Line.parse(f"tcp:127.0.0.1:{port}", "").require()
-    Line.parse(f"tcp:127.0.0.1:{port}", "true").require()  # a reset may bring it
-
-
-def test_a_device_that_another_has() -> None:
-    with device(lambda _typed: b"") as name:
-        line = Line.parse(f"serial:{name}", "")
-        with (
-            contextlib.closing(line.open()),
-            pytest.raises(RequestError, match="another program has it"),
-        ):
-            line.require()
-
-
-def test_a_reset_that_fails() -> None:
-    with pytest.raises(MachineryError, match="ended with status 3") as error:
-        Line.parse("tcp:localhost:1", "echo no relay; exit 3").send_reset()
-    assert error.value.details == ("no relay",)
 
 
 # -- a program that has the line
@@ -143,52 +83,20 @@ def test_a_program_may_have_the_line(kernel: Kernel) -> None:
     with device(says()) as name:
         line = Line.parse(f"exec:{shlex.join([sys.executable, '-c', JOINS, name])}", "")
         line.require()
-        with Board(line, kernel, Path(), Hardware(), cast("Toolchain", None)) as machine:
+        with Board(line, kernel, Hardware(), cast("Toolchain", None)) as machine:
             machine.boot()
             with pytest.raises(MachineryError, match="BREAK"):
                 machine.send_break()
 
 
-def test_a_program_ends_with_the_line(tmp_path: Path) -> None:
-    note = tmp_path / "pid"
-    stubborn = (
-        f"trap '' HUP INT TERM; echo $$ >{shlex.quote(str(note))}; echo up;"
-        " while :; do sleep 1; done"
-    )
-    port = Line.parse(f"exec:{shlex.join(['sh', '-c', stubborn])}", "").open()
-    assert os.read(port.fileno(), 99) == b"up\n"  # raw: no return is put before it
-    port.close()
-    with pytest.raises(ProcessLookupError):
-        os.kill(int(note.read_text()), 0)
-
-
 def test_a_program_that_ends_is_a_line_that_is_lost(kernel: Kernel) -> None:
     line = Line.parse("exec:true", "")
     with (
-        Board(line, kernel, Path(), Hardware(), cast("Toolchain", None)) as machine,
+        Board(line, kernel, Hardware(), cast("Toolchain", None)) as machine,
         pytest.raises(MachineryError, match="the serial line is") as error,
     ):
         machine.boot()
     assert error.value.signature is Signature.CONSOLE_LOST
-
-
-def test_a_place_of_labgrid_is_its_client() -> None:
-    line = Line.parse("labgrid:rack1", "")
-    assert line.program == ("labgrid-client", "-p", "rack1", "console")
-    assert line.reset == "labgrid-client -p rack1 power cycle"
-    assert Line.parse("labgrid:rack1", "reset-it").reset == "reset-it"
-
-
-@pytest.mark.parametrize(
-    ("spec", "said"),
-    [
-        ("exec:no-such-program x", "there is no program no-such-program"),
-        ("exec:sh -c 'x", "mend the quoting"),
-    ],
-)
-def test_a_program_that_is_none(spec: str, said: str) -> None:
-    with pytest.raises(RequestError, match=said):
-        Line.parse(spec, "").require()
 
 
 # -- who answers
@@ -229,14 +137,100 @@ def test_after_a_reset_silence_has_a_bound(kernel: Kernel, monkeypatch: pytest.M
         boot(kernel, says(), reset="true")
 
 
-# -- what cannot be run there
+# -- who has the line when memory is read
+
+PROMPT = b"\r\n[0]kdb> "
+ADDRESS = 0xFFFF_8000_0801_0000
+WORD = "1f2003d5"
 
 
-def test_sessions_that_only_qemu_can_run() -> None:
-    assert set(board.NEEDS_QEMU) <= set(SESSIONS)
-    assert lacks(SESSIONS["step-in-order"], "vfs_mkdir") is None
-    assert lacks(SESSIONS["kdb-panic"], None) is not None
-    assert "processors" in str(lacks(SESSIONS["step-smp"], "two_free"))
-    assert "cortex-a57" in str(lacks(SESSIONS["step-atomics"], "exclusive"))
-    assert "command line" in str(lacks(SESSIONS["step-pnmi"], "set_user_nice"))
-    assert "EL2" in str(lacks(SESSIONS["step-at-el2"], "step"))
+@contextmanager
+def over_tcp(kernel: Kernel, answers: dict[bytes, bytes]) -> Iterator[Board]:
+    """Give a board on TCP that is in kdb; what is typed is echoed and answered, or met by silence.
+
+    As kgdb's stub meets what is no packet, and a program what it does not know.
+    """
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def play() -> None:
+            far, _ = server.accept()
+            with far, contextlib.suppress(OSError):
+                while typed := far.recv(4096):
+                    far.sendall(typed + (PROMPT if typed == b"\r" else answers.get(typed, b"")))
+
+        thread = threading.Thread(target=play, daemon=True)
+        thread.start()
+        line = Line.parse(f"tcp:127.0.0.1:{server.getsockname()[1]}", "")
+        with Board(line, kernel, Hardware(), cast("Toolchain", None)) as machine:
+            machine.console.send(b"\r")
+            machine.console.expect(kdb.PROMPT, "prompt", Deadline.after(5))
+            yield machine
+        thread.join(5)
+
+
+def test_memory_is_read_at_kdb_s_prompt(kernel: Kernel) -> None:
+    read, none = f"mdr {ADDRESS:#x} 4\r".encode(), b"mdr 0x10 4\r"
+    answers = {read: b"\n" + WORD.encode() + PROMPT, none: b"\nBad address 0x10" + PROMPT}
+    with over_tcp(kernel, answers) as machine:
+        assert machine.read(ADDRESS, 4) == bytes.fromhex(WORD)
+        with pytest.raises(UnmappedError):
+            machine.read(0x10, 4)
+        assert machine.read(ADDRESS, 4) == bytes.fromhex(WORD)
+
+
+def test_what_kdb_does_not_show_is_no_fault_of_the_kernel_s(kernel: Kernel) -> None:
+    """Neither is nothing mapped there, which would be off-order for whoever steps."""
+    refused = b"\ndiag: -13: Permission denied" + PROMPT
+    with (
+        over_tcp(kernel, {b"mdr 0x10 4\r": refused}) as machine,
+        pytest.raises(MachineryError, match="Permission denied") as error,
+    ):
+        machine.read(0x10, 4)
+    assert type(error.value) is MachineryError
+
+
+def test_gdb_s_having_the_line_is_no_hang_of_the_kernel_s(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kdb, "ANSWER", 0.1)
+    typed: list[bytes] = []
+    switched = b"\nEntering please attach debugger or use $D#44+ or $3#33\r\n"
+    with over_tcp(kernel, {b"kgdb\r": switched}) as machine:
+        machine.console.send(b"kgdb\r")
+        machine.console.expect(SWITCHED, "word that gdb may come", Deadline.after(5))
+        monkeypatch.setattr(machine.console, "send", typed.append)
+        for relay in (contextlib.nullcontext(), Relay(machine.serial, machine.console)):
+            with relay, pytest.raises(MachineryError, match="does not have the line"):
+                Text(machine).word(ADDRESS)
+    assert not typed  # what is no packet may not be said to kgdb's stub
+
+
+@pytest.mark.parametrize("typed", [b"go\r", b"ss\r"])
+def test_a_kernel_that_runs_has_no_prompt(kernel: Kernel, typed: bytes) -> None:
+    with over_tcp(kernel, {}) as machine:
+        machine.console.send(typed)
+        with pytest.raises(MachineryError, match="does not have the line"):
+            machine.read(ADDRESS, 4)
+
+
+def test_a_kdb_that_falls_silent_is_the_kernel_s_fault(
+    kernel: Kernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kdb, "ANSWER", 0.1)
+    with over_tcp(kernel, {}) as machine, pytest.raises(KernelFault) as fault:
+        machine.read(ADDRESS, 4)
+    assert fault.value.signature is Signature.HANG
+
+
+def test_what_only_others_can_do_is_said_so(kernel: Kernel) -> None:
+    with over_tcp(kernel, {}) as machine:
+        for use in (
+            machine.send_break,
+            machine.executed,
+            lambda: machine.read_physical(0, 4),
+            lambda: machine.resets(lambda: None, 1),
+            lambda: machine.gdbstub,
+        ):
+            with pytest.raises(MachineryError, match=r"tcp:127\.0\.0\.1:"):
+                use()
+    assert machine.by_hand == ""

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,18 +14,19 @@ import pytest
 
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
+from kstep.build.kernel import Kernel
 from kstep.console.console import Console
-from kstep.console.splat import Ear
+from kstep.console.splat import SplatDetector
 from kstep.machine import qemu as machines
+from kstep.machine.capability import Capability
 from kstep.machine.hardware import Hardware
-from kstep.machine.qemu import Machine
+from kstep.machine.qemu import OFFERS, QemuMachine
 from kstep.toolchain import HostToolchain
 from kstep.toolchain.accel import Accel
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from kstep.build.kernel import Kernel
     from kstep.toolchain import Toolchain
 
 READY = b"KSTEP-READY 6.1.192 cpus=1\r\n"
@@ -32,20 +34,20 @@ WARNING = b"[    0.1] WARNING: CPU: 0 PID: 1 at init/main.c:1\r\n"
 
 
 @pytest.fixture
-def line() -> Iterator[tuple[Machine, int]]:
+def line() -> Iterator[tuple[QemuMachine, int]]:
     """Give a machine without QEMU, and the end of its serial line that the kernel writes to."""
     reader, writer = os.pipe()
-    machine = Machine(
+    machine = QemuMachine(
         cast("Kernel", None), Path("/nonexistent"), Hardware(), cast("Toolchain", None), Accel.TCG
     )
     machine.console = Console(reader, lambda: None)
-    machine.console.on_text = Ear().hear
+    machine.console.on_text = SplatDetector().feed
     yield machine, writer
     os.close(reader)
     os.close(writer)
 
 
-def test_a_guest_that_is_ready(line: tuple[Machine, int]) -> None:
+def test_a_guest_that_is_ready(line: tuple[QemuMachine, int]) -> None:
     machine, kernel = line
     os.write(kernel, b"[    0.0] Booting Linux\r\n" + READY)
     machine.boot()
@@ -53,7 +55,7 @@ def test_a_guest_that_is_ready(line: tuple[Machine, int]) -> None:
     assert machine.scale == 1
 
 
-def test_a_complaint_on_the_way_up_is_the_kernels_fault(line: tuple[Machine, int]) -> None:
+def test_a_complaint_on_the_way_up_is_the_kernels_fault(line: tuple[QemuMachine, int]) -> None:
     machine, kernel = line
     os.write(kernel, WARNING + READY)
     with pytest.raises(KernelFault, match="init/main") as caught:
@@ -64,7 +66,7 @@ def test_a_complaint_on_the_way_up_is_the_kernels_fault(line: tuple[Machine, int
 @pytest.mark.parametrize(
     "last", [b"[0]kdb> ", b"[0]more> ", b"---[ end Kernel panic - not syncing: no ]---\r\n"]
 )
-def test_a_panic_is_no_boot_and_at_once(line: tuple[Machine, int], last: bytes) -> None:
+def test_a_panic_is_no_boot_and_at_once(line: tuple[QemuMachine, int], last: bytes) -> None:
     machine, kernel = line
     os.write(kernel, b"[    0.1] Kernel panic - not syncing: no\r\nCall trace:\r\n" + last)
     with pytest.raises(MachineryError, match=r"does not boot: .*not syncing: no") as caught:
@@ -73,7 +75,7 @@ def test_a_panic_is_no_boot_and_at_once(line: tuple[Machine, int], last: bytes) 
     assert caught.value.details[1] == "Call trace:"
 
 
-def test_silence_is_no_boot(line: tuple[Machine, int], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_silence_is_no_boot(line: tuple[QemuMachine, int], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(machines, "QUIET", 0.05)
     machine, kernel = line
     os.write(kernel, b"[    0.0] Booting Linux\r\n")
@@ -84,7 +86,7 @@ def test_silence_is_no_boot(line: tuple[Machine, int], monkeypatch: pytest.Monke
 
 
 def test_a_complaint_and_then_silence_names_the_complaint(
-    line: tuple[Machine, int], monkeypatch: pytest.MonkeyPatch
+    line: tuple[QemuMachine, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(machines, "QUIET", 0.05)
     machine, kernel = line
@@ -93,7 +95,7 @@ def test_a_complaint_and_then_silence_names_the_complaint(
         machine.boot()
 
 
-def test_a_boot_that_is_to_wait_ends_where_it_waits(line: tuple[Machine, int]) -> None:
+def test_a_boot_that_is_to_wait_ends_where_it_waits(line: tuple[QemuMachine, int]) -> None:
     machine, kernel = line
     machine.hardware = Hardware(waits=True)
     os.write(kernel, b"Entering kdb (current=0x1, pid 1) on processor 0 due to\r\n[0]kdb> ")
@@ -101,7 +103,7 @@ def test_a_boot_that_is_to_wait_ends_where_it_waits(line: tuple[Machine, int]) -
     assert machine.stopped.endswith(b"[0]kdb> ")
 
 
-def test_a_boot_that_is_to_wait_may_panic_all_the_same(line: tuple[Machine, int]) -> None:
+def test_a_boot_that_is_to_wait_may_panic_all_the_same(line: tuple[QemuMachine, int]) -> None:
     machine, kernel = line
     machine.hardware = Hardware(waits=True)
     os.write(kernel, b"---[ end Kernel panic - not syncing: no ]---\r\n")
@@ -109,7 +111,7 @@ def test_a_boot_that_is_to_wait_may_panic_all_the_same(line: tuple[Machine, int]
         machine.boot()
 
 
-def test_a_prompt_for_others_ends_no_boot(line: tuple[Machine, int]) -> None:
+def test_a_prompt_for_others_ends_no_boot(line: tuple[QemuMachine, int]) -> None:
     """As kgdbts has it, which plays the debugger from inside the kernel."""
     machine, kernel = line
     machine.hardware = Hardware(kgdboc=False)
@@ -119,10 +121,62 @@ def test_a_prompt_for_others_ends_no_boot(line: tuple[Machine, int]) -> None:
     assert machine.stopped == b""
 
 
-def test_the_command_line_has_kgdboc_where_it_is_wanted(line: tuple[Machine, int]) -> None:
+# -- its command line
+
+
+def test_the_command_line_has_kgdboc_where_it_is_wanted(line: tuple[QemuMachine, int]) -> None:
     machine, _ = line
     machine.kernel = cast("Kernel", SimpleNamespace(image=Path("/Image")))
     machine.toolchain = HostToolchain("a test")
     assert "kgdboc=ttyAMA0" in machine.argv(Path("/pts"), Path("/scratch"))[-1]
     machine.hardware = Hardware(kgdboc=False, parameters="kgdbts=V1")
     assert machine.argv(Path("/pts"), Path("/scratch"))[-1] == "console=ttyAMA0 nokaslr kgdbts=V1"
+
+
+def test_whoever_has_the_script_boots_the_same(tmp_path: Path) -> None:
+    """What QEMU gets by it, but for how the serial line and the sockets are opened."""
+    kernel = Kernel("key", tmp_path / "a 'quoted' place", True, "", "", "", 0.0, 0)  # noqa: FBT003 -- cached
+    hardware = Hardware(cpus=2, el2=True, parameters="kgdbwait lockdown=integrity")
+    machine = QemuMachine(
+        kernel, tmp_path / "initramfs", hardware, HostToolchain("a test"), Accel.TCG
+    )
+    qemu = tmp_path / "qemu-system-aarch64"
+    qemu.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\"\n")
+    qemu.chmod(0o755)
+    done = subprocess.run(
+        ["/bin/sh", "-c", machine.by_hand],
+        env={"PATH": f"{tmp_path}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    own = ("-chardev", "-serial", "-qmp", "-gdb")
+    argv = machine.argv(Path("/pts"), Path("/scratch"))[1:]
+    values = {argv[argv.index(option) + 1] for option in own}
+    wanted = [word for word in argv if word not in {*own, *values}]
+    got = done.stdout.splitlines()
+    at = got.index("-serial")
+    assert got[at : at + 2] == ["-serial", "mon:stdio"]
+    assert got[:at] + got[at + 2 :] == wanted
+
+
+def test_the_script_has_an_option_a_line(tmp_path: Path) -> None:
+    kernel = Kernel("key", tmp_path, True, "", "", "", 0.0, 0)  # noqa: FBT003 -- cached
+    machine = QemuMachine(
+        kernel, tmp_path / "initramfs", Hardware(), HostToolchain("a test"), Accel.TCG
+    )
+    command = machine.by_hand.partition("exec ")[2].splitlines()
+    assert command[0] == "qemu-system-aarch64 \\"
+    assert all(line.startswith("    -") for line in command[1:])
+    assert "    -smp 1 \\" in command
+    assert "    -append 'console=ttyAMA0 kgdboc=ttyAMA0 nokaslr'" in command
+
+
+# -- what it can do
+
+
+@pytest.mark.parametrize("accel", Accel)
+def test_each_capability_is_there_or_it_is_said_why_not(accel: Accel) -> None:
+    offer = OFFERS[accel]
+    assert offer.capabilities | offer.lacks.keys() == set(Capability)
+    assert not offer.capabilities & offer.lacks.keys()

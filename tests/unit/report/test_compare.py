@@ -99,3 +99,11 @@ def test_provenance_that_differs_is_told() -> None:
     )
     assert found.text()[0] == "nothing changed: 1 cells as before"
     assert all(len(line) <= 80 for line in found.text())
+
+
+def test_where_merged_runs_come_from_is_no_difference() -> None:
+    """It names each run, and no two runs have a name in common."""
+    runs = [a_record(NOWHERE, a_cell()) for _ in range(2)]
+    for number, each in enumerate(runs):
+        each.run = replace(each.run, host={"cores": 2, "merged": [{"id": f"r{number}"}]})
+    assert compare(*runs).provenance == ()

@@ -16,6 +16,7 @@ import tasks
 from kstep import report
 from kstep.results import record
 from tests.unit.report.material import a_run
+from tests.unit.results.material import a_cell, a_record
 
 ROOT = Path(__file__).parents[3]
 DRAWN = ["junit.xml", "kcidb.json", "reply.txt", "report.html", "results.ktap", "summary.md"]
@@ -48,23 +49,43 @@ def test_a_run_without_its_cells_files_can_be_drawn(tmp_path: Path) -> None:
     assert sorted(path.name for path in bare.iterdir()) == sorted([*DRAWN, "results.json"])
 
 
+PACKAGES = [
+    f"kstep.{name}" for name in ("toolchain", "source", "console", "build", "machine", "run")
+]
 ENGINE = ("qemu", "docker", "unicorn", "capstone", "serial", "pygdbmi", "ptyprocess", "b4")
 
 
-def test_drawing_needs_no_engine() -> None:
-    """Nor what it talks to machines, debuggers and containers with."""
+def loaded_by(code: str) -> set[str]:
+    """Return the packages that a fresh interpreter has loaded, ours as kstep.NAME."""
     look = (
-        "import sys, kstep.report\n"
-        "print(*{name.partition('.')[0] for name in sys.modules})\n"
-        "print(*{'.'.join(name.split('.')[:2]) for name in sys.modules if name[:6] == 'kstep.'})"
+        f"import sys\n{code}\n"
+        "ours = {'.'.join(name.split('.')[:2]) for name in sys.modules if name[:6] == 'kstep.'}\n"
+        "print(*ours, *{name.partition('.')[0] for name in sys.modules})"
     )
     done = subprocess.run(
         [sys.executable, "-c", look], cwd=ROOT, check=True, capture_output=True, text=True
     )
-    loaded, own = map(str.split, done.stdout.splitlines())
+    return set(done.stdout.splitlines()[-1].split())
+
+
+def test_drawing_needs_no_engine() -> None:
+    """Nor what it talks to machines, debuggers and containers with."""
+    loaded = loaded_by("import kstep.report")
     assert "jinja2" in loaded
-    assert not {*ENGINE} & {*loaded}
-    assert {*own} == {f"kstep.{name}" for name in ("base", "results", "arm64", "report")}
+    assert not {*ENGINE} & loaded
+    assert not {*PACKAGES} & loaded
+
+
+def test_the_command_that_draws_loads_no_more(tmp_path: Path) -> None:
+    a_record(tmp_path, a_cell()).write()
+    loaded = loaded_by(f"import tasks\ntasks.report.body(None, {str(tmp_path)!r})")
+    assert (tmp_path / "report.html").exists()
+    assert not {*ENGINE, *PACKAGES} & loaded
+
+
+def test_the_list_of_commands_loads_none_of_what_they_do() -> None:
+    own = {name for name in loaded_by("import tasks") if name.startswith("kstep.")}
+    assert own == {"kstep.base"}
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", '{"schema": 1}', '{"schema": 7}'])

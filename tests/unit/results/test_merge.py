@@ -58,7 +58,9 @@ def test_the_cells_of_all_with_their_files(tmp_path: Path) -> None:
     assert again.cells[0].files["session"] == "tests/sessions/s.py"
     assert again.run.seconds >= 10
     assert again.run.host["cores"] == 2
-    assert 'data-path="0"' in (tmp_path / "all/report.html").read_text()
+    page = (tmp_path / "all/report.html").read_text()
+    assert 'data-path="0"' in page
+    assert f"<dt>merged from</dt><dd>b, {other.run.started}</dd>" in page
 
 
 def test_each_cell_is_repeated_by_the_command_that_made_it(tmp_path: Path) -> None:

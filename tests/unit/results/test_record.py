@@ -89,7 +89,8 @@ def test_what_was_left_out_is_kept(tmp_path: Path) -> None:
     record = a_record(tmp_path)
     record.left_out = (LeftOut("debian:6.1", "mine/2", "it needs 1"),)
     record.write()
-    assert validate(tmp_path)["left_out"][0]["why"] == "it needs 1"
+    (left_out,) = validate(tmp_path)["left_out"]
+    assert left_out["why"] == "it needs 1"
     assert load(tmp_path).left_out == record.left_out
 
 
@@ -111,13 +112,15 @@ def test_the_file_holds_exactly_what_the_design_names(tmp_path: Path) -> None:
     ]
     assert data["schema"] == 1
     assert data["run"]["host"] == {"cores": 2}
-    assert data["kernels"][0]["patches"][1] == {
+    (kernel,) = data["kernels"]
+    assert kernel["patches"][-1] == {
         "id": "v5/2",
         "sha256": "5e" * 32,
         "action": "reverted",
         "port": None,
     }
-    assert data["cells"][0] == {
+    stuck, _ = data["cells"]
+    assert stuck == {
         "tree": "debian:6.1",
         "kconfig": "base",
         "variant": "none",

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +14,8 @@ from kstep.console import console
 from kstep.machine import qemu as machine
 from kstep.results import layout
 from kstep.run import runner
-from kstep.session import target
+from kstep.session import dialogue
+from kstep.session.commands import Commands
 from tests.unit.fakeboot import Bench
 from tests.unit.fakeqemu import READY, FakeToolchain
 
@@ -28,8 +30,8 @@ def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """Give a bench on which nothing is waited for long."""
     monkeypatch.setattr(console, "LOOK", 0.05)
     monkeypatch.setattr(machine, "BOOT", 1.0)
-    monkeypatch.setattr(target, "COMPLAINT_TEXT", 0.1)
-    monkeypatch.setattr(target.Target.run, "__defaults__", (0.5,))
+    monkeypatch.setattr(dialogue, "SPLAT_TEXT", 0.1)
+    monkeypatch.setattr(Commands.run, "__defaults__", (0.5,))
     return Bench(tmp_path)
 
 
@@ -91,6 +93,16 @@ def test_the_files_of_a_cell_are_where_it_says(bench: Bench) -> None:
         assert f'> "{result.cell.case}; echo' in log
         assert ("KSTEP-READY" in log) == (result.boot_seconds > 0)
         assert (bench.folder / result.files["trace"]).read_text() == ""
+
+
+def test_each_cell_has_the_script_that_boots_its_machine(bench: Bench) -> None:
+    """Also one whose machine ran already, and one whose machine did not come up."""
+    for result in [*run(bench, "true", "true"), *run(bench, "true", greeting=b"")]:
+        script = bench.folder / result.files["qemu"]
+        assert script.parent == (bench.folder / result.files["console_log"]).parent
+        assert script.name == "qemu.sh"
+        assert str(bench.kernel.image) in script.read_text()
+        assert os.access(script, os.X_OK)
 
 
 @pytest.mark.parametrize(

@@ -12,24 +12,10 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kstep.__main__ import Commands
-from kstep.base.cache import Cache
-from kstep.base.errors import RequestError
-from kstep.base.progress import Progress
-from kstep.build import kconfig
-from kstep.build.kernel import Kernel
-from kstep.run import request
-from kstep.run.local import LocalProcesses
-from kstep.run.preparation import Built
-from kstep.run.verification import Verification
-from kstep.source import variant as matrix
-from kstep.source.patched import PatchedTree
-from kstep.source.tree import Tree
 from tests.unit.results.material import a_cell, a_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from kstep.results.cell import Cell
 
 ROOT = Path(__file__).parents[3]
 PATCH = ROOT / "patches/v6/0001-arm64-entry-put-a-step-aside-while-an-interrupt-is-handled.patch"
@@ -275,54 +261,3 @@ def test_a_plan_lists_every_cell_and_does_nothing(
     assert out[-1] == "debian:6.1/base/v6/1+2 step-in-order[devkmsg_write] 2"
     assert len(out) == len(set(out)) == 2 * 2 * 6
     assert not (place / "cache").exists()
-
-
-def built(folder: Path, cell: Cell, config: str) -> Built:
-    """Return a kernel that was built with a .config."""
-    (folder / "config").write_text(config)
-    made = Kernel("k", folder, True, "", "", "", 0.0, 0)  # noqa: FBT003 -- it is at hand
-    variant = matrix.parse(cell.variant, [])
-    return Built(
-        Tree(cell.tree, "6.1", "", folder),
-        kconfig.Kconfig(cell.kconfig, {}),
-        ((variant, PatchedTree({}, frozenset(), {}, {}, "")),),
-        made,
-    )
-
-
-def test_what_a_kernel_was_built_with_decides(tmp_path: Path) -> None:
-    """A whole configuration may come out otherwise than it was asked for."""
-    whole = tmp_path / "theirs.config"
-    whole.write_text("# Linux/arm64 6.1.192 Kernel Configuration\nCONFIG_ARM64=y\n")
-    names = ["step-over-probe", "step-pnmi"]
-    asked = request.look_up(
-        ROOT,
-        series_specs=["v6"],
-        tree_specs=["debian:6.1"],
-        kconfig_names=[str(whole)],
-        variant_names=["none"],
-        session_names=names,
-    )
-    with Progress() as progress:
-        verify = Verification(
-            asked,
-            folder=tmp_path / "new",
-            toolchain_kind="auto",
-            accel_kind="auto",
-            scheduler=LocalProcesses(1, progress.say),
-            argv=(),
-            cache=Cache(tmp_path),
-            progress=progress,
-        )
-    probe, pnmi = "CONFIG_FAIL_FUNCTION=y\n", "CONFIG_ARM64_PSEUDO_NMI=y\n"
-    first = asked.cells[0]
-    assert not verify._not_run([built(tmp_path, first, probe + pnmi)])
-    left_out = verify._not_run([built(tmp_path, first, probe)])
-    assert {cell.session for cell in left_out} == {"step-pnmi"}
-    (why,) = set(left_out.values())
-    assert why.startswith("step-pnmi is not run with kconfig theirs: it needs CONFIG_ARM64_PSEUDO")
-    with pytest.raises(RequestError, match="step-over-probe is not run with kconfig theirs"):
-        verify._not_run([built(tmp_path, first, "")])
-
-
-# -- the order of builds

@@ -7,14 +7,19 @@ import re
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from kstep.base.errors import MachineryError
 from kstep.build import kconfig
+from kstep.machine.capability import Capability
 from kstep.machine.hardware import Hardware
 from kstep.session import session
 from kstep.session.session import Session, Stepped
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ROOT = Path(__file__).parents[3]
 SCRIPTS = sorted((ROOT / "tests/sessions").glob("*.py"))
@@ -127,6 +132,21 @@ def test_a_case_has_the_hardware_of_its_session_or_its_own() -> None:
     assert made.hardware_for("f") == Hardware(cpus=2)
     assert made.hardware_for("old") == old
     assert replace(made, cases=()).hardware_for(None) == Hardware(cpus=2)
+
+
+def test_a_case_requires_what_its_session_its_hardware_and_itself_do() -> None:
+    @dataclass(frozen=True)
+    class Demanding(Equipped):
+        requires: Mapping[Capability, str]
+
+    own = {Capability.BREAK: "it breaks in"}
+    cases = (Stepped("f", "cmd", "a leaf"), Demanding("old", Hardware(cpus=2), own))
+    shared = {Capability.GDBSTUB: "it has gdb there"}
+    made = Session("s", "claim", print, cases, Hardware(), Path("s.py"), 1, requires=shared)
+    assert made.requires_for("f") == shared
+    derived = {Capability.PROCESSORS: "it needs 2 processors"}
+    assert made.requires_for("old") == derived | shared | own
+    assert replace(made, cases=()).requires_for(None) == shared
 
 
 # -- the project's own

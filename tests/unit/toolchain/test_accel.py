@@ -11,7 +11,7 @@ import pytest
 from kstep.base.errors import MachineryError, RequestError
 from kstep.build.kernel import Kernel
 from kstep.machine.hardware import Hardware
-from kstep.machine.qemu import Machine
+from kstep.machine.qemu import QemuMachine
 from kstep.toolchain import HostToolchain, accel
 from kstep.toolchain.accel import Accel, choose
 
@@ -57,11 +57,11 @@ def test_another_word_is_refused() -> None:
         choose("hvf")
 
 
-def machine(hardware: Hardware, kind: Accel) -> Machine:
+def machine(hardware: Hardware, kind: Accel) -> QemuMachine:
     """Make a machine that is not started."""
     folder = Path("kernel")
     kernel = Kernel("key", folder, True, "", "", "", 0.0, 0)  # noqa: FBT003 -- cached
-    return Machine(kernel, Path("initramfs"), hardware, HostToolchain("a test"), kind)
+    return QemuMachine(kernel, Path("initramfs"), hardware, HostToolchain("a test"), kind)
 
 
 def test_kvm_has_the_processor_and_interrupt_controller_of_the_host() -> None:

@@ -1,0 +1,201 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The serial line of a machine that kstep did not start: a port, TCP, or a program that has it."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import shutil
+import subprocess
+import tty
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+import serial
+from ptyprocess import PtyProcess
+
+from kstep.base.errors import MachineryError, RequestError
+from kstep.machine.capability import Capability, Offer
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+BAUD = 115200
+FORM = re.compile(
+    r"serial:(?P<device>/[^@]+)(?:@(?P<baud>\d+))?"
+    r"|tcp:(?P<host>[^:]+):(?P<port>\d+)"
+    r"|exec:(?P<program>(?s:\s*\S.*))"
+    r"|labgrid:(?P<place>[^\s-]\S*)"
+)
+FORMS = (
+    "serial:/dev/ttyUSB0, serial:/dev/ttyUSB0@115200, tcp:HOST:PORT, labgrid:PLACE or"
+    " exec:PROGRAM, one that shows the line on its terminal"
+)
+PORTS = 65535
+RESET = 120.0  # seconds for the command that resets the machine
+QEMU_LINE = "tcp:HOST:PORT,server=on,wait=off,nodelay=on"  # without nodelay 40 ms an answer
+
+# What a machine on a line cannot do, whatever the line is, and why.
+BY_KDB = "kdb reads the memory of this machine, at its prompt"
+SET_FOR_QEMU = "kstep can set that for QEMU only"
+NO_MONITOR = "only QEMU's monitor can do that"
+LACKS = {
+    Capability.MEMORY_PAST_KERNEL: BY_KDB,
+    Capability.MEMORY_WITHOUT_KDB: BY_KDB,
+    Capability.PHYSICAL_MEMORY: NO_MONITOR,
+    Capability.EXECUTION_LOG: NO_MONITOR,
+    Capability.GDBSTUB: "only QEMU has a gdbstub",
+    Capability.GDBSTUB_MASKS: "only QEMU has a gdbstub",
+    Capability.VISIBLE_RESET: "only QEMU's monitor tells of a reset",
+    Capability.PROCESSORS: SET_FOR_QEMU,
+    Capability.CPU_MODEL: SET_FOR_QEMU,
+    Capability.EL2: SET_FOR_QEMU,
+    Capability.PARAMETERS: SET_FOR_QEMU,
+}
+
+
+class Port(Protocol):
+    """An open serial line."""
+
+    def fileno(self) -> int:
+        """Return what is read from and written to."""
+
+    def close(self) -> None:
+        """Let go of the line."""
+
+    def send_break(self) -> None:
+        """Send a BREAK; MachineryError if there is no way to."""
+
+
+class ProgramPort:
+    """A program that shows the line on its terminal, such as a lab's console."""
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        self._child = PtyProcess.spawn(list(argv), preexec_fn=_raw)
+
+    def fileno(self) -> int:
+        """Return our end of the program's terminal."""
+        return int(self._child.fd)
+
+    def close(self) -> None:
+        """Hang up, and end the program where that does not."""
+        self._child.close(force=True)
+
+    def send_break(self) -> None:
+        """Nothing says how this program would."""
+        raise MachineryError("a program has the line, and how it sends BREAK is not known")
+
+
+def _raw() -> None:
+    """Have the terminal of a program pass every byte on as it is."""
+    tty.setraw(0)
+
+
+@dataclass(frozen=True)
+class Line:
+    """Where the machine's serial line is, and the command that resets it; empty for none.
+
+    ``program`` is what has the line, where one does; else ``url`` says where to open it.
+    """
+
+    spec: str
+    url: str
+    baud: int
+    reset: str
+    program: tuple[str, ...] = ()
+
+    @property
+    def offer(self) -> Offer:
+        """What a machine on this line can do."""
+        can: set[Capability] = set()
+        lacks = dict(LACKS)
+        if self.url.startswith("/"):
+            can.add(Capability.BREAK)
+        elif self.program:
+            lacks[Capability.BREAK] = "how the program that has the line sends BREAK is not known"
+        else:
+            lacks[Capability.BREAK] = "there is no BREAK over TCP"
+        if self.reset:
+            can.add(Capability.FRESH_BOOT)
+        else:
+            lacks[Capability.FRESH_BOOT] = "nothing resets it; give --reset COMMAND"
+        return Offer(self.spec, frozenset(can), lacks)
+
+    @classmethod
+    def parse(cls, spec: str, reset: str) -> Line:
+        """Read one of FORMS; RequestError for all else."""
+        match = FORM.fullmatch(spec)
+        if match is None or not 0 < int(match["port"] or 1) <= PORTS:
+            raise RequestError(f"--machine {spec}: it is {FORMS}")
+        baud = int(match["baud"] or BAUD)
+        if place := match["place"]:
+            client = ("labgrid-client", "-p", place)
+            return cls(
+                spec,
+                "",
+                baud,
+                reset or shlex.join([*client, "power", "cycle"]),
+                (*client, "console"),
+            )
+        if match["program"]:
+            try:
+                return cls(spec, "", baud, reset, tuple(shlex.split(match["program"])))
+            except ValueError as error:
+                raise RequestError(f"--machine {spec}: {error}; mend the quoting") from None
+        if match["device"]:
+            return cls(spec, match["device"], baud, reset)
+        return cls(spec, f"socket://{match['host']}:{match['port']}", baud, reset)
+
+    def open(self) -> Port:
+        """Open the line; RequestError says what is wrong with it, and the mend."""
+        try:
+            if self.program:
+                return ProgramPort(self.program)
+            if self.url.startswith("/"):
+                return serial.Serial(self.url, self.baud, exclusive=True)
+            return serial.serial_for_url(self.url)
+        except (OSError, ValueError) as error:  # SerialException is an OSError
+            raise RequestError(f"--machine {self.spec}: {_why(error)}") from error
+
+    def require(self) -> None:
+        """Raise RequestError where the line cannot be opened and no reset would bring it."""
+        if self.program and not shutil.which(self.program[0]):
+            raise RequestError(f"--machine {self.spec}: there is no program {self.program[0]}")
+        if not self.reset:
+            self.open().close()
+
+    def send_reset(self) -> None:
+        """Run the command that resets the machine; MachineryError where it fails."""
+        what = f"--reset {self.reset!r}"
+        try:
+            done = subprocess.run(
+                ["sh", "-c", self.reset],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=RESET,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise MachineryError(f"{what} has not ended after {RESET:g} s") from None
+        if done.returncode:
+            said = tuple((done.stdout + done.stderr).strip().splitlines()[-5:])
+            raise MachineryError(f"{what} ended with status {done.returncode}", details=said)
+
+
+def _why(error: Exception) -> str:
+    text = str(error)
+    for known, mend in (
+        ("No such file", "there is no such device; is it plugged in?"),
+        ("Permission denied", "you may not open it; on Debian, be in the group dialout"),
+        ("exclusively lock", "another program has it; end that (fuser names it)"),
+        ("busy", "another program has it; end that (fuser names it)"),
+        ("refused", f"nobody listens there; for QEMU: -serial {QEMU_LINE}"),
+        ("Inappropriate ioctl", "it is no serial port"),
+        ("Name or service", "no host has this name"),
+        ("Temporary failure", "no host has this name"),
+    ):
+        if known in text:
+            return mend
+    return text.splitlines()[0] if text else type(error).__name__

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Commands of the guest's shell, and the stops that they lead to."""
+
+from __future__ import annotations
+
+import re
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
+
+from kstep.base.errors import MachineryError
+from kstep.base.outcome import KernelFault, Signature
+from kstep.console.kdb import BREAKPOINT_HIT, KEYBOARD, CommandRefusedError, Stop
+from kstep.console.shell import Answer, WayUp
+from kstep.machine.qemu import BOOT
+from kstep.session.dialogue import WAIT, State
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from kstep.console.kdb import Breakpoint, Kdb
+    from kstep.machine.interface import Machine
+    from kstep.session.dialogue import Dialogue
+    from kstep.session.stops import Stops
+
+SYSRQ_G = "echo g > /proc/sysrq-trigger"
+KGDBOC = "/sys/module/kgdboc/parameters/kgdboc"
+READS_ON = 0.3  # seconds within which the shell has turned to its next line
+TALK = 'while :; do echo t""ock; sleep 0.02; done'
+
+
+class StoppedAt:
+    """A breakpoint that a command has reached, and the stop there.
+
+    It is removed when the block is left, or by clear() before.
+    """
+
+    def __init__(self, kdb: Kdb, breakpoint_: Breakpoint, stop: Stop) -> None:
+        self.breakpoint = breakpoint_
+        self.stop = stop
+        self._kdb = kdb
+        self._is_set = True
+        self._answer: Answer | None = None
+
+    def clear(self) -> None:
+        """Remove the breakpoint (``bc``)."""
+        if self._is_set:
+            self._is_set = False
+            self._kdb.clear(self.breakpoint)
+
+    @property
+    def answer(self) -> Answer:
+        """What the command came to, once the block is left."""
+        if self._answer is None:
+            raise MachineryError("the answer of a command that has not ended")
+        return self._answer
+
+    @answer.setter
+    def answer(self, answer: Answer) -> None:
+        self._answer = answer
+
+
+class Commands:
+    """What the guest's shell is told to do, and what comes of it."""
+
+    def __init__(self, machine: Machine, dialogue: Dialogue, stops: Stops) -> None:
+        self._machine = machine
+        self._dialogue = dialogue
+        self._stops = stops
+
+    def run(self, command: str, seconds: float = WAIT) -> Answer:
+        """Run a command in the guest; its status must be 0."""
+        with self.running(command, seconds) as ended:
+            pass
+        return ended[0]
+
+    def ask(self, command: str, seconds: float = WAIT) -> Answer:
+        """Run a command in the guest, to whatever status."""
+        self._dialogue.start(command)
+        return self._end(command, seconds)
+
+    @contextmanager
+    def running(self, command: str, seconds: float = WAIT) -> Iterator[list[Answer]]:
+        """Have a command run while the block talks to kdb; afterwards it must end well.
+
+        The list that is yielded holds the answer once the block is left.
+        """
+        self._dialogue.start(command)
+        answers: list[Answer] = []
+        yield answers
+        answer = self._end(command, seconds)
+        if answer.status:
+            raise KernelFault(
+                Signature.WRONG_RESULT,
+                f"the command {command!r} ended with status {answer.status}:"
+                f" {answer.heard.strip()[-200:] or 'it said nothing'}",
+            )
+        answers.append(answer)
+
+    def _end(self, command: str, seconds: float) -> Answer:
+        what = f"end of the command {command!r}"
+        self._dialogue.require(f"awaiting the {what}", State.RUNNING, State.OFF_LINE, State.GDB)
+        heard = self._dialogue.listen(what, seconds)
+        if isinstance(heard, Stop):
+            raise self._stops.unexpected(heard)
+        return heard
+
+    def must_tick(self) -> None:
+        """Ask the guest whether the timer's tick still moves its clock.
+
+        A few ticks are enough and two seconds are long: how fast they come says more
+        about this machine than about the kernel.
+        """
+        self.run("ticks 2000 5")
+
+    def version(self) -> tuple[int, int]:
+        """Return the kernel's version as the guest tells it, such as (6, 1)."""
+        said = self.run("uname -r").text
+        found = re.search(r"^(\d+)\.(\d+)", said, re.MULTILINE)
+        if found is None:
+            raise MachineryError(f"uname names no version: {said!r}")
+        return int(found[1]), int(found[2])
+
+    # -- into kdb, and out of it
+
+    @contextmanager
+    def in_kdb(self, then: str = "") -> Iterator[Kdb]:
+        """Enter kdb by sysrq-g for the block, and let the guest go on after it.
+
+        What the guest is to do ``then`` is typed before, so nothing comes between.
+        """
+        self._dialogue.require("in_kdb", State.SHELL)
+        with self.running(SYSRQ_G + (f" && {then}" if then else "")):
+            self._stops.expect_stop(KEYBOARD)
+            yield self._dialogue.kdb
+            self._stops.go()
+
+    @contextmanager
+    def stopped_at(
+        self, place: str | int, trigger: str, *, at_once: bool = False
+    ) -> Iterator[StoppedAt]:
+        """Stop where a command reaches a function or an address, for the block; then go on.
+
+        Set the breakpoint (``bp``), run the trigger, wait for the hit; after the block clear
+        the breakpoint (``bc``), ``go``, and see that the trigger ends well. With ``at_once`` the
+        trigger is typed before kdb is entered, so nothing comes between: for a place that
+        others reach as well.
+        """
+        self._dialogue.require("stopped_at", State.SHELL)
+        kdb = self._dialogue.kdb
+        with ExitStack() as stack:
+            if at_once:
+                ended = stack.enter_context(self.running(f"{SYSRQ_G} && {trigger}"))
+                self._stops.expect_stop(KEYBOARD)
+                point = kdb.breakpoint(place)
+                self._stops.go()
+            else:
+                with self.in_kdb():
+                    point = kdb.breakpoint(place)
+                ended = stack.enter_context(self.running(trigger))
+            stopped = StoppedAt(kdb, point, self._stops.expect_breakpoint(point))
+            yield stopped
+            stopped.clear()
+            self._stops.go()
+        stopped.answer = ended[0]
+
+    def stop_in(
+        self, places: Sequence[str | int], trigger: str, seconds: float = WAIT
+    ) -> Stop | Answer:
+        """Set breakpoints, run a command, and return the first stop, whoever reached it.
+
+        The command's end if it ended and none was reached. For functions of which it is
+        not known that only the trigger reaches them. Raises CommandRefusedError if kdb
+        takes none of the breakpoints.
+        """
+        self._dialogue.require("stop_in", State.SHELL)
+        self._dialogue.start(SYSRQ_G)
+        self._stops.expect_stop(KEYBOARD)
+        addresses = self._breakpoints(places)
+        self._stops.go()
+        heard = self._dialogue.listen("end of the way out of kdb")
+        if isinstance(heard, Answer):
+            heard = self._stop_of_its_own(heard)
+        if isinstance(heard, Answer):
+            self._dialogue.start(trigger)
+            heard = self._dialogue.listen(f"stop and no end of the command {trigger!r}", seconds)
+        if isinstance(heard, Answer):
+            heard = self._stop_of_its_own(heard)
+        if isinstance(heard, Answer):
+            return heard
+        if heard.reason != BREAKPOINT_HIT or heard.pc not in addresses:
+            raise self._stops.unexpected(heard)
+        self._stops.take(heard)
+        return heard
+
+    def _stop_of_its_own(self, answer: Answer) -> Stop | Answer:
+        """Listen for a stop after a command's end: the shell's own, or one in the background."""
+        try:
+            return self._dialogue.listen("stop after the command's end", READS_ON)
+        except KernelFault as fault:
+            if fault.signature is not Signature.HANG:
+                raise
+            return answer
+
+    def _breakpoints(self, places: Sequence[str | int]) -> set[int]:
+        addresses: set[int] = set()
+        refused: CommandRefusedError | None = None
+        for place in places:
+            try:
+                addresses.add(self._dialogue.kdb.breakpoint(place).address)
+            except CommandRefusedError as error:
+                refused = error
+        if refused is not None and not addresses:
+            raise refused
+        return addresses
+
+    @contextmanager
+    def broken_in(self) -> Iterator[None]:
+        """Stop the guest by BREAK and g for the block, and let it go on after it.
+
+        It talks meanwhile, so that neither BREAK nor what is typed next falls amid another
+        line. kgdb polls the serial port and clears what its interrupt is raised by
+        (pl011_quiesce_irqs() in drivers/tty/serial/amba-pl011.c), so the driver, interrupted
+        itself, would not hear of what is typed before it goes on.
+        """
+        self.run(f"{TALK} & talk=$!")
+        self._dialogue.await_line("tock")
+        self._stops.break_in()
+        yield
+        self._stops.go()
+        self._dialogue.await_line("tock")
+        self.run("kill $talk; wait")
+
+    # -- around the boot and its end
+
+    @contextmanager
+    def coming_up(self) -> Iterator[Stop]:
+        """Talk to kdb, which has stopped the boot, in the block; then the guest must come up.
+
+        For hardware that ``waits``. Raises KernelFault ``missed-hits`` if nothing stopped it.
+        """
+        stop = Stop.parse(self._machine.stopped)
+        if stop is None:
+            raise KernelFault(Signature.MISSED_HITS, "the kernel came up and waited for nobody")
+        self._dialogue.require("coming_up", State.KDB, State.GDB)
+        self._dialogue.expect_end_of(WayUp())
+        self._stops.last = stop
+        yield stop
+        self._end("boot", BOOT)
+
+    @contextmanager
+    def without_kgdboc(self) -> Iterator[None]:
+        """Take kgdb off the serial line for the block: a prompt of kdb's is not for us."""
+        self._dialogue.require("without_kgdboc", State.SHELL)
+        self.run(f"echo > {KGDBOC}")
+        with self._dialogue.off_line():
+            yield
+        self.run(f"echo ttyAMA0 > {KGDBOC}")
+
+    def reboot(self) -> None:
+        """Have kdb reboot the machine (``reboot``), which must do so."""
+        self._dialogue.require("reboot", State.KDB)
+        if not self._machine.resets(
+            lambda: self._dialogue.send(b"reboot\r"), WAIT * self._machine.scale
+        ):
+            raise KernelFault(Signature.HANG, "kdb reboots, and the machine is not reset")
+        self._dialogue.give_up()

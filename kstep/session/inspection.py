@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Reading the kernel: its symbols, its live text, its tables and its stack."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING
+
+from kstep.arm64.branch import decode
+from kstep.base.errors import MachineryError
+from kstep.base.outcome import KernelFault, Signature
+from kstep.judge import backtrace
+from kstep.judge.call import Call
+from kstep.judge.registers import Watch
+from kstep.session.dialogue import State
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from kstep.console.kdb import Stop
+    from kstep.image.symbols import Place, Symbols
+    from kstep.machine.interface import Machine
+    from kstep.session.dialogue import Dialogue
+    from kstep.session.stops import Stops
+
+
+class Inspection:
+    """What can be seen of a kernel, past it and through kdb."""
+
+    def __init__(
+        self, machine: Machine, symbols: Symbols, dialogue: Dialogue, stops: Stops
+    ) -> None:
+        self._machine = machine
+        self._symbols = symbols
+        self._dialogue = dialogue
+        self._stops = stops
+
+    def known(self, *functions: str) -> str:
+        """Return the first of these names that this kernel has a function of.
+
+        For one that was called otherwise in other versions.
+        """
+        for name in functions:
+            if name in self._symbols:
+                return name
+        raise MachineryError(f"this kernel has no function {' or '.join(functions)}")
+
+    def find(self, function: str, wanted: Callable[[int], bool]) -> int:
+        """Return the address of the first instruction of a function that is ``wanted``."""
+        for address in self._symbols.span(function):
+            if wanted(self._stops.text.word(address)):
+                return address
+        raise MachineryError(f"{function} has no instruction of the kind that is looked for")
+
+    def place(self, stop: Stop) -> Place:
+        """Return where a stop is."""
+        if stop.pc is None:
+            raise MachineryError(f"the place of a stop that names none: {stop.reason}")
+        return self._symbols.place(stop.pc)
+
+    def successors(self, address: int) -> frozenset[int]:
+        """Return where the instruction at an address leads, with the registers as they are."""
+        self._dialogue.require("successors", State.KDB)
+        instruction = decode(self._stops.text.word(address), address)
+        return instruction.successors(self._dialogue.kdb.registers())
+
+    def fixup(self, address: int) -> int | None:
+        """Return where the kernel goes on after a fault at an address that it foresaw.
+
+        None if it did not. Its table is sorted, and has both as distances from where they
+        stand, from 5.16 on with a type beside them (include/asm-generic/extable.h and
+        arch/arm64/include/asm/extable.h); up to then what comes next is out of the function's
+        line, in a section of its own.
+        """
+        self._dialogue.require("fixup", State.KDB)
+        kdb = self._dialogue.kdb
+        begin = kdb.address("__start___ex_table")
+        table = self._machine.read(begin, kdb.address("__stop___ex_table") - begin)
+        for entry in (struct.Struct("<ii4x"), struct.Struct("<ii")):
+            if len(table) % entry.size:
+                continue
+            places = range(begin, begin + len(table), entry.size)
+            found = {
+                at + int(fault): at + 4 + int(goes_on)
+                for at, (fault, goes_on) in zip(places, entry.iter_unpack(table), strict=True)
+            }
+            if list(found) == sorted(found):
+                return found.get(address)
+        raise MachineryError("the kernel's table of foreseen faults is in no known form")
+
+    def must_show_stack(self, shown: str, registers: Mapping[str, int]) -> None:
+        """Compare a printed backtrace with the stack in memory, from ``pc`` and ``x29`` on.
+
+        Raises KernelFault ``wrong-result`` if a frame is missing or another one.
+        """
+        stack = backtrace.recorded(registers["pc"], registers["x29"], self._machine.read)
+        if fault := backtrace.disagreement(backtrace.printed(shown), stack, self._symbols):
+            raise KernelFault(Signature.WRONG_RESULT, f"the backtrace is not the stack: {fault}")
+
+    def call(self) -> Call:
+        """Take note of the call that a breakpoint on a function stopped at (``rd``)."""
+        self._dialogue.require("call", State.KDB)
+        return Call(self._stops.here, self._dialogue.kdb)
+
+    def watch_registers(self) -> Watch:
+        """Compare the registers with the steps that follow, from where the kernel stopped."""
+        self._dialogue.require("watch_registers", State.KDB)
+        return Watch(self._dialogue.kdb, self._stops.text, self._machine.read)

@@ -1,0 +1,172 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Stops: which one a script waits for, and what another one means."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from kstep.arm64.branch import is_brk
+from kstep.base.errors import MachineryError
+from kstep.base.outcome import KernelFault, Signature
+from kstep.console.kdb import BREAKPOINT_HIT, KEYBOARD, STEPPED
+from kstep.console.shell import Answer
+from kstep.session.dialogue import WAIT, State
+
+if TYPE_CHECKING:
+    from kstep.console.kdb import Breakpoint, Stop
+    from kstep.image.symbols import Symbols
+    from kstep.judge.text import Text
+    from kstep.session.dialogue import Dialogue
+
+AGAIN = 3  # times that `go` is given to a breakpoint that hits again
+
+
+class Stops:
+    """The stops of a conversation. ``last`` is the latest that was waited for.
+
+    ``text`` is the live text as read since then.
+    """
+
+    def __init__(self, dialogue: Dialogue, symbols: Symbols, text: Text) -> None:
+        self.text = text
+        self._dialogue = dialogue
+        self._symbols = symbols
+        self._registers: dict[str, int] = {}  # at the last breakpoint that was waited for
+        self.last: Stop | None = None
+
+    @property
+    def here(self) -> str:
+        """Where the last stop is, as a symbol and an offset."""
+        if self.last is None or self.last.pc is None:
+            return "an unknown place"
+        return str(self._symbols.place(self.last.pc))
+
+    def take(self, stop: Stop) -> None:
+        """Take a stop for the latest, and stay there for some ticks."""
+        self.last = stop
+        self._dialogue.wait_for_pending_tick()
+
+    def resumed(self) -> Stop:
+        """Return the last stop, with where the kernel goes on from.
+
+        That is behind a breakpoint which is the kernel's own, as sysrq-g's, of which kdb names
+        no PC (kgdb_arch_update_addr() in arch/arm64/kernel/kgdb.c).
+        """
+        if self.last is None:
+            raise MachineryError("a step from where the kernel stopped before it has stopped")
+        if self.last.pc is not None:
+            return self.last
+        pc = self._dialogue.kdb.registers()["pc"]
+        return replace(self.last, pc=pc + 4 if is_brk(self.text.word(pc)) else pc)
+
+    def go(self) -> None:
+        """Let the kernel run on (``go``)."""
+        self._dialogue.resume()
+        self.text.forget()
+
+    def expect_stop(self, reason: str, pc: int | None = None) -> Stop:
+        """Wait for a stop, for a reason and at an address that are kdb's own."""
+        self._dialogue.require(f"awaiting a stop for {reason}", State.SHELL, State.RUNNING)
+        return self._expect(reason, pc)
+
+    def _expect(self, reason: str, pc: int | None = None) -> Stop:
+        what = f"stop for {reason}" + ("" if pc is None else f" at {self._symbols.place(pc)}")
+        heard = self._dialogue.listen(what)
+        if isinstance(heard, Answer):
+            raise KernelFault(
+                Signature.MISSED_HITS,
+                f"the command ended with status {heard.status} and there was no {what}",
+            )
+        if heard.reason != reason or heard.pc != pc:
+            raise self.unexpected(heard)
+        if pc is not None:
+            self._registers = self._dialogue.kdb.registers()
+        self.take(heard)
+        return heard
+
+    def expect_breakpoint(self, breakpoint_: Breakpoint) -> Stop:
+        """Wait until a breakpoint is hit."""
+        return self.expect_stop(BREAKPOINT_HIT, breakpoint_.address)
+
+    def crash(self, command: str, reason: str) -> Stop:
+        """Run a command from which there is no way back, and wait for the stop that it ends in."""
+        self._dialogue.require("crash", State.SHELL)
+        self._dialogue.give_up()
+        self._dialogue.send(command.encode() + b"\n")
+        return self._expect(reason)
+
+    def break_in(self) -> None:
+        """Enter kdb by BREAK and g on the line, whatever the guest is at.
+
+        A kernel that has crashed still hears them.
+        """
+        self._dialogue.require("break_in", State.SHELL, State.RUNNING, State.GONE)
+        self._dialogue.send_break()
+        heard = self._dialogue.listen("stop after BREAK and g")
+        if isinstance(heard, Answer):  # the command ended just then
+            heard = self._dialogue.listen("stop after BREAK and g")
+        if isinstance(heard, Answer) or heard.reason != KEYBOARD:
+            raise MachineryError(f"BREAK and g do not lead into kdb, but to {heard}")
+        self.take(heard)
+
+    def step(self, command: str = "ss") -> Stop:
+        """Single-step (``ss``) once, and return where the kernel stopped."""
+        self._dialogue.resume_step(command)
+        try:
+            heard = self._dialogue.listen("stop after a step")
+        except KernelFault as fault:
+            if fault.signature is Signature.HANG:
+                raise KernelFault(
+                    Signature.RUNAWAY, f"the step from {self.here} never came back"
+                ) from fault
+            raise
+        if isinstance(heard, Answer):
+            raise KernelFault(
+                Signature.RUNAWAY,
+                f"the step from {self.here} never came back: the guest ran on,"
+                f" and the command ended with status {heard.status}",
+            )
+        if heard.pc is None:
+            raise KernelFault(
+                Signature.OFF_ORDER, f"the step from {self.here} ended in {heard.reason!r}"
+            )
+        self.last = heard
+        return heard
+
+    def unexpected(self, stop: Stop) -> KernelFault:
+        """Say what a stop that nobody waited for is."""
+        where = "nowhere" if stop.pc is None else str(self._symbols.place(stop.pc))
+        if stop.reason == STEPPED:
+            return KernelFault(
+                Signature.STEP_FLOOD, f"a step that nobody asked for stops at {where}"
+            )
+        if stop.reason != BREAKPOINT_HIT or self.last is None:
+            return KernelFault(Signature.OFF_ORDER, f"kdb is entered at {where}: {stop.reason}")
+        if not self._registers or stop.pc != self._registers["pc"]:
+            return KernelFault(Signature.OFF_ORDER, f"an unknown breakpoint is hit at {where}")
+        if self._dialogue.kdb.registers() != self._registers:
+            return KernelFault(
+                Signature.DOUBLE_HITS, f"{where} is hit again, with other registers than before"
+            )
+        hits, later = self._hits_again(stop)
+        return KernelFault(
+            Signature.REHIT,
+            f"{where} is hit again with the same registers, so without being reached again;"
+            f" `go` given {AGAIN} times more hits it {hits} times more{later}",
+        )
+
+    def _hits_again(self, stop: Stop) -> tuple[int, str]:
+        """Give ``go`` some more; return how often the stop came again, and what came of it."""
+        hits = 0
+        try:
+            for _ in range(AGAIN):
+                self._dialogue.wait_for_pending_tick()
+                self.go()
+                heard = self._dialogue.listen("breakpoint or the command's end", WAIT)
+                if isinstance(heard, Answer) or heard.pc != stop.pc:
+                    break
+                hits += 1
+        except KernelFault as fault:
+            return hits, f"; then: {fault}"
+        return hits, ""

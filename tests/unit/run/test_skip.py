@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""What is skipped: the project's own sessions, on kernels and machines that lack something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from kstep.base.errors import RequestError
+from kstep.build import kconfig
+from kstep.build.kernel import Kernel
+from kstep.machine.capability import Capability, Offer
+from kstep.machine.line import Line
+from kstep.machine.qemu import OFFERS
+from kstep.results.cell import Cell
+from kstep.run import skip
+from kstep.run.preparation import Built
+from kstep.session import session
+from kstep.source import variant as matrix
+from kstep.source.patched import PatchedTree
+from kstep.source.tree import Tree
+from kstep.toolchain.accel import Accel
+
+ROOT = Path(__file__).parents[3]
+SESSIONS = session.load(ROOT / "tests/sessions")
+QEMU = OFFERS[Accel.TCG]
+
+
+def built(folder: Path, config: str) -> Built:
+    """Return a kernel that was built with a .config."""
+    (folder / "config").write_text(config)
+    return Built(
+        Tree("t", "6.1", "", folder),
+        kconfig.Kconfig("theirs", {}),
+        ((matrix.parse("none", []), PatchedTree({}, frozenset(), {}, {}, "")),),
+        Kernel("k", folder, True, "", "", "", 0.0, 0),  # noqa: FBT003 -- it is at hand
+    )
+
+
+def skipped(folder: Path, machine: Offer, *names: str, config: str | None = None) -> dict[str, str]:
+    """Say which cells of some sessions are skipped and why; the kernel has all or ``config``."""
+    scripts = [SESSIONS[name] for name in names]
+    every = "".join(f"{option}=y\n" for script in scripts for option in script.needs)
+    found = skip.skipped(
+        [Cell("t", "theirs", "none", each.name, c, 1) for each in scripts for c in each.case_names],
+        scripts,
+        [built(folder, every if config is None else config)],
+        machine,
+        ROOT / kconfig.FOLDER,
+    )
+    return {cell.name: why for cell, why in found.items()}
+
+
+# -- kernels
+
+
+def test_what_a_kernel_was_built_with_decides(tmp_path: Path) -> None:
+    names = ("step-over-probe", "step-pnmi")
+    probe, pnmi = "CONFIG_FAIL_FUNCTION=y\n", "CONFIG_ARM64_PSEUDO_NMI=y\n"
+    assert not skipped(tmp_path, QEMU, *names, config=probe + pnmi)
+    (why,) = set(skipped(tmp_path, QEMU, *names, config=probe).values())
+    assert why.startswith("step-pnmi is not run with kconfig theirs: it needs CONFIG_ARM64_PSEUDO")
+    with pytest.raises(RequestError, match="step-over-probe is not run with kconfig theirs"):
+        skipped(tmp_path, QEMU, *names, config="")
+
+
+def test_what_no_kernel_was_built_for_is_not_spoken_of() -> None:
+    cell = Cell("t", "theirs", "v6/1", "step-in-order", "vfs_mkdir", 1)
+    folder = ROOT / kconfig.FOLDER
+    assert not skip.skipped([cell], [SESSIONS["step-in-order"]], [], QEMU, folder)
+
+
+# -- machines
+
+
+def test_qemu_runs_every_session(tmp_path: Path) -> None:
+    assert not skipped(tmp_path, QEMU, *SESSIONS)
+
+
+def test_with_kvm_what_only_the_translator_can_do_is_skipped(tmp_path: Path) -> None:
+    found = skipped(tmp_path, OFFERS[Accel.KVM], *SESSIONS)
+    assert found == {
+        **{
+            f"step-at-el2[{case}]": f"step-at-el2[{case}] is not run on QEMU with KVM: it needs a"
+            " kernel at EL2; KVM has EL2 for itself"
+            for case in ("step", "go", "watch")
+        },
+        "step-atomics[exclusive]": "step-atomics[exclusive] is not run on QEMU with KVM: it needs"
+        " a cortex-a57; with KVM the guest has the host's processor",
+        "gdbstub-step[mask_0x7]": "gdbstub-step[mask_0x7] is not run on QEMU with KVM: it steps"
+        " with mask 0x7; KVM steps with interrupts on",
+    }
+
+
+TCP = Line.parse("tcp:host:1", "").offer
+SERIAL = Line.parse("serial:/dev/ttyUSB0", "").offer
+RESET = Line.parse("serial:/dev/ttyUSB0", "reset-it").offer
+
+
+@pytest.mark.parametrize("machine", [TCP, SERIAL, RESET], ids=["tcp", "serial", "reset"])
+def test_what_reads_memory_under_gdb_is_not_run_where_kdb_reads_it(
+    tmp_path: Path, machine: Offer
+) -> None:
+    """It was, and the kernel was blamed for a hang."""
+    found = skipped(tmp_path, machine, *SESSIONS)
+    for name in ("gdb-smoke", "gdb-step-in-order", "gdbstub-step"):
+        cells = {cell for cell in found if cell.startswith(f"{name}[")}
+        assert len(cells) == len(SESSIONS[name].cases)
+    assert found["gdb-smoke[stopped]"] == (
+        f"gdb-smoke[stopped] is not run on {machine.name}: it compares what gdb shows with"
+        " memory; kdb reads the memory of this machine, at its prompt"
+    )
+
+
+def test_break_is_for_a_line_that_carries_it(tmp_path: Path) -> None:
+    cell = "step-from-entry[serial_break]"
+    assert skipped(tmp_path, TCP, "step-from-entry") == {
+        cell: f"{cell} is not run on tcp:host:1: it enters kdb by BREAK; there is no BREAK over TCP"
+    }
+    assert not skipped(tmp_path, SERIAL, "step-from-entry")
+
+
+def test_what_cannot_be_undone_needs_a_reset(tmp_path: Path) -> None:
+    name = "kdb-lockdown[while_running]"
+    assert "--reset" in skipped(tmp_path, SERIAL, "kdb-lockdown", "kgdbts")[name]
+    assert name not in skipped(tmp_path, RESET, "kdb-lockdown")
+
+
+def test_every_other_cell_is_run_on_a_board(tmp_path: Path) -> None:
+    """So that a session that gets another need is seen here."""
+    found = skipped(tmp_path, RESET, *SESSIONS)
+    whole = {
+        name
+        for name, each in SESSIONS.items()
+        if all(Cell("", "", "", name, case, 1).name in found for case in each.case_names)
+    }
+    assert whole == {
+        *("gdb-smoke", "gdb-step-in-order", "gdbstub-step", "kdb-commands", "kdb-cpus"),
+        *("kdb-entry", "kdb-panic", "kdb-restricted", "kgdb-at-boot", "step-at-el2", "step-pnmi"),
+        "step-smp",
+    }
+    assert {cell for cell in found if cell.partition("[")[0] not in whole} == {
+        *("kdb-lockdown[integrity]", "kdb-lockdown[confidentiality]", "kdb-lockdown[boot]"),
+        *("step-atomics[exclusive]", "watch-under-load[two]", "watch-under-load[four]"),
+    }
+
+
+def test_the_first_reason_is_told_if_nothing_is_left(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match=r"kdb-panic is not run on tcp:host:1: it enters kdb by"):
+        skipped(tmp_path, TCP, "kdb-panic")
+
+
+# -- what is said of both
+
+
+def test_every_reason_is_a_sentence_that_goes_on_from_the_session_s_name() -> None:
+    for each in SESSIONS.values():
+        for case in each.case_names:
+            for capability, why in each.requires_for(case).items():
+                assert isinstance(capability, Capability)
+                assert why.startswith("it "), f"{each.name}[{case}]: {why}"

@@ -1,0 +1,162 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Stops: the one that is waited for, and what another one means."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from kstep.base.outcome import Signature
+from kstep.session.dialogue import State
+from tests.unit.farend import booted, byte_by_byte, end, hit, say, step, stop, whole
+from tests.unit.session.conversations import (
+    F,
+    G,
+    fault_of,
+    go_past,
+    made_up,
+    mistake_of,
+    step_twice,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kstep.session.target import Target
+    from tests.unit.farend import Event
+
+
+@pytest.mark.parametrize("cut", [whole, byte_by_byte])
+@pytest.mark.parametrize("smp", [True, False], ids=["SMP", "UP"])
+def test_one_trigger_one_hit(cut: Callable[[bytes], list[bytes]], smp: bool) -> None:  # noqa: FBT001 -- a parameter
+    kernel = made_up(hit(F), smp=smp)
+    with booted(kernel, cut) as target:
+        go_past(target)
+        assert target.run("true").status == 0
+    assert [line.partition(";")[0] for line in kernel.typed] == [
+        "echo g > /proc/sysrq-trigger",
+        "bp f",
+        "go",
+        "trigger",
+        "rd",
+        "go",
+        "true",
+    ]
+
+
+def test_no_hit_is_missed_hits() -> None:
+    fault = fault_of(made_up())
+    assert fault.signature is Signature.MISSED_HITS
+    assert str(fault) == (
+        "the command ended with status 0 and there was no stop for Breakpoint at f"
+    )
+
+
+def test_a_trigger_that_is_silent_hangs() -> None:
+    fault = fault_of(made_up(say("")), scale=0.08)
+    assert fault.signature is Signature.HANG
+    assert str(fault) == "no stop for Breakpoint at f within 0.8 s"
+
+
+@pytest.mark.parametrize(
+    ("after", "hits"),
+    [
+        ((hit(F), hit(F), hit(F)), 3),
+        ((hit(F), end()), 1),
+        ((end(),), 0),
+        ((hit(F), hit(G)), 1),
+    ],
+)
+def test_the_same_registers_are_a_rehit(after: tuple[Event, ...], hits: int) -> None:
+    fault = fault_of(made_up(hit(F, x0=1), hit(F, x0=1), *after))
+    assert fault.signature is Signature.REHIT
+    assert str(fault).endswith(f"`go` given 3 times more hits it {hits} times more")
+
+
+@pytest.mark.parametrize(
+    ("after", "what"),
+    [(say(""), "no breakpoint or the command's end within 0.8 s"), (say("BUG: x\n"), "BUG: x")],
+)
+def test_a_rehit_stays_one_whatever_comes_of_it(after: Event, what: str) -> None:
+    fault = fault_of(made_up(hit(F), hit(F), hit(F), after), scale=0.08)
+    assert fault.signature is Signature.REHIT
+    assert str(fault).endswith(f"hits it 1 times more; then: {what}")
+
+
+def test_other_registers_are_a_double_hit() -> None:
+    """The function was reached twice, and there was one trigger."""
+    fault = fault_of(made_up(hit(F, x0=1), hit(F, x0=2)))
+    assert fault.signature is Signature.DOUBLE_HITS
+    assert str(fault) == "f is hit again, with other registers than before"
+
+
+@pytest.mark.parametrize(
+    ("event", "signature", "message"),
+    [
+        (hit(G), Signature.OFF_ORDER, "an unknown breakpoint is hit at g"),
+        (step(G), Signature.STEP_FLOOD, "a step that nobody asked for stops at g"),
+        (stop("Keyboard Entry"), Signature.OFF_ORDER, "kdb is entered at nowhere: Keyboard Entry"),
+        (stop("Recursion", G), Signature.OFF_ORDER, "kdb is entered at g: Recursion"),
+    ],
+)
+@pytest.mark.parametrize("first", [(), (hit(F),)], ids=["instead", "afterwards"])
+def test_a_stop_that_nobody_waits_for(
+    event: Event, signature: Signature, message: str, first: tuple[Event, ...]
+) -> None:
+    fault = fault_of(made_up(*first, event))
+    assert (fault.signature, str(fault)) == (signature, message)
+
+
+def test_a_breakpoint_that_was_cleared_and_hits_is_found() -> None:
+    def cleared(target: Target) -> None:
+        go_past(target)
+        target.run("trigger")
+
+    fault = fault_of(made_up(hit(F), end(), hit(F, x0=9)), cleared)
+    assert fault.signature is Signature.DOUBLE_HITS
+
+
+def test_a_step_that_never_comes_back_runs_away() -> None:
+    fault = fault_of(made_up(hit(F), steps=(step(F + 4), say(""))), step_twice, 0.08)
+    assert fault.signature is Signature.RUNAWAY
+    assert str(fault) == "the step from f+0x4 never came back"
+
+
+def test_a_step_after_which_the_guest_runs_on_runs_away() -> None:
+    fault = fault_of(made_up(hit(F), steps=(step(F + 4), end())), step_twice)
+    assert fault.signature is Signature.RUNAWAY
+    assert str(fault) == (
+        "the step from f+0x4 never came back: the guest ran on, and the command ended with status 0"
+    )
+
+
+def test_a_step_that_ends_nowhere_is_off_order() -> None:
+    fault = fault_of(made_up(hit(F), steps=(stop("Keyboard Entry"),)), step_twice)
+    assert fault.signature is Signature.OFF_ORDER
+    assert str(fault) == "the step from f ended in 'Keyboard Entry'"
+
+
+def test_a_step_after_go_is_a_flood() -> None:
+    fault = fault_of(made_up(hit(F), step(G), steps=(step(F + 4), step(F + 8))), step_twice)
+    assert fault.signature is Signature.STEP_FLOOD
+
+
+def test_steps_before_any_stop_are_a_mistake_of_the_script() -> None:
+    """A boot that waits is stopped in kdb before anything was asked of it."""
+
+    def step_first(target: Target) -> None:
+        target._dialogue._debugger = State.KDB
+        next(target.steps(1))
+
+    assert "before it has stopped" in mistake_of(made_up(), step_first)
+
+
+def test_where_a_step_goes_on_from_a_breakpoint_that_is_compiled_in() -> None:
+    """Kdb names no place of sysrq-g's, and goes on behind its BRK."""
+    kernel = made_up(steps=(step(F + 8),))
+    kernel.words[F] = 0xD420_8020  # brk #0x401: KGDB_COMPILED_DBG_BRK_IMM
+    kernel.registers["pc"] = F
+    with booted(kernel) as target, target.in_kdb():
+        (only,) = target.steps(1)
+        assert (only.before.address, only.after.address) == (F + 4, F + 8)
