@@ -30,7 +30,7 @@ ASKING = (
 
 def run(kind: str, *command: str | Path) -> subprocess.CompletedProcess[bytes]:
     """Run a command as somebody else would; or ``as-is``, as whoever runs the tests."""
-    within = [] if kind == "as-is" else [ROOT / "ci/environment", kind]
+    within: list[str | Path] = [] if kind == "as-is" else [ROOT / "ci/environment", kind]
     return subprocess.run([*within, *command], cwd=ROOT, capture_output=True, check=False)
 
 
