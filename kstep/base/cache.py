@@ -78,12 +78,27 @@ class Cache:
         finally:
             lock.release()
 
-    def entry(self, kind: str, key: str, make: Callable[[Path], None]) -> Path:
-        """Return the folder ``kind/key``, made by ``make`` where it is not there yet."""
+    def entry(
+        self,
+        kind: str,
+        key: str,
+        make: Callable[[Path], None],
+        damage: Callable[[Path], str | None] = lambda _folder: None,
+        say: Callable[[str], None] = lambda _line: None,
+    ) -> Path:
+        """Return the folder ``kind/key``, made by ``make`` where it is not there yet.
+
+        One that ``damage`` gives a reason against, or that is a symbolic link, is thrown away
+        and made again, which ``say`` is told in one line.
+        """
         final = self.root / kind / key
         with self.lock(f"{kind}-{key}"):
-            if final.exists():
-                return final
+            if os.path.lexists(final):
+                reason = "it is no folder" if _is_no_folder(final) else damage(final)
+                if reason is None:
+                    return final
+                say(f"cache: {kind}/{key} is made again: {reason}")
+                self._throw_away(final)
             scratch = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.folder(kind)))
             try:
                 scratch.chmod(0o755)
@@ -94,6 +109,20 @@ class Cache:
                 raise
         return final
 
+    def _throw_away(self, entry: Path) -> None:
+        """Remove an entry, and nothing that it leads to; it is gone at once, or MachineryError."""
+        aside = Path(tempfile.mkdtemp(prefix=f".{entry.name}.", dir=entry.parent))
+        try:
+            entry.rename(aside / "damaged")
+        except OSError as error:
+            aside.rmdir()
+            raise MachineryError(
+                f"{entry}: cannot be removed: {error.strerror}; remove it, or set KSTEP_CACHE"
+            ) from error
+        if _is_no_folder(aside / "damaged"):
+            (aside / "damaged").unlink()
+        shutil.rmtree(aside, ignore_errors=True)
+
     def require_space(self, gib: float, what: str) -> None:
         """Raise where the disk has not ``gib`` GiB left for ``what``."""
         free = shutil.disk_usage(self.folder()).free / GIB
@@ -102,3 +131,7 @@ class Cache:
                 f"{self.root}: {what} needs {gib:.0f} GiB and {free:.1f} are free;"
                 " run ./inv clean, or set KSTEP_CACHE to a folder on a larger disk"
             )
+
+
+def _is_no_folder(path: Path) -> bool:
+    return path.is_symlink() or not path.is_dir()

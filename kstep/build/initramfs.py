@@ -8,10 +8,11 @@ import hashlib
 import json
 import shutil
 import stat
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kstep.base import digest
 from kstep.base.errors import MachineryError
 from kstep.source import debian
 from kstep.toolchain import CROSS, DEBIAN, CommandError
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from kstep.base.progress import Progress
     from kstep.toolchain import Toolchain
 
+ARCHIVE, FACTS = "initramfs.cpio.gz", "initramfs.json"
 RECIPE = "1"  # part of the key: count it up when the way of packing changes
 PROGRAMS = (
     "syscall",
@@ -60,10 +62,10 @@ def make(
     progress: Progress,
 ) -> Initramfs:
     """Compile the programs in folder ``programs`` and pack them with busybox, once."""
-    busybox = debian.fetch("busybox-static", DEBIAN, toolchain, cache)
-    digest = hashlib.sha256(f"{RECIPE}\n{PROGRAMS}\n{compiler}\n{busybox.sha256}\n".encode())
+    busybox = debian.fetch("busybox-static", DEBIAN, toolchain, cache, progress.say)
+    inputs = hashlib.sha256(f"{RECIPE}\n{PROGRAMS}\n{compiler}\n{busybox.sha256}\n".encode())
     for path in sorted(programs.iterdir()):
-        digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        inputs.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
 
     def build(into: Path) -> None:
         with progress.task("guest programs"):
@@ -81,18 +83,37 @@ def make(
                     "the guest's programs do not compile", details=error.details[-8:]
                 ) from error
         archive = _newc(_entries(into / "package/bin/busybox", into / "programs"))
-        (into / "initramfs.cpio.gz").write_bytes(archive)
+        (into / ARCHIVE).write_bytes(archive)
         facts = {
             "sha256": hashlib.sha256(archive).hexdigest(),
             "busybox_version": busybox.version,
             "busybox_sha256": busybox.sha256,
         }
-        (into / "initramfs.json").write_text(json.dumps(facts))
+        (into / FACTS).write_text(json.dumps(facts))
 
-    folder = cache.entry("guests", digest.hexdigest()[:24], build)
-    return Initramfs(
-        folder / "initramfs.cpio.gz", **json.loads((folder / "initramfs.json").read_text())
-    )
+    folder = cache.entry("guests", inputs.hexdigest()[:24], build, _damage, progress.say)
+    return Initramfs(folder / ARCHIVE, **json.loads((folder / FACTS).read_text()))
+
+
+def _damage(folder: Path) -> str | None:
+    """Return why a guest of the cache must not be used; None if it is what was made."""
+    if reason := digest.foreign(folder, stat.S_IFDIR):
+        return reason
+    for name in (FACTS, ARCHIVE):
+        if reason := digest.foreign(folder / name):
+            return reason
+    try:
+        facts = json.loads((folder / FACTS).read_bytes())
+    except ValueError:
+        return f"{FACTS} is no JSON"
+    known = {field.name for field in fields(Initramfs)} - {"path"}
+    if (
+        not isinstance(facts, dict)
+        or facts.keys() != known
+        or not all(isinstance(value, str) for value in facts.values())
+    ):
+        return f"{FACTS} is not the record of this guest"
+    return digest.differs(folder / ARCHIVE, facts["sha256"])
 
 
 def _entries(busybox: Path, programs: Path) -> Iterable[tuple[str, int, bytes]]:

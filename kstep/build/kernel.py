@@ -8,12 +8,14 @@ import json
 import os
 import re
 import shutil
+import stat
 import subprocess
 import time
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kstep.base import digest
 from kstep.base.errors import MachineryError
 from kstep.build.kconfig import some
 from kstep.toolchain import CommandError
@@ -52,6 +54,11 @@ OUTPUTS = {
     "System.map": "System.map",
     "config": ".config",
 }
+SHA256 = re.compile(r"[0-9a-f]{64}")
+FACTS = "kernel.json"
+RECORDED = {"image_sha256": "Image", "vmlinux_sha256": "vmlinux", "config_sha256": "config"}
+# Not in the entries of before November 2026, which are as good without.
+RECORDED_SINCE = {"system_map_sha256": "System.map"}
 
 
 class BuildError(MachineryError):
@@ -94,6 +101,21 @@ class Kernel:
         """The configuration that it was built with."""
         return self.folder / "config"
 
+    def require_undamaged(self) -> None:
+        """Raise MachineryError if the image is not what was built, by its content as it is now.
+
+        For whoever is about to boot it: a bit that changed since would condemn the patches.
+        """
+        try:
+            undamaged = digest.sha256(self.image) == self.image_sha256
+        except OSError as error:
+            raise MachineryError(f"{self.image}: {error.strerror}; run kstep again") from error
+        if not undamaged:
+            raise MachineryError(
+                f"{self.image} has changed since it was built: nothing that it does says anything"
+                " of the kernel; run kstep again, which makes it anew"
+            )
+
 
 def key(tree: Tree, kconfig: Kconfig, sources: str, compiler: str) -> str:
     """Hash what goes into a kernel; ``sources`` is the digest of the patched files."""
@@ -124,15 +146,24 @@ class Builder:
         Raises BuildError, with the compiler's complaints in ``details``.
         """
         name = key(self.tree, self.kconfig, patched.digest, self.compiler_version)
-        cached = (self.cache.root / "kernels" / name / "kernel.json").exists()
+        cached = True
 
         def make(into: Path) -> None:
+            nonlocal cached
+            cached = False
             with self._folder_lock():
-                self._make(into, patched, title)
+                self._make(into, patched, title, name)
 
-        folder = self.cache.entry("kernels", name, make)
-        facts = json.loads((folder / "kernel.json").read_text())
-        return Kernel(key=name, folder=folder, cached=cached, **facts)
+        folder = self.cache.entry("kernels", name, make, _damage, self.progress.say)
+        facts = json.loads((folder / FACTS).read_text())
+        return Kernel(
+            key=name,
+            folder=folder,
+            cached=cached,
+            **{field: facts[field] for field in RECORDED},
+            build_seconds=facts["build_seconds"],
+            objects_compiled=facts["objects_compiled"],
+        )
 
     def require_configurable(self) -> None:
         """Raise RequestError, with the line, for an option that the tree as it is cannot have.
@@ -169,7 +200,7 @@ class Builder:
         """What may share a folder of objects: those of a container are another user's."""
         return key(self.tree, self.kconfig, self.toolchain.kind, self.compiler_version)
 
-    def _make(self, into: Path, patched: PatchedTree, title: str) -> None:
+    def _make(self, into: Path, patched: PatchedTree, title: str, name: str) -> None:
         self.cache.require_space(BUILD_GIB, f"the build of {title}")
         began = time.monotonic()
         folder = self.checkout or self.cache.folder("build", self._family)
@@ -181,13 +212,18 @@ class Builder:
         with _begun_anew_if_cut_off(objects):
             compiled = self._compile(source, objects, title)
         _collect(objects, into)
-        facts = {
-            f"{what}_sha256": _sha256(into / file)
-            for what, file in (("image", "Image"), ("vmlinux", "vmlinux"), ("config", "config"))
-        }
+        recorded = {**RECORDED, **RECORDED_SINCE}
+        facts = {what: digest.sha256(into / file) for what, file in recorded.items()}
         seconds = round(time.monotonic() - began, 3)
-        (into / "kernel.json").write_text(
-            json.dumps({**facts, "build_seconds": seconds, "objects_compiled": compiled})
+        (into / FACTS).write_text(
+            json.dumps(
+                {
+                    "key": name,
+                    **facts,
+                    "build_seconds": seconds,
+                    "objects_compiled": compiled,
+                }
+            )
         )
 
     def _compile(self, source: Path, objects: Path, title: str) -> int:
@@ -357,9 +393,37 @@ def _collect(objects: Path, into: Path) -> None:
         shutil.copyfile(objects / built, into / name)
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()
+def _damage(folder: Path) -> str | None:
+    """Return why a kernel of the cache must not be used; None if it is what was built.
+
+    Its files must be there, whole and ours, and its record this version's and of this key.
+    """
+    for path in (folder, *(folder / name for name in (FACTS, *OUTPUTS))):
+        kind = stat.S_IFDIR if path == folder else stat.S_IFREG
+        if reason := digest.foreign(path, kind):
+            return reason
+    try:
+        facts = json.loads((folder / FACTS).read_bytes())
+    except ValueError:
+        return f"{FACTS} is no JSON"
+    if not isinstance(facts, dict) or not _is_record(facts, folder.name):
+        return f"{FACTS} is not the record of this kernel"
+    for field, name in {**RECORDED, **RECORDED_SINCE}.items():
+        if field in facts and (reason := digest.differs(folder / name, facts[field])):
+            return reason
+    return None
+
+
+def _is_record(facts: dict[str, object], name: str) -> bool:
+    seconds, compiled = facts.get("build_seconds"), facts.get("objects_compiled")
+    hashes = {field: facts.get(field) for field in RECORDED}
+    hashes |= {field: facts[field] for field in RECORDED_SINCE if field in facts}
+    return (
+        facts.get("key", name) == name
+        and all(isinstance(each, str) and SHA256.fullmatch(each) for each in hashes.values())
+        and isinstance(seconds, int | float)
+        and isinstance(compiled, int)
+    )
 
 
 def _complaints(lines: Iterable[str], source: Path) -> tuple[str, ...]:

@@ -110,6 +110,7 @@ class QemuMachine(Machine):
         return OFFERS[self.accel]
 
     def __enter__(self) -> Self:
+        self.kernel.require_undamaged()
         with ExitStack() as stack:
             self._scratch = Path(tempfile.mkdtemp(prefix="kstep-"))
             stack.callback(shutil.rmtree, self._scratch, ignore_errors=True)

@@ -9,6 +9,7 @@ toolchain's apt is configured for; only the suite changes.
 from __future__ import annotations
 
 import email
+import os
 import re
 import time
 from contextlib import suppress
@@ -17,10 +18,12 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
+from kstep.base import digest
 from kstep.base.errors import MachineryError, RequestError
-from kstep.toolchain import DEBIAN, CommandError, apt
+from kstep.toolchain import DEBIAN, CommandError, apt, ignore
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
     from kstep.base.cache import Cache
@@ -75,7 +78,9 @@ class MissingError(MachineryError):
     """A suite does not have a package."""
 
 
-def kernel_source(version: str, toolchain: Toolchain, cache: Cache) -> Package:
+def kernel_source(
+    version: str, toolchain: Toolchain, cache: Cache, say: Callable[[str], None] = ignore
+) -> Package:
     """Fetch ``linux-source-<version>``, the newest of the suite that has it.
 
     Raises RequestError, with what there is, where no suite has it.
@@ -83,7 +88,7 @@ def kernel_source(version: str, toolchain: Toolchain, cache: Cache) -> Package:
     name = f"{SOURCE}{version}"
     if version in USUAL:
         with suppress(MissingError):
-            return fetch(name, USUAL[version], toolchain, cache)
+            return fetch(name, USUAL[version], toolchain, cache, say)
     offers: dict[str, str] = {}
     silent: list[str] = []
     for suite in SUITES:
@@ -92,7 +97,7 @@ def kernel_source(version: str, toolchain: Toolchain, cache: Cache) -> Package:
         except MachineryError as error:
             silent.append(f"{suite} does not answer: {(error.details or (str(error),))[-1]}")
     if version in offers:
-        return fetch(name, offers[version], toolchain, cache)
+        return fetch(name, offers[version], toolchain, cache, say)
     if not offers:
         raise MachineryError("no suite of Debian's answers", details=tuple(silent))
     there = ", ".join(f"debian:{known} ({offers[known]})" for known in sorted(offers, key=_number))
@@ -134,14 +139,20 @@ def _replace(note: Path, text: str) -> None:
     scratch.rename(note)
 
 
-def fetch(name: str, suite: str, toolchain: Toolchain, cache: Cache) -> Package:
+def fetch(
+    name: str, suite: str, toolchain: Toolchain, cache: Cache, say: Callable[[str], None] = ignore
+) -> Package:
     """Return the newest ``name`` of ``suite`` for arm64.
 
-    The archive is asked once a day; where it does not answer, the copy at hand serves.
+    The archive is asked once a day; where it does not answer, the copy at hand serves, unless
+    it is damaged: then it is fetched again, which ``say`` is told in one line.
     """
     shelf = cache.folder("downloads", f"{name}-{suite}")
     note = shelf / "current"
     with cache.lock(f"download-{name}-{suite}"):
+        if os.path.lexists(note) and (reason := _damage(shelf)):
+            say(f"cache: package {name} of Debian {suite} is fetched again: {reason}")
+            note.unlink()
         if not _is_fresh(note):
             try:
                 _download(name, suite, toolchain, toolchain.own(shelf))
@@ -163,6 +174,20 @@ def unpack(package: Package, into: Path, toolchain: Toolchain) -> None:
     """Unpack a package's files below ``into``."""
     argv = ["dpkg-deb", "--extract", str(package.path), str(into)]
     toolchain.run(argv, cwd=into, readable=[package.path.parent], writable=[into])
+
+
+def _damage(shelf: Path) -> str | None:
+    """Return why the package of a shelf must not be used; None if it is what was fetched."""
+    if reason := digest.foreign(shelf / "current"):
+        return reason
+    try:
+        _, sha256, file, *_ = (shelf / "current").read_text().split()
+    except ValueError:
+        return "its note is incomplete"
+    # Whose the file is says nothing: apt runs as the toolchain's user. Its hash does.
+    if "/" in file or (shelf / file).is_symlink():
+        return f"{file} is no file of the cache's"
+    return digest.differs(shelf / file, sha256)
 
 
 def _ask(
@@ -204,9 +229,12 @@ def _download(name: str, suite: str, toolchain: Toolchain, shelf: Path) -> None:
         raise MissingError(f"Debian {suite} has no package {name}") from error
     fields = dict(line.split(": ", 1) for line in shown if re.match(r"^[A-Z][\w-]*: ", line))
     file = f"{name}_{fields['Version']}_{fields['Architecture']}.deb".replace(":", "%3a")
-    if not (shelf / file).exists():
+    if (shelf / file).is_symlink() or digest.differs(shelf / file, fields["SHA256"]):
+        (shelf / file).unlink(missing_ok=True)
         _ask(toolchain, shelf, "apt-get", "-qq", "download", name, network=True)
-    # apt has checked the file against the index, and the index against its signature.
+        # apt has checked the file against the index, and the index against its signature.
+        if reason := digest.differs(shelf / file, fields["SHA256"]):
+            raise MachineryError(f"package {name} of Debian {suite}: {reason}")
     _replace(
         shelf / "current",
         f"{fields['Version']} {fields['SHA256']} {file} {_expired(shelf, suite)}\n",

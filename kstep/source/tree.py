@@ -59,7 +59,7 @@ class TreeRequest:
         """Fetch and unpack the tree, or take the copy at hand."""
         cache.require_space(TREE_GIB, f"the source of {self.id}")
         with progress.task(f"tree {self.id}") as task:
-            tree = GETTERS[self.kind](self, toolchain, cache)
+            tree = GETTERS[self.kind](self, toolchain, cache, progress)
             task.note(tree.version)
         if self.kind == "git" and _repository(self.id, self.place).is_dirty():
             progress.say(f"tree {self.id}: uncommitted changes are ignored")
@@ -136,8 +136,8 @@ def _untar(archive: Path, into: Path, toolchain: Toolchain) -> None:
     toolchain.run(argv, cwd=source, readable=[archive.parent], writable=[into])
 
 
-def _debian(request: TreeRequest, toolchain: Toolchain, cache: Cache) -> Tree:
-    package = debian.kernel_source(request.place, toolchain, cache)
+def _debian(request: TreeRequest, toolchain: Toolchain, cache: Cache, progress: Progress) -> Tree:
+    package = debian.kernel_source(request.place, toolchain, cache, progress.say)
 
     def make(into: Path) -> None:
         unpacked = into / "package"
@@ -152,7 +152,7 @@ def _debian(request: TreeRequest, toolchain: Toolchain, cache: Cache) -> Tree:
     )
 
 
-def _tar(request: TreeRequest, toolchain: Toolchain, cache: Cache) -> Tree:
+def _tar(request: TreeRequest, toolchain: Toolchain, cache: Cache, _progress: Progress) -> Tree:
     archive = Path(request.place).absolute()
 
     def make(into: Path) -> None:
@@ -174,7 +174,7 @@ def _tar(request: TreeRequest, toolchain: Toolchain, cache: Cache) -> Tree:
     return _entry(request, _hash(archive), cache, make)
 
 
-def _path(request: TreeRequest, _toolchain: Toolchain, cache: Cache) -> Tree:
+def _path(request: TreeRequest, _toolchain: Toolchain, cache: Cache, _progress: Progress) -> Tree:
     folder = Path(request.place).absolute()
     names = _files(request.id, folder)
     digest = hashlib.sha256()
@@ -229,7 +229,7 @@ def _commit(text: str, place: str) -> str:
     return _repository(text, place).commit(revision)
 
 
-def _git(request: TreeRequest, toolchain: Toolchain, cache: Cache) -> Tree:
+def _git(request: TreeRequest, toolchain: Toolchain, cache: Cache, _progress: Progress) -> Tree:
     commit = _commit(request.id, request.place)
     archive = cache.folder("downloads", "git") / f"{commit}.tar"
     with cache.lock(f"git-{commit}"):
@@ -242,7 +242,7 @@ def _git(request: TreeRequest, toolchain: Toolchain, cache: Cache) -> Tree:
     return _entry(request, sha256, cache, make, f"commit {commit[:12]}")
 
 
-GETTERS: dict[str, Callable[[TreeRequest, Toolchain, Cache], Tree]] = {
+GETTERS: dict[str, Callable[[TreeRequest, Toolchain, Cache, Progress], Tree]] = {
     "debian": _debian,
     "path": _path,
     "git": _git,

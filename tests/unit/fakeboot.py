@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import TYPE_CHECKING
 
 from kstep.build.kernel import Kernel
@@ -44,13 +45,14 @@ class Bench:
             made.mkdir(parents=True)
         (self.sessions / "does.py").write_text(SCRIPT)
         (self.kernel_folder / "System.map").write_text("ffff800008000000 T _text\n")
+        (self.kernel_folder / "Image").write_bytes(b"image")
         self.initramfs = folder / "initramfs"
         self.initramfs.write_bytes(b"x")
         self.kernel = Kernel(
             key="x",
             folder=self.kernel_folder,
             cached=True,
-            image_sha256="",
+            image_sha256=hashlib.sha256(b"image").hexdigest(),
             vmlinux_sha256="",
             config_sha256="",
             build_seconds=0.0,

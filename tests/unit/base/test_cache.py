@@ -11,11 +11,15 @@ import threading
 import time
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from kstep.base.cache import KINDS, Cache
 from kstep.base.errors import MachineryError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROOT = Path(__file__).parents[3]
 
@@ -112,6 +116,53 @@ def test_what_is_there_is_not_made_again(tmp_path: Path) -> None:
     ask(tmp_path)
     ask(tmp_path)
     assert made(tmp_path) == 1
+
+
+def _as_a_link(entry: Path) -> None:
+    elsewhere = entry.parent.parent / "elsewhere"
+    entry.rename(elsewhere)
+    entry.symlink_to(elsewhere)
+
+
+def _as_a_file(entry: Path) -> None:
+    shutil.rmtree(entry)
+    entry.write_text("")
+
+
+def _as_a_link_to_nothing(entry: Path) -> None:
+    shutil.rmtree(entry)
+    entry.symlink_to("nothing")
+
+
+@pytest.mark.parametrize("become", [_as_a_link, _as_a_file, _as_a_link_to_nothing])
+def test_what_is_no_folder_is_made_again(become: Callable[[Path], None], tmp_path: Path) -> None:
+    """What a link leads to is somebody's: it is neither used nor removed."""
+    ask(tmp_path)
+    become(tmp_path / "trees/key")
+    said: list[str] = []
+    Cache(tmp_path).entry("trees", "key", make, say=said.append)
+    assert said == ["cache: trees/key is made again: it is no folder"]
+    assert [path.name for path in (tmp_path / "trees").iterdir()] == ["key"]
+    assert not (tmp_path / "trees/key").is_symlink()
+    assert made(tmp_path) == 2
+    if become is _as_a_link:
+        assert (tmp_path / "elsewhere/first").read_text() == "1"
+
+
+def test_what_is_damaged_is_made_again_and_said_so(tmp_path: Path) -> None:
+    ask(tmp_path)
+    (tmp_path / "trees/key/second").write_text("x")
+
+    def damage(folder: Path) -> str | None:
+        return None if (folder / "second").read_text() == "2" else "second is x"
+
+    said: list[str] = []
+    for _ in range(2):
+        folder = Cache(tmp_path).entry("trees", "key", make, damage, said.append)
+        assert (folder / "second").read_text() == "2"
+    assert said == ["cache: trees/key is made again: second is x"]
+    assert made(tmp_path) == 2
+    assert [path.name for path in (tmp_path / "trees").iterdir()] == ["key"]
 
 
 def test_a_lock_dies_with_who_holds_it(tmp_path: Path) -> None:

@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
+from kstep.base import digest
 from kstep.base.cache import Cache
 from kstep.base.errors import MachineryError, RequestError
 from kstep.base.progress import Progress
@@ -313,6 +315,116 @@ def test_a_source_that_somebody_else_brings_to_its_state_is_built_as_it_is(
     assert "checked out" in kernel.vmlinux.read_text()
     assert (checkout / "obj/vmlinux").exists()
     assert not (work.cache.root / "build").exists()
+
+
+# -- what is in the cache and is not what was built
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+def _remove(path: Path) -> None:
+    path.unlink()
+
+
+def _replace_by_link(path: Path) -> None:
+    aside = path.parent.parent.parent / path.name
+    path.rename(aside)
+    path.symlink_to(aside)
+
+
+@pytest.mark.parametrize("damage", [_flip, _truncate, _empty, _remove, _replace_by_link])
+@pytest.mark.parametrize("file", ["Image", "vmlinux", "System.map", "config", "kernel.json"])
+def test_a_kernel_that_is_damaged_is_made_again(
+    work: Work, capsys: pytest.CaptureFixture[str], file: str, damage: Callable[[Path], None]
+) -> None:
+    """And said so, in one line; the one beside it is as good as before."""
+    kernel, other = work.build(), work.build(WITH_A)
+    before = state(kernel)
+    damage(kernel.folder / file)
+    again = work.build()
+    assert (again.cached, again.key) == (False, kernel.key)
+    assert state(again) == before
+    again.require_undamaged()
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if "is made again" in x]
+    assert f"kernels/{kernel.key} is made again: {file}" in line
+    assert work.build().cached
+    assert work.build(WITH_A).cached
+    assert set(work.kept()) == {kernel.key, other.key}
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        "[]",
+        "{",
+        '{"key": "another"}',
+        '{"image_sha256": null}',
+        '{"image_sha256": "0"}',
+        '{"system_map_sha256": 7}',
+        '{"build_seconds": "long"}',
+        '{"objects_compiled": null}',
+    ],
+)
+def test_a_record_of_something_else_is_not_used(work: Work, record: str) -> None:
+    """Half-written, of another version, or of another kernel."""
+    kernel = work.build()
+    path = kernel.folder / "kernel.json"
+    try:
+        path.write_text(json.dumps({**json.loads(path.read_text()), **json.loads(record)}))
+    except (TypeError, ValueError):
+        path.write_text(record)
+    assert not work.build().cached
+    assert work.build().cached
+
+
+@pytest.mark.parametrize("field", ["image_sha256", "vmlinux_sha256", "config_sha256",
+                                   "build_seconds", "objects_compiled"])  # fmt: skip
+def test_a_record_that_lacks_a_field_is_not_used(work: Work, field: str) -> None:
+    path = work.build().folder / "kernel.json"
+    facts = json.loads(path.read_text())
+    del facts[field]
+    path.write_text(json.dumps(facts))
+    assert not work.build().cached
+
+
+def test_a_kernel_of_before_more_was_recorded_is_still_good(work: Work) -> None:
+    kernel = work.build()
+    path = kernel.folder / "kernel.json"
+    facts = json.loads(path.read_text())
+    assert facts.pop("key") == kernel.key
+    assert facts.pop("system_map_sha256")
+    path.write_text(json.dumps(facts))
+    assert work.build().cached
+
+
+def test_a_kernel_of_another_user_s_is_not_used(
+    work: Work, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    work.build()
+    monkeypatch.setattr(digest, "foreign", lambda path, *_: f"{path.name} is another user's")
+    assert not work.build().cached
+
+
+def test_an_entry_that_is_a_link_is_not_used(work: Work, tmp_path: Path) -> None:
+    kernel = work.build()
+    kernel.folder.rename(tmp_path / "elsewhere")
+    kernel.folder.symlink_to(tmp_path / "elsewhere")
+    again = work.build()
+    assert not again.cached
+    assert not again.folder.is_symlink()
+    assert (tmp_path / "elsewhere/Image").exists(), "what is somebody else's is left alone"
 
 
 def test_without_room_nothing_is_begun(work: Work, monkeypatch: pytest.MonkeyPatch) -> None:

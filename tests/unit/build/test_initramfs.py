@@ -3,20 +3,29 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import shutil
 import subprocess
-from typing import TYPE_CHECKING
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from kstep.base.cache import Cache
 from kstep.build import initramfs
 from kstep.build.initramfs import FOLDER, LINK, PROGRAM, PROGRAMS
+from kstep.source import debian
+from kstep.source.debian import Package
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Callable
+
+    from kstep.base.progress import Progress
+    from kstep.toolchain import Toolchain
 
 Entry = tuple[str, int, bytes]
 HEADER = 110  # "070701" and 13 numbers of 8 hexadecimal digits
@@ -101,3 +110,85 @@ def test_the_guest_has_a_shell_and_its_programs(tmp_path: Path) -> None:
     for name in order:
         parent = name.rpartition("/")[0]
         assert not parent or (parent in folders and order.index(parent) < order.index(name))
+
+
+# -- what is in the cache and is not what was made
+
+
+class Guests:
+    """A cache with a guest in it, made by nothing but this."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder = folder
+        self.programs = folder / "programs"
+        self.programs.mkdir()
+        self.made = 0
+        self.said: list[str] = []
+        package = Package("busybox-static", "1.35", "0123", folder / "deb", "Debian bookworm")
+        monkeypatch.setattr(debian, "fetch", lambda *_: package)
+        monkeypatch.setattr(debian, "unpack", self._unpack)
+
+    def _unpack(self, _package: Package, into: Path, _toolchain: object) -> None:
+        self.made += 1
+        (into / "bin").mkdir()
+        (into / "bin/busybox").write_text("busybox")
+
+    def _run(self, argv: list[str], **_given: object) -> None:
+        out = next(word.removeprefix("OUT=") for word in argv if word.startswith("OUT="))
+        for name in (*PROGRAMS, "init"):
+            (Path(out) / name).write_text(name)
+
+    def get(self) -> initramfs.Initramfs:
+        """Ask for the guest."""
+        tools = SimpleNamespace(own=lambda path: path, run=self._run)
+        progress = SimpleNamespace(say=self.said.append, task=lambda _: contextlib.nullcontext())
+        return initramfs.make(
+            self.programs,
+            cast("Toolchain", tools),
+            "gcc 12",
+            Cache(self.folder / "cache"),
+            cast("Progress", progress),
+        )
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _replace_by_link(path: Path) -> None:
+    aside = path.with_name("aside")
+    path.rename(aside)
+    path.symlink_to(aside)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [_flip, _truncate, _replace_by_link, Path.unlink, lambda path: path.write_text('{"a": 1}')],
+)
+@pytest.mark.parametrize("file", ["initramfs.cpio.gz", "initramfs.json"])
+def test_a_guest_that_is_damaged_is_made_again(
+    file: str,
+    damage: Callable[[Path], object],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """And said so, in one line."""
+    guests = Guests(tmp_path, monkeypatch)
+    first = guests.get()
+    content = first.path.read_bytes()
+    assert guests.get() == first
+    assert (guests.made, guests.said) == (1, [])
+    damage(first.path.parent / file)
+    assert guests.get() == first
+    assert first.path.read_bytes() == content
+    assert not first.path.is_symlink()
+    (line,) = guests.said
+    assert f"is made again: {file}" in line or damage is _flip
+    assert guests.get() == first
+    assert guests.made == 2

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import threading
@@ -170,6 +171,24 @@ def test_the_script_has_an_option_a_line(tmp_path: Path) -> None:
     assert all(line.startswith("    -") for line in command[1:])
     assert "    -smp 1 \\" in command
     assert "    -append 'console=ttyAMA0 kgdboc=ttyAMA0 nokaslr'" in command
+
+
+def test_an_image_that_has_changed_since_it_was_built_is_not_booted(tmp_path: Path) -> None:
+    """Nothing is started: the toolchain is none."""
+    built = hashlib.sha256(b"image").hexdigest()
+    kernel = Kernel("key", tmp_path, True, built, "", "", 0.0, 0)  # noqa: FBT003 -- cached
+    machine = QemuMachine(
+        kernel, tmp_path / "initramfs", Hardware(), cast("Toolchain", None), Accel.TCG
+    )
+    with pytest.raises(MachineryError, match="Image: No such file"), machine:
+        pass
+    kernel.image.write_bytes(b"image")
+    kernel.require_undamaged()
+    before = kernel.image.stat()
+    kernel.image.write_bytes(b"imagf")
+    os.utime(kernel.image, ns=(before.st_atime_ns, before.st_mtime_ns))
+    with pytest.raises(MachineryError, match="Image has changed since it was built"), machine:
+        pass
 
 
 # -- what it can do

@@ -3,10 +3,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -18,7 +20,6 @@ from kstep.toolchain import CommandError, HostToolchain
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
 
 @pytest.mark.skipif(shutil.which("apt-config") is None, reason="apt is Debian's")
@@ -60,6 +61,7 @@ class Archive(HostToolchain):
     def __init__(self, until: str = "", **sources: str) -> None:
         super().__init__("test")
         self.answers = True
+        self.content = CONTENT
         self.asked: list[str] = []
         self.until = until
         self.sources = sources
@@ -91,11 +93,11 @@ class Archive(HostToolchain):
                 on_line("http://mirror.example/debian|bookworm|main|")
             case "show":
                 for line in ("Package: busybox-static", "Version: 1:1.35.0-4+b7",
-                             "Architecture: arm64", "SHA256: 0123", "Description: small",
+                             "Architecture: arm64", f"SHA256: {SHA256}", "Description: small",
                              " Version: no field"):  # fmt: skip
                     on_line(line)
             case "download":
-                (cwd / "busybox-static_1%3a1.35.0-4+b7_arm64.deb").write_text("deb")
+                (cwd / DEB).write_bytes(self.content)
 
     def source(self, suite: str, argv: Sequence[str], on_line: Callable[[str], None]) -> None:
         """Play apt-cache for the kernels' sources."""
@@ -106,10 +108,17 @@ class Archive(HostToolchain):
         elif "show" in argv:
             if argv[-1] not in names:
                 raise CommandError(argv, 100, ["E: No packages found"])
-            for line in ("Version: 7.0.1-1", "Architecture: all", "SHA256: 4567"):
+            for line in ("Version: 7.0.1-1", "Architecture: all", f"SHA256: {SHA256}"):
                 on_line(line)
+        elif "download" in argv:
+            (Path(argv[argv.index("-c") + 1]).parent / f"{argv[-1]}_7.0.1-1_all.deb").write_bytes(
+                self.content
+            )
 
 
+CONTENT = b"deb"
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+DEB = "busybox-static_1%3a1.35.0-4+b7_arm64.deb"
 VERBS = ("update", "show", "pkgnames", "download")
 INDEX = """\
 -----BEGIN PGP SIGNED MESSAGE-----
@@ -130,7 +139,7 @@ def fetched(archive: Archive, tmp_path: Path) -> debian.Package:
 def test_a_package_is_fetched_once_a_day(tmp_path: Path) -> None:
     archive = Archive()
     first = fetched(archive, tmp_path)
-    assert (first.version, first.sha256) == ("1:1.35.0-4+b7", "0123")
+    assert (first.version, first.sha256) == ("1:1.35.0-4+b7", SHA256)
     assert first.path.read_text() == "deb"
     assert archive.asked == ["indextargets", "update", "show", "download"]
     assert (first.path.parent / "sources.list").read_text() == (
@@ -159,6 +168,74 @@ def test_without_a_copy_the_reason_is_told(tmp_path: Path) -> None:
         fetched(archive, tmp_path)
     assert str(error.value) == "package busybox-static of Debian bookworm cannot be fetched"
     assert error.value.details == ("E: Failed to fetch",)
+
+
+# -- what is in the cache and is not what was fetched
+
+
+def _flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 1
+    path.write_bytes(content)
+
+
+def _truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-1])
+
+
+def _remove(path: Path) -> None:
+    path.unlink()
+
+
+def _replace_by_link(path: Path) -> None:
+    aside = path.with_name("aside")
+    path.rename(aside)
+    path.symlink_to(aside)
+
+
+@pytest.mark.parametrize(
+    ("file", "damage"),
+    [
+        (DEB, _flip),
+        (DEB, _truncate),
+        (DEB, _remove),
+        (DEB, _replace_by_link),
+        ("current", lambda path: path.write_text("1.0 beef")),
+        ("current", lambda path: path.write_text(f"1.0 {SHA256} ../../{DEB}")),
+        ("current", lambda path: path.write_bytes(b"\xff\xff")),
+        ("current", _replace_by_link),
+    ],
+)
+def test_a_package_that_is_damaged_is_fetched_again(
+    file: str, damage: Callable[[Path], object], tmp_path: Path
+) -> None:
+    """And said so, in one line."""
+    archive, said = Archive(), list[str]()
+    first = fetched(archive, tmp_path)
+    damage(first.path.parent / file)
+    again = debian.fetch("busybox-static", "bookworm", archive, Cache(tmp_path), said.append)
+    assert again == first
+    assert again.path.read_bytes() == CONTENT
+    assert not again.path.is_symlink()
+    (line,) = said
+    assert line.startswith("cache: package busybox-static of Debian bookworm is fetched again: ")
+    assert fetched(archive, tmp_path) == first
+    assert archive.asked.count("update") == 2
+
+
+def test_a_damaged_package_does_not_serve_where_the_archive_is_silent(tmp_path: Path) -> None:
+    archive = Archive()
+    _flip(fetched(archive, tmp_path).path)
+    archive.answers = False
+    with pytest.raises(MachineryError, match="cannot be fetched"):
+        fetched(archive, tmp_path)
+
+
+def test_what_an_archive_gives_is_what_its_index_has(tmp_path: Path) -> None:
+    archive = Archive()
+    archive.content = b"other"
+    with pytest.raises(MachineryError, match=r"arm64\.deb differs from its recorded hash"):
+        fetched(archive, tmp_path)
 
 
 # -- kernel sources
