@@ -80,6 +80,7 @@ def test_the_user_s_environment_makes_no_other_kernel(
     """Neither in a command nor in what goes on; PATH, HOME and the proxies are kept."""
     for name, value in OF_KERNEL_DEVELOPERS.items():
         monkeypatch.setenv(name, value)
+    monkeypatch.setenv("HOME", "/home/somebody")
     monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
     monkeypatch.setenv("LC_ALL", "de_DE.UTF-8")
     lines: list[str] = []
@@ -88,7 +89,7 @@ def test_the_user_s_environment_makes_no_other_kernel(
     until(lambda: not process.alive())
     for said in (lines, process.output().splitlines()):
         seen = dict(line.split("=", 1) for line in said)
-        assert (seen["PATH"], seen["HOME"]) == (os.environ["PATH"], os.environ["HOME"])
+        assert (seen["PATH"], seen["HOME"]) == (os.environ["PATH"], "/home/somebody")
         assert seen["https_proxy"] == "http://proxy.example:3128"
         assert seen["LC_ALL"] == "C.UTF-8"
         assert {*seen} & {*OF_KERNEL_DEVELOPERS} <= {"ARCH"}
@@ -109,7 +110,8 @@ def test_ctrl_c_ends_the_command_and_its_children(tools: HostToolchain, tmp_path
 
 
 def test_what_goes_on_is_alive_until_it_is_killed(tools: HostToolchain, tmp_path: Path) -> None:
-    process = tools.spawn(["sh", "-c", f"echo $$ > {tmp_path}/pid; echo up; exec sleep 60"])
+    noting = ["sh", "-c", 'echo $$ > "$0"; echo up; exec sleep 60', str(tmp_path / "pid")]
+    process = tools.spawn(noting)
     until(lambda: process.output() == "up\n")
     assert process.alive()
     process.kill()
