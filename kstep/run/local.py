@@ -181,6 +181,7 @@ class LocalProcesses:
         """Have another worker take what is left of a boot, or give it up."""
         pending.deaths.append(str(dead))
         if not pending.cells:
+            self._say(f"a worker process died when its boot was done ({dead})")
             return
         first = pending.cells[0]
         said = f"{first.variant} {first.name}: a worker process died ({dead})"
@@ -189,7 +190,7 @@ class LocalProcesses:
             waiting.appendleft(pending)
             return
         self._say(f"{said} as the one before; its boot is given up")
-        message = f"{len(pending.deaths)} worker processes died of it: {'; '.join(pending.deaths)}"
+        message = f"{MOST_WORKERS} worker processes died in this boot: {'; '.join(pending.deaths)}"
         for cell in pending.cells:
             on_result(
                 Result(

@@ -195,10 +195,10 @@ def test_a_boot_that_kills_its_workers_is_given_up_and_the_run_goes_on(bench: Be
     passed, killer, last = sorted(of_the_boot, key=lambda result: result.cell.repeat)
     assert passed.outcome is Outcome.PASS
     assert (killer.outcome, killer.signature) == (Outcome.ERROR, Signature.INFRASTRUCTURE)
-    assert killer.message == "2 worker processes died of it: SIGKILL; SIGKILL"
+    assert killer.message == "2 worker processes died in this boot: SIGKILL; SIGKILL"
     assert (bench.folder / killer.files["console_log"]).is_file()
     assert (last.outcome, last.signature) == (Outcome.ERROR, Signature.INFRASTRUCTURE)
-    assert last.message.startswith("not run: 2 worker processes died of it: ")
+    assert last.message.startswith("not run: 2 worker processes died in this boot: ")
     assert last.message.endswith(", at does[kill]")
     assert last.files == {}
     assert heard.lines == [
@@ -223,7 +223,7 @@ def test_a_worker_that_cannot_go_on_says_why(
     run(bench, [bench.boot("true")], 1, heard)
     (result,) = heard.results
     assert result.signature is Signature.INFRASTRUCTURE
-    assert "died of it: ValueError: not enough values" in result.message
+    assert "died in this boot: ValueError: not enough values" in result.message
     assert "Traceback" in capfd.readouterr().err
 
 
