@@ -136,7 +136,7 @@ def walk(
             why = stop_point.why_refused(stop_points, kernel, symbols, str(error))
             raise RequestError(f"function {function}: {why}") from error
         except KernelFault as found:
-            return Walk(None, (), target.hear_out(found), symbols, {}, {})
+            return Walk(None, (), target.drain(found), symbols, {}, {})
         except MachineryError as error:
             message = f"{error}, while the command {trigger!r} ran"
             raise MachineryError(message, error.signature, error.details) from error
@@ -216,7 +216,7 @@ def _step(
                 break
             step.must_make_progress()
     except KernelFault as found:
-        later = target.hear_out(found)
+        later = target.drain(found)
     departed = next((n for n, step in enumerate(steps) if not step.in_order), None)
     if departed is None:
         return steps, later

@@ -125,8 +125,8 @@ class _Running(AbstractContextManager["_Running"]):
                 metrics = target.metrics
                 self.script.run(target, cell.case)
             except KernelFault as fault:
-                heard = fault if target is None else target.hear_out(fault)
-                outcome, signature, message = Outcome.FAIL, heard.signature, str(heard)
+                drained = fault if target is None else target.drain(fault)
+                outcome, signature, message = Outcome.FAIL, drained.signature, str(drained)
             except MachineryError as error:
                 outcome, signature = Outcome.ERROR, error.signature
                 message = "\n".join((str(error), *error.details))

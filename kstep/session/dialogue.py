@@ -237,7 +237,7 @@ class Dialogue:
                     f"the kernel says {splat!r} {times} times, not once",
                 )
 
-    def hear_out(self, fault: KernelFault) -> KernelFault:
+    def drain(self, fault: KernelFault) -> KernelFault:
         """Let a splat's remaining text come into the transcript; return the fault.
 
         One of unexpected steps is listened to for longer, and says how many there were.

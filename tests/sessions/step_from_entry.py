@@ -40,15 +40,21 @@ class Entry:
     requires: Mapping[Capability, str] = field(default_factory=dict)
 
 
+def by_sysrq(target: Target) -> AbstractContextManager[object]:
+    """Enter kdb by sysrq-g."""
+    return target.in_kdb()
+
+
+def by_break(target: Target) -> AbstractContextManager[object]:
+    """Enter kdb by BREAK and g."""
+    return target.broken_in()
+
+
 @session(
     claim="A step from where sysrq-g or BREAK stopped the kernel goes in order.",
     cases=(
-        Entry("sysrq", lambda target: target.in_kdb()),
-        Entry(
-            "serial_break",
-            lambda target: target.broken_in(),
-            {Capability.BREAK: "it enters kdb by BREAK"},
-        ),
+        Entry("sysrq", by_sysrq),
+        Entry("serial_break", by_break, {Capability.BREAK: "it enters kdb by BREAK"}),
     ),
 )
 def step_from_entry(target: Target, entry: Entry) -> None:

@@ -249,19 +249,28 @@ def test_nothing_from_a_guest_is_markup(
     assert shape(text, name) == shape("x", "x")
 
 
-def test_a_run_of_500_cells_of_300_steps_is_drawn_soon_and_short(tmp_path: Path) -> None:
-    """Measured: 1 s and 2 MB; the machine may be busy."""
+def drawn(folder: Path, count: int) -> tuple[str, float]:
+    """Draw a run of so many cells of 300 steps; give the page and the seconds of work."""
     steps = steps_of(WALKED, repeat=4)[:300]
     line = '0.1 < "a line of the console, as long as they are\\r\\n"\n'
     cells = []
-    for number in range(500):
+    for number in range(count):
         own = [{**step, "n": n + 1} for n, step in enumerate(steps)]
         own[number % 300]["to_at"] = f"el1_interrupt+{4 * number:#x}"
         variant, case = ("none", "v5/1", "v6/1")[number % 3], f"f{number // 3}"
         cells.append(
-            stepped(tmp_path, f"c{number}", own, 90 * line, variant=variant, name=f"s[{case}]")
+            stepped(folder, f"c{number}", own, 90 * line, variant=variant, name=f"s[{case}]")
         )
     began = time.process_time()
-    text = page(a_record(tmp_path, *cells))
-    assert time.process_time() - began < 30
-    assert len(text) < 4_000_000
+    text = page(a_record(folder, *cells))
+    return text, time.process_time() - began
+
+
+def test_a_run_of_many_cells_of_300_steps_is_as_long_and_as_soon_drawn_as_it_has_cells(
+    tmp_path: Path,
+) -> None:
+    """Four times the cells: up to four times the work, and 2 KB each."""
+    drawn(tmp_path, 1)  # what is done once a process
+    (few, once), (many, four_times) = (drawn(tmp_path, count) for count in (60, 240))
+    assert four_times < 2 * 4 * once
+    assert len(many) - len(few) < 180 * 3_000

@@ -232,18 +232,18 @@ def test_a_worker_that_cannot_go_on_says_why(
 
 @pytest.mark.parametrize("error", [KeyboardInterrupt, OSError])
 def test_whatever_ends_the_run_ends_its_machines(bench: Bench, error: type[BaseException]) -> None:
-    """Ctrl-C, or a disk on which the record cannot be written."""
+    """Ctrl-C, or a disk on which the record cannot be written; both machines are in a cell."""
 
-    def end(_number: int) -> None:
-        if any(not note.suffix for note in bench.log.iterdir()):
+    def end(number: int) -> None:
+        if number == 2 * len(("true begins", "its result", "silence begins")):
             raise error
 
-    boots = [bench.boot("true", "silence"), bench.boot("silence", variant="v6/1")]
+    boots = [bench.boot("true", "silence", variant=variant) for variant in ("none", "v6/1")]
     began = time.monotonic()
     with pytest.raises(error):
         run(bench, boots, 2, Heard(end))
-    assert time.monotonic() - began < 10
-    assert bench.started > 0
+    assert time.monotonic() - began < 20
+    assert bench.started == 2
 
 
 def test_a_worker_that_does_not_end_is_killed(
@@ -269,8 +269,14 @@ from tests.unit.fakeboot import Bench
 from tests.unit.fakeqemu import FakeToolchain
 
 bench = Bench(Path(sys.argv[1]))
-boots = [bench.boot("silence", variant=variant) for variant in ("none", "v6/1")]
-LocalProcesses(2, print).run(boots, FakeToolchain(bench.log), bench.folder, print, print)
+boots = [bench.boot("true", "silence", variant=variant) for variant in ("none", "v6/1")]
+LocalProcesses(2, print).run(
+    boots,
+    FakeToolchain(bench.log),
+    bench.folder,
+    lambda cell: print(cell.case, flush=True),
+    lambda result: None,
+)
 """
 
 
@@ -283,15 +289,17 @@ def test_if_the_main_process_is_killed_the_machines_end(
     with subprocess.Popen(
         [sys.executable, "-c", MAIN, str(tmp_path)],
         cwd=ROOT,
-        stdout=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        text=True,
     ) as main:
-        assert wait_for(lambda: log.exists() and len(list(log.iterdir())) == 2, 20)
-        workers = owners(log)
-        assert len(workers) == 2
+        assert main.stdout is not None
+        assert main.stderr is not None
+        started = [main.stdout.readline().strip() for _ in range(4)]
+        assert sorted(started) == ["silence", "silence", "true", "true"]
+        assert len(left(log)) == 2
         main.send_signal(number)
         main.wait()
         assert wait_for(lambda: not left(log), 2)
-        assert {note.suffix for note in log.iterdir()} == {".ended"}
-        assert main.stderr is not None
-        assert main.stderr.read() == b""
+        assert [note.suffix for note in log.iterdir()] == [".ended", ".ended"]
+        assert main.stderr.read() == ""

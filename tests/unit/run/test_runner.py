@@ -129,7 +129,7 @@ def test_what_an_earlier_try_left_is_not_taken_for_this_one_s(bench: Bench) -> N
     own.mkdir(parents=True)
     (own / "gdb-1.log").write_text("of a worker that died")
     (result,) = run(bench, "true")
-    assert sorted(result.files) == ["console_log", "trace"]
+    assert sorted(result.files) == ["console_log", "qemu", "trace"]
     assert not (own / "gdb-1.log").exists()
 
 

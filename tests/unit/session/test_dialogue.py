@@ -113,7 +113,7 @@ def test_a_splat_ends_whatever_goes_on(
     with booted(made_up(*runs, steps=steps), cut) as target:
         with pytest.raises(KernelFault) as fault:
             step_twice(target)
-        heard = target.hear_out(fault.value)
+        heard = target.drain(fault.value)
     assert (heard.signature, str(heard)) == (signature, line)
 
 
@@ -123,7 +123,7 @@ def test_unexpected_steps_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
     with booted(made_up(say(f"{unexpected}\n" * 3))) as target:
         with pytest.raises(KernelFault) as fault:
             go_past(target)
-        heard = target.hear_out(fault.value)
+        heard = target.drain(fault.value)
     assert (heard.signature, str(heard)) == (Signature.STEP_FLOOD, f"{unexpected}: 3 in 0.1 s")
     assert target.metrics["unexpected_steps"] == 3
 
@@ -136,7 +136,7 @@ def test_a_splat_that_breaks_off_is_no_hang() -> None:
 def test_another_fault_is_not_waited_for() -> None:
     fault = KernelFault(Signature.STUCK, "there")
     with booted(made_up()) as target:
-        assert target.hear_out(fault) is fault
+        assert target.drain(fault) is fault
 
 
 def test_a_splat_during_boot_is_heard() -> None:
