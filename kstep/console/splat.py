@@ -25,6 +25,7 @@ SPLAT = re.compile(
     rb"|(?P<panic>Kernel panic)"
     rb"|rcu: INFO: [^\n]* stall"
     rb"|soft lockup"
+    rb"|Unable to handle kernel"
 )
 
 # What is more than a `splat`, by the group of the pattern.

@@ -19,7 +19,7 @@ from kstep.base.outcome import Signature
 from kstep.console.console import Console, SilenceError
 from kstep.console.kdb import PROMPT, CommandRefusedError, Kdb
 from kstep.console.shell import Command
-from kstep.machine.boot import UP_OR_DOWN, await_end
+from kstep.machine.boot import UP_OR_DOWN, await_up
 from kstep.machine.capability import Capability
 from kstep.machine.interface import Machine, UnmappedError
 
@@ -102,15 +102,15 @@ class Board(Machine):
 
     def _await_ready(self) -> None:
         try:
-            match = await_end(self.console, UP_OR_DOWN, SILENT, Deadline.after(BOOT))
-        except SilenceError as error:
-            raise self._silent(error) from error
-        if match["down"]:
+            await_up(self.console, UP_OR_DOWN, SILENT, Deadline.after(BOOT))
+        except MachineryError as error:
+            if isinstance(error.__cause__, SilenceError):
+                raise self._silent(error.__cause__) from error
             raise MachineryError(
-                f"{self.line.spec}: the boot ends in the debugger or a panic",
-                Signature.NO_BOOT,
-                _last(match.string),
-            )
+                f"{self.line.spec}: {error}",
+                error.signature,
+                error.details,
+            ) from error
 
     def _identify(self) -> None:
         """Ask the guest which kernel it runs; raises MachineryError where it is another."""

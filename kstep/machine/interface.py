@@ -75,7 +75,8 @@ class Machine(AbstractContextManager["Machine"], ABC):
     def boot(self, transcript: Transcript | None = None) -> None:
         """Wait until the guest takes commands, or waits for a debugger if its hardware says so.
 
-        Raises MachineryError ``no-boot`` if it does not come up.
+        Raises boot.BootFault if it does not come up and the kernel said why, MachineryError
+        ``no-boot`` if it did not.
         """
 
     @abstractmethod

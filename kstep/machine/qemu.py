@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Self
 
 from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
-from kstep.base.outcome import KernelFault, Signature
+from kstep.base.outcome import Signature
 from kstep.base.pty import Pty
-from kstep.console.console import Console, SilenceError
-from kstep.machine.boot import UP_OR_DOWN, UP_OR_PANIC, await_end
+from kstep.console.console import Console
+from kstep.machine.boot import UP_OR_DOWN, UP_OR_PANIC, await_up
 from kstep.machine.capability import Capability, Offer
 from kstep.machine.hardware import Hardware
 from kstep.machine.interface import Machine
@@ -41,8 +41,6 @@ USUAL_BOOT = 2.0  # seconds that this takes on an idle machine of 2024
 MOST_SCALE = 10.0  # no machine is that much slower; then something else is wrong
 PAGE = 4096
 GDBSTUB = "gdb"  # its socket, in the folder of the machine
-
-LAST_LINES = 12
 
 VARIABLES = ("$kernel", "$initramfs")
 BY_HAND = """\
@@ -185,27 +183,15 @@ class QemuMachine(Machine):
     def boot(self, transcript: Transcript | None = None) -> None:
         """Wait until the guest takes commands, or waits for a debugger where it is to.
 
-        Raises MachineryError ``no-boot`` with the last lines of the console, and where the
-        guest comes up after the kernel complained, what the console's ``on_text`` raised.
+        Raises as await_up() does.
         """
         self.console.transcript = transcript
-        complaint: KernelFault | None = None
         deadline = Deadline.after(BOOT)
+        waits = self.hardware.waits
         pattern = UP_OR_DOWN if self.hardware.kgdboc else UP_OR_PANIC
-        try:
-            try:
-                match = await_end(self.console, pattern, QUIET, deadline)
-            except KernelFault as fault:
-                complaint, self.console.on_text = fault, None  # whether it boots all the same
-                match = await_end(self.console, pattern, QUIET, deadline)
-        except SilenceError as error:
-            raise _no_boot(complaint or error, error.heard) from error
-        if self.hardware.waits and match["prompt"]:
+        match = await_up(self.console, pattern, QUIET, deadline, waits=waits)
+        if match["down"]:
             self.stopped = match.string
-        elif match["down"]:
-            raise _no_boot(complaint or "it ends in the debugger", match.string)
-        if complaint is not None:
-            raise complaint
         self.boot_seconds = time.monotonic() - self.began
         self.scale = min(max(self.boot_seconds / USUAL_BOOT, 1.0), MOST_SCALE)
 
@@ -251,12 +237,3 @@ def _lines(options: list[str]) -> list[str]:
         else:
             lines[-1] += f" {quoted}"
     return lines
-
-
-def _no_boot(why: object, console: bytes) -> MachineryError:
-    lines = console.decode(errors="replace").replace("\r", "").splitlines()[-LAST_LINES:]
-    return MachineryError(
-        f"the kernel does not boot: {why}",
-        Signature.NO_BOOT,
-        tuple(lines) or ("it said nothing",),
-    )

@@ -12,6 +12,7 @@ from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Outcome, Signature
 from kstep.image.symbols import Symbols
 from kstep.machine.board import Board
+from kstep.machine.boot import BootFault
 from kstep.machine.qemu import QemuMachine
 from kstep.results import layout
 from kstep.results.transcript import Transcript
@@ -35,22 +36,20 @@ def run(boot: Boot, toolchain: Toolchain, folder: Path) -> Generator[Result, Non
     """Run the cells of a boot; their files go into ``folder``, which is there.
 
     A machine that served a cell that did not pass is not used again, nor is one if the next
-    case needs another. A kernel that did not boot on a machine is not tried again on the same.
+    case needs another. A kernel that did not boot on a machine is not tried again on the same:
+    whatever that was, a fault of its own or no verdict, it is that of all cells.
     """
-    unbootable: dict[Hardware, Result] = {}
     with _Running(boot, toolchain, folder) as running:
         for cell in boot.cells:
             hardware = running.script.hardware_for(cell.case)
-            if hardware in unbootable:
-                message = f"not tried again: {unbootable[hardware].message}"
-                yield Result(cell, Outcome.ERROR, Signature.NO_BOOT, message)
+            if (first := running.unbootable.get(hardware)) is not None:
+                message = f"not tried again: {first.message}"
+                yield Result(cell, first.outcome, first.signature, message)
                 continue
             result = running.cell(cell)
             yield result
             if result.outcome is not Outcome.PASS:
                 running.end_machine()
-            if result.signature is Signature.NO_BOOT:
-                unbootable[hardware] = result
 
 
 def files(cell: Cell, folder: Path) -> dict[str, str]:
@@ -77,6 +76,7 @@ class _Running(AbstractContextManager["_Running"]):
         self._symbols = Symbols.load(boot.kernel.system_map)
         self._machine: Machine | None = None
         self._stack = ExitStack()
+        self.unbootable: dict[Hardware, Result] = {}  # what the boot came to, by the machine
 
     def __enter__(self) -> Self:
         return self
@@ -107,6 +107,7 @@ class _Running(AbstractContextManager["_Running"]):
         boot_seconds = 0.0
         metrics: dict[str, float] = {}
         target: Target | None = None
+        boots = True
         with ExitStack() as stack:
             try:
                 trace = stack.enter_context((own / "trace.jsonl").open("w"))
@@ -125,15 +126,17 @@ class _Running(AbstractContextManager["_Running"]):
                 metrics = target.metrics
                 self.script.run(target, cell.case)
             except KernelFault as fault:
+                boots = not isinstance(fault, BootFault)
                 drained = fault if target is None else target.drain(fault)
                 outcome, signature, message = Outcome.FAIL, drained.signature, str(drained)
             except MachineryError as error:
+                boots = error.signature is not Signature.NO_BOOT
                 outcome, signature = Outcome.ERROR, error.signature
                 message = "\n".join((str(error), *error.details))
             except Exception as error:  # noqa: BLE001 -- a fault of ours is no verdict, and must not end the run
                 outcome, signature = Outcome.ERROR, Signature.INFRASTRUCTURE
                 message = f"internal error: {type(error).__name__}: {error}"
-        return Result(
+        result = Result(
             cell,
             outcome,
             signature,
@@ -143,6 +146,9 @@ class _Running(AbstractContextManager["_Running"]):
             dict(metrics),
             files(cell, self._folder),
         )
+        if not boots:
+            self.unbootable[hardware] = result
+        return result
 
     def _keep_by_hand(self, own: Path) -> None:
         """Write how to boot a cell's machine by hand, if it can be."""

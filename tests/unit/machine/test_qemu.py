@@ -19,6 +19,7 @@ from kstep.build.kernel import Kernel
 from kstep.console.console import Console
 from kstep.console.splat import SplatDetector
 from kstep.machine import qemu as machines
+from kstep.machine.boot import BootFault
 from kstep.machine.capability import Capability
 from kstep.machine.hardware import Hardware
 from kstep.machine.qemu import OFFERS, QemuMachine
@@ -67,13 +68,66 @@ def test_a_complaint_on_the_way_up_is_the_kernels_fault(line: tuple[QemuMachine,
 @pytest.mark.parametrize(
     "last", [b"[0]kdb> ", b"[0]more> ", b"---[ end Kernel panic - not syncing: no ]---\r\n"]
 )
-def test_a_panic_is_no_boot_and_at_once(line: tuple[QemuMachine, int], last: bytes) -> None:
+def test_a_panic_is_the_kernel_s_fault_and_at_once(
+    line: tuple[QemuMachine, int], last: bytes
+) -> None:
     machine, kernel = line
     os.write(kernel, b"[    0.1] Kernel panic - not syncing: no\r\nCall trace:\r\n" + last)
-    with pytest.raises(MachineryError, match=r"does not boot: .*not syncing: no") as caught:
+    with pytest.raises(BootFault, match=r"does not boot: .*not syncing: no") as caught:
         machine.boot()
+    assert caught.value.signature is Signature.PANIC
+
+
+@pytest.mark.parametrize(
+    "why",
+    [
+        b"VFS: Unable to mount root fs on unknown-block(0,0)",
+        b"No working init found.  Try passing init= option to kernel.",
+        b"Requested init /init failed (error -8).",
+        b"Attempted to kill init! exitcode=0x00000100",
+        b"System is deadlocked on memory",
+        b"Out of memory: compulsory panic_on_oom is enabled",
+    ],
+)
+def test_a_panic_for_want_of_a_guest_or_of_memory_is_no_verdict(
+    line: tuple[QemuMachine, int], why: bytes
+) -> None:
+    machine, kernel = line
+    said = b"Kernel panic - not syncing: " + why
+    os.write(kernel, b"[ 0.1] KSTEP-INIT /dev: no\r\n[ 0.1] " + said + b"\r\n")
+    os.write(kernel, b"---[ end " + said + b" ]---\r\n")
+    with pytest.raises(MachineryError, match="does not boot: ") as caught:
+        machine.boot()
+    assert why.decode() in str(caught.value)
     assert caught.value.signature is Signature.NO_BOOT
-    assert caught.value.details[1] == "Call trace:"
+    assert caught.value.details[-1] == f"---[ end {said.decode()} ]---"
+
+
+# What a kernel of 6.1 with a patch said whose initcall reads at NULL.
+OOPS = b"""\
+[    0.178] Unable to handle kernel NULL pointer dereference at virtual address 0000000000000000\r
+[    0.179] Mem abort info:\r
+[    0.180]   ESR = 0x0000000096000004\r
+[    0.185] Internal error: Oops: 0000000096000004 [#1] PREEMPT SMP\r
+[    0.186] CPU: 0 PID: 1 Comm: swapper/0 Not tainted 6.1.192 #1\r
+"""
+END = b"""\
+[    0.190] Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b\r
+[    0.191] ---[ end Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b ]---\r
+"""
+
+
+@pytest.mark.parametrize("end", [END, b"", b"\r\nEntering kdb on processor 0 Oops:\r\n[0]kdb> "])
+def test_a_kernel_that_dies_of_an_oops_has_broken(
+    line: tuple[QemuMachine, int], end: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """That it kills init is what comes of it; so does that it says no more."""
+    monkeypatch.setattr(machines, "QUIET", 0.3)
+    machine, kernel = line
+    os.write(kernel, OOPS + end)
+    with pytest.raises(BootFault, match=r"not boot: .*Unable to handle kernel NULL") as caught:
+        machine.boot()
+    assert caught.value.signature is Signature.SPLAT
 
 
 def test_silence_is_no_boot(line: tuple[QemuMachine, int], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -92,7 +146,7 @@ def test_a_complaint_and_then_silence_names_the_complaint(
     monkeypatch.setattr(machines, "QUIET", 0.05)
     machine, kernel = line
     os.write(kernel, WARNING)
-    with pytest.raises(MachineryError, match=r"does not boot: .*WARNING"):
+    with pytest.raises(BootFault, match=r"does not boot: .*WARNING"):
         machine.boot()
 
 
@@ -108,7 +162,7 @@ def test_a_boot_that_is_to_wait_may_panic_all_the_same(line: tuple[QemuMachine, 
     machine, kernel = line
     machine.hardware = Hardware(waits=True)
     os.write(kernel, b"---[ end Kernel panic - not syncing: no ]---\r\n")
-    with pytest.raises(MachineryError, match="does not boot"):
+    with pytest.raises(BootFault, match="does not boot"):
         machine.boot()
 
 

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from kstep.run.boot import Result
 
 
+VFS = b"[ 0.1] Kernel panic - not syncing: VFS: Unable to mount root fs on unknown-block(0,0)"
+PANIC = b"Kernel panic - not syncing: no\r\n---[ end Kernel panic - not syncing: no ]---\r\n"
+
+
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
     """Give a bench on which nothing is waited for long."""
@@ -110,7 +114,14 @@ def test_each_cell_has_the_script_that_boots_its_machine(bench: Bench) -> None:
     [
         (b"[ 0.0] Booting\r\n[ 0.1] stops\r\n", "error", Signature.NO_BOOT, "[ 0.1] stops"),
         (b"", "error", Signature.NO_BOOT, "the kernel does not boot: no word from the guest"),
-        (b"[ 0.1] Kernel panic - not syncing: VFS\r\n", "error", Signature.NO_BOOT, "syncing: VFS"),
+        (VFS + b"\r\n", "error", Signature.NO_BOOT, "syncing: VFS"),
+        (PANIC, "fail", Signature.PANIC, "does not boot: Kernel panic - not syncing: no"),
+        (
+            b"Unable to handle kernel x\r\n[0]kdb> ",
+            "fail",
+            Signature.SPLAT,
+            "does not boot: Unable",
+        ),
         (READY.replace(b"Run", b"WARNING:"), "fail", Signature.SPLAT, "WARNING: /init"),
     ],
 )
@@ -121,6 +132,28 @@ def test_a_boot_that_goes_wrong_is_that_of_its_first_cell(
     assert (result.outcome, result.signature) == (Outcome(outcome), signature)
     assert words in result.message
     assert bench.started == 1
+
+
+@pytest.mark.parametrize(
+    ("greeting", "outcome", "signature"),
+    [(PANIC, "fail", Signature.PANIC), (VFS + b"\r\n", "error", Signature.NO_BOOT)],
+)
+def test_a_kernel_that_does_not_boot_is_started_once(
+    greeting: bytes, outcome: str, signature: Signature, bench: Bench
+) -> None:
+    """And what it came to is that of every cell of the boot."""
+    results = run(bench, "true", "true", "true", greeting=greeting)
+    assert {(each.outcome, each.signature) for each in results} == {(outcome, signature)}
+    assert [
+        each.message.startswith("not tried again: the kernel does not boot") for each in results
+    ] == [False, True, True]
+    assert bench.started == 1
+
+
+def test_a_kernel_that_complains_and_comes_up_is_started_for_each_cell(bench: Bench) -> None:
+    results = run(bench, "true", "true", greeting=READY.replace(b"Run", b"WARNING:"))
+    assert [each.signature for each in results] == [Signature.SPLAT] * 2
+    assert bench.started == 2
 
 
 def test_what_an_earlier_try_left_is_not_taken_for_this_one_s(bench: Bench) -> None:
