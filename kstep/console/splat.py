@@ -7,9 +7,22 @@ import re
 
 from kstep.base.outcome import KernelFault, Signature
 
-# From kernel/debug/debug_core.c, kernel/debug/kdb/kdb_bp.c, arch/arm64/kernel/debug-monitors.c,
-# drivers/misc/kgdbts.c, kernel/panic.c, kernel/rcu/tree_stall.h, kernel/watchdog.c and
-# lib/locking of Linux 6.1.
+# From Linux 6.1 and 7.2. kgdb's own: kernel/debug/debug_core.c, kernel/debug/kdb/kdb_bp.c,
+# arch/arm64/kernel/debug-monitors.c and drivers/misc/kgdbts.c. The rest, by its file:
+# - kernel/panic.c: WARNING:, Kernel panic; kernel/locking/lockdep.c: WARNING: of every finding,
+#   such as "possible recursive locking detected", and INFO: of a key that is not static
+# - mm/kasan/report.c, kernel/kcsan/report.c, lib/bug.c, kernel/sched/core.c, mm/: BUG:
+# - lib/ubsan.c: UBSAN:; lib/list_debug.c: "list_add corruption. ", "list_del corruption, "
+# - arch/arm64/mm/fault.c: "Unable to handle kernel %s at virtual address"
+# - arch/arm64/kernel/traps.c: "Internal error: %s: %016lx [#%d]", "Insufficient stack space to
+#   handle exception!", "SError Interrupt on CPU%d"; entry-common.c: "Unhandled %s exception on
+#   CPU%d"
+# - kernel/irq/spurious.c: "irq %d: nobody cared"; kernel/irq/chip.c: "Spurious%s percpu IRQ%u"
+# - kernel/time/tick-sched.c: "NOHZ tick-stop error: local softirq work is pending"
+# - kernel/rcu/tree_stall.h, tree_exp.h, tasks.h: "rcu: INFO: %s detected stalls on ...",
+#   "... detected expedited stalls ...", "... self-detected stall on CPU"
+# - kernel/watchdog.c: "BUG: soft lockup", and with kernel/watchdog_hld.c "Watchdog detected hard
+#   LOCKUP on cpu %d"; kernel/hung_task.c: "INFO: task %s:%d blocked for more than %ld seconds."
 SPLAT = re.compile(
     rb"Critical breakpoint error"
     rb"|BP remove failed"
@@ -23,9 +36,21 @@ SPLAT = re.compile(
     rb"|WARNING:"
     rb"|Oops"
     rb"|(?P<panic>Kernel panic)"
-    rb"|rcu: INFO: [^\n]* stall"
+    rb"|INFO: [^\n]*(?:detected (?:expedited )?stalls?\b|self-detected stall)"
+    rb"|INFO: trying to register non-static key"
+    rb"|INFO: task [^\n]* blocked (?:in I/O wait )?for more than \d+ seconds"
     rb"|soft lockup"
-    rb"|Unable to handle kernel"
+    rb"|hard LOCKUP"
+    rb"|UBSAN: "
+    rb"|list_(?:add|del) corruption[.,]"
+    rb"|Unable to handle kernel "
+    rb"|Internal error: "
+    rb"|Insufficient stack space to handle exception!"
+    rb"|SError Interrupt on CPU\d"
+    rb"|Unhandled [^\n]*exception on CPU\d"
+    rb"|irq \d+: nobody cared"
+    rb"|Spurious(?: and unmasked)? percpu IRQ\d"
+    rb"|NOHZ tick-stop error"
 )
 
 # What is more than a `splat`, by the group of the pattern.
