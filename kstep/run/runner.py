@@ -17,7 +17,7 @@ from kstep.machine.qemu import QemuMachine
 from kstep.results import layout
 from kstep.results.transcript import Transcript
 from kstep.run.boot import Result
-from kstep.session import session
+from kstep.session import session, taint
 from kstep.session.target import Target
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class _Running(AbstractContextManager["_Running"]):
         self._folder = folder
         self._symbols = Symbols.load(boot.kernel.system_map)
         self._machine: Machine | None = None
+        self._taint = 0  # of its kernel, as last seen
         self._stack = ExitStack()
         self.unbootable: dict[Hardware, Result] = {}  # what the boot came to, by the machine
 
@@ -91,7 +92,7 @@ class _Running(AbstractContextManager["_Running"]):
 
     def end_machine(self) -> None:
         """End the machine, so that the next cell gets another; harmless if there is none."""
-        self._machine = None
+        self._machine, self._taint = None, 0
         self._stack.pop_all().close()
 
     def cell(self, cell: Cell) -> Result:
@@ -125,6 +126,11 @@ class _Running(AbstractContextManager["_Running"]):
                     target = Target(machine, self._symbols, trace, own)
                 metrics = target.metrics
                 self.script.run(target, cell.case)
+                seen = taint.after(target, self._taint)
+                if seen is None:
+                    self.end_machine()  # no other cell can use it either
+                else:
+                    self._taint = seen
             except KernelFault as fault:
                 boots = not isinstance(fault, BootFault)
                 drained = fault if target is None else target.drain(fault)

@@ -54,7 +54,7 @@ class Dialogue:
 
     A verb that is used in a state that it is not for is a mistake of the script: it raises
     MachineryError, because what came of it would be no verdict on the kernel. ``metrics`` gets
-    the number of unexpected steps.
+    the number of unexpected steps. ``has_excused`` is whether excusing() was used.
     """
 
     def __init__(self, machine: Machine, metrics: dict[str, float]) -> None:
@@ -66,6 +66,7 @@ class Dialogue:
         self._debugger: State | None = State.KDB if machine.hardware.waits else None
         self._kgdboc = True
         self._crashed = False
+        self.has_excused = False
         self._splats = SplatDetector()
         self._console.on_text = self._splats.feed
 
@@ -218,6 +219,7 @@ class Dialogue:
         How often each was made is in the dictionary once the block is left.
         """
         heard = dict.fromkeys(splats, 0)
+        self.has_excused = True
         self._splats.provoked |= {splat.encode(): 0 for splat in splats}
         yield heard
         heard |= {each: self._splats.provoked.pop(each.encode()) for each in splats}

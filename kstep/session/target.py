@@ -103,6 +103,11 @@ class Target:
         return self._dialogue.kdb
 
     @property
+    def has_excused(self) -> bool:
+        """Whether the script has brought about splats, or let the kernel complain."""
+        return self._dialogue.has_excused
+
+    @property
     def state(self) -> State:
         """Where the guest is, as far as the line tells."""
         return self._dialogue.state

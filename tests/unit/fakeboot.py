@@ -19,7 +19,10 @@ from kstep.base.errors import MachineryError
 from kstep.machine.hardware import Hardware
 from kstep.session.session import Stepped, session
 
-WORDS = ("true", "false", "panic", "silence", "power_off", "kill", "raises", "gives_up")
+WORDS = (
+    *("true", "false", "panic", "silence", "power_off", "kill", "raises", "gives_up"),
+    *("taint", "excused_taint", "late_splat", "hush"),
+)
 
 
 @session(claim="x", cases=tuple(Stepped(word, word.replace("_", "-"), "") for word in WORDS))
@@ -29,6 +32,10 @@ def does(target, case):
         raise ValueError("no such thing")
     if case.name == "gives_up":
         raise MachineryError("cannot", details=("one", "two"))
+    if case.name == "excused_taint":
+        with target.excusing("WARNING"):
+            target.run("taint")
+        return
     target.run(case.trigger)
 """
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A toolchain whose machine is a thread with a shell: for what goes on around a machine.
 
-What the shell does is told by the command: ``true``, ``false``, ``panic``, ``silence``,
+What the shell does is told by the command: ``true``, ``false``, ``panic``, ``silence``, ``taint``,
 ``power-off`` (the machine ends) and ``kill`` (so does the process that it is in).
 """
 
@@ -13,6 +13,7 @@ import signal
 import threading
 from typing import TYPE_CHECKING
 
+from kstep.session import taint
 from kstep.toolchain import Process, Toolchain, ignore
 from tests.unit.farend import TYPED
 
@@ -26,7 +27,15 @@ ANSWERS = {
     "false": "KSTEP-END {n} 1\r\n",
     "panic": "Kernel panic - not syncing: asked for\r\n---[ end Kernel panic ]---\r\n",
     "silence": "",
+    "taint": "KSTEP-END {n} 0\r\n",
+    "late-splat": "KSTEP-END {n} 0\r\n",
+    "hush": "KSTEP-END {n} 0\r\n",
+    taint.COMMAND: "{taint}\r\nKSTEP-END {n} 0\r\n",
 }
+
+
+# What the taint is after a command; also what is no number.
+TAINTS = {"taint": "4608", "late-splat": "BUG: late\r\n4096", "hush": "hush"}
 
 
 class FakeProcess(Process):
@@ -37,6 +46,7 @@ class FakeProcess(Process):
         self._note = log / f"{os.getpid()}-{line.name}-{len(list(log.iterdir()))}"
         self._note.touch()
         self._runs = True
+        self._taint = "4096"  # a module of nobody's, which is no fault
         os.write(self._far, greeting)
         self._thread = threading.Thread(target=self._play, daemon=True)
         self._thread.start()
@@ -59,7 +69,11 @@ class FakeProcess(Process):
         elif match["command"] == "kill":
             os.kill(os.getpid(), signal.SIGKILL)
         else:
-            answer = ANSWERS[match["command"]].format(n=match["number"])
+            if match["command"] in TAINTS:
+                self._taint = TAINTS[match["command"]]
+            answer = ANSWERS[match["command"]].format(n=match["number"], taint=self._taint)
+            if match["command"] == taint.COMMAND and self._taint == "hush":
+                return
             os.write(self._far, f"{line}\r\n{answer}".encode())
 
     def alive(self) -> bool:

@@ -156,6 +156,37 @@ def test_a_kernel_that_complains_and_comes_up_is_started_for_each_cell(bench: Be
     assert bench.started == 2
 
 
+def test_a_taint_that_nobody_heard_of_is_a_splat(bench: Bench) -> None:
+    """The next cell has another machine; a taint that is no fault is none."""
+    good, bad, next_ = run(bench, "true", "taint", "true")
+    assert (good.outcome, next_.outcome) == (Outcome.PASS, Outcome.PASS)
+    assert (bad.outcome, bad.signature) == (Outcome.FAIL, Signature.SPLAT)
+    assert "tainted W (TAINT_WARN: a warning): " in bad.message
+    assert bench.started == 2
+
+
+def test_a_taint_that_was_provoked_is_expected_and_the_next_cell_s_is_not(bench: Bench) -> None:
+    results = run(bench, "excused_taint", "true", "taint")
+    assert {each.outcome for each in results} == {Outcome.PASS}, "W was there before"
+    assert bench.started == 1
+
+
+def test_a_splat_while_the_taint_is_read_counts(bench: Bench) -> None:
+    (result,) = run(bench, "late_splat")
+    assert (result.outcome, result.signature) == (Outcome.FAIL, Signature.SPLAT)
+    assert "BUG: late" in result.message
+
+
+def test_a_shell_that_is_silent_after_a_cell_that_passed_is_no_verdict(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But another cell does not get it."""
+    monkeypatch.setattr(Commands.ask, "__defaults__", (0.5,))
+    results = run(bench, "hush", "true")
+    assert {each.outcome for each in results} == {Outcome.PASS}
+    assert bench.started == 2
+
+
 def test_what_an_earlier_try_left_is_not_taken_for_this_one_s(bench: Bench) -> None:
     (cell,) = bench.boot("true").cells
     own = bench.folder / layout.cell_folder(cell)

@@ -1,0 +1,63 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The kernel's own note that something went wrong, which stays when a message was not heard."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from kstep.base.errors import MachineryError
+from kstep.base.outcome import KernelFault, Signature
+from kstep.session.dialogue import State
+
+if TYPE_CHECKING:
+    from kstep.session.target import Target
+
+COMMAND = "cat /proc/sys/kernel/tainted"
+MASK = re.compile(r"^(\d+)\r?$", re.MULTILINE)
+
+# The bits that say of a fault, by number: taint_flags[] in kernel/panic.c and TAINT_* in
+# include/linux/panic.h. The others say of modules, firmware, and how the kernel was built.
+FAULTS = {
+    4: "M (TAINT_MACHINE_CHECK)",
+    5: "B (TAINT_BAD_PAGE)",
+    7: "D (TAINT_DIE: an oops or a BUG)",
+    9: "W (TAINT_WARN: a warning)",
+    14: "L (TAINT_SOFTLOCKUP)",
+}
+
+
+def faults(mask: int) -> list[str]:
+    """Return the names of the faults that a mask tells of."""
+    return [name for bit, name in FAULTS.items() if mask >> bit & 1]
+
+
+def after(target: Target, known: int) -> int | None:
+    """Look at the kernel's taint after a script that passed; return it.
+
+    ``known`` is what it was before. None if the guest is not at its shell, or does not answer: a
+    script that passed may leave it so, and that is no verdict. Raises KernelFault ``splat`` for
+    a fault that is new, unless the script excused splats: then it is that of what it brought about.
+    """
+    if target.state is not State.SHELL:
+        return None
+    try:
+        answer = target.ask(COMMAND)
+    except KernelFault as fault:
+        if fault.signature in {Signature.SPLAT, Signature.PANIC, Signature.STEP_FLOOD}:
+            raise
+        return None
+    except MachineryError:
+        return None
+    said = MASK.search(answer.text)
+    if answer.status or said is None:
+        return None
+    mask = int(said[1])
+    new = faults(mask & ~known)
+    if new and not target.has_excused:
+        raise KernelFault(
+            Signature.SPLAT,
+            f"the kernel is tainted {', '.join(new)}: something went wrong in the session, and"
+            f" no message of it was recognized (/proc/sys/kernel/tainted is {mask})",
+        )
+    return mask
