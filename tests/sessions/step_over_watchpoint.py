@@ -47,7 +47,8 @@ class Watched:
 def step_over_watchpoint(target: Target, watched: Watched) -> None:
     """Step a system call while perf watches a place on its path."""
     target.run(CALL)  # the first of a boot takes another way (timekeeping_warp_clock())
-    executed, written = target.symbols.address(FUNCTION) + 4, target.symbols.address("sys_tz")
+    with target.in_kdb() as kdb:
+        executed, written = kdb.address(FUNCTION) + 4, kdb.address("sys_tz")
     place = executed if watched.kind == "x" else written
     with target.stopped_at(FUNCTION, f"tally {watched.kind}:{place:#x} {CALL}") as stop:
         stop.clear()
