@@ -119,7 +119,7 @@ class Workshop:
             SimpleNamespace(id=name, get=lambda *_, name=name: self.get(name)) for name in trees
         )
         self.asked: Request = replace(looked_up(*variants), trees=cast("Any", tuple(specs)))
-        console = Console(file=self.said, width=500)
+        console = Console(file=self.said, highlight=False, width=500)
         with Progress(console) as progress:
             return preparation.prepare(self.asked, "auto", Cache(Path("/none")), progress)
 
