@@ -103,17 +103,18 @@ def test_a_panic_for_want_of_a_guest_or_of_memory_is_no_verdict(
     assert caught.value.details[-1] == f"---[ end {said.decode()} ]---"
 
 
-# What a kernel of 6.1 with a patch said whose initcall reads at NULL.
+# Of what a 6.1.192 said with a patch whose initcall writes to NULL.
 OOPS = b"""\
-[    0.178] Unable to handle kernel NULL pointer dereference at virtual address 0000000000000000\r
-[    0.179] Mem abort info:\r
-[    0.180]   ESR = 0x0000000096000004\r
-[    0.185] Internal error: Oops: 0000000096000004 [#1] PREEMPT SMP\r
-[    0.186] CPU: 0 PID: 1 Comm: swapper/0 Not tainted 6.1.192 #1\r
+[    0.853] Unable to handle kernel NULL pointer dereference at virtual address 0000000000000000\r
+[    0.853] Mem abort info:\r
+[    0.853]   ESR = 0x0000000096000044\r
+[    0.854] Internal error: Oops: 0000000096000044 [#1] PREEMPT SMP\r
+[    0.855] CPU: 0 PID: 1 Comm: swapper/0 Not tainted 6.1.192 #1 \r
+[    0.860] ---[ end trace 0000000000000000 ]---\r
 """
 END = b"""\
-[    0.190] Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b\r
-[    0.191] ---[ end Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b ]---\r
+[    0.869] Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b\r
+[    0.870] ---[ end Kernel panic - not syncing: Attempted to kill init! exitcode=0x0000000b ]---\r
 """
 
 
