@@ -37,7 +37,12 @@ pytestmark = pytest.mark.kernel
 
 FOLDER = ROOT / "tests/mutants"
 SESSIONS = session.load(ROOT / "tests/sessions")
-WHOLE = "v6/1+2"  # what every mutant is made from
+
+# The whole of each series that mutants are made from
+WHOLE = {
+    name: f"{name}/" + "+".join(str(n + 1) for n in range(len(series.load(name, ROOT).patches)))
+    for name in ("v6", "v7")
+}
 
 
 @dataclass(frozen=True)
@@ -66,17 +71,29 @@ class Mutant:
     caught_by: tuple[Catch, ...]
     nightly: bool
     kconfig: str
+    of: str
+
+    @property
+    def whole(self) -> str:
+        """The variant that it is made from."""
+        return WHOLE[self.of]
 
     @property
     def variant(self) -> str:
-        """Patches 1 and 2 of v6, and the mutant as a third."""
-        return f"{self.name}/1+2+3"
+        """All patches of its series, and the mutant as one more."""
+        return f"{self.name}/{self.whole.partition('/')[2]}+{self._number}"
+
+    @property
+    def _number(self) -> int:
+        return self.whole.count("+") + 2
 
     def series(self, scratch: Path) -> Path:
-        """Write the series that has the mutant behind the patches of v6."""
+        """Write the series that has the mutant behind the patches of its own."""
         folder = scratch / self.name
-        shutil.copytree(ROOT / "patches/v6", folder, ignore=shutil.ignore_patterns("*.yaml"))
-        shutil.copyfile(FOLDER / f"{self.name}.patch", folder / f"0003-{self.name}.patch")
+        shutil.copytree(ROOT / "patches" / self.of, folder, ignore=shutil.ignore_patterns("*.yaml"))
+        shutil.copyfile(
+            FOLDER / f"{self.name}.patch", folder / f"{self._number:04}-{self.name}.patch"
+        )
         return folder
 
 
@@ -87,6 +104,7 @@ MUTANTS = [
         tuple(map(Catch.parse, item["caught-by"])),
         item.get("nightly", False),
         item.get("kconfig", kconfig.BASE),
+        item.get("series", "v6"),
     )
     for item in yaml.safe_load((FOLDER / "mutants.yaml").read_text())
 ]
@@ -134,7 +152,7 @@ class Mutants:
     asked: Request
     prepared: Prepared
     folder: Path
-    usual: dict[tuple[str, str | None], Seen] = field(default_factory=dict)
+    usual: dict[tuple[str, str, str | None], Seen] = field(default_factory=dict)
 
     def run(self, variant: str, catch: Catch) -> Generator[Result, None, None]:
         """Run a session on a kernel, over one case or all."""
@@ -158,13 +176,13 @@ class Mutants:
             self.folder,
         )
 
-    def usually(self, session_name: str, case: str | None) -> Seen:
-        """Return what a case comes to on what the mutants are made from."""
-        if (session_name, case) not in self.usual:
-            for result in self.run(WHOLE, Catch(session_name, case)):
-                key = result.cell.session, result.cell.case
+    def usually(self, whole: str, session_name: str, case: str | None) -> Seen:
+        """Return what a case comes to on what a mutant is made from."""
+        if (whole, session_name, case) not in self.usual:
+            for result in self.run(whole, Catch(session_name, case)):
+                key = whole, result.cell.session, result.cell.case
                 self.usual[key] = (result.outcome, result.signature)
-        return self.usual[session_name, case]
+        return self.usual[whole, session_name, case]
 
 
 @pytest.fixture(scope="module")
@@ -192,10 +210,10 @@ def mutants(
 def _build(folder: Path, kconfig_name: str, chosen: Sequence[Mutant]) -> Mutants:
     asked = request.look_up(
         ROOT,
-        series_specs=["v6", *(str(mutant.series(folder)) for mutant in chosen)],
+        series_specs=[*{mutant.of: None for mutant in chosen}, *(str(mutant.series(folder)) for mutant in chosen)],
         tree_specs=["debian:6.1"],
         kconfig_names=[kconfig_name],
-        variant_names=[WHOLE, *(mutant.variant for mutant in chosen)],
+        variant_names=[*{mutant.whole: None for mutant in chosen}, *(mutant.variant for mutant in chosen)],
         session_names=list(SESSIONS),
     )
     with Progress() as progress:
@@ -211,7 +229,7 @@ def test_the_session_sees_the_fault(
     with contextlib.closing(alike.run(mutant.variant, catch)) as results:
         for result in results:
             seen = result.outcome, result.signature
-            usual = alike.usually(catch.session, result.cell.case)
+            usual = alike.usually(mutant.whole, catch.session, result.cell.case)
             assert Outcome.ERROR not in (usual[0], result.outcome), (usual, result.message)
             if result.outcome is Outcome.FAIL and seen != usual:
                 return

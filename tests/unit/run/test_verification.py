@@ -84,7 +84,10 @@ V = "verify --toolchain docker"
 
 BAD = [
     # series
-    (f"{V} --series v7", 'series "v7" is no folder under patches/, and no file; there are: v5, v6'),
+    (
+        f"{V} --series v8",
+        'series "v8" is no folder under patches/, and no file; there are: v5, v6, v7',
+    ),
     (f"{V} --series v6,v6", "--series: v6 is named twice; name it once"),
     (f"{V} --series=", "--series: nothing is named"),
     (f"{V} --series {{}}/nothing.mbox", "is no folder under patches/, and no file"),

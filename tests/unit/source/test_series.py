@@ -165,7 +165,7 @@ def test_v5_and_v6_differ_in_the_rescheduling_condition_only() -> None:
 
 
 def test_every_port_says_which_linux_it_is_for() -> None:
-    for name in ("v5", "v6"):
+    for name in ("v5", "v6", "v7"):
         for patch in series.load(name, ROOT).patches:
             for port in patch.ports:
                 version = Path(str(port.port)).parent.name
