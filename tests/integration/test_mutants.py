@@ -210,10 +210,16 @@ def mutants(
 def _build(folder: Path, kconfig_name: str, chosen: Sequence[Mutant]) -> Mutants:
     asked = request.look_up(
         ROOT,
-        series_specs=[*{mutant.of: None for mutant in chosen}, *(str(mutant.series(folder)) for mutant in chosen)],
+        series_specs=[
+            *{mutant.of: None for mutant in chosen},
+            *(str(mutant.series(folder)) for mutant in chosen),
+        ],
         tree_specs=["debian:6.1"],
         kconfig_names=[kconfig_name],
-        variant_names=[*{mutant.whole: None for mutant in chosen}, *(mutant.variant for mutant in chosen)],
+        variant_names=[
+            *{mutant.whole: None for mutant in chosen},
+            *(mutant.variant for mutant in chosen),
+        ],
         session_names=list(SESSIONS),
     )
     with Progress() as progress:
