@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
 from contextlib import contextmanager, suppress
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
-from kstep.base.errors import MachineryError
+from kstep.base.errors import MachineryError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -40,6 +41,17 @@ class Cache:
             return cls(Path(chosen).absolute())
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return cls(Path(base) / "kstep")
+
+    def require_buildable(self) -> None:
+        """Raise RequestError for a folder in which no kernel can be built.
+
+        make cuts a name at blanks, and the kernel's Makefile refuses colons with them.
+        """
+        if re.search(r"[\s:]", str(self.root)):
+            raise RequestError(
+                f"cache {str(self.root)!r}: kernels cannot be built in a folder with blanks or"
+                " colons; set KSTEP_CACHE to another one"
+            )
 
     def folder(self, *parts: str) -> Path:
         """A folder below the root, made if need be."""

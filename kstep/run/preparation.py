@@ -105,6 +105,7 @@ def prepare(
     """
     chosen = accel.choose(accel_kind)
     tools = toolchain.choose(toolchain_kind, asked.root / "docker", progress)
+    cache.require_buildable()
     progress.say(f"toolchain {tools.kind}: {tools.why}")
     progress.say(f"accel {chosen.accel}: {chosen.why}")
     versions = tools.versions(GCC)

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kstep.base.cache import KINDS, Cache
-from kstep.base.errors import MachineryError
+from kstep.base.errors import MachineryError, RequestError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -147,6 +147,14 @@ def test_what_is_no_folder_is_made_again(become: Callable[[Path], None], tmp_pat
     assert made(tmp_path) == 2
     if become is _as_a_link:
         assert (tmp_path / "elsewhere/first").read_text() == "1"
+
+
+@pytest.mark.parametrize("name", ["my cache", "a:b", "a\nb"])
+def test_where_make_cannot_build_is_refused(name: str) -> None:
+    Cache(Path("/srv/a")).require_buildable()
+    with pytest.raises(RequestError, match="blanks or colons; set KSTEP_CACHE to") as caught:
+        Cache(Path("/srv", name)).require_buildable()
+    assert "\n" not in str(caught.value)
 
 
 def test_what_is_damaged_is_made_again_and_said_so(tmp_path: Path) -> None:

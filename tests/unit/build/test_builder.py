@@ -7,6 +7,8 @@ import hashlib
 import json
 import re
 import shutil
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -22,8 +24,7 @@ from kstep.source.tree import Tree
 from kstep.toolchain import GCC, CommandError, HostToolchain, ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from kstep.build.kernel import Kernel
 
@@ -157,6 +158,13 @@ def state(kernel: Kernel) -> dict[str, bytes]:
     """Read what is booted and looked into."""
     files = (kernel.image, kernel.vmlinux, kernel.system_map, kernel.config)
     return {path.name: path.read_bytes() for path in files}
+
+
+@pytest.fixture
+def tmp_path() -> Iterator[Path]:
+    """Give a folder that make can build in; that of all tests may have blanks in its name."""
+    with tempfile.TemporaryDirectory(prefix="kstep-", dir="/tmp") as folder:
+        yield Path(folder)
 
 
 @pytest.fixture

@@ -113,7 +113,9 @@ class Workshop:
 
         return SimpleNamespace(**given, build=build, require_configurable=configure)
 
-    def prepare(self, *variants: str, trees: tuple[str, ...] = ("linux",)) -> Prepared:
+    def prepare(
+        self, *variants: str, trees: tuple[str, ...] = ("linux",), cache: str = "/none"
+    ) -> Prepared:
         """Prepare these variants, or those that nobody needs to name."""
         specs = (
             SimpleNamespace(id=name, get=lambda *_, name=name: self.get(name)) for name in trees
@@ -121,7 +123,7 @@ class Workshop:
         self.asked: Request = replace(looked_up(*variants), trees=cast("Any", tuple(specs)))
         console = Console(file=self.said, highlight=False, width=500)
         with Progress(console) as progress:
-            return preparation.prepare(self.asked, "auto", Cache(Path("/none")), progress)
+            return preparation.prepare(self.asked, "auto", Cache(Path(cache)), progress)
 
 
 @pytest.fixture
@@ -153,6 +155,12 @@ def test_an_option_that_is_not_there_ends_it(workshop: Workshop) -> None:
     with pytest.raises(RequestError, match="has no option CONFIG_"):
         workshop.prepare()
     assert "build" not in kinds(workshop.done)
+
+
+def test_a_cache_in_which_make_cannot_build_ends_it(workshop: Workshop) -> None:
+    with pytest.raises(RequestError, match="'/my cache': kernels cannot be built in a folder"):
+        workshop.prepare(cache="/my cache")
+    assert {"get", "initramfs", "build"}.isdisjoint(kinds(workshop.done))
 
 
 # -- variants
