@@ -45,6 +45,10 @@ FUNCTIONS = (
     Stepped("__arm64_sys_nanosleep", "syscall nanosleep 1 0x1000", "copy_from_user()"),
 )
 WALKS = 3
+# At the most. Where kgdb holds a lock over a step, what is stepped is in_atomic(), and
+# do_page_fault() (arch/arm64/mm/fault.c) gives up without a look at the mappings: some 380 steps in
+# all. With v7, where it holds none, they are twice as many.
+STEPS = 2000
 ENTRY = "el1_abort"  # arch/arm64/kernel/entry-common.c: where D is unmasked
 
 
@@ -80,7 +84,7 @@ def walk(target: Target, missed: list[tuple[Place, KernelFault]]) -> Place | Non
     """
     faulted: Place | None = None
     masks: Place | None = None  # where the steps end: at the instruction that masks D
-    for step in target.steps(600):
+    for step in target.steps(STEPS):
         masks = step.after
         if step.after.symbol == ENTRY and not step.in_order:
             faulted = step.before
