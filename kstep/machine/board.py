@@ -70,6 +70,11 @@ class Board(Machine):
         """What its line lets it do."""
         return self.line.offer
 
+    @property
+    def longest_boot(self) -> float:
+        """Seconds for firmware, network and kernel."""
+        return BOOT
+
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             if self.line.reset:
@@ -102,7 +107,7 @@ class Board(Machine):
 
     def _await_ready(self) -> None:
         try:
-            await_up(self.console, UP_OR_DOWN, SILENT, Deadline.after(BOOT))
+            await_up(self.console, UP_OR_DOWN, SILENT, Deadline.after(self.longest_boot))
         except MachineryError as error:
             if isinstance(error.__cause__, SilenceError):
                 raise self._silent(error.__cause__) from error

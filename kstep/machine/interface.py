@@ -67,6 +67,11 @@ class Machine(AbstractContextManager["Machine"], ABC):
         """What it can do."""
 
     @property
+    @abstractmethod
+    def longest_boot(self) -> float:
+        """Seconds after which a boot has failed."""
+
+    @property
     def by_hand(self) -> str:
         """A shell script that boots the same by hand; "" if there is no such thing."""
         return ""

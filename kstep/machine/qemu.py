@@ -107,6 +107,11 @@ class QemuMachine(Machine):
         """What its accelerator lets it do."""
         return OFFERS[self.accel]
 
+    @property
+    def longest_boot(self) -> float:
+        """Seconds for QEMU to start and the guest to be ready."""
+        return BOOT
+
     def __enter__(self) -> Self:
         self.kernel.require_undamaged()
         with ExitStack() as stack:
@@ -186,7 +191,7 @@ class QemuMachine(Machine):
         Raises as await_up() does.
         """
         self.console.transcript = transcript
-        deadline = Deadline.after(BOOT)
+        deadline = Deadline.after(self.longest_boot)
         waits = self.hardware.waits
         pattern = UP_OR_DOWN if self.hardware.kgdboc else UP_OR_PANIC
         match = await_up(self.console, pattern, QUIET, deadline, waits=waits)

@@ -11,7 +11,6 @@ from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.console.kdb import BREAKPOINT_HIT, KEYBOARD, CommandRefusedError, Stop
 from kstep.console.shell import Answer, WayUp
-from kstep.machine.qemu import BOOT
 from kstep.session.dialogue import WAIT, State
 
 if TYPE_CHECKING:
@@ -245,7 +244,7 @@ class Commands:
         self._dialogue.expect_end_of(WayUp())
         self._stops.last = stop
         yield stop
-        self._end("boot", BOOT)
+        self._end("boot", self._machine.longest_boot)
 
     @contextmanager
     def without_kgdboc(self) -> Iterator[None]:

@@ -169,6 +169,11 @@ class FakeMachine(Machine):
         reads = {Capability.MEMORY_PAST_KERNEL, Capability.MEMORY_WITHOUT_KDB}
         return Offer("a machine that is made up", frozenset(reads))
 
+    @property
+    def longest_boot(self) -> float:
+        """Seconds, of which it needs none."""
+        return 5.0
+
     def boot(self, transcript: Transcript | None = None) -> None:
         """It is up."""
         self.console.transcript = transcript

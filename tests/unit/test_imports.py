@@ -19,6 +19,11 @@ SLIPS = {
     "a package imports only from those before it": ("base/up.py", "import kstep.run"),
     "modules import each other in no circle": ("base/round.py", "import kstep.base.circle"),
     "a report is drawn from results.json alone": ("report/live.py", "import kstep.machine"),
+    "sessions and judges know a machine": ("session/own.py", "import kstep.machine.qemu"),
+    "one kind of machine knows nothing of another": (
+        "machine/board.py",
+        "import kstep.machine.qemu",
+    ),
     "kstep knows nothing of CI": ("run/script.py", "import tests.sessions.functions"),
 }
 BESIDE = {"base/circle.py": "import kstep.base.round", "later/__init__.py": ""}
