@@ -13,7 +13,7 @@ many there were and in which function each ended. Only around 6.1 is that instru
 breakpoint may stand. In other versions it is in do_el0_svc()'s caller, which is noinstr, or in
 entry.S; there the path is stepped from the return of do_el0_svc() on, and a step that leaves
 program order before it masks is what step-in-order says of it. A system call that finds work
-to do on its way out is not stepped further (WORK in kstep/path.py).
+to do on its way out is not stepped further (WORK in kstep/arm64/entry.py).
 
 Refuted by steps that end in the program's own next entry, or not at all. One that ends in
 an interrupt is `enters-interrupt`; one after which the program's command came to another

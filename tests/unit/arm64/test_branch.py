@@ -162,7 +162,7 @@ GNU_EXCLUSIVES = [  # word, assembly
     (0xD5033F5F, "clrex"),
 ]
 
-# GNU as 2.40 knows none of these: words from LLVM's tests, named in kstep/oracle.py.
+# GNU as 2.40 knows none of these: words from LLVM's tests, named in kstep/arm64/branch.py.
 LLVM_COMPARE_AND_BRANCH = [  # word, assembly, distance in bytes
     (0x74052005, "cbgt w5, w5, #-1024", -1024),
     (0xF4051FE5, "cbgt x5, x5, #1020", 1020),
