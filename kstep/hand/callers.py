@@ -19,9 +19,9 @@ BRANCHES = (0b000101, 0b100101)  # the top six bits of B and BL
 
 
 def callers(kernel: Kernel, symbols: Symbols, targets: Collection[int]) -> list[str]:
-    """Name the functions that branch to one of ``targets``, and are not it, in address order.
+    """Name the functions that branch to one of ``targets``, except itself, in address order.
 
-    The image lies in memory as it is on disk, from ``_text`` on
+    The image has the same layout in memory as on disk, starting at ``_text``
     (Documentation/arm64/booting.rst).
     """
     words = array("I")

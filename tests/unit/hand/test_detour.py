@@ -33,8 +33,8 @@ def test_of_many_names_the_first(names: list[str], said: str) -> None:
     ("callers", "ran", "said"),
     [
         ([], {"f"}, "nothing calls it directly, so it is reached through a pointer or not at all"),
-        (["f", "g"], {"h"}, "of its callers none, which are f, g"),
-        (["f", "g"], {"g", "h"}, "of its callers g, without calling it"),
+        (["f", "g"], {"h"}, "none of its callers (f, g)"),
+        (["f", "g"], {"g", "h"}, "its callers g, which did not call it"),
     ],
 )
 def test_what_is_said_of_callers(callers: list[str], ran: set[str], said: str) -> None:
