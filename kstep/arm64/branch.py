@@ -134,7 +134,7 @@ class Instruction:
             if registers is None:
                 raise ValueError(f"the branch at {self.pc:#x} needs the value of {self.register}")
             pointer = 0 if self.register == "xzr" else registers[self.register]
-            return frozenset({unsigned(pointer) if self.form.authenticated else pointer})
+            return frozenset({strip_pac(pointer) if self.form.authenticated else pointer})
         if target is not None:
             if self.form.taken is None:
                 return frozenset({target})
@@ -165,7 +165,7 @@ def is_atomic(word: int) -> bool:
     return any(word & mask == value for mask, value in _ATOMICS)
 
 
-def unsigned(pointer: int) -> int:
+def strip_pac(pointer: int) -> int:
     """Return the address of a signed pointer, assuming that its code is right."""
     is_kernel = pointer >> 55 & 1
     return pointer | _AUTHENTICATION_CODE if is_kernel else pointer & ~_AUTHENTICATION_CODE

@@ -8,7 +8,7 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kstep.arm64.branch import unsigned
+from kstep.arm64.branch import strip_pac
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -63,7 +63,7 @@ def recorded(pc: int, frame_pointer: int, read: Callable[[int, int], bytes]) -> 
         record, back = RECORD.unpack(read(record, RECORD.size))
         if not back:
             break
-        found.append(unsigned(back))
+        found.append(strip_pac(back))
     return found
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A kernel source: where it comes from, which version it is, and a copy that stays as it is."""
+"""A kernel source: its origin, its version, and a copy that is never changed."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from kstep.toolchain import Toolchain
 
 FORMS = "debian:6.1, path:DIR, git:DIR#REV or tar:FILE"
-LINUX = ("Makefile", "Kconfig", "arch/arm64/Makefile")  # what every source of ours has
-TREE_GIB = 3.0  # a source tree, unpacked, with room to move
+LINUX = ("Makefile", "Kconfig", "arch/arm64/Makefile")  # files of every arm64 kernel source
+TREE_GIB = 3.0  # an unpacked source tree, and space to unpack it
 CHUNK = 1 << 20
 
 
@@ -35,10 +35,9 @@ CHUNK = 1 << 20
 class Tree:
     """A kernel source in the cache.
 
-    ``id`` is what the user wrote, ``version`` what its Makefile says (with the package's
-    version, the commit, or git's description where there is one), ``sha256`` the hash of the
-    package, archive or files.
-    Nothing ever writes below ``source``.
+    ``id`` is what the user wrote, ``version`` the version in its Makefile (with the package's
+    version, the commit, or git's description if there is one), ``sha256`` the hash of the
+    package, archive or files. Nothing ever writes below ``source``.
     """
 
     id: str
@@ -49,14 +48,14 @@ class Tree:
 
 @dataclass(frozen=True)
 class TreeRequest:
-    """A tree that was asked for, and checked as far as it can be without fetching it."""
+    """A requested tree, checked as far as possible without fetching it."""
 
     id: str
     kind: str
     place: str
 
     def get(self, toolchain: Toolchain, cache: Cache, progress: Progress) -> Tree:
-        """Fetch and unpack the tree, or take the copy at hand."""
+        """Fetch and unpack the tree, or return the cached copy."""
         cache.require_space(TREE_GIB, f"the source of {self.id}")
         with progress.task(f"tree {self.id}") as task:
             tree = GETTERS[self.kind](self, toolchain, cache, progress)
@@ -67,19 +66,19 @@ class TreeRequest:
 
 
 def parse(text: str) -> TreeRequest:
-    """Read one of FORMS; raises RequestError where it is none or names nothing."""
+    """Read one of FORMS; raises RequestError if it is invalid or does not exist."""
     kind, _, place = text.partition(":")
     if kind not in GETTERS or not place:
-        raise RequestError(f"tree {text}: a tree is {FORMS}")
+        raise RequestError(f"tree {text}: must be {FORMS}")
     if kind == "debian":
         if not re.fullmatch(r"\d+\.\d+", place):
-            there = ", ".join(f"debian:{version}" for version in debian.USUAL)
-            raise RequestError(f"tree {text}: name a version, such as {there}")
+            known = ", ".join(f"debian:{version}" for version in debian.USUAL)
+            raise RequestError(f"tree {text}: name a version, such as {known}")
     elif kind == "path":
         _require_linux(text, Path(place))
     elif kind == "tar":
         if not Path(place).is_file():
-            raise RequestError(f"tree {text}: there is no such file")
+            raise RequestError(f"tree {text}: no such file")
     else:
         _commit(text, place)
     return TreeRequest(text, kind, place)
@@ -87,15 +86,15 @@ def parse(text: str) -> TreeRequest:
 
 def _require_linux(text: str, folder: Path) -> None:
     if not folder.is_dir():
-        raise RequestError(f"tree {text}: there is no such folder")
+        raise RequestError(f"tree {text}: no such folder")
     if not all((folder / name).is_file() for name in LINUX):
-        raise RequestError(f"tree {text}: this is no Linux source with arch/arm64")
+        raise RequestError(f"tree {text}: is not a Linux source with arch/arm64")
     if not re.match(r"\d+\.\d+", makefile_version(folder)):
-        raise RequestError(f"tree {text}: its Makefile states no VERSION and PATCHLEVEL")
+        raise RequestError(f"tree {text}: its Makefile has no VERSION and PATCHLEVEL")
 
 
 def makefile_version(source: Path) -> str:
-    """Return the version that the top Makefile of a kernel source states."""
+    """Return the version in the top Makefile of a kernel source."""
     makefile = (source / "Makefile").read_text(errors="replace")
     fields = dict(re.findall(r"^(\w+) *= *(\S*)$", makefile, re.MULTILINE))
     numbers = [fields.get(name, "") for name in ("VERSION", "PATCHLEVEL", "SUBLEVEL")]
@@ -162,13 +161,13 @@ def _tar(request: TreeRequest, toolchain: Toolchain, cache: Cache, _progress: Pr
             said = next(filter(None, (*error.details, str(error))))
             raise RequestError(
                 f"tree {request.id}: tar cannot unpack it: {said};"
-                " get it again, or unpack it and name path:DIR"
+                " download it again, or unpack it and name path:DIR"
             ) from error
         top = sorted(path.name for path in (into / "source").iterdir())
         if "Makefile" not in top:
             raise RequestError(
-                f"tree {request.id}: below its first folder is {', '.join(top[:3]) or 'nothing'};"
-                " a kernel's files lie in one folder, as kernel.org packs them"
+                f"tree {request.id}: its top folder has {', '.join(top[:3]) or 'nothing'};"
+                " a kernel's files must be in one top folder, as in kernel.org's archives"
             )
 
     return _entry(request, _hash(archive), cache, make)
@@ -192,7 +191,7 @@ def _path(request: TreeRequest, _toolchain: Toolchain, cache: Cache, _progress: 
         listed = into / "files"
         listed.write_bytes(os.fsencode("\0".join(names)))
         packed = ["tar", "-C", str(folder), "--create", "--null", f"--files-from={listed}"]
-        # Whoever builds need not be the one who may read the user's folder.
+        # The user who builds may not be allowed to read the user's folder.
         pack = subprocess.Popen([*packed, "--mode=a+rX"], stdout=subprocess.PIPE)
         with pack:
             subprocess.run(["tar", "-C", str(source), "--extract"], stdin=pack.stdout, check=True)
@@ -201,19 +200,19 @@ def _path(request: TreeRequest, _toolchain: Toolchain, cache: Cache, _progress: 
 
     state = ""
     if (folder / ".git").exists():
-        with suppress(RequestError):  # nothing is committed yet
+        with suppress(RequestError):  # no commit yet
             state = Repository(folder, f"tree {request.id}").description()
     return _entry(request, digest.hexdigest(), cache, make, state)
 
 
 def _files(text: str, folder: Path) -> list[str]:
-    """Return what belongs to a source: what git would commit, or all that there is."""
+    """Return the files of a source: those that git would commit, or all without git."""
     if (folder / ".git").exists():
         names = Repository(folder, f"tree {text}").files()
-        found = (folder / name for name in names)  # one may be a checkout of its own
+        found = (folder / name for name in names)  # a submodule's folder is not a file
     else:
         if (folder / ".config").exists() or (folder / "include/config").exists():
-            raise RequestError(f"tree {text}: it has been built in; run: make mrproper")
+            raise RequestError(f"tree {text}: contains a build; run: make mrproper")
         found = folder.rglob("*")
     return sorted(str(p.relative_to(folder)) for p in found if p.is_symlink() or p.is_file())
 

@@ -234,17 +234,17 @@ LOG = (
 
 def test_the_lines_that_matter_are_those_that_complain() -> None:
     built = [line.replace("kernel/x.c", f"{SOURCE}/kernel/x.c") for line in LOG]
-    assert kernel._complaints(built, SOURCE) == LOG[2:]
+    assert kernel._errors(built, SOURCE) == LOG[2:]
 
 
-def test_a_log_without_complaints_is_shown_from_its_end() -> None:
+def test_a_log_without_errors_is_shown_from_its_end() -> None:
     lines = tuple(f"  CC      {n}.o" for n in range(20))
-    assert kernel._complaints(lines, SOURCE) == lines[-8:]
+    assert kernel._errors(lines, SOURCE) == lines[-8:]
 
 
 def test_of_many_complaints_the_first_are_shown() -> None:
     lines = tuple(f"x.c:{n}:1: error: nothing" for n in range(100))
-    assert kernel._complaints(lines, SOURCE) == lines[:8]
+    assert kernel._errors(lines, SOURCE) == lines[:8]
 
 
 @pytest.mark.parametrize(

@@ -135,7 +135,7 @@ def test_silence_is_no_boot(line: tuple[QemuMachine, int], monkeypatch: pytest.M
     monkeypatch.setattr(machines, "QUIET", 0.05)
     machine, kernel = line
     os.write(kernel, b"[    0.0] Booting Linux\r\n")
-    with pytest.raises(MachineryError, match="does not boot: no word") as caught:
+    with pytest.raises(MachineryError, match="does not boot: no line") as caught:
         machine.boot()
     assert caught.value.signature is Signature.NO_BOOT
     assert caught.value.details == ("[    0.0] Booting Linux",)

@@ -113,7 +113,7 @@ def test_each_cell_has_the_script_that_boots_its_machine(bench: Bench) -> None:
     ("greeting", "outcome", "signature", "words"),
     [
         (b"[ 0.0] Booting\r\n[ 0.1] stops\r\n", "error", Signature.NO_BOOT, "[ 0.1] stops"),
-        (b"", "error", Signature.NO_BOOT, "the kernel does not boot: no word from the guest"),
+        (b"", "error", Signature.NO_BOOT, "the kernel does not boot: no line from the guest"),
         (VFS + b"\r\n", "error", Signature.NO_BOOT, "syncing: VFS"),
         (PANIC, "fail", Signature.PANIC, "does not boot: Kernel panic - not syncing: no"),
         (

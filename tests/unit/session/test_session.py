@@ -144,7 +144,7 @@ def test_a_case_requires_what_its_session_its_hardware_and_itself_do() -> None:
     shared = {Capability.GDBSTUB: "it has gdb there"}
     made = Session("s", "claim", print, cases, Hardware(), Path("s.py"), 1, requires=shared)
     assert made.requires_for("f") == shared
-    derived = {Capability.PROCESSORS: "it needs 2 processors"}
+    derived = {Capability.PROCESSORS: "it needs 2 CPUs"}
     assert made.requires_for("old") == derived | shared | own
     assert replace(made, cases=()).requires_for(None) == shared
 

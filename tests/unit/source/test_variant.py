@@ -74,7 +74,7 @@ def test_too_many_are_refused_before_any_is_made() -> None:
         matrix.variants([made("a", 40), made("b", 2)], "subsets")
     assert str(caught.value) == (
         "--matrix subsets: 1099511627779 variants (patches: 40 in a, 2 in b) are more than 64;"
-        " name those that matter with --variants, or take --matrix prefixes"
+        " name those that matter with --variants, or use --matrix prefixes"
     )
 
 
@@ -99,10 +99,10 @@ def test_any_subset_can_be_asked_for(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("v9/1", 'variant "v9/1" is of no series of this run; did you mean "v5/1"?'),
-        ("", 'variant "" is of no series of this run; there are: none, v5/1, v5/2'),
+        ("v9/1", 'variant "v9/1" does not belong to a series of this run; did you mean "v5/1"?'),
+        ("", 'variant "" does not belong to a series of this run; there are: none, v5/1, v5/2'),
         ("nonne", 'did you mean "none"?'),
-        ("v5", 'variant "v5" is of no series of this run; did you mean "v5/2"?'),
+        ("v5", 'variant "v5" does not belong to a series of this run; did you mean "v5/2"?'),
         ("v5/3", 'variant "v5/3": no patch "3"; there are: 1, 2'),
         ("v5/1+", 'variant "v5/1+": no patch ""; there are: 1, 2'),
     ],

@@ -482,7 +482,7 @@ def test_auto_takes_the_engine_and_else_the_host(
     monkeypatch.setattr(Engine, "ping", lambda _self: True, raising=False)
     monkeypatch.setattr(apt, "install", lambda *_: None)
     assert choose("auto", recipe, Progress()).why == "a Docker engine answers"
-    assert choose("docker", recipe, Progress()).why == "asked for"
+    assert choose("docker", recipe, Progress()).why == "requested"
     assert isinstance(choose("host", recipe, Progress()), HostToolchain)
     assert len(engine.built) == 1
     no_engine(monkeypatch, "Connection refused")
