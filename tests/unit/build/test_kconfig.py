@@ -77,7 +77,8 @@ def test_what_is_no_option_is_named_with_its_line(line: str, tmp_path: Path) -> 
     with pytest.raises(RequestError) as error:
         kconfig.parse(path)
     assert str(error.value) == (
-        f"{path}:3: {line!r} is not an option; write CONFIG_NAME=value or '# CONFIG_NAME is not set'"
+        f"{path}:3: {line!r} is not an option; write CONFIG_NAME=value or '# CONFIG_NAME is"
+        " not set'"
     )
 
 
