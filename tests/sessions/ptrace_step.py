@@ -60,7 +60,7 @@ def ptrace_step(target: Target, debuggers: Debuggers) -> None:
         raise KernelFault(
             Signature.STUCK if found["stuck"] else Signature.OFF_ORDER, answer.text.splitlines()[0]
         )
-    if found["told_otherwise"]:
+    if found["reported_otherwise"]:
         raise KernelFault(Signature.WRONG_RESULT, answer.text.splitlines()[0])
     if found["counted"] != found["counts"]:
         raise KernelFault(
