@@ -108,8 +108,8 @@ def _print_table(record: Record) -> None:
         "tree": "kernel sources: debian:6.1, path:DIR, git:DIR#REV, tar:FILE",
         "kconfig": "base, or fragments on it, joined by +: names under kconfigs/, files, a .config",
         "matrix": "each (none, every patch alone, all; the default), prefixes or subsets",
-        "variants": "such as none,v6/1+2, instead of a matrix",
-        "sessions": "names of tests/sessions/; default: all",
+        "variants": "such as none,v6/1+2 or 'v6/*', instead of a matrix",
+        "sessions": "names or patterns, 'NAME[CASE]', FILE.py, quick (see ./inv sessions); all",
         "repeat": "how often each cell is run",
         "jobs": "machines side by side; default: one a core",
         "toolchain": "auto, docker or host",
@@ -162,6 +162,7 @@ def verify(
         matrix_name=matrix,
         session_names=_list(sessions),
         repeats=repeat,
+        with_base=not machine,  # which runs the one kernel that it has
     )
     if plan:
         for cell in asked.plan:
@@ -186,7 +187,7 @@ def verify(
                 kconfigs=dict(zip(names, _list(kconfig), strict=True)),
                 matrix=matrix or "each",
                 variants=tuple(each.name for each in asked.variants) if asked.chosen else (),
-                sessions=tuple(each.name for each in asked.sessions) if sessions else (),
+                sessions=asked.selectors if sessions else (),
                 repeat=repeat,
                 jobs=jobs,
                 toolchain=toolchain,
@@ -217,7 +218,7 @@ def _point_latest(folder: Path) -> None:
         "tree": "the repository: git:DIR",
         "good": "a revision with which the session passes",
         "bad": "a later one with which it fails",
-        "session": "a name of tests/sessions/",
+        "session": "as one of ./inv sessions, or FILE.py",
         "function": "the session's case, which is mostly a function; default: its first",
         "kconfig": "as for verify",
         "confidence": "how sure to be that no kernel with the fault is called good",
