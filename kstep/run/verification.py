@@ -152,7 +152,9 @@ class Verification:
             request=self.typed,
             left_out=left_out,
             sessions=(
-                SessionRecord(each.name, each.claim, each.text, self._file_of(each), line=each.line)
+                SessionRecord(
+                    each.name, each.claim, each.text, self._file_of(each), each.line, each.area
+                )
                 for each in self.asked.sessions
             ),
         )

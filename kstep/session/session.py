@@ -66,8 +66,10 @@ class Session:
     ``requires`` is what its machine must be able to do, and why, in words that go on from the
     session's name. What ``hardware`` takes is known from it.
     ``text`` is the docstring of its file. ``unsettled`` says why a session is run only
-    where it is named: what it measures is not known well enough to be predicted.
-    ``own`` is whether it is the user's, from a file that is not in kstep's folder.
+    if it is named: what it measures is not known well enough to be predicted. ``own`` is
+    whether it is the user's, from a file that is not in kstep's folder. ``area`` is what the
+    claim is about, in words that stand over its results in a report, such as ``steps``; empty
+    if it shares that with no other.
     """
 
     name: str
@@ -82,6 +84,7 @@ class Session:
     needs: tuple[str, ...] = ()
     requires: Mapping[Capability, str] = field(default_factory=dict)
     own: bool = False
+    area: str = ""
 
     @property
     def case_names(self) -> tuple[str | None, ...]:
@@ -129,6 +132,7 @@ def session(
     unsettled: str = "",
     needs: Sequence[str] = (),
     requires: Mapping[Capability, str] | None = None,
+    area: str = "",
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Mark a function as a session; its name, with dashes, is the session's."""
 
@@ -162,6 +166,7 @@ def session(
             unsettled=unsettled,
             needs=tuple(needs),
             requires=dict(requires or {}),
+            area=area,
         )
         return script
 

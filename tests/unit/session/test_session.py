@@ -161,6 +161,7 @@ def test_every_session_of_ours_says_what_refutes_it() -> None:
         for word in ("Claim", "Measured", "Refuted"):
             assert word in said, f"{each.file.name}: {word}?"
         assert each.claim.endswith(".")
+        assert each.area, f"{each.file.name}: what is the claim about?"
         for name in each.case_names:
             assert name is None or re.fullmatch(r"[A-Za-z_]\w*", name), name
 
