@@ -214,6 +214,40 @@ def _point_latest(folder: Path) -> None:
 
 
 @task(
+    name="sessions",
+    help={
+        "sessions": "as for verify; default: all",
+        "times": "a run: keep how long its tests took as their usual time",
+    },
+)
+@_exit_statuses
+def list_sessions(_context: Context, sessions: str = "", times: str = "") -> None:
+    """List the sessions: claim, cases, what they need, and the time that they usually take."""
+    import shutil
+
+    from kstep.results.record import load
+    from kstep.session import catalogue, seconds, selection
+
+    folder = ROOT / "tests/sessions"
+    if times:
+        seconds.save(folder, seconds.measured(load(Path(times)).cells))
+    width = min(shutil.get_terminal_size((WIDTH, 0)).columns, 100)
+    wanted = _list(sessions)
+    selected = selection.select(folder, wanted).sessions if wanted else None
+    if selected is None:
+        selected = tuple(selection.select(folder, []).known.values())
+    usual = seconds.load(folder)
+    lines = list(catalogue.lines(selected, usual, width))
+    if not wanted:
+        choices = {
+            name: (texts, selection.select(folder, [name]).sessions)
+            for name, texts in selection.choices(folder).items()
+        }
+        lines += catalogue.choice_lines(choices, usual, width)
+    print("\n".join(lines).rstrip())  # noqa: T201 -- the command's answer
+
+
+@task(
     help={
         "tree": "the repository: git:DIR",
         "good": "a revision with which the session passes",

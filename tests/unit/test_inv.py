@@ -178,7 +178,9 @@ def test_cd_goes_where_it_is_told(machine: Machine, tmp_path: Path) -> None:
 
 def test_a_shell_completes_it(inv: Path) -> None:
     """By what it is typed as, and from wherever."""
-    complete = 'COMP_WORDS=(./inv veri) && _complete_inv ./inv veri && echo "${COMPREPLY[@]}"'
+    complete = (
+        'COMP_WORDS=(./inv veri) COMP_CWORD=1 && _complete_inv ./inv veri && echo "${COMPREPLY[@]}"'
+    )
     script = f"source <({shlex.quote(str(inv))} --print-completion-script bash) && {complete}"
     asked = f"{script} && complete -p inv && complete -p ./inv"
     done = subprocess.run(
