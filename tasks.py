@@ -173,6 +173,8 @@ def verify(
     folder = Path(out) if out else RUNS / time.strftime("%Y%m%d-%H%M%S")
     names = [each.name for each in asked.kconfigs]
     with Progress() as progress:
+        if asked.base_added:
+            progress.say("none is run too: tests without expectations are compared with it")
         record = Verification(
             asked,
             folder=folder,

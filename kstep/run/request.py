@@ -46,6 +46,7 @@ class Request:
     selectors: tuple[str, ...]  # which select these sessions and cases again
     expectations: Expectations
     repeats: int
+    base_added: bool = False  # whether none was not asked for
 
     @cached_property
     def _undescribed(self) -> frozenset[str]:
@@ -142,7 +143,7 @@ def look_up(
         repeats=repeats,
     )
     if with_base and asked.needs_base:
-        asked = replace(asked, variants=(matrix.NONE, *asked.variants))
+        asked = replace(asked, variants=(matrix.NONE, *asked.variants), base_added=True)
     for cell in asked.cells:
         asked.expectations.of(cell, None)
     kconfig.require_some(
