@@ -152,7 +152,9 @@ class Verification:
             request=self.typed,
             left_out=left_out,
             sessions=(
-                SessionRecord(each.name, each.claim, each.text, self._file_of(each), line=each.line)
+                SessionRecord(
+                    each.name, each.claim, each.text, self._file_of(each), each.line, each.area
+                )
                 for each in self.asked.sessions
             ),
         )
@@ -222,6 +224,7 @@ class Verification:
             self.scheduler.run(boots, prepared.toolchain, folder, on_start, on_result)
 
     def _boots(self, kernel: Kernel, cells: Iterable[Cell], prepared: Prepared) -> list[Boot]:
+        scripts = {each.name: each for each in self.asked.sessions}
         return [
             Boot(
                 cells=group,
@@ -230,6 +233,7 @@ class Verification:
                 sessions=self.asked.root / "tests/sessions",
                 accel=prepared.accel,
                 line=self.line,
+                own=scripts[group[0].session].own_file,
             )
             for group in plan.boots(cells)
         ]
@@ -274,7 +278,7 @@ class Verification:
                 task.advance(note=built.first)
 
     def _file_of(self, script: Session) -> str:
-        return str(script.file.relative_to(self.asked.root))
+        return str(script.file if script.own else script.file.relative_to(self.asked.root))
 
 
 def _kernel_of(cell: Cell) -> tuple[str, str, str]:

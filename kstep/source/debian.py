@@ -83,7 +83,8 @@ def kernel_source(
 ) -> Package:
     """Fetch the newest ``linux-source-<version>`` of the suite that has it.
 
-    Raises RequestError, listing what is available, if no suite has it.
+    ``say`` gets a line for each suite that is searched, which takes some seconds. Raises
+    RequestError, listing what is available, if no suite has it.
     """
     name = f"{SOURCE}{version}"
     if version in USUAL:
@@ -92,6 +93,7 @@ def kernel_source(
     offers: dict[str, str] = {}
     silent: list[str] = []
     for suite in SUITES:
+        say(f"tree debian:{version}: looking for {name} in Debian {suite}")
         try:
             offers |= dict.fromkeys(_kernel_sources(suite, toolchain, cache), suite)
         except MachineryError as error:

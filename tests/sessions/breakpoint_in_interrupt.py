@@ -42,6 +42,7 @@ class InterruptedStep:
 @session(
     claim="A breakpoint in an interrupt that comes during a step leaves stepping off.",
     cases=(InterruptedStep("first_step", 0), InterruptedStep("later_step", 3)),
+    area="break- and watchpoints",
 )
 def breakpoint_in_interrupt(target: Target, interrupted: InterruptedStep) -> None:
     """Step, hit a breakpoint in the tick on the way, clear it, go on."""

@@ -42,7 +42,10 @@ SHARE = 0.2  # of the wake-ups that are due
 PER_WAKE = 60  # hits per wake-up: 5 to 30 if interrupts reschedule, hundreds if none does
 
 
-@session(claim="A thread woken by an interrupt preempts the interrupted kernel path.")
+@session(
+    claim="A thread woken by an interrupt preempts the interrupted kernel path.",
+    area="preemption",
+)
 def irq_exit_preemption(target: Target) -> None:
     """Let a thread sleep beside user space and beside a kernel path."""
     user = target.run(f"{USER_LOOP} & {SLEEPER}; kill $!; wait", 30).figures

@@ -273,6 +273,7 @@ CHECKS = checks(
 @session(
     claim="kdb reads what is typed and shows its complete output.",
     cases=CHECKS,
+    area="kdb and gdb",
 )
 def kdb_input(target: Target, check: Check) -> None:
     """Run one check."""

@@ -48,7 +48,7 @@ RUN = (
 )
 
 
-@session(claim="The kernel's own test of kgdb passes.", cases=TESTS)
+@session(claim="The kernel's own test of kgdb passes.", cases=TESTS, area="kdb and gdb")
 def kgdbts(target: Target, test: Test) -> None:
     """Run kgdbts to its end; its splats appear on the console."""
     with target.without_kgdboc():

@@ -54,6 +54,7 @@ def watch(target: Target) -> None:
     claim="Stepping works the same in a kernel at EL2 as at EL1.",
     cases=checks(step, go, watch),
     hardware=Hardware(el2=True),
+    area="steps",
 )
 def step_at_el2(target: Target, check: Check) -> None:
     """Check that the kernel is at EL2, and use the debugger."""

@@ -42,6 +42,7 @@ class Cpu:
         Cpu("lse", Hardware(cpu="cortex-a76")),
         Cpu("exclusive", Hardware(cpu="cortex-a57")),
     ),
+    area="steps",
 )
 def step_atomics(target: Target, _cpu: Cpu) -> None:
     """Step a path with atomic operations in it, and check that it makes progress."""

@@ -36,7 +36,7 @@ SLEEP = "for i in $(seq 20); do sleep 0.05; done"
 BEYOND = 40  # steps with interrupts on again: past the pending one, not into the scheduler
 
 
-@session(claim="A step across WFI in the idle loop goes to the next instruction.")
+@session(claim="A step across WFI in the idle loop goes to the next instruction.", area="steps")
 def step_idle(target: Target) -> None:
     """Step the idle loop until some way past WFI."""
     with target.stopped_at(FUNCTION, SLEEP, at_once=True):

@@ -55,6 +55,7 @@ ENTRY = "el1_abort"  # arch/arm64/kernel/entry-common.c: unmasks D
 @session(
     claim="A step of a faulting instruction ends in the fault's entry; later steps return from it.",
     cases=FUNCTIONS,
+    area="steps",
 )
 def step_into_fault(target: Target, function: Stepped) -> None:
     """Step into a fault, through its handler, and out of it."""

@@ -40,6 +40,7 @@ FUNCTIONS = (
 @session(
     claim="Stepped code reads and writes the same DAIF as without a debugger.",
     cases=FUNCTIONS,
+    area="steps",
 )
 def step_irqs_off(target: Target, function: Stepped) -> None:
     """Step through code that masks interrupts, until it has unmasked them and returned."""

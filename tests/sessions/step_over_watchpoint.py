@@ -43,6 +43,7 @@ class Watched:
 @session(
     claim="A step gets past a breakpoint or watchpoint of perf, and perf counts one hit.",
     cases=(Watched("executed", "x"), Watched("written", "w")),
+    area="break- and watchpoints",
 )
 def step_over_watchpoint(target: Target, watched: Watched) -> None:
     """Step a system call while perf watches an address on its path."""

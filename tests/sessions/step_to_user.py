@@ -38,7 +38,10 @@ RET = 0xD65F_03C0
 TO_MASK = 100  # steps, at most, from do_el0_svc() to the instruction that masks everything
 
 
-@session(claim="A step that returns to user space does not end in an interrupt's entry.")
+@session(
+    claim="A step that returns to user space does not end in an interrupt's entry.",
+    area="user space",
+)
 def step_to_user(target: Target) -> None:
     """Step out of a system call repeatedly, and count where the steps end."""
     with target.in_kdb(then=f"syscall getppid {20 * TRIES}") as kdb:

@@ -77,6 +77,7 @@ def must_be_untouched(target: Target, answer: Answer) -> None:
 @session(
     claim="A program keeps its registers when its system call is stepped.",
     cases=checks(stepped, watched),
+    area="user space",
 )
 def user_registers(target: Target, check: Check) -> None:
     """Let a program check its registers after stepped calls."""

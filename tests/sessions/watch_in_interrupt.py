@@ -76,6 +76,7 @@ PAIRS = (
 @session(
     claim="A kernel breakpoint or watchpoint counts each hit once, whatever interrupts do.",
     cases=PAIRS,
+    area="break- and watchpoints",
 )
 def watch_in_interrupt(target: Target, pair: Pair) -> None:
     """Count hits in a task and in interrupts, and compare them with what happened."""

@@ -48,6 +48,7 @@ class Cpus:
         Cpus("two", Hardware(cpus=2)),
         Cpus("four", Hardware(cpus=4)),
     ),
+    area="break- and watchpoints",
 )
 def watch_under_load(target: Target, _cpus: Cpus) -> None:
     """Count the hits of a system call that many tasks make."""

@@ -38,6 +38,7 @@ class UserAccess:
 @session(
     claim="A breakpoint or watchpoint in user space counts each hit once.",
     cases=(UserAccess("executed"), UserAccess("written")),
+    area="break- and watchpoints",
 )
 def watch_user(target: Target, access: UserAccess) -> None:
     """Count hits, and compare them with what the program did."""
