@@ -111,7 +111,7 @@ def test_the_kernel_that_was_named(kernel: Kernel) -> None:
     [
         (says(note=NOTE[:-1] + b"x"), "another kernel"),
         (says(at="ffffb00008000000"), "nokaslr"),
-        (says(kgdboc=""), "kgdb has no line"),
+        (says(kgdboc=""), "kgdb has no serial line"),
         (lambda _typed: b"KSTEP-END 0 0\r\n", "cannot say which kernel"),
         (lambda _typed: b"", "it is silent"),
         (lambda _typed: b"\xfe\x80\x00\xc3" * 9, "is its speed 115200 baud"),
@@ -200,7 +200,7 @@ def test_gdb_s_having_the_line_is_no_hang_of_the_kernel_s(
         machine.console.expect(SWITCHED, "word that gdb may come", Deadline.after(5))
         monkeypatch.setattr(machine.console, "send", typed.append)
         for relay in (contextlib.nullcontext(), Relay(machine.serial, machine.console)):
-            with relay, pytest.raises(MachineryError, match="does not have the line"):
+            with relay, pytest.raises(MachineryError, match="does not have the serial line"):
                 Text(machine).word(ADDRESS)
     assert not typed  # what is no packet may not be said to kgdb's stub
 
@@ -209,7 +209,7 @@ def test_gdb_s_having_the_line_is_no_hang_of_the_kernel_s(
 def test_a_kernel_that_runs_has_no_prompt(kernel: Kernel, typed: bytes) -> None:
     with over_tcp(kernel, {}) as machine:
         machine.console.send(typed)
-        with pytest.raises(MachineryError, match="does not have the line"):
+        with pytest.raises(MachineryError, match="does not have the serial line"):
             machine.read(ADDRESS, 4)
 
 

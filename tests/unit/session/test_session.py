@@ -104,7 +104,7 @@ def test_two_cases_of_one_name_are_not_one(tmp_path: Path) -> None:
     with pytest.raises(MachineryError) as error:
         session.load(scripts(tmp_path, one=text))
     assert str(error.value) == (
-        f'{tmp_path}/one.py:7: session "first-things-first" has two cases of one name'
+        f'{tmp_path}/one.py:7: session "first-things-first" has two cases with the same name'
     )
 
 
@@ -113,7 +113,7 @@ def test_a_script_without_a_session_is_told(tmp_path: Path) -> None:
     with pytest.raises(MachineryError) as error:
         session.load(scripts(tmp_path, one=SCRIPT, two="CASES = ()\n", __init__=""))
     assert str(error.value) == (
-        f"{tmp_path}/two.py: it defines no session;"
+        f"{tmp_path}/two.py: defines no session;"
         " mark a function with @session, or move it elsewhere"
     )
 
