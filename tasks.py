@@ -114,6 +114,7 @@ def _print_table(record: Record) -> None:
         "jobs": "machines side by side; default: one a core",
         "toolchain": "auto, docker or host",
         "accel": "auto, kvm (arm64 machines) or tcg",
+        "trust": "build a series that is not in patches/ on this machine, uncontained",
         "machine": "not ours: serial:DEVICE[@BAUD], tcp:HOST:PORT, labgrid:PLACE, exec:PROGRAM",
         "reset": "the command that resets that machine",
         "out": "the folder of the run; default: runs/<time>",
@@ -133,6 +134,7 @@ def verify(
     jobs: int = 0,
     toolchain: str = "auto",
     accel: str = "auto",
+    trust: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
     machine: str = "",
     reset: str = "",
     out: str = "",
@@ -163,6 +165,7 @@ def verify(
         session_names=_list(sessions),
         repeats=repeat,
         with_base=not machine,  # which runs the one kernel that it has
+        trust=trust,
     )
     if plan:
         for cell in asked.plan:
@@ -196,6 +199,7 @@ def verify(
                 accel=accel,
                 machine=machine,
                 reset=reset,
+                trust=trust,
             ),
             cache=Cache.default(),
             progress=progress,
@@ -345,6 +349,7 @@ def series_add(_context: Context, source: str, name: str = "") -> None:
         "kconfig": "as for verify",
         "toolchain": "auto, docker or host",
         "accel": "as for verify",
+        "trust": "as for verify",
     },
 )
 @_exit_statuses
@@ -359,6 +364,7 @@ def step(
     kconfig: str = "base",
     toolchain: str = "auto",
     accel: str = "auto",
+    trust: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
 ) -> int:
     """Step one function once, and print its path; exit status 1 where it leaves program order."""
     from kstep.base.cache import Cache
@@ -371,7 +377,7 @@ def step(
     if not trigger.strip() or not trigger.isprintable():
         said = repr(trigger) if trigger else "is missing"
         raise RequestError(f"--trigger {said}: give one line, a command of the guest's shell")
-    asked = _one_kernel(variant, series, tree, kconfig)
+    asked = _one_kernel(variant, series, tree, kconfig, trust=trust)
     with Progress() as progress:
         prepared = prepare(asked, toolchain, Cache.default(), progress, accel)
         with progress.task(f"stepping {function}", unit="steps") as task_:
@@ -386,6 +392,7 @@ ONE_KERNEL = {
     "tree": "as for verify",
     "kconfig": "as for verify",
     "toolchain": "auto, docker or host",
+    "trust": "as for verify",
 }
 
 
@@ -398,6 +405,7 @@ def shell(
     tree: str = "debian:6.1",
     kconfig: str = "base",
     toolchain: str = "auto",
+    trust: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
 ) -> None:
     """Boot a kernel and give you its serial line: a shell, and kdb a key away.
 
@@ -405,7 +413,7 @@ def shell(
     """
     from kstep.hand.shell import shell as give_shell
 
-    _by_hand(give_shell, _one_kernel(variant, series, tree, kconfig), toolchain)
+    _by_hand(give_shell, _one_kernel(variant, series, tree, kconfig, trust=trust), toolchain)
 
 
 @task(help=ONE_KERNEL)
@@ -417,11 +425,12 @@ def gdb(
     tree: str = "debian:6.1",
     kconfig: str = "base",
     toolchain: str = "auto",
+    trust: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
 ) -> None:
     """Boot a kernel and give you gdb, connected to its kgdb, with symbols and sources."""
     from kstep.hand.debugger import debug
 
-    _by_hand(debug, _one_kernel(variant, series, tree, kconfig), toolchain)
+    _by_hand(debug, _one_kernel(variant, series, tree, kconfig, trust=trust), toolchain)
 
 
 @task(help={**ONE_KERNEL, "out": "the folder to write into"})
@@ -434,6 +443,7 @@ def guest(
     tree: str = "debian:6.1",
     kconfig: str = "base",
     toolchain: str = "auto",
+    trust: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
 ) -> None:
     """Write what a machine of your own must boot for verify --machine: kernel and initramfs."""
     from kstep.base.cache import Cache
@@ -444,7 +454,7 @@ def guest(
     from kstep.run.preparation import prepare
 
     request.require_new(Path(out))
-    asked = _one_kernel(variant, series, tree, kconfig)
+    asked = _one_kernel(variant, series, tree, kconfig, trust=trust)
     with Progress() as progress:
         prepared = prepare(asked, toolchain, Cache.default(), progress)
     guest_files.write(prepared, Path(out))
@@ -465,7 +475,7 @@ def _by_hand(give: Callable[[Prepared], None], asked: Request, toolchain: str) -
     give(prepared)
 
 
-def _one_kernel(variant: str, series: str, tree: str, kconfig: str) -> Request:
+def _one_kernel(variant: str, series: str, tree: str, kconfig: str, *, trust: bool) -> Request:
     """Ask for one kernel: the series is the one that the variant names, if none is."""
     from kstep.run import request
 
@@ -475,6 +485,7 @@ def _one_kernel(variant: str, series: str, tree: str, kconfig: str) -> Request:
         tree_specs=[tree],
         kconfig_names=[kconfig],
         variant_names=[variant],
+        trust=trust,
     )
 
 
