@@ -121,8 +121,8 @@ def _say_what_next(record: Record) -> None:
         "tree": "kernel sources: debian:6.1, path:DIR, git:DIR#REV, tar:FILE",
         "kconfig": "base, or fragments on it, joined by +: names under kconfigs/, files, a .config",
         "matrix": "each (none, every patch alone, all; the default), prefixes or subsets",
-        "variants": "such as none,v6/1+2, instead of a matrix",
-        "sessions": "names of tests/sessions/; default: all",
+        "variants": "such as none,v6/1+2 or 'v6/*', instead of a matrix",
+        "sessions": "names or patterns, 'NAME[CASE]', FILE.py, quick (see ./inv sessions); all",
         "repeat": "how often each cell is run",
         "jobs": "machines side by side; default: one a core",
         "toolchain": "auto, docker or host",
@@ -175,6 +175,7 @@ def verify(
         matrix_name=matrix,
         session_names=_list(sessions),
         repeats=repeat,
+        with_base=not machine,  # which runs the one kernel that it has
     )
     if plan:
         for cell in asked.plan:
@@ -185,6 +186,8 @@ def verify(
     folder = Path(out) if out else RUNS / time.strftime("%Y%m%d-%H%M%S")
     names = [each.name for each in asked.kconfigs]
     with Progress() as progress:
+        if asked.base_added:
+            progress.say("none is run too: tests without expectations are compared with it")
         record = Verification(
             asked,
             folder=folder,
@@ -199,7 +202,7 @@ def verify(
                 kconfigs=dict(zip(names, _list(kconfig), strict=True)),
                 matrix=matrix or "each",
                 variants=tuple(each.name for each in asked.variants) if asked.chosen else (),
-                sessions=tuple(each.name for each in asked.sessions) if sessions else (),
+                sessions=asked.selectors if sessions else (),
                 repeat=repeat,
                 jobs=jobs,
                 toolchain=toolchain,
@@ -227,11 +230,45 @@ def _point_latest(folder: Path) -> None:
 
 
 @task(
+    name="sessions",
+    help={
+        "sessions": "as for verify; default: all",
+        "times": "a run: keep how long its tests took as their usual time",
+    },
+)
+@_exit_statuses
+def list_sessions(_context: Context, sessions: str = "", times: str = "") -> None:
+    """List the sessions: claim, cases, what they need, and the time that they usually take."""
+    import shutil
+
+    from kstep.results.record import load
+    from kstep.session import catalogue, seconds, selection
+
+    folder = ROOT / "tests/sessions"
+    if times:
+        seconds.save(folder, seconds.measured(load(Path(times)).cells))
+    width = min(shutil.get_terminal_size((WIDTH, 0)).columns, 100)
+    wanted = _list(sessions)
+    selected = selection.select(folder, wanted).sessions if wanted else None
+    if selected is None:
+        selected = tuple(selection.select(folder, []).known.values())
+    usual = seconds.load(folder)
+    lines = list(catalogue.lines(selected, usual, width))
+    if not wanted:
+        choices = {
+            name: (texts, selection.select(folder, [name]).sessions)
+            for name, texts in selection.choices(folder).items()
+        }
+        lines += catalogue.choice_lines(choices, usual, width)
+    print("\n".join(lines).rstrip())  # noqa: T201 -- the command's answer
+
+
+@task(
     help={
         "tree": "the repository: git:DIR",
         "good": "a revision with which the session passes",
         "bad": "a later one with which it fails",
-        "session": "a name of tests/sessions/",
+        "session": "as one of ./inv sessions, or FILE.py",
         "function": "the session's case, which is mostly a function; default: its first",
         "kconfig": "as for verify",
         "confidence": "how sure to be that no kernel with the fault is called good",

@@ -144,7 +144,8 @@ class Probe:
             number,
         )
         sessions = self.asked.root / "tests/sessions"
-        boot = Boot((cell,), kernel, self.guest, sessions, Accel.TCG)
+        own = self.asked.session.own_file
+        boot = Boot((cell,), kernel, self.guest, sessions, Accel.TCG, own=own)
         for _ in range(TRIES):
             (result,) = runner.run(boot, self.toolchain, self.folder)
             if result.outcome is not Outcome.ERROR or result.signature is Signature.NO_BOOT:

@@ -227,6 +227,7 @@ class Verification:
             self.scheduler.run(boots, prepared.toolchain, folder, on_start, on_result)
 
     def _boots(self, kernel: Kernel, cells: Iterable[Cell], prepared: Prepared) -> list[Boot]:
+        scripts = {each.name: each for each in self.asked.sessions}
         return [
             Boot(
                 cells=group,
@@ -235,6 +236,7 @@ class Verification:
                 sessions=self.asked.root / "tests/sessions",
                 accel=prepared.accel,
                 line=self.line,
+                own=scripts[group[0].session].own_file,
             )
             for group in plan.boots(cells)
         ]
@@ -279,7 +281,7 @@ class Verification:
                 task.advance(note=built.first)
 
     def _file_of(self, script: Session) -> str:
-        return str(script.file.relative_to(self.asked.root))
+        return str(script.file if script.own else script.file.relative_to(self.asked.root))
 
 
 def _kernel_of(cell: Cell) -> tuple[str, str, str]:

@@ -94,7 +94,8 @@ def test_two_sessions_of_one_name_are_not_one(tmp_path: Path) -> None:
     with pytest.raises(MachineryError) as error:
         session.load(scripts(tmp_path, one=SCRIPT, two=SCRIPT))
     assert str(error.value) == (
-        f'{tmp_path}/two.py:7: session "first-things-first" is in {tmp_path}/one.py too'
+        f'{tmp_path}/two.py:7: session "first-things-first" is in {tmp_path}/one.py too;'
+        " give the function another name"
     )
 
 

@@ -258,8 +258,11 @@ def test_a_source_that_is_elsewhere_by_now_is_found(tmp_path: Path) -> None:
 
 def test_a_source_that_has_moved_on_is_answered_with_what_there_is(tmp_path: Path) -> None:
     archive = Archive(sid="7.3", trixie="6.12", bookworm="6.1")
+    said: list[str] = []
     with pytest.raises(RequestError) as error:
-        debian.kernel_source("7.2", archive, Cache(tmp_path))
+        debian.kernel_source("7.2", archive, Cache(tmp_path), said.append)
+    searched = [line for line in said if "looking for linux-source-7.2 in Debian" in line]
+    assert len(searched) == len(debian.SUITES)  # nobody waits in silence
     assert str(error.value) == (
         "tree debian:7.2: no suite of Debian's has linux-source-7.2 now;"
         " there is debian:6.1 (bookworm), debian:6.12 (trixie), debian:7.3 (sid)"
