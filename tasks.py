@@ -540,7 +540,7 @@ def ci_matrix(_context: Context, kind: str = "slim") -> None:
 @task(name="annotate", positional=["run"], help={"run": "the folder of a run"})
 @_exit_statuses
 def ci_annotate(_context: Context, run: str) -> None:
-    """Print what is not as predicted as GitHub's annotations, with file and line."""
+    """Print what is not as expected as GitHub's annotations, with file and line."""
     from kstep.report.annotation import annotate
     from kstep.results.record import load
 

@@ -40,7 +40,7 @@ BETTER = ("fixed", "oftener", "found")
 
 @dataclass(frozen=True)
 class Change:
-    """One test, all repeats together, that came to something else; ``p`` is Fisher's.
+    """One test, all repeats together, with another result; ``p`` is Fisher's.
 
     ``cell`` is its first repeat, in either run.
     """
@@ -74,7 +74,7 @@ class Comparison:
 
     @property
     def headline(self) -> str:
-        """Say in one sentence what it comes to."""
+        """Say the result in one sentence."""
         if not self.common and not self._count(WORSE):
             return "No test has a verdict in both runs."
         if not self.changes:
@@ -173,7 +173,7 @@ def _faults(cells: Sequence[CellRecord]) -> set[str]:
 
 
 def _seen(cells: Sequence[CellRecord]) -> str:
-    """Say what all repeats came to, and how often they passed where there are several."""
+    """Say the results of all repeats, and how often they passed if there are several."""
     if not cells:
         return "nothing"
     words = "/".join(sorted({each.seen for each in cells}))

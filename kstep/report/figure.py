@@ -26,7 +26,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Count:
-    """How many came, of how many that were due; ``due`` is None where nobody knows."""
+    """How many came, of how many that were due; ``due`` is None if that is not known."""
 
     got: int
     due: int | None

@@ -166,7 +166,7 @@ class Block:
 
 @dataclass(frozen=True)
 class Panel:
-    """The map of one area: ``rows`` has for each variant what each test came to, in order."""
+    """The map of one area: ``rows`` has for each variant the result of each test, in order."""
 
     area: str
     rows: tuple[tuple[str, tuple[Shown | None, ...]], ...]

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a cell and a run came to, in words, from what the record holds and nothing else."""
+"""The result of a cell and of a run in words, from what the record holds and nothing else."""
 
 from __future__ import annotations
 
 from collections import defaultdict
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from kstep.base.outcome import Outcome
@@ -73,7 +74,7 @@ def headline(cells: Sequence[CellRecord]) -> str:
     errors = sum(each.outcome is Outcome.ERROR for each in cells)
     wrong = [each for each in cells if not each.matched and each.outcome is not Outcome.ERROR]
     parts = []
-    if all(each.held for each in cells):  # nobody stated an expectation
+    if all(each.held for each in cells):  # there are no expectations at all
         parts = _compared(cells, wrong)
     elif wrong:
         parts = [f"{len(wrong)} of {total} came out other than expected"]
@@ -125,8 +126,8 @@ def called(record: Record, cell: Cell) -> str:
 
 
 def remarks(record: Record) -> list[str]:
-    """Say what series without expectations are compared with, and what was skipped."""
-    lines = _unexpected(record.cells)
+    """Say what is compared with the unpatched kernel, and what was skipped."""
+    lines = _without_expectations(record)
     skipped: dict[tuple[str, str], list[str]] = defaultdict(list)
     for each in record.left_out:
         skipped[each.tree, each.why].append(each.variant)
@@ -135,12 +136,22 @@ def remarks(record: Record) -> list[str]:
     ]
 
 
-def _unexpected(cells: Sequence[CellRecord]) -> list[str]:
-    """Say for the series that have no expectations what they are compared with."""
-    held = [each for each in cells if each.held and each.cell.variant != BASE]
+def _without_expectations(record: Record) -> list[str]:
+    """Say for the series and sessions that have no expectations what they are compared with.
+
+    A session whose file is not in kstep's folder is the user's: no series speaks of it.
+    """
+    held = [each for each in record.cells if each.held and each.cell.variant != BASE]
     if not held:
         return []
-    names = sorted({each.cell.variant.rpartition("/")[0] for each in held})
+    sessions = record.sessions
+    own = {name for name, session in sessions.items() if PurePath(session.file).is_absolute()}
+    names = sorted(
+        {
+            cell.session if cell.session in own else cell.variant.rpartition("/")[0]
+            for cell in (each.cell for each in held)
+        }
+    )
     start = f"No expectations for {', '.join(names)}"
     judged = [each for each in held if each.outcome is not Outcome.ERROR]
     alone = [each for each in judged if each.base is None]
@@ -152,7 +163,7 @@ def _unexpected(cells: Sequence[CellRecord]) -> list[str]:
 
 
 def _regressions(number: int) -> str:
-    return f"{number or 'no'} {'regression' if number in (0, 1) else 'regressions'}"
+    return f"{number or 'no'} {'regression' if number == 1 else 'regressions'}"
 
 
 def tests(number: int) -> str:

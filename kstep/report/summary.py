@@ -108,7 +108,7 @@ def _mark(each: CellRecord) -> str:
 
 
 def _unmatched(record: Record, room: int) -> list[str]:
-    """Tell what was not as expected; repeats that came to the same are told once.
+    """Tell what was not as expected; repeats with the same result are told once.
 
     What does not fit into ``room`` bytes any more is counted, not told.
     """
@@ -131,7 +131,7 @@ def _unmatched(record: Record, room: int) -> list[str]:
 
 
 def _told(record: Record, group: Sequence[CellRecord]) -> Iterator[str]:
-    """Tell repeats that came to the same, with the console of the first."""
+    """Tell repeats with the same result, with the console of the first."""
     first = min(group, key=lambda each: each.cell.repeat)
     times = f", {len(group)} times" if len(group) > 1 else ""
     yield f"### {_plain(first.cell.column)}: {_plain(first.cell.name)}"

@@ -123,7 +123,7 @@ def legend(record: Record) -> str:
 
 
 def mark(each: CellRecord) -> str:
-    """Say in one word what a cell came to, and whether as expected."""
+    """Say the result of a cell in one word, and whether it was expected."""
     word = each.seen if each.signature is None else SHORT.get(each.signature, each.seen)
     if each.outcome is Outcome.ERROR:
         return f"?{word}"
@@ -135,7 +135,7 @@ def mark(each: CellRecord) -> str:
 
 
 def letter(each: CellRecord) -> str:
-    """Say in one letter what a cell came to: ``·`` passes, ``!`` passes against expectation.
+    """Say the result of a cell in one letter: ``·`` passes, ``!`` passes against expectation.
 
     A fault has its letter, in upper case if it is not as expected; ``?`` is no verdict.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a cell came to, in words."""
+"""The result of a cell and of a run in words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from kstep.report.story import (
     remarks,
     surprise,
 )
-from kstep.results.provenance import LeftOut
+from kstep.results.provenance import LeftOut, SessionRecord
 from kstep.results.verdict import exit_status
 from tests.unit.results.material import a_cell, a_record
 
@@ -109,7 +109,7 @@ def test_a_series_without_expectations_is_compared_with_the_unpatched_kernel(
     )
     assert exit_status(record.cells) == 1
     assert exit_status(known) == 0
-    assert headline(known) == "No regression in 2 tests, compared with the unpatched kernel."
+    assert headline(known) == "No regressions in 2 tests, compared with the unpatched kernel."
 
 
 def test_nothing_is_said_to_be_compared_if_the_unpatched_kernel_has_no_result(
@@ -130,6 +130,17 @@ def test_nothing_is_said_to_be_compared_if_the_unpatched_kernel_has_no_result(
 
     none = a_cell("none", "a", "no-boot", held=True)
     assert remarks(a_record(tmp_path, none, *cells)) == [f"{nothing} with."]
+
+
+def test_a_session_of_the_users_own_has_no_expectations_whatever_the_series(
+    tmp_path: Path,
+) -> None:
+    cells = [a_cell(variant, "mine", held=True) for variant in ("none", "v6/1+2")]
+    record = a_record(tmp_path, *cells, a_cell("v6/1+2", wanted="pass"))
+    record.sessions["mine"] = SessionRecord("mine", "", "", "/home/me/mine.py", 1)
+    assert remarks(record) == [
+        "No expectations for mine; compared with the unpatched kernel: no regressions."
+    ]
 
 
 def test_what_has_no_counterpart_is_told_beside_what_has(tmp_path: Path) -> None:
