@@ -102,12 +102,16 @@ def _row(name: str, marks: Sequence[tuple[str, str]], names: int, width: int) ->
     line.pad_right(names - line.cell_len)
     for word, how in marks:
         line.append(" ")
-        line.append(printable(word)[:MARKS].ljust(MARKS), how)
+        line.append(_plain(word)[:MARKS].ljust(MARKS), how)
     line.truncate(width)
     return line
 
 
+def _plain(text: str) -> str:
+    return " ".join(printable(text).split())
+
+
 def _cut(text: str, how: str, width: int) -> Text:
-    line = Text(printable(text), how, no_wrap=True)
+    line = Text(_plain(text), how, no_wrap=True)
     line.truncate(max(0, width), overflow="ellipsis")
     return line

@@ -120,9 +120,10 @@ def look_first(record: Record) -> CellRecord | None:
 
 
 def called(record: Record, cell: Cell) -> str:
-    """Name a cell in words: its test, and its variant, with the tree if there are several."""
+    """Name a cell in a line: its test, and its variant, with the tree if there are several."""
     several = len({(each.cell.tree, each.cell.kconfig) for each in record.cells}) > 1
-    return printable(f"{cell.name} with {cell.column if several else cell.variant}")
+    name = f"{cell.name} with {cell.column if several else cell.variant}"
+    return " ".join(printable(name).split())
 
 
 def remarks(record: Record) -> list[str]:

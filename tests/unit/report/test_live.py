@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
@@ -70,6 +70,7 @@ name = st.text(st.characters(), min_size=1, max_size=90)
 variants = st.sampled_from(["none", *(f"v{n}/{m}" for n in range(9) for m in "12")])
 
 
+@example(20, 4, [("none", "0", "pass"), ("none", "\n", "pass"), ("none", "00", "pass")])
 @given(
     st.integers(20, 200),
     st.integers(1, 40),
