@@ -102,6 +102,19 @@ def _print_table(record: Record) -> None:
     console.print(table(record, console.width if console.is_terminal else WIDTH))
 
 
+def _say_what_next(record: Record) -> None:
+    """Name the one test to look at, if one is not as expected, and where the report shows it."""
+    from kstep.report.anchor import anchor
+    from kstep.report.story import called, look_first, surprise
+
+    if (first := look_first(record)) is None:
+        return
+    latest = RUNS / "latest"
+    folder = latest if latest.resolve() == record.folder.resolve() else record.folder
+    shown = f"{os.path.relpath(folder)}/report.html#{anchor(first.cell)}"
+    print(f"look first at {shown}: {called(record, first.cell)}: {surprise(first)}")  # noqa: T201 -- the command's answer
+
+
 @task(
     help={
         "series": "names under patches/, folders, mboxes, patch files, git:DIR#A..B",
@@ -209,6 +222,7 @@ def verify(
     if not out:
         _point_latest(folder)
     print(f"results: {os.path.relpath(folder)}, to be read in report.html")  # noqa: T201 -- the command's answer
+    _say_what_next(record)
     return exit_status(record.cells)
 
 
@@ -499,6 +513,7 @@ def report(_context: Context, run: str) -> None:
     record = load(Path(run))
     reports.write(record)
     _print_table(record)
+    _say_what_next(record)
 
 
 @task(
@@ -520,6 +535,7 @@ def merge(_context: Context, runs: str, out: str = "") -> int:
     record = merge_runs([load(Path(run)) for run in _list(runs)], Path(out))
     reports.write(record)
     _print_table(record)
+    _say_what_next(record)
     return exit_status(record.cells)
 
 
@@ -535,7 +551,7 @@ def ci_matrix(_context: Context, kind: str = "slim") -> None:
 @task(name="annotate", positional=["run"], help={"run": "the folder of a run"})
 @_exit_statuses
 def ci_annotate(_context: Context, run: str) -> None:
-    """Print what is not as predicted as GitHub's annotations, with file and line."""
+    """Print what is not as expected as GitHub's annotations, with file and line."""
     from kstep.report.annotation import annotate
     from kstep.results.record import load
 
@@ -545,18 +561,31 @@ def ci_annotate(_context: Context, run: str) -> None:
 
 @task(
     positional=["before", "after"],
-    help={"before": "the folder of a run", "after": "the folder of a later one"},
+    help={
+        "before": "the folder of a run",
+        "after": "the folder of a later one",
+        "out": "a page to write too, such as compare.html",
+    },
 )
 @_exit_statuses
-def compare(_context: Context, before: str, after: str) -> int:
-    """Say what changed between two runs: cells, rates, what they were made with.
+def compare(_context: Context, before: str, after: str, out: str = "") -> int:
+    """Say what changed between two runs: tests, rates, what they were made with.
 
-    Exit status: 0 nothing is worse, 1 something broke, 3 no cell has a verdict in both.
+    Exit status: 0 nothing is worse, 1 something broke, 3 no test has a verdict in both.
     """
     from kstep.report.compare import compare as compare_runs
     from kstep.results.record import load
 
-    found = compare_runs(load(Path(before)), load(Path(after)))
+    runs = load(Path(before)), load(Path(after))
+    found = compare_runs(*runs)
+    if out:
+        from kstep.report.compare_page import compare_page
+
+        page = compare_page(*runs, found, Path(out).parent)
+        try:
+            Path(out).write_text(page, "utf-8")
+        except OSError as error:
+            raise RequestError(f"--out {out}: cannot be written: {error.strerror}") from error
     print("\n".join(found.text()))  # noqa: T201 -- the command's answer
     return found.status
 

@@ -168,7 +168,7 @@ def _patch(
         except patched.DependentError as error:
             if asked.chosen:
                 raise
-            progress.say(f"left out: {error}")
+            progress.say(f"skipped: {error}")
             left_out.append(LeftOut(source.id, variant.name, str(error)))
     ports = {
         f"{name} as ported in {patch.port}"
