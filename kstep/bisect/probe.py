@@ -12,13 +12,12 @@ from kstep import toolchain
 from kstep.base.outcome import Outcome, Signature
 from kstep.bisect.worktree import WorkTree
 from kstep.build import initramfs, kconfig
-from kstep.build.kernel import Builder, BuildError
+from kstep.build.kernel import UNPATCHED, Builder, BuildError
 from kstep.results.cell import Cell
 from kstep.results.rate import Rate
 from kstep.run import runner
 from kstep.run.boot import Boot
 from kstep.source import tree as trees
-from kstep.source.patched import PatchedTree
 from kstep.source.tree import Tree
 from kstep.toolchain import GCC
 from kstep.toolchain.accel import Accel
@@ -38,7 +37,6 @@ GOOD, BAD, SKIP, ABORT = 0, 1, 125, 128
 FAILURES = 8  # of the bad revision, to measure how often the fault occurs
 MOST = 40  # runs of the bad revision, at most, to get so many failures
 TRIES = 3  # of a run without a verdict
-UNCHANGED = PatchedTree({}, frozenset(), {}, {}, hashlib.sha256(b"").hexdigest())
 
 
 @dataclass(frozen=True)
@@ -167,7 +165,7 @@ class Probe:
             progress=self.progress,
             checkout=self.work_tree.folder,
         )
-        return builder.build(UNCHANGED, f"kernel {commit[:12]}")
+        return builder.build(UNPATCHED, f"kernel {commit[:12]}")
 
 
 def first_line(text: str) -> str:

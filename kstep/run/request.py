@@ -47,10 +47,23 @@ class Request:
     expectations: Expectations
     repeats: int
     base_added: bool = False  # whether none was not asked for
+    trust: bool = False  # whether a build of any series may do what the user can
 
     @cached_property
     def _undescribed(self) -> frozenset[str]:
         return frozenset(each.name for each in self.series if not expectation.describes(each))
+
+    @property
+    def untrusted(self) -> tuple[str, ...]:
+        """The series that are neither in kstep's patches/ nor trusted by the user."""
+        if self.trust:
+            return ()
+        ours = (self.root / "patches").resolve()
+        return tuple(
+            each.name
+            for each in self.series
+            if each.folder is None or each.folder.resolve().parent != ours
+        )
 
     @cached_property
     def _own(self) -> frozenset[str]:
@@ -105,6 +118,7 @@ def look_up(
     session_names: Sequence[str] = (),
     repeats: int = 1,
     with_base: bool = False,
+    trust: bool = False,
 ) -> Request:
     """Look everything up; raises RequestError for what is not there or not right.
 
@@ -141,6 +155,7 @@ def look_up(
         selectors=selected.selectors,
         expectations=expectation.load(series_list, selected.known),
         repeats=repeats,
+        trust=trust,
     )
     if with_base and asked.needs_base:
         asked = replace(asked, variants=(matrix.NONE, *asked.variants), base_added=True)

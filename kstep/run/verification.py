@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 from collections import defaultdict
@@ -16,6 +17,7 @@ from kstep.base.outcome import Outcome
 from kstep.build import kconfig
 from kstep.build.kernel import Kernel
 from kstep.image import debuginfo as lines
+from kstep.report.live import so_far
 from kstep.results import layout
 from kstep.results.cell import CellRecord
 from kstep.results.provenance import (
@@ -107,7 +109,7 @@ class Verification:
             self.asked.root / kconfig.FOLDER,
         )
         for why in dict.fromkeys(not_run.values()):
-            self.progress.say(f"left out: {why}")
+            self.progress.say(f"skipped: {why}")
         told = dict.fromkeys(LeftOut(cell.tree, cell.variant, why) for cell, why in not_run.items())
         left_out = (*prepared.left_out, *told)
         record = self._open(started, prepared, left_out)
@@ -219,6 +221,7 @@ class Verification:
                 self._keep(record, result, kernels[_kernel_of(result.cell)].names)
                 task.end(name)
                 task.advance(note=f"{name}: {result.signature or 'pass'}")
+                task.show(functools.partial(so_far, record))
 
             folder = self.folder.absolute()
             self.scheduler.run(boots, prepared.toolchain, folder, on_start, on_result)

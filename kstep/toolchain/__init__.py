@@ -21,6 +21,7 @@ from kstep.toolchain.host import HostToolchain
 from kstep.toolchain.interface import (
     DEBIAN,
     CommandError,
+    LimitError,
     Process,
     Toolchain,
     Versions,
@@ -41,6 +42,7 @@ __all__ = [
     "Compiler",
     "DockerToolchain",
     "HostToolchain",
+    "LimitError",
     "Process",
     "Toolchain",
     "Versions",

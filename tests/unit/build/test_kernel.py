@@ -232,7 +232,7 @@ LOG = (
 )
 
 
-def test_the_lines_that_matter_are_those_that_complain() -> None:
+def test_the_lines_that_matter_are_the_errors() -> None:
     built = [line.replace("kernel/x.c", f"{SOURCE}/kernel/x.c") for line in LOG]
     assert kernel._errors(built, SOURCE) == LOG[2:]
 
@@ -242,7 +242,7 @@ def test_a_log_without_errors_is_shown_from_its_end() -> None:
     assert kernel._errors(lines, SOURCE) == lines[-8:]
 
 
-def test_of_many_complaints_the_first_are_shown() -> None:
+def test_of_many_errors_the_first_are_shown() -> None:
     lines = tuple(f"x.c:{n}:1: error: nothing" for n in range(100))
     assert kernel._errors(lines, SOURCE) == lines[:8]
 
