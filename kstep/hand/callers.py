@@ -35,7 +35,7 @@ def callers(kernel: Kernel, symbols: Symbols, targets: Collection[int]) -> list[
         if word >> 26 in BRANCHES:
             instruction = decode(word, begin + 4 * number)
             if instruction.flow is Flow.BRANCH and instruction.target in targets:
-                found[symbols.place(instruction.pc).symbol] = None
+                found[symbols.locate(instruction.pc).symbol] = None
     for target in targets:
-        found.pop(symbols.place(target).symbol, None)
+        found.pop(symbols.locate(target).symbol, None)
     return list(found)

@@ -74,8 +74,8 @@ def what_ran(
         target = Target(machine, symbols)
         with machine.executed() as pcs, suppress(KernelFault):
             target.ask(trigger, WATCHED)
-    entered = [symbols.place(pc) for pc in sorted(pcs)]
-    ran = {place.symbol: place.address for place in entered if place.symbol and not place.offset}
+    entered = [symbols.locate(pc) for pc in sorted(pcs)]
+    ran = {each.symbol: each.address for each in entered if each.symbol and not each.offset}
     calls = [name.removeprefix(SYSTEM_CALL) for name in ran if name.startswith(SYSTEM_CALL)]
     lines = source_lines(kernel, [*stop_points, *ran.values()], prepared.toolchain)
     files = {address: line.rpartition(":")[0] for address, line in lines.items()}

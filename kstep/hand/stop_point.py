@@ -60,7 +60,7 @@ def find(function: str, kernel: Kernel, symbols: Symbols, toolchain: Toolchain) 
 def _why_absent(function: str, kernel: Kernel, symbols: Symbols, toolchain: Toolchain) -> str:
     if made := [name for name in symbols.by_name if name.startswith(f"{function}.")]:
         return f"the compiler renamed it to {shortened(made)}; name that"
-    inlined = {symbols.place(a).symbol: None for a in copies(kernel, function, toolchain)}
+    inlined = {symbols.locate(a).symbol: None for a in copies(kernel, function, toolchain)}
     if inlined:
         return f"inlined into {shortened(list(inlined))}; name a function that it is inlined into"
     near = shortened(symbols.like(function)) or "none"

@@ -56,7 +56,7 @@ class Walk:
         """
         shown = []
         if self.start is not None and self.start.pc is not None:
-            at, cpu = self.symbols.place(self.start.pc), self.start.cpu
+            at, cpu = self.symbols.locate(self.start.pc), self.start.cpu
             shown = [f"stopped at {at}, pid {self.start.pid}, CPU {cpu}"]
         last, interrupted = "", False
         for step in self.steps:
@@ -84,7 +84,7 @@ class Walk:
         end = self.steps[-1].path.end
         if end is None:
             return said
-        at, code = self.symbols.place(end.instruction.pc), self._disassemble(end.instruction)
+        at, code = self.symbols.locate(end.instruction.pc), self._disassemble(end.instruction)
         return f"{said}, to the path's end: {at} {code} ({end.why})"
 
     def _with_text(self, source: str) -> str:
@@ -102,7 +102,7 @@ class Walk:
             return f".word {instruction.word:#010x}"
         operands = str(decoded.op_str)
         if instruction.target is not None:
-            target = self.symbols.place(instruction.target)
+            target = self.symbols.locate(instruction.target)
             operands = operands.replace(f"#{instruction.target:#x}", str(target))
         return f"{decoded.mnemonic} {operands}".rstrip()
 

@@ -16,15 +16,15 @@ TEXT = frozenset("tTwW")
 
 
 @dataclass(frozen=True)
-class Place:
-    """An address as people write it: ``symbol+0xoffset``."""
+class CodeAddress:
+    """An address in a function, printed as ``symbol+0xoffset``."""
 
     address: int
     symbol: str
     offset: int
 
     def __str__(self) -> str:
-        """Return the place in kallsyms' form."""
+        """Return the address in the format of kallsyms."""
         if not self.symbol:
             return f"{self.address:#x}"
         return self.symbol if not self.offset else f"{self.symbol}+{self.offset:#x}"
@@ -78,12 +78,12 @@ class Symbols:
         end = self.addresses[following] if following < len(self.addresses) else start + 4
         return range(start, end, 4)
 
-    def place(self, address: int) -> Place:
-        """Return the function that an address is in."""
+    def locate(self, address: int) -> CodeAddress:
+        """Return the address with its function and offset."""
         index = bisect_right(self.addresses, address) - 1
         if index < 0:
-            return Place(address, "", 0)
-        return Place(address, self.names[index], address - self.addresses[index])
+            return CodeAddress(address, "", 0)
+        return CodeAddress(address, self.names[index], address - self.addresses[index])
 
     def like(self, name: str) -> list[str]:
         """Return the functions whose names are most similar to ``name``."""

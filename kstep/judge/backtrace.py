@@ -42,8 +42,8 @@ class Frame:
         """
         if self.symbol in symbols and symbols.address(self.symbol) + self.offset == address:
             return True
-        place = symbols.place(address - 1)
-        return (place.symbol, place.offset + 1) == (self.symbol, self.offset)
+        found = symbols.locate(address - 1)
+        return (found.symbol, found.offset + 1) == (self.symbol, self.offset)
 
 
 def printed(text: str) -> list[Frame]:
@@ -74,11 +74,11 @@ def disagreement(shown: Sequence[Frame], stack: Sequence[int], symbols: Symbols)
     """
     start = next((n for n, frame in enumerate(shown) if frame.is_at(stack[0], symbols)), None)
     if start is None:
-        return f"{symbols.place(stack[0])} is not in it"
+        return f"{symbols.locate(stack[0])} is not in it"
     for number, address in enumerate(stack):
         here = start + number
         if here == len(shown):
-            return f"it ends before {symbols.place(address)}"
+            return f"it ends before {symbols.locate(address)}"
         if not shown[here].is_at(address, symbols):
-            return f"it shows {shown[here]}, not {symbols.place(address)}"
+            return f"it shows {shown[here]}, not {symbols.locate(address)}"
     return ""

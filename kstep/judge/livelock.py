@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from kstep.arm64.operands import Access
-    from kstep.image.symbols import Place
+    from kstep.image.symbols import CodeAddress
     from kstep.judge.text import Text
 
 LOOPING = 16  # visits of one address after which its registers are compared
@@ -104,14 +104,14 @@ class Progress:
         """Count an instruction that was stepped."""
         self._visits[pc] += 1
 
-    def require(self, number: int, place: Place, word: int) -> None:
+    def require(self, number: int, at: CodeAddress, word: int) -> None:
         """Raise KernelFault ``livelock`` if an address repeats without progress.
 
         That is: with the same registers, for example if a store-exclusive fails for ever; or in
         a loop that only waits, for example for a stopped CPU, or for a seqcount that the tick
-        writes at each step. Step ``number`` was of the instruction ``word`` at ``place``.
+        writes at each step. Step ``number`` was of the instruction ``word`` at ``at``.
         """
-        pc = place.address
+        pc = at.address
         if self._anchor is None and self._visits[pc] >= LOOPING:
             self._anchor, self._anchored = pc, number
             self._round, self._rounds = [word], Rounds()
@@ -131,17 +131,17 @@ class Progress:
         registers = self._debugger.registers()
         self._alike = self._alike + 1 if registers == self._registers else 0
         self._registers = registers
-        at = f"step {number} is at {place} for the {self._visits[pc]}th time"
+        seen = f"step {number} is at {at} for the {self._visits[pc]}th time"
         if self._alike >= ROUNDS:
             raise KernelFault(
                 Signature.LIVELOCK,
-                f"{at}, the last {ROUNDS} with the same registers{self._exclusive(pc)}",
+                f"{seen}, the last {ROUNDS} with the same registers{self._exclusive(pc)}",
             )
         enough = TIMED if self._rounds.clock else ROUNDS
         if self._rounds.count >= enough and self._rounds.wait(registers):
             raise KernelFault(
                 Signature.LIVELOCK,
-                f"{at}, in a loop whose rounds are independent of each other: it waits for memory"
+                f"{seen}, in a loop whose rounds are independent of each other: it waits for memory"
                 " that something else may change between any two steps",
             )
 

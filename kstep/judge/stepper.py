@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from kstep.console.kdb import Stop
-    from kstep.image.symbols import Place, Symbols
+    from kstep.image.symbols import CodeAddress, Symbols
     from kstep.judge.livelock import Debugger
     from kstep.judge.text import Text
 
@@ -53,10 +53,10 @@ class Step:
     """One step: the address before it, the addresses that the oracle allows, the address after."""
 
     number: int
-    before: Place
+    before: CodeAddress
     instruction: Instruction
     expected: frozenset[int]
-    after: Place
+    after: CodeAddress
     stop: Stop
     path: SteppedPath = field(repr=False)
 
@@ -162,7 +162,7 @@ class SteppedPath:
         return ""
 
     def _is_work(self, pc: int) -> bool:
-        return self._symbols.place(pc).symbol in WORK
+        return self._symbols.locate(pc).symbol in WORK
 
     def _instruction(self) -> Instruction:
         try:
@@ -191,10 +191,10 @@ class SteppedPath:
         self._steps += 1
         step = Step(
             number=self._steps,
-            before=self._symbols.place(instruction.pc),
+            before=self._symbols.locate(instruction.pc),
             instruction=instruction,
             expected=expected,
-            after=self._symbols.place(stop.pc),
+            after=self._symbols.locate(stop.pc),
             stop=stop,
             path=self,
         )
@@ -214,19 +214,19 @@ class SteppedPath:
 
         ``stuck`` if the PC stays the same; otherwise the address after the step decides.
         """
-        places = [step.after]
+        visited = [step.after]
         later = ""
         try:
-            while len(places) <= AFTERWARDS:
-                places.append(self._step(self._instruction()).after)
+            while len(visited) <= AFTERWARDS:
+                visited.append(self._step(self._instruction()).after)
         except (KernelFault, MachineryError) as error:
             # Stepping on may be impossible there; the departure itself is already known.
             later = f"; then: {error}"
-        return self.fault(step, places, later)
+        return self.fault(step, visited, later)
 
-    def fault(self, step: Step, places: Sequence[Place], later: str = "") -> KernelFault:
+    def fault(self, step: Step, visited: Sequence[CodeAddress], later: str = "") -> KernelFault:
         """Classify a departure by the addresses after it and the steps that follow."""
-        stuck = len(places) > AFTERWARDS and len({place.address for place in places}) == 1
+        stuck = len(visited) > AFTERWARDS and len({each.address for each in visited}) == 1
         if stuck or step.after == step.before:
             signature = Signature.STUCK
         elif is_interrupt(step.after):
@@ -237,9 +237,9 @@ class SteppedPath:
             signature = Signature.OFF_ORDER
         if stuck:
             later = ", and stays there"
-        elif places[1:]:
-            later = f", and then to {', '.join(map(str, places[1:]))}{later}"
-        wanted = " or ".join(str(self._symbols.place(a)) for a in sorted(step.expected))
+        elif visited[1:]:
+            later = f", and then to {', '.join(map(str, visited[1:]))}{later}"
+        wanted = " or ".join(str(self._symbols.locate(a)) for a in sorted(step.expected))
         why = "" if step.stop.reason == "SS trap" else f" ({step.stop.reason})"
         return KernelFault(
             signature,

@@ -180,7 +180,7 @@ class GdbAccess:
     def expect_breakpoint_in_gdb(self, gdb: Gdb, breakpoint_: Breakpoint) -> None:
         """Wait until gdb sees a breakpoint hit."""
         self._dialogue.require("expect_breakpoint_in_gdb", State.GDB)
-        what = f"stop at {self._symbols.place(breakpoint_.address)}"
+        what = f"stop at {self._symbols.locate(breakpoint_.address)}"
         try:
             stop = gdb.wait(what)
         except KernelFault as fault:
@@ -196,8 +196,8 @@ class GdbAccess:
         if stop.reason != BREAKPOINT_HIT or stop.pc != breakpoint_.address:
             raise KernelFault(
                 Signature.OFF_ORDER,
-                f"gdb sees {stop.reason} at {self._symbols.place(stop.pc)}, not a hit of"
-                f" {self._symbols.place(breakpoint_.address)}",
+                f"gdb sees {stop.reason} at {self._symbols.locate(stop.pc)}, not a hit of"
+                f" {self._symbols.locate(breakpoint_.address)}",
             )
         self._stops.take(stop)
 

@@ -52,7 +52,7 @@ class TreeRequest:
 
     id: str
     kind: str
-    place: str
+    location: str
 
     def get(self, toolchain: Toolchain, cache: Cache, progress: Progress) -> Tree:
         """Fetch and unpack the tree, or return the cached copy."""
@@ -60,28 +60,28 @@ class TreeRequest:
         with progress.task(f"tree {self.id}") as task:
             tree = GETTERS[self.kind](self, toolchain, cache, progress)
             task.note(tree.version)
-        if self.kind == "git" and _repository(self.id, self.place).is_dirty():
+        if self.kind == "git" and _repository(self.id, self.location).is_dirty():
             progress.say(f"tree {self.id}: uncommitted changes are ignored")
         return tree
 
 
 def parse(text: str) -> TreeRequest:
     """Read one of FORMS; raises RequestError if it is invalid or does not exist."""
-    kind, _, place = text.partition(":")
-    if kind not in GETTERS or not place:
+    kind, _, location = text.partition(":")
+    if kind not in GETTERS or not location:
         raise RequestError(f"tree {text}: must be {FORMS}")
     if kind == "debian":
-        if not re.fullmatch(r"\d+\.\d+", place):
+        if not re.fullmatch(r"\d+\.\d+", location):
             known = ", ".join(f"debian:{version}" for version in debian.USUAL)
             raise RequestError(f"tree {text}: name a version, such as {known}")
     elif kind == "path":
-        _require_linux(text, Path(place))
+        _require_linux(text, Path(location))
     elif kind == "tar":
-        if not Path(place).is_file():
+        if not Path(location).is_file():
             raise RequestError(f"tree {text}: no such file")
     else:
-        _commit(text, place)
-    return TreeRequest(text, kind, place)
+        _commit(text, location)
+    return TreeRequest(text, kind, location)
 
 
 def _require_linux(text: str, folder: Path) -> None:
@@ -136,7 +136,7 @@ def _untar(archive: Path, into: Path, toolchain: Toolchain) -> None:
 
 
 def _debian(request: TreeRequest, toolchain: Toolchain, cache: Cache, progress: Progress) -> Tree:
-    package = debian.kernel_source(request.place, toolchain, cache, progress.say)
+    package = debian.kernel_source(request.location, toolchain, cache, progress.say)
 
     def make(into: Path) -> None:
         unpacked = into / "package"
@@ -152,7 +152,7 @@ def _debian(request: TreeRequest, toolchain: Toolchain, cache: Cache, progress: 
 
 
 def _tar(request: TreeRequest, toolchain: Toolchain, cache: Cache, _progress: Progress) -> Tree:
-    archive = Path(request.place).absolute()
+    archive = Path(request.location).absolute()
 
     def make(into: Path) -> None:
         try:
@@ -174,7 +174,7 @@ def _tar(request: TreeRequest, toolchain: Toolchain, cache: Cache, _progress: Pr
 
 
 def _path(request: TreeRequest, _toolchain: Toolchain, cache: Cache, _progress: Progress) -> Tree:
-    folder = Path(request.place).absolute()
+    folder = Path(request.location).absolute()
     names = _files(request.id, folder)
     digest = hashlib.sha256()
     for name in names:
@@ -217,24 +217,24 @@ def _files(text: str, folder: Path) -> list[str]:
     return sorted(str(p.relative_to(folder)) for p in found if p.is_symlink() or p.is_file())
 
 
-def _repository(text: str, place: str) -> Repository:
-    return Repository(Path(place.partition("#")[0]), f"tree {text}")
+def _repository(text: str, location: str) -> Repository:
+    return Repository(Path(location.partition("#")[0]), f"tree {text}")
 
 
-def _commit(text: str, place: str) -> str:
-    _, _, revision = place.partition("#")
+def _commit(text: str, location: str) -> str:
+    _, _, revision = location.partition("#")
     if not revision:
         raise RequestError(f"tree {text}: the revision is missing: git:DIR#REV")
-    return _repository(text, place).commit(revision)
+    return _repository(text, location).commit(revision)
 
 
 def _git(request: TreeRequest, toolchain: Toolchain, cache: Cache, _progress: Progress) -> Tree:
-    commit = _commit(request.id, request.place)
+    commit = _commit(request.id, request.location)
     archive = cache.folder("downloads", "git") / f"{commit}.tar"
     with cache.lock(f"git-{commit}"):
         if not archive.exists():
             scratch = archive.with_suffix(".new")
-            _repository(request.id, request.place).archive(commit, "linux", scratch)
+            _repository(request.id, request.location).archive(commit, "linux", scratch)
             scratch.rename(archive)
     sha256 = _hash(archive)
     make = functools.partial(_untar, archive, toolchain=toolchain)

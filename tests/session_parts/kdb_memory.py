@@ -110,7 +110,7 @@ def mdr_mds_mdp(target: Target) -> None:
         for line, pointer in zip(
             text.splitlines(), true(target, table, 8, 8).values(), strict=True
         ):
-            name = target.symbols.place(pointer).symbol
+            name = target.symbols.locate(pointer).symbol
             named = line.split()[2].split("+")[0]
             must(
                 f"{pointer:016x}" in line and pointer == target.symbols.by_name.get(named),

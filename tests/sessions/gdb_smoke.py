@@ -163,17 +163,17 @@ def ends(target: Target, gdb: Gdb, command: str, is_right: Callable[[int], bool]
     before = gdb.registers()
     target.wait_for_pending_tick()
     stop = gdb.run(command)
-    place = target.place(stop)
-    if is_right(place.address) and not is_interrupt(place):
+    end = target.locate(stop)
+    if is_right(end.address) and not is_interrupt(end):
         return
-    if place.address == before["pc"] and gdb.registers() == before:
+    if end.address == before["pc"] and gdb.registers() == before:
         signature = Signature.REHIT
-    elif is_interrupt(place):
+    elif is_interrupt(end):
         signature = Signature.ENTERS_INTERRUPT
     else:
         signature = Signature.OFF_ORDER
-    start = target.symbols.place(before["pc"])
-    raise KernelFault(signature, f"{command} from {start} ends at {place}: {stop.reason}")
+    start = target.symbols.locate(before["pc"])
+    raise KernelFault(signature, f"{command} from {start} ends at {end}: {stop.reason}")
 
 
 def same(what: str, got: object, want: object) -> None:

@@ -61,7 +61,7 @@ def serial_break(target: Target) -> None:
     target.must_tick()
 
 
-def places(target: Target) -> None:
+def any_code(target: Target) -> None:
     """Any kind of code can be stopped and resumed, and `bt` shows the stack."""
     for function, trigger in FUNCTIONS:
         with target.stopped_at(function, trigger, at_once=True):
@@ -179,7 +179,7 @@ def own_breakpoint(target: Target) -> None:
 
 CHECKS = (
     Check(serial_break, requires={Capability.BREAK: "it enters kdb by BREAK"}),
-    *checks(places, kgdboc_off_and_on, warn, own_breakpoint, bug_twice),
+    *checks(any_code, kgdboc_off_and_on, warn, own_breakpoint, bug_twice),
 )
 
 

@@ -35,7 +35,7 @@ from kstep.base.outcome import KernelFault, Signature
 from kstep.session.session import Stepped, session
 
 if TYPE_CHECKING:
-    from kstep.image.symbols import Place
+    from kstep.image.symbols import CodeAddress
     from kstep.session.stepping import Walk, Window
     from kstep.session.target import Target
 
@@ -59,7 +59,7 @@ ENTRY = "el1_abort"  # arch/arm64/kernel/entry-common.c: unmasks D
 )
 def step_into_fault(target: Target, function: Stepped) -> None:
     """Step into a fault, through its handler, and out of it."""
-    faulted: Place | None = None
+    faulted: CodeAddress | None = None
     windows: tuple[Window, ...] = ()
     for walk in target.walks():
         windows = walk.earlier
@@ -69,18 +69,18 @@ def step_into_fault(target: Target, function: Stepped) -> None:
         if "EFAULT" not in said:
             raise KernelFault(Signature.WRONG_RESULT, f"not EFAULT: {said.strip()}")
     for window in windows:
-        if window.place != faulted:
+        if window.before != faulted:
             raise window.fault
     target.must_tick()
 
 
-def step_through(target: Target, walk: Walk) -> Place | None:
+def step_through(target: Target, walk: Walk) -> CodeAddress | None:
     """Step to the fault and out of it; return the address of the instruction that faults.
 
     None if a step ended in an interrupt instead, which the walk records.
     """
-    faulted: Place | None = None
-    masks: Place | None = None  # the steps end at the instruction that masks D
+    faulted: CodeAddress | None = None
+    masks: CodeAddress | None = None  # the steps end at the instruction that masks D
     for step in target.steps(STEPS):
         masks = step.after
         if step.after.symbol == ENTRY and not step.in_order:

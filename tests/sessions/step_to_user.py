@@ -30,7 +30,7 @@ from kstep.base.outcome import KernelFault, Signature
 from kstep.session.session import session
 
 if TYPE_CHECKING:
-    from kstep.image.symbols import Place
+    from kstep.image.symbols import CodeAddress
     from kstep.session.target import Target
 
 TRIES = 20
@@ -47,10 +47,10 @@ def step_to_user(target: Target) -> None:
     with target.in_kdb(then=f"syscall getppid {20 * TRIES}") as kdb:
         address, to_mask = exit_path(target)
         leaving = kdb.breakpoint(address)
-        ends: list[Place] = []
+        ends: list[CodeAddress] = []
         while len(ends) < TRIES:
             target.go()
-            masks = target.place(target.expect_breakpoint(leaving))
+            masks = target.locate(target.expect_breakpoint(leaving))
             for step in target.steps(to_mask):
                 step.must_follow_program_order()
                 masks = step.after

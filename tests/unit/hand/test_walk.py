@@ -23,10 +23,10 @@ def step(number: int, pc: int, word: int, to: int, end: End | None = None) -> St
     """Make a step that should go on at the next instruction."""
     return Step(
         number,
-        SYMBOLS.place(pc),
+        SYMBOLS.locate(pc),
         decode(word, pc),
         frozenset({pc + 4}),
-        SYMBOLS.place(to),
+        SYMBOLS.locate(to),
         STOP,
         cast("SteppedPath", SimpleNamespace(end=end)),
     )

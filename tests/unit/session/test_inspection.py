@@ -49,7 +49,7 @@ def test_an_instruction_is_found_by_what_it_is() -> None:
 
 def test_a_stop_without_a_place_has_none() -> None:
     with booted(made_up()) as target, pytest.raises(MachineryError, match="Keyboard Entry"):
-        target.place(Stop("Keyboard Entry", None, 1, 0))
+        target.locate(Stop("Keyboard Entry", None, 1, 0))
 
 
 TABLE = 0xFFFF_8000_0900_0000
