@@ -109,8 +109,8 @@ BAD = [
         "--out {}: it exists; name a new folder",
     ),
     ("series.add {}/nothing", 'series "{}/nothing" is not a folder under patches/, nor a file'),
-    ("series.add {}/same/v6.patch", "patches/v6 is there already; give another --name"),
-    ("series.add {}/same/v6.patch --name a/b", "--name a/b: letters, digits, dot, dash"),
+    ("series.add {}/same/v6.patch", "patches/v6 already exists; give another --name"),
+    ("series.add {}/same/v6.patch --name a/b", "--name a/b: must be letters, digits, dot, dash"),
     (f"{V} --series {{}}/run", "{}/run: contains no *.patch; put the series there"),
     (
         f"{V} --series {{}}/listed",
