@@ -320,7 +320,7 @@ def bisect(
     with Progress() as progress:
         found = bisect_search.bisect(asked, folder, toolchain, Cache.default(), progress)
     print("\n".join(filter(None, found.text())))  # noqa: T201 -- the command's answer
-    print(f"runs: {os.path.relpath(folder)}")  # noqa: T201 -- likewise
+    print(f"runs: {os.path.relpath(folder)}")  # noqa: T201 -- the command's answer
     return 0 if found.first_bad else MachineryError.status
 
 
@@ -347,7 +347,7 @@ def series_add(_context: Context, source: str, name: str = "") -> None:
     series.save(found, called, folder)
     for patch in found.patches:
         print(f"{called}/{patch.id} {patch.subject}")  # noqa: T201 -- what was found
-    print(f"added patches/{called}; next: ./inv verify --series {called}")  # noqa: T201 -- likewise
+    print(f"added patches/{called}; next: ./inv verify --series {called}")  # noqa: T201 -- what was found
 
 
 @task(
@@ -631,7 +631,7 @@ def bench(_context: Context, toolchain: str = "auto", out: str = "bench.json") -
 def run_tests(
     context: Context,
     unit: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
-    nightly: bool = False,  # noqa: FBT001, FBT002 -- likewise
+    nightly: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
     only: str = "",
 ) -> int:
     """Run the project's own tests: lint, imports, types, unit tests, and tests that boot kernels.
@@ -666,7 +666,7 @@ def examine(_context: Context) -> int:
     for found in findings:
         print(f"{'missing' if found.fix else 'ok':8} {found.what}: {found.state}")  # noqa: T201 -- the answer
         if found.fix:
-            print(f"{'':8} to get it: {found.fix}")  # noqa: T201 -- likewise
+            print(f"{'':8} to get it: {found.fix}")  # noqa: T201 -- the answer
     return 0 if doctor.usable(findings) else 3
 
 

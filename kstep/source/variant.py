@@ -79,17 +79,17 @@ def variants(series_list: Sequence[Series], name: str = "each") -> list[Variant]
 
 
 def select(series_list: Sequence[Series], names: Sequence[str], matrix: str = "") -> list[Variant]:
-    """List the variants that are named; without a name, those of the matrix.
+    """List the named variants; without names, those of the matrix.
 
-    ``*`` and ``?`` in a name stand for any characters and for any one, in the names of the
-    matrix. Raises RequestError for a name or pattern that is none, and for a matrix beside
-    names that do not need it.
+    ``*`` and ``?`` in a name match any characters and any one, in the names of the matrix. Raises
+    RequestError for a name or pattern that matches none, and for a matrix with names that do not
+    need it.
     """
     if not names:
         return variants(series_list, matrix or "each")
     patterns = [name for name in names if is_pattern(name)]
     if matrix and not patterns:
-        raise RequestError("--matrix and --variants both say which variants; leave one out")
+        raise RequestError("--matrix and --variants both select variants; remove one")
     possible = variants(series_list, matrix or "each") if patterns else []
     found: list[Variant] = []
     for name in names:
@@ -97,8 +97,8 @@ def select(series_list: Sequence[Series], names: Sequence[str], matrix: str = ""
         if name not in patterns:
             matching = [parse(name, series_list)]
         elif not matching:
-            there = ", ".join(each.name for each in possible)
-            raise RequestError(f"--variants {name}: matches no variant; there are: {there}")
+            all_names = ", ".join(each.name for each in possible)
+            raise RequestError(f"--variants {name}: matches no variant; there are: {all_names}")
         found += [each for each in matching if name not in patterns or each not in found]
     for index, each in enumerate(found):
         if each in found[:index]:

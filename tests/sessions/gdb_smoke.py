@@ -159,7 +159,7 @@ def at_boot(target: Target) -> None:
 
 
 def ends(target: Target, gdb: Gdb, command: str, is_right: Callable[[int], bool]) -> None:
-    """Give a command that lets the kernel run; raise KernelFault if it ends in the wrong place."""
+    """Resume the kernel by a command; raise KernelFault if it ends in the wrong place."""
     before = gdb.registers()
     target.wait_for_pending_tick()
     stop = gdb.run(command)

@@ -215,7 +215,7 @@ def test_a_relative_folder_stays_where_it_was_meant(
     assert Cache.default().root == tmp_path / "here"
 
 
-def test_too_little_space_is_told_with_the_mend(
+def test_too_little_space_is_told_with_the_fix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)

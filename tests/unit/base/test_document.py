@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Documents: every fault is one line that names file, line and mend."""
+"""Documents: every fault is one line that names file, line and fix."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def write(folder: Path, text: str | bytes) -> Path:
 
 
 def refusal(folder: Path, text: str | bytes) -> str:
-    """Give what is said of a bad document after its path, in one line."""
+    """Return what is said of a bad document after its path, in one line."""
     path = write(folder, text)
     with pytest.raises(RequestError) as caught:
         document.load(path, SCHEMA)

@@ -167,14 +167,14 @@ def state(kernel: Kernel) -> dict[str, bytes]:
 
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:
-    """Give a folder that make can build in; that of all tests may have blanks in its name."""
+    """Return a folder that make can build in; that of all tests may have blanks in its name."""
     with tempfile.TemporaryDirectory(prefix="kstep-", dir="/tmp") as folder:
         yield Path(folder)
 
 
 @pytest.fixture
 def work(tmp_path: Path) -> Work:
-    """Give a source to build."""
+    """Return a source to build."""
     return Work(tmp_path)
 
 

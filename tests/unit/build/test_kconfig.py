@@ -360,7 +360,7 @@ def test_what_no_version_of_a_configuration_has_is_known_before(tmp_path: Path) 
         assert "".join(each for each in "ABCD" if asked.surely_lacks(f"CONFIG_{each}")) == lacking
 
 
-def test_sessions_that_can_be_run_nowhere_are_refused_with_the_mend(tmp_path: Path) -> None:
+def test_sessions_that_can_be_run_nowhere_are_refused_with_the_fix(tmp_path: Path) -> None:
     """One that can be, on one of the configurations, is enough."""
     written(tmp_path, "CONFIG_A=y\n")
     written(tmp_path, "CONFIG_B=y\n", "one")

@@ -43,7 +43,7 @@ def a_variant(files: Mapping[str, str | None], *executable: str) -> PatchedTree:
 
 
 def state(folder: Path) -> dict[str, tuple[str, bool]]:
-    """Give every file's text, and whether it can be executed."""
+    """Return every file's text, and whether it can be executed."""
     return {
         str(p.relative_to(folder)): (p.read_text(), bool(p.stat().st_mode & 0o100))
         for p in folder.rglob("*")
@@ -52,7 +52,7 @@ def state(folder: Path) -> dict[str, tuple[str, bool]]:
 
 
 def stamps(folder: Path) -> dict[str, float]:
-    """Give every file's time: what make goes by."""
+    """Return every file's time: what make goes by."""
     return {str(p.relative_to(folder)): p.stat().st_mtime for p in folder.rglob("*") if p.is_file()}
 
 
@@ -84,7 +84,7 @@ class Work:
 
 @pytest.fixture
 def work(tmp_path: Path) -> Work:
-    """Give a copy to work on."""
+    """Return a copy to work on."""
     return Work(tmp_path)
 
 

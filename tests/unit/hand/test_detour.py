@@ -51,7 +51,7 @@ SLEEP = ["hrtimer_nanosleep", "__arm64_sys_clock_nanosleep", "invoke_syscall"]
 def stopped(
     tasks: list[tuple[int, int, str]], frames: dict[int, list[str]]
 ) -> tuple[Target, list[str]]:
-    """Give a kernel with these tasks, number, parent and name; and what was done to it."""
+    """Return a kernel with these tasks, number, parent and name; and what was done to it."""
     done: list[str] = []
     listed = [SimpleNamespace(pid=pid, parent=parent, name=name) for pid, parent, name in tasks]
     kdb = SimpleNamespace(

@@ -63,7 +63,7 @@ class Gdb(FakeToolchain):
 
 @pytest.fixture
 def kernel(tmp_path: Path) -> Kernel:
-    """Give a kernel of a few words."""
+    """Return a kernel of a few words."""
     (tmp_path / "Image").write_bytes(b"".join(word.to_bytes(4, "little") for word in WORDS))
     starts = [TEXT + 16 * number for number in range(6)]
     (tmp_path / "System.map").write_text(MAP.format(*starts))

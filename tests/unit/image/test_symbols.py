@@ -31,7 +31,7 @@ ffff800008800010 t late
 
 @pytest.fixture
 def symbols(tmp_path: Path) -> Symbols:
-    """Give the symbols of MAP."""
+    """Return the symbols of MAP."""
     (tmp_path / "System.map").write_text(MAP)
     return Symbols.load(tmp_path / "System.map")
 

@@ -37,7 +37,7 @@ class Stopped:
         self.now = {f"x{n}": 0 for n in range(31)} | {"pstate": pstate}
 
     def registers(self) -> dict[str, int]:
-        """Give a copy, as every `rd` does."""
+        """Return a copy, as every `rd` does."""
         return dict(self.now)
 
     def step(self, masks: Masks, word: int, pstate: int, **registers: int) -> None:

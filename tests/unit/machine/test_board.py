@@ -42,7 +42,7 @@ SWITCHED = re.compile(rb"\$3#33\r?\n")  # kdb_kgdb() in kernel/debug/kdb/kdb_mai
 
 @pytest.fixture
 def kernel(tmp_path: Path) -> Kernel:
-    """Give a kernel whose image has a build id."""
+    """Return a kernel whose image has a build id."""
     (tmp_path / "Image").write_bytes(b"code" + NOTE + b"data")
     (tmp_path / "System.map").write_text(f"{AT} T _text\n")
     return Kernel("key", tmp_path, True, "", "", "", 0.0, 0)  # noqa: FBT003 -- cached
@@ -146,7 +146,7 @@ WORD = "1f2003d5"
 
 @contextmanager
 def over_tcp(kernel: Kernel, answers: dict[bytes, bytes]) -> Iterator[Board]:
-    """Give a board on TCP that is in kdb; what is typed is echoed and answered, or met by silence.
+    """Return a board on TCP that is in kdb; it echoes and answers what is typed, or is silent.
 
     As kgdb's stub meets what is no packet, and a program what it does not know.
     """

@@ -37,7 +37,7 @@ WARNING = b"[    0.1] WARNING: CPU: 0 PID: 1 at init/main.c:1\r\n"
 
 @pytest.fixture
 def line() -> Iterator[tuple[QemuMachine, int]]:
-    """Give a machine without QEMU, and the end of its serial line that the kernel writes to."""
+    """Return a machine without QEMU, and the end of its serial line that the kernel writes to."""
     reader, writer = os.pipe()
     machine = QemuMachine(
         cast("Kernel", None), Path("/nonexistent"), Hardware(), cast("Toolchain", None), Accel.TCG

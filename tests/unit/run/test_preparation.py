@@ -128,12 +128,12 @@ class Workshop:
 
 @pytest.fixture
 def workshop(monkeypatch: pytest.MonkeyPatch) -> Workshop:
-    """Give the fakes."""
+    """Return the fakes."""
     return Workshop(monkeypatch)
 
 
 def kinds(done: list[str]) -> list[str]:
-    """Give what was done, by the first word, each once for those that follow each other."""
+    """Return what was done, by the first word, each once for those that follow each other."""
     return [kind for kind, _ in itertools.groupby(done, key=lambda each: each.split()[0])]
 
 

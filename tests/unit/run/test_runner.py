@@ -31,7 +31,7 @@ PANIC = b"Kernel panic - not syncing: no\r\n---[ end Kernel panic - not syncing:
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """Give a bench on which nothing is waited for long."""
+    """Return a bench on which nothing is waited for long."""
     monkeypatch.setattr(console, "LOOK", 0.05)
     monkeypatch.setattr(machine, "BOOT", 1.0)
     monkeypatch.setattr(dialogue, "SPLAT_TEXT", 0.1)

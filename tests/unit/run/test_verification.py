@@ -48,7 +48,7 @@ def mails(*subjects: str) -> str:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Give a folder with broken things; nothing can be fetched, nor an engine be asked.
+    """Return a folder with broken things; nothing can be fetched, nor an engine be asked.
 
     A request that should have been refused and is not ends with status 3 at once.
     """
@@ -141,7 +141,7 @@ BAD = [
     (f"{V} --variants none,none", "--variants: none is named twice; name it once"),
     (f"{V} --variants v6/1+2,v6/2+1", "--variants: v6/1+2 is named twice; name it once"),
     (f"{V} --matrix all", "--matrix all: must be one of each, prefixes, subsets"),
-    (f"{V} --matrix each --variants none", "--matrix and --variants both say which variants"),
+    (f"{V} --matrix each --variants none", "--matrix and --variants both select variants"),
     # sessions
     (f"{V} --sessions step-in-ordr", 'session "step-in-ordr" does not exist; did you mean "step-'),
     (f"{V} --sessions kgdbts-,nothing", 'session "kgdbts-" does not exist'),

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=["plain", "in a checkout"])
 def tree(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a pristine tree; once with the scratch folders inside a git checkout.
+    """Return a pristine tree; once with the scratch folders inside a git checkout.
 
     There git apply passes over files silently unless it is told that there is no repository.
     """

@@ -37,7 +37,7 @@ PRISTINE: Tree = {
 
 
 def text(path: str, **changed: str) -> str:
-    """Give a pristine file with lines replaced: line_3="new"."""
+    """Return a pristine file with lines replaced: line_3="new"."""
     lines = str(PRISTINE[path]).splitlines(keepends=True)
     for which, line in changed.items():
         lines[int(which.removeprefix("line_")) - 1] = line
@@ -96,7 +96,7 @@ def load_all(paths: list[Path], name: str = "s") -> series.Series:
 
 
 def one_line(caught: pytest.ExceptionInfo[RequestError]) -> str:
-    """Give the message of an error, which is one line."""
+    """Return the message of an error, which is one line."""
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -131,7 +131,7 @@ def test_v5_and_v6_load_with_what_their_yaml_says() -> None:
 
 
 def code(patch: series.Patch) -> bytes:
-    """Give a patch without its words."""
+    """Return a patch without its words."""
     return patch.diff[patch.diff.index(b"\n---\n") :]
 
 
@@ -144,7 +144,7 @@ CONDITIONS = {
 
 
 def test_v5_and_v6_differ_in_the_rescheduling_condition_only() -> None:
-    """v5 reschedules only while a step is owed, v6 only while none is; so in every port."""
+    """v5 reschedules only during a step, v6 only without one; the same in every port."""
     five, six = (
         {
             (patch.id, each.port and str(Path(each.port).parent)): code(each)
@@ -218,7 +218,7 @@ def mail(subject: str, body: str, encoding: str = "8bit", end: str = "\n") -> by
 
 
 def body(path: Path) -> str:
-    """Give what a format-patch file has below its header."""
+    """Return what a format-patch file has below its header."""
     return path.read_text(encoding="utf-8").split("\n\n", 1)[1]
 
 
@@ -510,7 +510,7 @@ def test_in_a_hook_of_another_repository_the_one_named_is_read(
     ],
 )
 def test_a_git_range_that_is_none(tmp_path: Path, revisions: str, message: str) -> None:
-    """In one line, with the mend."""
+    """In one line, with the fix."""
     mails(tmp_path, ONE)
     git(tmp_path / "work", "tag", "mended")
     with pytest.raises(RequestError) as caught:

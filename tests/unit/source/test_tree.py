@@ -68,12 +68,12 @@ def got(spec: str, tmp_path: Path) -> Tree:
 
 
 def listed(folder: Path) -> list[str]:
-    """Give all files below a folder."""
+    """Return all files below a folder."""
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_dir())
 
 
 def left_behind(tmp_path: Path) -> list[str]:
-    """Give what is in the cache of trees."""
+    """Return what is in the cache of trees."""
     folder = tmp_path / "cache" / "trees"
     return sorted(p.name for p in folder.iterdir()) if folder.exists() else []
 

@@ -108,7 +108,7 @@ def test_any_subset_can_be_asked_for(name: str) -> None:
     ],
 )
 def test_an_unknown_variant_is_told_with_those_there_are(name: str, message: str) -> None:
-    """With the mend in the same line."""
+    """With the fix in the same line."""
     with pytest.raises(RequestError) as caught:
         matrix.parse(name, [series.load("v5", ROOT)])
     assert message in str(caught.value)
@@ -140,7 +140,7 @@ def test_variants_are_selected_by_name_and_pattern(
     ("named", "matrix_name", "message"),
     [
         (["c/*"], "", "--variants c/*: matches no variant; there are: none, a/1, a/2, a/1+2, b/1"),
-        (["a/1"], "each", "--matrix and --variants both say which variants; leave one out"),
+        (["a/1"], "each", "--matrix and --variants both select variants; remove one"),
         (["a/1+2", "a/2+1"], "", "--variants: a/1+2 is named twice; name it once"),
         (["a/*", "a/2", "a/2"], "", "--variants: a/2 is named twice; name it once"),
     ],

@@ -24,7 +24,7 @@ def on(monkeypatch: pytest.MonkeyPatch, machine: str, device: Path) -> None:
 
 @pytest.fixture
 def device(tmp_path: Path) -> Path:
-    """Give a device that may be opened."""
+    """Return a device that may be opened."""
     path = tmp_path / "kvm"
     path.touch()
     return path

@@ -54,7 +54,7 @@ class Container:
             raise docker.errors.NotFound("gone")
 
     def logs(self, *, stream: bool = False, follow: bool = False, tail: int = 0) -> Any:  # noqa: ANN401 -- docker's own
-        """Give what it said."""
+        """Return what it said."""
         if self.removed:
             raise docker.errors.NotFound("gone")
         if stream:
@@ -64,7 +64,7 @@ class Container:
         return b"".join(self.engine.says)
 
     def wait(self) -> dict[str, int]:
-        """Give its status."""
+        """Return its status."""
         return {"StatusCode": self.engine.status}
 
     def remove(self, *, force: bool) -> None:
