@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from kstep.base import temporary
 from kstep.base.errors import MachineryError, RequestError
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ class Cache:
                     return final
                 say(f"cache: {kind}/{key} is made again: {reason}")
                 self._throw_away(final)
-            scratch = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.folder(kind)))
+            scratch = Path(tempfile.mkdtemp(prefix=f".{temporary.prefix()}", dir=self.folder(kind)))
             try:
                 scratch.chmod(0o755)
                 make(scratch)
@@ -123,7 +124,7 @@ class Cache:
 
     def _throw_away(self, entry: Path) -> None:
         """Remove an entry, and nothing that it leads to; it is gone at once, or MachineryError."""
-        aside = Path(tempfile.mkdtemp(prefix=f".{entry.name}.", dir=entry.parent))
+        aside = Path(tempfile.mkdtemp(prefix=f".{temporary.prefix()}", dir=entry.parent))
         try:
             entry.rename(aside / "damaged")
         except OSError as error:

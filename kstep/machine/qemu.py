@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from kstep.base import temporary
 from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import Signature
@@ -115,7 +116,7 @@ class QemuMachine(Machine):
     def __enter__(self) -> Self:
         self.kernel.require_undamaged()
         with ExitStack() as stack:
-            self._scratch = Path(tempfile.mkdtemp(prefix="kstep-"))
+            self._scratch = Path(tempfile.mkdtemp(prefix=temporary.prefix()))
             stack.callback(shutil.rmtree, self._scratch, ignore_errors=True)
             self._scratch.chmod(0o700)
             self.toolchain.own(self._scratch)

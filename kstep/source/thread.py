@@ -14,9 +14,9 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from kstep.base import temporary
 from kstep.base.errors import MachineryError, RequestError
 from kstep.source.git import Git
 
@@ -64,7 +64,7 @@ def split(path: Path) -> tuple[bytes, ...]:
         raise RequestError("is empty; save the thread or the patch again", path)
     if begins == GZIP:
         raise RequestError("is compressed; gunzip it first", path)
-    with TemporaryDirectory(prefix="kstep-mails-") as folder:
+    with temporary.folder() as folder:
         done = Git.without_repository().run(
             "mailsplit", "-b", "-d8", f"-o{folder}", "--", str(path.absolute())
         )
@@ -79,7 +79,7 @@ def read(path: Path, mails: Sequence[bytes]) -> Thread:
     Raises RequestError where there is none, or not all of it.
     """
     # Maildirs, for b4 takes any line of an mbox that begins with "From " for a new mail.
-    with TemporaryDirectory(prefix="kstep-thread-") as place:
+    with temporary.folder() as place:
         folder = Path(place)
         for name in ("cur", "new", "tmp"):
             (folder / "given" / name).mkdir(parents=True)
@@ -114,7 +114,7 @@ def fetch(message_id: str) -> tuple[bytes, ...]:
 
     Raises MachineryError where they cannot be got, which may be for want of a network.
     """
-    with TemporaryDirectory(prefix="kstep-fetched-") as place:
+    with temporary.folder() as place:
         asked = (f"-o{place}", f"-n{SAVED}.maildir", "--save-as-maildir", message_id)
         done = _b4(["mbox", *asked], Git.of_user(Path(place)).environment)
         mails = _saved(Path(place))
@@ -161,7 +161,7 @@ def text(mail: bytes) -> bytes:
     encoding = str(header["content-transfer-encoding"] or "").lower()
     if not header.is_multipart() and encoding not in {"base64", "quoted-printable"}:
         return mail
-    with TemporaryDirectory(prefix="kstep-mail-") as folder:
+    with temporary.folder() as folder:
         message, patch = Path(folder, "message"), Path(folder, "patch")
         done = Git.without_repository().run(
             "mailinfo", "-k", "--quoted-cr=strip", str(message), str(patch), given=mail
@@ -207,7 +207,7 @@ def _b4(
 
     That is unless an ``environment`` is given.
     """
-    with TemporaryDirectory(prefix="kstep-b4-") as home:
+    with temporary.folder() as home:
         own = {
             **Git.without_repository().environment,
             **UNATTESTED,

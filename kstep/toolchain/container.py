@@ -10,7 +10,6 @@ import contextlib
 import hashlib
 import os
 import subprocess
-import tempfile
 from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ import docker.errors
 import requests
 
 import docker
+from kstep.base import temporary
 from kstep.base.errors import MachineryError
 from kstep.toolchain import apt
 from kstep.toolchain.interface import DEBIAN, CommandError, Process, Toolchain, ignore
@@ -293,7 +293,7 @@ def _base_image(client: docker.DockerClient, progress: Progress) -> str:
     else:
         return registry
     apt.install(["mmdebstrap"], progress)
-    with tempfile.TemporaryDirectory(prefix="kstep-") as scratch:
+    with temporary.folder() as scratch:
         tar = Path(scratch) / "base.tar"
         sources = Path(scratch) / "sources.list"
         sources.write_text(apt.own_sources().as_list(DEBIAN))

@@ -12,6 +12,7 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kstep.base import temporary
 from kstep.toolchain import apt
 from kstep.toolchain.interface import CommandError, Process, Toolchain, ignore
 
@@ -129,7 +130,7 @@ class HostToolchain(Toolchain):
         devices: Sequence[Path] = (),  # noqa: ARG002
     ) -> Process:
         """Start a child in a session of its own."""
-        handle, name = tempfile.mkstemp(prefix="kstep-", suffix=".log")
+        handle, name = tempfile.mkstemp(prefix=temporary.prefix(), suffix=".log")
         try:
             child = subprocess.Popen(
                 [*DIE_WITH_PARENT, *argv],

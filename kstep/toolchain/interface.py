@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
-import tempfile
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from kstep.base import temporary
 from kstep.base.errors import MachineryError
 from kstep.toolchain.compiler import GCC
 from kstep.toolchain.emulator import QEMU
@@ -127,7 +127,7 @@ class Toolchain(ABC):
     def text(self, argv: Sequence[str]) -> str:
         """Return what a short command prints."""
         lines: list[str] = []
-        with tempfile.TemporaryDirectory(prefix="kstep-") as scratch:
+        with temporary.folder() as scratch:
             self.run(argv, cwd=Path(scratch), readable=[Path(scratch)], on_line=lines.append)
         return "\n".join(lines)
 
