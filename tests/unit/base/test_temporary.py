@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import tempfile
 from pathlib import Path
 
@@ -63,7 +62,7 @@ def test_only_what_dead_processes_have_left_is_swept(tmp_path: Path) -> None:
     (tmp_path / f".kstep-{dead}-results.json").write_text("half")
     (tmp_path / f"kstep-{dead}-abc" / "deep").mkdir(parents=True)
     outside = tmp_path / "results.json"
-    os.symlink(outside, tmp_path / f"kstep-{dead}-link")
-    os.symlink(tmp_path, tmp_path / f"kstep-{dead}-folder")
+    (tmp_path / f"kstep-{dead}-link").symlink_to(outside)
+    (tmp_path / f"kstep-{dead}-folder").symlink_to(tmp_path)
     temporary.sweep([tmp_path, tmp_path / "nowhere"])
     assert sorted(tmp_path.iterdir()) == sorted(kept)
