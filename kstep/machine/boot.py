@@ -58,6 +58,10 @@ class BootFault(KernelFault):
     """The kernel said what is wrong with it on the way up, and did not come up."""
 
 
+class SilentBootError(MachineryError):
+    """The kernel was not up in time, and did not say why."""
+
+
 def await_up(
     console: Console,
     pattern: re.Pattern[bytes],
@@ -81,7 +85,8 @@ def await_up(
             complaint, console.on_text = fault, None
             match = await_end(console, pattern, quiet, deadline)
     except SilenceError as error:
-        raise _down(complaint, str(error), error.heard) from error
+        kind = SilentBootError if complaint is None else MachineryError
+        raise _down(complaint, str(error), error.heard, kind) from error
     if match["down"] and not (waits and match["prompt"]):
         raise _down(complaint, "it ends in the debugger or a panic", match.string)
     if complaint is not None:
@@ -89,11 +94,16 @@ def await_up(
     return match
 
 
-def _down(complaint: KernelFault | None, why: str, console: bytes) -> KernelFault | MachineryError:
+def _down(
+    complaint: KernelFault | None,
+    why: str,
+    console: bytes,
+    kind: type[MachineryError] = MachineryError,
+) -> KernelFault | MachineryError:
     if complaint is not None and not OURS.search(str(complaint)):
         return BootFault(complaint.signature, f"the kernel does not boot: {complaint}")
     lines = console.decode(errors="replace").replace("\r", "").splitlines()[-LAST_LINES:]
-    return MachineryError(
+    return kind(
         f"the kernel does not boot: {complaint or why}",
         Signature.NO_BOOT,
         tuple(lines) or ("it said nothing",),

@@ -196,7 +196,12 @@ def test_a_boot_that_kills_its_workers_is_given_up_and_the_run_goes_on(bench: Be
     assert passed.outcome is Outcome.PASS
     assert (killer.outcome, killer.signature) == (Outcome.ERROR, Signature.INFRASTRUCTURE)
     assert killer.message == "2 worker processes died in this boot: SIGKILL; SIGKILL"
-    assert (bench.folder / killer.files["console_log"]).is_file()
+    (first,) = killer.earlier
+    assert first.message == "a worker process died (SIGKILL)"
+    assert (first.outcome, first.signature) == (Outcome.ERROR, Signature.INFRASTRUCTURE)
+    for files in (killer.files, first.files):
+        log = (bench.folder / files["console_log"]).read_text()
+        assert '> "kill; echo' in log
     assert (last.outcome, last.signature) == (Outcome.ERROR, Signature.INFRASTRUCTURE)
     assert last.message.startswith("not run: 2 worker processes died in this boot: ")
     assert last.message.endswith(", at does[kill]")
