@@ -6,7 +6,9 @@ Each loads what it needs when it is run: --list loads no engine, and report none
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import inspect
 import json
 import os
 import select
@@ -26,8 +28,9 @@ from invoke.tasks import Task, task
 from kstep.base.errors import MachineryError, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
+    from kstep.results.cell import Cell
     from kstep.results.record import Record
     from kstep.run.preparation import Prepared
     from kstep.run.request import Request
@@ -81,11 +84,22 @@ def _unread(error: OSError) -> OSError | None:
 def _take_signals() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):  # the latter: a window that was closed
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
-            signal.signal(number, _interrupt)
+            signal.signal(number, functools.partial(_interrupt, _terminals()))
 
 
-def _interrupt(_number: int, _frame: object) -> None:
-    """Let a signal end a command as Ctrl-C does: machines and containers with it."""
+def _terminals() -> set[int]:
+    return {descriptor for descriptor in (1, 2) if os.isatty(descriptor)}
+
+
+def _interrupt(terminals: set[int], _number: int, _frame: object) -> None:
+    """Let a signal end a command as Ctrl-C does: machines and containers with it.
+
+    What is said on a terminal that is closed goes nowhere, and is no fault.
+    """
+    for descriptor in terminals - _terminals():
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
     raise KeyboardInterrupt
 
 
@@ -117,6 +131,7 @@ def _print_table(record: Record) -> None:
         "machine": "not ours: serial:DEVICE[@BAUD], tcp:HOST:PORT, labgrid:PLACE, exec:PROGRAM",
         "reset": "the command that resets that machine",
         "out": "the folder of the run; default: runs/<time>",
+        "resume": "a run to go on with where it stopped; it keeps its request",
         "plan": "print the cells and do nothing",
     },
 )
@@ -136,6 +151,7 @@ def verify(
     machine: str = "",
     reset: str = "",
     out: str = "",
+    resume: str = "",
     plan: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
 ) -> int:
     """Build the variants, boot them, run the sessions, say what the patches do.
@@ -153,6 +169,28 @@ def verify(
     from kstep.run.local import LocalProcesses
     from kstep.run.verification import Verification
 
+    here = Path.cwd()
+    if resume:
+        typed = {
+            "series": series,
+            "tree": tree,
+            "kconfig": kconfig,
+            "matrix": matrix,
+            "variants": variants,
+            "sessions": sessions,
+            "repeat": repeat,
+            "jobs": jobs,
+            "toolchain": toolchain,
+            "accel": accel,
+            "machine": machine,
+            "reset": reset,
+            "out": out,
+        }
+        out, kept = _take_up(resume, typed)
+        series, tree, kconfig, matrix = (kept[n] for n in ("series", "tree", "kconfig", "matrix"))
+        variants, sessions, toolchain = (kept[n] for n in ("variants", "sessions", "toolchain"))
+        accel, machine, reset = kept["accel"], kept["machine"], kept["reset"]
+        repeat, jobs = int(kept["repeat"]), jobs or int(kept["jobs"])
     asked = request.look_up(
         ROOT,
         series_specs=_list(series),
@@ -165,7 +203,8 @@ def verify(
         with_base=not machine,  # which runs the one kernel that it has
     )
     if plan:
-        for cell in asked.plan:
+        planned = _without_verdict(asked.plan, out) if resume else asked.plan
+        for cell in planned:
             print(f"{cell.column} {cell.name} {cell.repeat}")  # noqa: T201 -- what was asked for
         return 0
     if reset and not machine:
@@ -173,7 +212,7 @@ def verify(
     folder = Path(out) if out else RUNS / time.strftime("%Y%m%d-%H%M%S")
     names = [each.name for each in asked.kconfigs]
     with Progress() as progress:
-        record = Verification(
+        job = Verification(
             asked,
             folder=folder,
             toolchain_kind=toolchain,
@@ -198,12 +237,53 @@ def verify(
             cache=Cache.default(),
             progress=progress,
             line=Line.parse(machine, reset) if machine else None,
-        ).run()
-    _print_table(record)
+            resume=bool(resume),
+        )
+        record = job.run()
     if not out:
         _point_latest(folder)
-    print(f"results: {os.path.relpath(folder)}, to be read in report.html")  # noqa: T201 -- the command's answer
+    shown = os.path.relpath(folder, here)
+    if job.interrupted:
+        with contextlib.suppress(OSError):  # of a terminal that was closed
+            _print_table(record)
+        raise Exit(
+            f"kstep: interrupted with {len(record.cells)} results, {len(job.to_come)} cells still"
+            f" to come; to go on: ./inv verify --resume {shown}",
+            INTERRUPTED,
+        )
+    _print_table(record)
+    print(f"results: {shown}, to be read in report.html")  # noqa: T201 -- the command's answer
+    if exit_status(record.cells) == MachineryError.status:
+        print(f"to run again what has no verdict: ./inv verify --resume {shown}")  # noqa: T201 -- likewise
     return exit_status(record.cells)
+
+
+def _without_verdict(cells: Iterable[Cell], run: str) -> list[Cell]:
+    from kstep.results.record import load
+    from kstep.run import resumption
+
+    return resumption.without_verdict(cells, load(Path(run)))
+
+
+def _take_up(run: str, typed: Mapping[str, object]) -> tuple[str, dict[str, str]]:
+    """Return the folder of a run that is to go on, and its options; go to where they were typed.
+
+    Raises RequestError for an option that is typed beside it and is another there.
+    """
+    from kstep.run import resumption
+
+    folder = Path(run).absolute()
+    folder = folder.parent if folder.is_file() else folder
+    usual = inspect.signature(verify.body).parameters
+    given = {name: str(value) for name, value in typed.items() if value != usual[name].default}
+    kept = resumption.request_of(folder, given)
+    try:
+        os.chdir(ROOT / kept.folder)
+    except OSError as error:
+        raise RequestError(
+            f"--resume {run}: its command was given in {kept.folder}: {error.strerror}"
+        ) from error
+    return str(folder), kept.options()
 
 
 def _point_latest(folder: Path) -> None:
