@@ -43,6 +43,11 @@ class Cache:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return cls(Path(base) / "kstep")
 
+    @property
+    def scratch_folders(self) -> list[Path]:
+        """Where entries are made, in folders that are temporary."""
+        return [self.root / kind for kind in KINDS]
+
     def require_buildable(self) -> None:
         """Raise RequestError for a folder in which no kernel can be built.
 

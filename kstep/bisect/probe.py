@@ -20,7 +20,7 @@ from kstep.run.boot import Boot
 from kstep.source import tree as trees
 from kstep.source.patched import PatchedTree
 from kstep.source.tree import Tree
-from kstep.toolchain import GCC
+from kstep.toolchain import GCC, watch
 from kstep.toolchain.accel import Accel
 
 if TYPE_CHECKING:
@@ -82,6 +82,7 @@ class Probe:
     ) -> Probe:
         """Get what every revision needs: the toolchain and the guest's programs."""
         tools = toolchain.choose(kind, asked.root / "docker", progress)
+        watch.start(tools, cache.scratch_folders)
         versions = tools.versions(GCC)
         guest = initramfs.make(
             asked.root / "tests/guest", tools, versions.compiler, cache, progress

@@ -20,6 +20,7 @@ from kstep.results.cell import Cell, Try
 from kstep.run import runner
 from kstep.run.boot import Boot, Result
 from kstep.run.scheduler import MOST_WORKERS
+from kstep.toolchain import watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -63,7 +64,7 @@ class _Worker:
         self.connection, far = context.Pipe()
         self.pending: _Pending | None = None
         self._process: SpawnProcess = context.Process(
-            target=_work, args=(far, toolchain, folder), daemon=True
+            target=_work, args=(far, toolchain, folder, watch.held()), daemon=True
         )
         self._why = ""
         with _hangup_ignored():
@@ -240,7 +241,12 @@ def _hangup_ignored() -> Generator[None]:
 # -- in the worker's process
 
 
-def _work(connection: Connection, toolchain: Toolchain, folder: Path) -> None:
+def _work(
+    connection: Connection,
+    toolchain: Toolchain,
+    folder: Path,
+    _watched: Connection | None,  # held open as long as this process is there
+) -> None:
     # Ctrl-C reaches every process of the terminal; the parent decides, and terminates.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _unwind)

@@ -18,7 +18,7 @@ from kstep.results.provenance import LeftOut
 from kstep.run import inputs
 from kstep.source import patched
 from kstep.source.patched import Action
-from kstep.toolchain import GCC, accel
+from kstep.toolchain import GCC, accel, watch
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -110,6 +110,7 @@ def prepare(
     chosen = accel.choose(accel_kind)
     tools = toolchain.choose(toolchain_kind, asked.root / "docker", progress)
     cache.require_buildable()
+    watch.start(tools, cache.scratch_folders)
     progress.say(f"toolchain {tools.kind}: {tools.why}")
     progress.say(f"accel {chosen.accel}: {chosen.why}")
     versions = tools.versions(GCC)

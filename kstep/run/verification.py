@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kstep import __version__, report
+from kstep.base import temporary
 from kstep.base.errors import MachineryError, RequestError
 from kstep.base.outcome import Outcome
 from kstep.build import kconfig
@@ -35,6 +36,7 @@ from kstep.run.preparation import prepare
 from kstep.run.request import require_new
 from kstep.run.resumption import hold, without_verdict
 from kstep.run.silence import Silence
+from kstep.toolchain import watch
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
@@ -172,6 +174,8 @@ class Verification:
             started.isoformat(timespec="seconds"),
         ]
         record.run = replace(record.run, host={**record.run.host, "resumed": again})
+        temporary.sweep([self.folder])
+        watch.also(self.folder.absolute())
         record.write()
         judged = sum(each.outcome is not Outcome.ERROR for each in record.cells)
         without = len(record.cells) - judged
@@ -218,6 +222,7 @@ class Verification:
                 for each in self.asked.sessions
             ),
         )
+        watch.also(self.folder.absolute())
         record.write()
         return record
 

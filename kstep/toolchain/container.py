@@ -11,6 +11,7 @@ import hashlib
 import os
 import subprocess
 from collections import deque
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ import docker.errors
 import requests
 
 import docker
-from kstep.base import temporary
+from kstep.base import owner, temporary
 from kstep.base.errors import MachineryError
 from kstep.toolchain import apt
 from kstep.toolchain.interface import DEBIAN, CommandError, Process, Toolchain, ignore
@@ -32,6 +33,19 @@ if TYPE_CHECKING:
 
 LABEL = "kstep.process"  # the process that a container belongs to
 UNPRIVILEGED = 1000  # who builds where kstep itself is root
+# The engine closes a container's standard input when the process that attached to it is gone,
+# be it by SIGKILL. That ends the command, and the container with it.
+UNTIL_INPUT_ENDS = """\
+exec 3<&0
+"$@" 3<&- </dev/null &
+command=$!
+{ cat <&3 >/dev/null; kill -KILL $command; } &
+exec 3<&-
+wait $command
+"""
+BOUND = ("sh", "-c", UNTIL_INPUT_ENDS, "sh")
+ENDED = ("exited", "dead")
+FORGOTTEN = timedelta(hours=1)  # a living kstep removes a container within seconds of its end
 
 
 def engine_fault() -> str | None:
@@ -54,10 +68,16 @@ def _engine_reason(error: BaseException) -> str:
 
 
 class DockerProcess(Process):
-    """A container that was started."""
+    """A container that runs as long as this process does, at the most; it is started."""
 
     def __init__(self, container: Container) -> None:
         self._container = container
+        try:
+            self._input = container.attach_socket(params={"stdin": 1, "stream": 1})
+            container.start()
+        except BaseException:
+            self._remove()
+            raise
 
     def alive(self) -> bool:
         """Whether the container runs."""
@@ -77,7 +97,11 @@ class DockerProcess(Process):
 
     def kill(self) -> None:
         """Remove the container, running or not; somebody else may be doing that already."""
-        with contextlib.suppress(docker.errors.APIError):
+        self._remove()
+        self._input.close()
+
+    def _remove(self) -> None:
+        with contextlib.suppress(docker.errors.APIError, requests.exceptions.RequestException):
             self._container.remove(force=True)
 
 
@@ -154,7 +178,8 @@ class DockerToolchain(Toolchain):
             volumes[str(line)] = {"bind": str(self.inside(line)), "mode": "rw"}
         return client.containers.create(
             self.image,
-            list(argv),
+            [*BOUND, *argv],
+            stdin_open=True,
             working_dir=str(cwd) if cwd else None,
             environment={"HOME": "/tmp", "LC_ALL": "C.UTF-8", **(env or {})},  # noqa: S108 -- the container's own
             user=f"{self._uid}:{self._gid}",
@@ -165,7 +190,7 @@ class DockerToolchain(Toolchain):
             read_only=True,
             tmpfs={"/tmp": "exec,mode=1777"},  # noqa: S108 -- the container's own
             init=True,
-            labels={LABEL: _owner(os.getpid())},
+            labels={LABEL: owner.name()},
             devices=[f"{device}:{device}:rw" for device in devices],
             group_add=[str(device.stat().st_gid) for device in devices],
         )
@@ -192,22 +217,22 @@ class DockerToolchain(Toolchain):
                 env=env,
                 network=network,
             )
+            process = DockerProcess(container)
             try:
-                container.start()
                 tail: deque[str] = deque(maxlen=200)
                 for line in _lines(container.logs(stream=True, follow=True)):
                     tail.append(line)
                     on_line(line)
                 status = int(container.wait()["StatusCode"])
             finally:
-                DockerProcess(container).kill()
+                process.kill()
         if status:
             raise CommandError(argv, status, tail)
 
     def end_orphans(self, *, own: bool = False) -> None:
         """Remove the containers of a process that was ended before it could; see Toolchain."""
-        with self._client() as client:
-            _remove_orphans(client, own=own)
+        super().end_orphans(own=own)
+        remove_orphans(own=own)
 
     def inside(self, line: Path) -> Path:
         """A container has a /dev/pts of its own, so the pty stands elsewhere in it."""
@@ -234,11 +259,6 @@ class DockerToolchain(Toolchain):
             lines=lines,
             devices=devices,
         )
-        try:
-            container.start()
-        except BaseException:
-            DockerProcess(container).kill()
-            raise
         return DockerProcess(container)
 
 
@@ -253,30 +273,40 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
         yield rest.decode(errors="replace")
 
 
-def _owner(pid: int) -> str:
-    """Name a process so that a later one with its number has another name.
+def remove_orphans(*, own: bool = False) -> None:
+    """Remove containers whose kstep was killed before it could, and ``own`` ones if asked to.
 
-    The 22nd field of /proc/PID/stat is when it started; the 2nd, in parentheses, may hold
-    blanks (proc(5)).
+    If no engine answers, there are none that run.
     """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    return f"{pid}-{stat.rpartition(')')[2].split()[19]}"
+        client = docker.from_env(timeout=600)
+    except docker.errors.DockerException:
+        return
+    try:
+        _remove_orphans(client, own=own)
+    except requests.exceptions.RequestException:
+        return
+    finally:
+        client.close()
 
 
 def _remove_orphans(client: docker.DockerClient, *, own: bool = False) -> None:
-    """Remove containers whose kstep was killed before it could, and ``own`` ones if asked to."""
-    mine = _owner(os.getpid()) if own else None
+    mine = owner.name() if own else None
     # Another kstep may remove one of its own between the list and the look at each.
     listed = client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
     for container in listed:
-        owner = container.labels.get(LABEL, "")
-        pid = owner.partition("-")[0]
-        if not pid.isdigit() or owner == mine or owner != _owner(int(pid)):
+        of = container.labels.get(LABEL, "")
+        if of == mine or owner.is_gone(of) or _is_forgotten(container):
             with contextlib.suppress(docker.errors.APIError):
                 container.remove(force=True)
+
+
+def _is_forgotten(container: Container) -> bool:
+    """Whether a container ended so long ago that its kstep, wherever that was, is gone too."""
+    before = (datetime.now(UTC) - FORGOTTEN).isoformat(timespec="seconds")
+    seconds = len("2026-01-01T00:00:00")
+    ended = str(container.attrs["State"]["FinishedAt"])[:seconds]
+    return container.status in ENDED and ended < before[:seconds]
 
 
 def _base_image(client: docker.DockerClient, progress: Progress) -> str:

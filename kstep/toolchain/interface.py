@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,8 +114,12 @@ class Toolchain(ABC):
         devices that it may open.
         """
 
-    def end_orphans(self, *, own: bool = False) -> None:  # noqa: B027 -- a child of the host's ends with its parent
-        """End what a kstep process that is gone has left running; ``own`` is this process's too."""
+    def end_orphans(self, *, own: bool = False) -> None:  # noqa: ARG002 -- a child of the host's ends with its parent
+        """End what a kstep process that is gone has left running, and remove its files.
+
+        ``own`` is what this process has left running too.
+        """
+        temporary.sweep([Path(tempfile.gettempdir())])
 
     def inside(self, line: Path) -> Path:
         """Return the name that a pty of this machine has where the program runs."""

@@ -141,7 +141,8 @@ class Verify(AbstractContextManager["Verify"]):
         processes = [f"process {_command(pid)}" for pid in self._family if _command(pid)]
         containers = [f"container {each.name}" for each in self._containers("")]
         files = [str(path) for path in self.temporary.iterdir()]
-        return processes + containers + files + [str(p) for p in self.folder.rglob("*.part")]
+        halves = [str(path) for path in self.folder.rglob(".kstep-*")]
+        return processes + containers + files + halves
 
     def _children(self, program: str) -> list[int]:
         return [pid for pid in _descendants(self._process.pid) if _command(pid).startswith(program)]
@@ -157,8 +158,8 @@ class Verify(AbstractContextManager["Verify"]):
         return [
             each
             for each in listed
-            if int(each.labels[LABEL].partition("-")[0]) in owners
-            and each.attrs["Path"].startswith(program)
+            if int(each.labels[LABEL].partition("-")[0], 16) in owners
+            and any(word.startswith(program) for word in each.attrs["Args"])
         ]
 
 

@@ -70,6 +70,7 @@ class Workshop:
         at(f"{HERE}.toolchain.choose", self._noting("toolchain", tools))
         accelerator = SimpleNamespace(accel=Accel.TCG, why="a test")
         at(f"{HERE}.accel.choose", self._noting("accel", accelerator))
+        at(f"{HERE}.watch.start", lambda *_: None)
         at(f"{HERE}.patched.make", self._patch)
         at(f"{HERE}.kconfig.declared", self._declared)
         at(f"{HERE}.initramfs.make", self._noting("initramfs", None))

@@ -18,6 +18,7 @@ from kstep.base.errors import RequestError
 from kstep.base.outcome import Outcome, Signature
 from kstep.base.progress import Progress
 from kstep.build.kconfig import Kconfig
+from kstep.image import debuginfo
 from kstep.results.record import load
 from kstep.run import inputs, request, resumption, verification
 from kstep.run.boot import Result
@@ -27,7 +28,7 @@ from kstep.source.tree import Tree
 from kstep.toolchain import Versions
 from kstep.toolchain.accel import Accel
 from tests.unit.fakeboot import Bench
-from tests.unit.results.material import ASKED
+from tests.unit.results.material import ASKED, a_record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -73,7 +74,7 @@ class Place:
         (self.bench.kernel_folder / "config").write_text("")
         self.inputs = {"patch v6/1": "1", "guest": "2"}
         monkeypatch.setattr(verification, "prepare", self._prepare)
-        monkeypatch.setattr(verification.lines, "keep", lambda *_: None)
+        monkeypatch.setattr(debuginfo, "keep", lambda *_: None)
 
     def _prepare(self, *given: Any) -> Any:  # noqa: ANN401 -- plays the module's
         former = given[-1]
@@ -241,14 +242,9 @@ def test_a_run_that_goes_on_still_is_left_alone(place: Place) -> None:
 def test_options_of_the_request_may_be_given_again_and_jobs_may_be_other(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
-    place = replace(ASKED, variants=("none", "v6/2"), jobs=1)
-    record = verification.Record(
-        run,
-        verification.RunRecord("r", "2026", 0.0, (), "", {}),
-        verification.ToolchainRecord("host", None, "", "", ""),
-        request=place,
-        inputs={"guest": "1"},
-    )
+    record = a_record(run)
+    record.request = place = replace(ASKED, variants=("none", "v6/2"), jobs=1)
+    record.inputs = {"guest": "1"}
     record.write()
     given = {"variants": "none,v6/2", "series": "v5,v6", "jobs": "8"}
     assert resumption.request_of(run, given) == place
