@@ -18,7 +18,18 @@ if TYPE_CHECKING:
 
 
 def happened(each: CellRecord) -> str:
-    """Say what was seen; the message of a fault, or what a pass was measured by."""
+    """Say what was seen; the message of a fault, or what a pass was measured by.
+
+    And how the tries before it ended, which were no verdict.
+    """
+    earlier = [
+        f"An earlier try ended without a verdict ({known.signature}): {printable(known.message)}"
+        for known in each.earlier
+    ]
+    return "\n".join([_seen(each), *earlier])
+
+
+def _seen(each: CellRecord) -> str:
     if each.message:
         return printable(each.message)
     if each.outcome is not Outcome.PASS:
@@ -36,6 +47,8 @@ def expectation(each: CellRecord) -> str:
     """Say what was predicted, and whether it came."""
     if each.outcome is Outcome.ERROR:
         return f"{each.wanted} was expected; there is no verdict"
+    if each.died_at_boot and each.held and each.base is not None and not each.matched:
+        return f"nothing is predicted; {BASE} boots, and this kernel does not"
     if each.held and each.base is Outcome.FAIL:
         return f"nothing is predicted; {BASE} fails too, so a fault is not the series'"
     if each.expected is None:

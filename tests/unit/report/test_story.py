@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kstep.base.outcome import Outcome, Signature
 from kstep.report.story import expectation, happened, headline, remarks
+from kstep.results.cell import Try
 from kstep.results.provenance import LeftOut
 from kstep.results.verdict import exit_status
 from tests.unit.results.material import a_cell, a_record
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
     from kstep.results.cell import CellRecord
 
+DIED = Try(Outcome.ERROR, Signature.MACHINE_DIED, "QEMU\x1b", 1.0, 0.5, {})
 STEPS = {"steps": 300, "in_order": 300, "distinct_pcs": 280}
 
 
@@ -36,6 +39,10 @@ STEPS = {"steps": 300, "in_order": 300, "distinct_pcs": 280}
         (
             a_cell(metrics={"steps": 3, "in_order": 2}),
             "The claim held: 3 steps, 2 in program order.",
+        ),
+        (
+            a_cell(earlier=(DIED,)),
+            "The claim held.\nAn earlier try ended without a verdict (machine-died): QEMU\\x1b",
         ),
     ],
 )
