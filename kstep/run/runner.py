@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Self
 
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Outcome, Signature
+from kstep.console.splat import STALL
 from kstep.image.symbols import Symbols
 from kstep.machine.board import Board
 from kstep.machine.boot import BootFault, SilentBootError
@@ -31,6 +32,9 @@ if TYPE_CHECKING:
     from kstep.results.cell import Cell
     from kstep.run.boot import Boot
     from kstep.toolchain import Toolchain
+
+
+SILENT = (Signature.HANG, Signature.RUNAWAY)  # what was waited for did not come
 
 
 def run(boot: Boot, toolchain: Toolchain, folder: Path) -> Generator[Result, None, None]:
@@ -96,6 +100,18 @@ def _empty(folder: Path, kept: str) -> None:
             shutil.rmtree(path)
 
 
+def _doubted(result: Result, short: str) -> Result:
+    """Take back what a machine without CPU time made us think of its kernel."""
+    return replace(
+        result,
+        outcome=Outcome.ERROR,
+        signature=Signature.INFRASTRUCTURE,
+        message=f"{short}; so this says nothing of the kernel: {result.message}",
+        died_at_boot=False,
+        silent=0,
+    )
+
+
 class _Running(AbstractContextManager["_Running"]):
     """The cells of a boot, and the machine that they share, which is ended at the end."""
 
@@ -152,21 +168,20 @@ class _Running(AbstractContextManager["_Running"]):
         target: Target | None = None
         died_at_boot = False
         silent = 0
+        short = ""
         with ExitStack() as stack:
             try:
                 trace = stack.enter_context((own / "trace.jsonl").open("w", buffering=1))
-                log = own / "console.log"
-                if (machine := self._machine) is None:
-                    machine = self._start(hardware)
-                    self._keep_by_hand(own)
-                    transcript = stack.enter_context(Transcript(log, machine.began))
-                    target = Target(machine, self._symbols, trace, own)
-                    machine.boot(transcript)
-                    boot_seconds = machine.boot_seconds
+                runs = self._machine is not None
+                machine = self._machine or self._start(hardware)
+                self._keep_by_hand(own)
+                log = stack.enter_context(Transcript(own / "console.log", machine.began))
+                target = Target(machine, self._symbols, trace, own)
+                if runs:
+                    machine.console.transcript = log
                 else:
-                    self._keep_by_hand(own)
-                    machine.console.transcript = stack.enter_context(Transcript(log, machine.began))
-                    target = Target(machine, self._symbols, trace, own)
+                    machine.boot(log)
+                    boot_seconds = machine.boot_seconds
                 metrics = target.metrics
                 self.script.run(target, cell.case)
                 seen = taint.after(target, self._taint)
@@ -175,17 +190,19 @@ class _Running(AbstractContextManager["_Running"]):
                 else:
                     self._taint = seen
             except KernelFault as fault:
+                short = self._shortage(fault)
                 died_at_boot = isinstance(fault, BootFault)
                 drained = fault if target is None else target.drain(fault)
                 outcome, signature, message = Outcome.FAIL, drained.signature, str(drained)
             except MachineryError as error:
+                short = self._shortage(error)
                 silent = int(isinstance(error, SilentBootError) and self._boot.line is None)
                 outcome, signature = Outcome.ERROR, error.signature
                 message = "\n".join((str(error), *error.details))
             except Exception as error:  # noqa: BLE001 -- a fault of ours is no verdict, and must not end the run
                 outcome, signature = Outcome.ERROR, Signature.INFRASTRUCTURE
                 message = f"internal error: {type(error).__name__}: {error}"
-        return Result(
+        result = Result(
             cell,
             outcome,
             signature,
@@ -197,6 +214,13 @@ class _Running(AbstractContextManager["_Running"]):
             died_at_boot,
             silent,
         )
+        return _doubted(result, short) if short else result
+
+    def _shortage(self, error: KernelFault | MachineryError) -> str:
+        """Say how the machine lacked CPU time, if what was seen can come of that; "" if not."""
+        stalled = error.signature is Signature.SPLAT and STALL.search(str(error))
+        silent = error.signature in SILENT or isinstance(error, SilentBootError)
+        return self._machine.shortage() if self._machine and (stalled or silent) else ""
 
     def _keep_by_hand(self, own: Path) -> None:
         """Write how to boot a cell's machine by hand, if it can be."""

@@ -22,7 +22,7 @@ import docker
 from kstep.base import owner, temporary
 from kstep.base.errors import MachineryError
 from kstep.toolchain import apt
-from kstep.toolchain.interface import DEBIAN, CommandError, Process, Toolchain, ignore
+from kstep.toolchain.interface import DEBIAN, CommandError, Process, Toolchain, family, ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -72,9 +72,11 @@ class DockerProcess(Process):
 
     def __init__(self, container: Container) -> None:
         self._container = container
+        self._pid: int | None = None
         try:
             self._input = container.attach_socket(params={"stdin": 1, "stream": 1})
             container.start()
+            container.reload()
         except BaseException:
             self._remove()
             raise
@@ -94,6 +96,21 @@ class DockerProcess(Process):
         except docker.errors.APIError:
             return ""
         return log.decode(errors="replace")[-4096:]
+
+    def processes(self) -> list[int]:
+        """Return what runs in the container; none if the engine is of another PID namespace."""
+        if self._pid is None:
+            self._pid = self._visible()
+        return family(self._pid) if self._pid else []
+
+    def _visible(self) -> int:
+        """Return the number of the container's first process, 0 if it is none here."""
+        pid = int(self._container.attrs["State"].get("Pid", 0))
+        try:
+            groups = Path(f"/proc/{pid}/cgroup").read_text()
+        except OSError:
+            return 0
+        return pid if str(self._container.id) in groups else 0
 
     def kill(self) -> None:
         """Remove the container, running or not; somebody else may be doing that already."""

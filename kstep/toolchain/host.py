@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from kstep.base import temporary
 from kstep.toolchain import apt
-from kstep.toolchain.interface import CommandError, Process, Toolchain, ignore
+from kstep.toolchain.interface import CommandError, Process, Toolchain, family, ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -64,6 +64,10 @@ class HostProcess(Process):
             return self._log.read_text(errors="replace")[-4096:]
         except FileNotFoundError:
             return ""
+
+    def processes(self) -> list[int]:
+        """Return the child and what it has started."""
+        return family(self._child.pid)
 
     def kill(self) -> None:
         """Kill the child and wait for it."""

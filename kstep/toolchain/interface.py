@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import tempfile
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
@@ -55,6 +56,16 @@ class CommandError(MachineryError):
         self.exit_status = status
 
 
+def family(pid: int) -> list[int]:
+    """Return a process and its descendants, as far as they are there."""
+    found = [pid]
+    for each in found:  # which grows meanwhile
+        for path in Path(f"/proc/{each}/task").glob("*/children"):
+            with suppress(OSError):  # it has just ended
+                found += map(int, path.read_text().split())
+    return found
+
+
 class Process(ABC):
     """A program that was started and goes on: a machine."""
 
@@ -65,6 +76,10 @@ class Process(ABC):
     @abstractmethod
     def output(self) -> str:
         """What it said on standard output and error, at most the last 4 KiB."""
+
+    def processes(self) -> list[int]:
+        """Return the numbers of its processes; none where they cannot be seen from here."""
+        return []
 
     @abstractmethod
     def kill(self) -> None:

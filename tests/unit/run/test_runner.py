@@ -127,6 +127,38 @@ def test_of_a_cell_that_never_ran_there_are_no_files_to_set_aside(bench: Bench) 
     assert runner.set_aside(cell, bench.folder) == {}
 
 
+SHORT = "the host gave the machine no CPU time"
+
+
+@pytest.mark.parametrize(
+    ("case", "greeting", "doubted"),
+    [
+        ("silence", READY, True),
+        ("true", b"[ 0.1] Booting\r\n", True),
+        ("true", READY + b"rcu: INFO: rcu_preempt self-detected stall on CPU\r\n", True),
+        ("true", READY.replace(b"Run", b"BUG: soft lockup"), True),
+        ("panic", READY, False),
+        ("false", READY, False),
+        ("true", READY + b"WARNING: CPU: 0\r\n", False),
+        ("power_off", READY, False),
+    ],
+)
+def test_of_a_kernel_that_its_host_does_not_let_run_silence_and_stalls_say_nothing(
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    case: str,
+    greeting: bytes,
+    doubted: bool,  # noqa: FBT001 -- a row
+) -> None:
+    """It is tried once more; other faults do not come of a slow host."""
+    monkeypatch.setattr(machine.QemuMachine, "shortage", lambda _self: SHORT)
+    (result,) = run(bench, case, greeting=greeting)
+    assert result.message.startswith(f"{SHORT}; so this says nothing of the kernel: ") is doubted
+    if doubted:
+        assert (result.outcome, result.signature) == (Outcome.ERROR, Signature.INFRASTRUCTURE)
+        assert (len(result.earlier), result.silent, result.died_at_boot) == (1, 0, False)
+
+
 def test_the_files_of_a_cell_are_where_it_says(bench: Bench) -> None:
     for result in run(bench, "true", "panic"):
         log = (bench.folder / result.files["console_log"]).read_text()
