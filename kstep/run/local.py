@@ -245,8 +245,9 @@ def _work(
     connection: Connection,
     toolchain: Toolchain,
     folder: Path,
-    _watched: Connection | None,  # held open as long as this process is there
+    watched: Connection | None,
 ) -> None:
+    watch.hold(watched)
     # Ctrl-C reaches every process of the terminal; the parent decides, and terminates.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _unwind)

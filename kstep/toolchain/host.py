@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kstep.base import temporary
-from kstep.toolchain import apt
+from kstep.toolchain import apt, watch
 from kstep.toolchain.interface import CommandError, Process, Toolchain, family, ignore
 
 if TYPE_CHECKING:
@@ -113,10 +113,11 @@ class HostToolchain(Toolchain):
             tail: deque[str] = deque(maxlen=200)
             assert child.stdout is not None  # noqa: S101 -- it is a PIPE
             try:
-                for raw in child.stdout:
-                    line = raw.decode(errors="replace").rstrip("\n")
-                    tail.append(line)
-                    on_line(line)
+                with watch.group(child.pid):
+                    for raw in child.stdout:
+                        line = raw.decode(errors="replace").rstrip("\n")
+                        tail.append(line)
+                        on_line(line)
             except BaseException:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGKILL)

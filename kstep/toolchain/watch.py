@@ -24,7 +24,7 @@ from kstep.base import temporary
 from kstep.toolchain import container
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from kstep.toolchain.interface import Toolchain
 
@@ -70,9 +70,26 @@ def start(toolchain: Toolchain, folders: Iterable[Path]) -> None:
 
 def also(folder: Path) -> None:
     """Have what this process leaves in ``folder`` removed too."""
+    _tell(f"{folder}")
+
+
+@contextlib.contextmanager
+def group(number: int) -> Iterator[None]:
+    """Have a process group killed if this process does not come to the end of the block.
+
+    A child can be made to end with its parent (PR_SET_PDEATHSIG), its own children cannot.
+    """
+    _tell(f"+{number}")
+    try:
+        yield
+    finally:
+        _tell(f"-{number}")
+
+
+def _tell(line: str) -> None:
     for connection in _held:
         with contextlib.suppress(OSError):  # somebody has killed it
-            os.write(connection.fileno(), f"{folder}\n".encode())
+            os.write(connection.fileno(), f"{line}\n".encode())
 
 
 def held() -> Connection | None:
@@ -80,12 +97,28 @@ def held() -> Connection | None:
     return _held[0] if _held else None
 
 
+def hold(connection: Connection | None) -> None:
+    """Be waited for too: in a worker, which was sent what held() gave."""
+    if connection is not None:
+        _held.append(connection)
+
+
 def _watch(kind: str, folders: set[Path]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    folders |= {Path(line.rstrip("\n")) for line in sys.stdin}
+    groups: set[int] = set()
+    for line in sys.stdin:
+        if line.startswith("+"):
+            groups.add(int(line))
+        elif line.startswith("-"):
+            groups.discard(-int(line))
+        else:
+            folders.add(Path(line.rstrip("\n")))
     for pause in PAUSES:
         time.sleep(pause)
+        for each in groups:
+            with contextlib.suppress(OSError):
+                os.killpg(each, signal.SIGKILL)
         temporary.sweep(folders)
         if kind == container.DockerToolchain.kind:
             container.remove_orphans()

@@ -31,7 +31,8 @@ from kstep.toolchain import HostToolchain, watch
 def work(held):
     made = tempfile.mkdtemp(prefix=temporary.prefix())
     print(os.getpid(), made, flush=True)
-    time.sleep(60)
+    watch.hold(held)
+    HostToolchain("a test").run(["sh", "-c", f"sleep {sys.argv[3]} & wait"], cwd=Path("/"))
 
 if __name__ == "__main__":
     watch.start(HostToolchain("a test"), [Path(sys.argv[1])])
@@ -63,7 +64,7 @@ def kstep(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
     for name in ("tmp", "cache", "run"):
         (tmp_path / name).mkdir()
     with subprocess.Popen(
-        [sys.executable, script, tmp_path / "cache", tmp_path / "run"],
+        [sys.executable, script, tmp_path / "cache", tmp_path / "run", "98.76"],
         env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(tmp_path / "tmp")},
         stdout=subprocess.PIPE,
         text=True,
@@ -88,6 +89,14 @@ def left(tmp_path: Path) -> list[Path]:
     ]
 
 
+def builds() -> list[str]:
+    """Name the children of children."""
+    done = subprocess.run(
+        ["pgrep", "-f", "^sleep 98.76$"], capture_output=True, text=True, check=False
+    )
+    return done.stdout.split()
+
+
 def watchers(tmp_path: Path) -> list[str]:
     """Name the watching processes."""
     found = []
@@ -105,9 +114,9 @@ def test_if_all_are_killed_at_once_nothing_is_left(tmp_path: Path) -> None:
     with kstep(tmp_path) as (main, _worker):
         assert len(left(tmp_path)) == 4
         (tmp_path / "tmp/notes").touch()
-        assert within(10, lambda: watchers(tmp_path))
+        assert within(10, lambda: watchers(tmp_path) and builds())
         os.killpg(main.pid, signal.SIGKILL)
-        assert within(SOON, lambda: not left(tmp_path))
+        assert within(SOON, lambda: not left(tmp_path) and not builds())
         assert (tmp_path / "tmp/notes").exists()
     assert within(10, lambda: not watchers(tmp_path))
 
