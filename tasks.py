@@ -525,11 +525,14 @@ def _one_kernel(variant: str, series: str, tree: str, kconfig: str) -> Request:
 @task(positional=["run"], help={"run": "the folder of a run, such as runs/latest"})
 @_exit_statuses
 def report(_context: Context, run: str) -> None:
-    """Draw the reports of a run again, from its results.json."""
+    """Draw the reports of a run again, from its results.json and what its journal has more."""
     from kstep import report as reports
-    from kstep.results.record import load
+    from kstep.results.record import hold, load
 
     record = load(Path(run))
+    if record.is_ahead:  # its kstep was killed, or is at work still and writes the file itself
+        with contextlib.suppress(RequestError), hold(record.folder):
+            record.write()
     reports.write(record)
     _print_table(record)
 

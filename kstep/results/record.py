@@ -7,10 +7,13 @@ the journal (see ``journal``) is ahead of the file, and whoever reads the run re
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import json
+import os
 import time
 from collections import Counter, defaultdict
+from contextlib import contextmanager
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from threading import Lock
@@ -60,6 +63,7 @@ class Record:
     every moment. Threads may share a record.
     ``request`` is None where several were merged, and in runs of before it was kept.
     ``inputs`` are what the results depend on, by name, as hashes or versions.
+    ``is_ahead`` is whether it has more than the file, which a kstep that was killed left behind.
     """
 
     def __init__(
@@ -87,6 +91,7 @@ class Record:
         self._lock = Lock()
         self._trees = {tree.id: tree for tree in trees}
         self._kernels = {(each.tree, each.kconfig, each.variant): each for each in kernels}
+        self.is_ahead = False
         self._journal = Journal(folder)
         self._due = 0  # how many cells there are when the file is written next
         self._bases: dict[_Place, Counter[_Ending]] = defaultdict(Counter)
@@ -213,8 +218,28 @@ class Record:
             temporary.replace(path, text, synced=True)
         except OSError as error:
             raise MachineryError(f"{path}: cannot be written: {error.strerror}") from error
+        self.is_ahead = False
         count = len(self._cells)
         self._due = count + max(1, count // SHARE)
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Keep a run's folder to one kstep; the kernel gives it back when that ends, however it does.
+
+    Raises RequestError if another one has it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RequestError(
+                f"{folder}: the run goes on still; wait for its end, or end it"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def load(path: Path) -> Record:
@@ -241,7 +266,9 @@ def load(path: Path) -> Record:
         raise RequestError(f"not results of schema {SCHEMA} ({what}): {mend}", file)
 
     run = {**data["run"], "argv": tuple(data["run"]["argv"])}
-    return Record(
+    written = {_key(item): item for item in data["cells"]}
+    cells = {**written, **_journaled(written, file)}
+    record = Record(
         file.parent,
         RunRecord(**run),
         ToolchainRecord(**data["toolchain"]),
@@ -251,16 +278,18 @@ def load(path: Path) -> Record:
         kernels=map(KernelRecord.from_json, data["kernels"]),
         sessions=(SessionRecord(**item) for item in data.get("sessions", [])),
         left_out=(LeftOut(**item) for item in data.get("left_out", [])),
-        cells=_cells(data["cells"], file),
+        cells=map(CellRecord.from_json, cells.values()),
     )
+    record.is_ahead = len(cells) > len(written)
+    return record
 
 
-def _cells(written: Iterable[dict[str, Any]], file: Path) -> Iterator[CellRecord]:
-    """Read the cells of a results.json, and what the journal beside it has more."""
-    found = {_key(item): item for item in written}
+def _journaled(written: Mapping[str, dict[str, Any]], file: Path) -> dict[str, dict[str, Any]]:
+    """Read the cells that the journal beside a results.json has, but for what that has too."""
+    found: dict[str, dict[str, Any]] = {}
     for number, item in journal.read(file.parent) if file.name == FILE else ():
         key = _key(item)
-        if found.get(key) != item:
+        if found.get(key, written.get(key)) != item:
             if what := _fault("cell", item):
                 raise RequestError(
                     f"not a cell of schema {SCHEMA} ({what}); remove the line",
@@ -268,7 +297,7 @@ def _cells(written: Iterable[dict[str, Any]], file: Path) -> Iterator[CellRecord
                     number,
                 )
             found[key] = item
-    return map(CellRecord.from_json, found.values())
+    return found
 
 
 def _key(item: Mapping[str, Any]) -> str:

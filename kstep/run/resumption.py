@@ -3,9 +3,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
-from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from kstep.base.errors import RequestError
@@ -13,7 +10,7 @@ from kstep.base.outcome import Outcome
 from kstep.results.record import load
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
     from pathlib import Path
 
     from kstep.results.cell import Cell
@@ -42,25 +39,6 @@ def request_of(folder: Path, given: Mapping[str, str]) -> Asked:
                 f"--{name} {value}: the run that --resume names {had}; leave the option out"
             )
     return record.request
-
-
-@contextmanager
-def hold(folder: Path) -> Iterator[None]:
-    """Keep a run's folder to one kstep; the kernel gives it back when that ends, however it does.
-
-    Raises RequestError if another one has it.
-    """
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RequestError(
-                f"{folder}: the run goes on still; wait for its end, or end it"
-            ) from None
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def without_verdict(cells: Iterable[Cell], record: Record) -> list[Cell]:

@@ -29,12 +29,12 @@ from kstep.results.provenance import (
     ToolchainRecord,
     TreeRecord,
 )
-from kstep.results.record import Record, load
+from kstep.results.record import Record, hold, load
 from kstep.run import plan, skip
 from kstep.run.boot import Boot, Result
 from kstep.run.preparation import prepare
 from kstep.run.request import require_new
-from kstep.run.resumption import hold, without_verdict
+from kstep.run.resumption import without_verdict
 from kstep.run.silence import Silence
 from kstep.toolchain import watch
 

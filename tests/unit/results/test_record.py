@@ -19,6 +19,7 @@ import pytest
 from kstep.base import temporary
 from kstep.base.errors import MachineryError, RequestError
 from kstep.base.outcome import Outcome, Signature
+from kstep.results import journal
 from kstep.results import record as records
 from kstep.results.cell import Try
 from kstep.results.provenance import LeftOut, TreeRecord
@@ -372,6 +373,18 @@ def test_the_later_line_of_a_cell_counts(tmp_path: Path) -> None:
     record.add(a_cell(seen="stuck"))
     assert len(lines_of(tmp_path)) == 3
     assert [each.seen for each in load(tmp_path).cells] == ["stuck", "pass"]
+
+
+def test_a_file_that_was_left_behind_is_told(tmp_path: Path) -> None:
+    record = a_record(tmp_path, a_cell())
+    record.write()
+    assert not load(tmp_path).is_ahead
+    journal.Journal(tmp_path).append(records._line(a_cell(repeat=2)))
+    behind = load(tmp_path)
+    before = behind.is_ahead
+    behind.write()
+    assert (before, behind.is_ahead, load(tmp_path).is_ahead) == (True, False, False)
+    assert len(validate(tmp_path)["cells"]) == 2
 
 
 def test_a_file_by_another_name_has_no_journal(tmp_path: Path) -> None:

@@ -215,7 +215,7 @@ def test_other_inputs_are_refused_and_named(place: Place) -> None:
 
 HOLD = """
 import sys, pathlib
-from kstep.run.resumption import hold
+from kstep.results.record import hold
 with hold(pathlib.Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()
