@@ -193,6 +193,37 @@ def test_a_cell_that_only_one_of_two_equal_kernels_has_is_run_again(place: Place
     assert len(record.cells) == 18
 
 
+class Mute(Played):
+    """A scheduler by which the kernel of v6/1+2 stays silent, and that of ``none`` boots."""
+
+    def run(
+        self,
+        boots: Sequence[Boot],
+        _toolchain: object,
+        _folder: Path,
+        _on_start: Callable[[Cell], None],
+        on_result: Callable[[Result], None],
+    ) -> None:
+        """Have those that stay silent come first."""
+        for boot in reversed(boots):
+            for cell in boot.cells:
+                if cell.variant == "none":
+                    on_result(Result(cell, Outcome.PASS, boot_seconds=2.0))
+                else:
+                    on_result(Result(cell, Outcome.ERROR, Signature.NO_BOOT, "mute", silent=2))
+
+
+def test_a_kernel_that_stays_silent_has_failed_once_another_boots(place: Place) -> None:
+    """In the record too, where it had no verdict before."""
+    _, record = place.verify(Mute())
+    for cells in (record.cells, load(place.folder).cells):
+        mute = [each for each in cells if each.cell.variant == "v6/1+2"]
+        assert {(each.outcome, each.signature) for each in mute} == {(Outcome.FAIL, Signature.HANG)}
+        assert all(each.died_at_boot for each in mute)
+    lines = (place.folder / "cells.jsonl").read_text().splitlines()
+    assert len(lines) == 18 + 6, "a line for each, and the verdict on six"
+
+
 def test_a_run_that_is_done_has_nothing_to_run(place: Place) -> None:
     place.verify(Played())
     played = Played()
