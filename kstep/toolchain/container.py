@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 
     from kstep.base.progress import Progress
 
-LABEL = "kstep.process"  # the process that a container belongs to
+LABEL = (
+    "kstep.owner"  # the process that a container belongs to; "kstep.process" was an older kstep's
+)
 UNPRIVILEGED = 1000  # who builds where kstep itself is root
 # The engine closes a container's standard input when the process that attached to it is gone,
 # be it by SIGKILL. That ends the command, and the container with it.
