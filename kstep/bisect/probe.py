@@ -12,15 +12,14 @@ from kstep import toolchain
 from kstep.base.outcome import Outcome, Signature
 from kstep.bisect.worktree import WorkTree
 from kstep.build import initramfs, kconfig
-from kstep.build.kernel import Builder, BuildError
+from kstep.build.kernel import UNPATCHED, Builder, BuildError
 from kstep.results.cell import Cell
 from kstep.results.rate import Rate
 from kstep.run import runner
 from kstep.run.boot import Boot
 from kstep.source import tree as trees
-from kstep.source.patched import PatchedTree
 from kstep.source.tree import Tree
-from kstep.toolchain import GCC, watch
+from kstep.toolchain import GCC, reaper
 from kstep.toolchain.accel import Accel
 
 if TYPE_CHECKING:
@@ -38,7 +37,6 @@ GOOD, BAD, SKIP, ABORT = 0, 1, 125, 128
 FAILURES = 8  # of the bad revision, from which it is known how often the fault shows itself
 MOST = 40  # runs in which the bad revision has to fail so often, or fails rarely
 TRIES = 3  # of a run that came to no verdict
-UNCHANGED = PatchedTree({}, frozenset(), {}, {}, hashlib.sha256(b"").hexdigest())
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ class Probe:
     ) -> Probe:
         """Get what every revision needs: the toolchain and the guest's programs."""
         tools = toolchain.choose(kind, asked.root / "docker", progress)
-        watch.start(tools, cache.scratch_folders)
+        reaper.start(tools, cache.scratch_folders)
         versions = tools.versions(GCC)
         guest = initramfs.make(
             asked.root / "tests/guest", tools, versions.compiler, cache, progress
@@ -168,7 +166,7 @@ class Probe:
             progress=self.progress,
             checkout=self.work_tree.folder,
         )
-        return builder.build(UNCHANGED, f"kernel {commit[:12]}")
+        return builder.build(UNPATCHED, f"kernel {commit[:12]}")
 
 
 def first_line(text: str) -> str:

@@ -61,6 +61,7 @@ def _command(asked: Asked) -> str:
     for name, value in asked.options().items():
         if value not in ("", USUAL.get(name)):
             words += [f"--{name}", value]
+    words += ["--trust"] * asked.trust
     if asked.folder == ".":
         return shlex.join(["./inv", *words])
     return f'(cd {shlex.quote(asked.folder)} && "$OLDPWD/inv" {shlex.join(words)})'

@@ -36,6 +36,7 @@ class Asked:
     accel: str
     machine: str
     reset: str
+    trust: bool = False
 
     def asks(self, cell: Cell) -> bool:
         """Whether a cell was asked for, as far as the options name such things."""

@@ -20,7 +20,7 @@ from kstep.results.cell import Cell, Try
 from kstep.run import runner
 from kstep.run.boot import Boot, Result
 from kstep.run.scheduler import MOST_WORKERS
-from kstep.toolchain import watch
+from kstep.toolchain import reaper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -64,7 +64,7 @@ class _Worker:
         self.connection, far = context.Pipe()
         self.pending: _Pending | None = None
         self._process: SpawnProcess = context.Process(
-            target=_work, args=(far, toolchain, folder, watch.held()), daemon=True
+            target=_work, args=(far, toolchain, folder, reaper.held()), daemon=True
         )
         self._why = ""
         with _hangup_ignored():
@@ -247,7 +247,7 @@ def _work(
     folder: Path,
     watched: Connection | None,
 ) -> None:
-    watch.hold(watched)
+    reaper.hold(watched)
     # Ctrl-C reaches every process of the terminal; the parent decides, and terminates.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _unwind)

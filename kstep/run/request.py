@@ -46,10 +46,24 @@ class Request:
     selectors: tuple[str, ...]  # which select these sessions and cases again
     expectations: Expectations
     repeats: int
+    base_added: bool = False  # whether none was not asked for
+    trust: bool = False  # whether a build of any series may do what the user can
 
     @cached_property
     def _undescribed(self) -> frozenset[str]:
         return frozenset(each.name for each in self.series if not expectation.describes(each))
+
+    @property
+    def untrusted(self) -> tuple[str, ...]:
+        """The series that are neither in kstep's patches/ nor trusted by the user."""
+        if self.trust:
+            return ()
+        ours = (self.root / "patches").resolve()
+        return tuple(
+            each.name
+            for each in self.series
+            if each.folder is None or each.folder.resolve().parent != ours
+        )
 
     @cached_property
     def _own(self) -> frozenset[str]:
@@ -104,6 +118,7 @@ def look_up(
     session_names: Sequence[str] = (),
     repeats: int = 1,
     with_base: bool = False,
+    trust: bool = False,
 ) -> Request:
     """Look everything up; raises RequestError for what is not there or not right.
 
@@ -140,9 +155,10 @@ def look_up(
         selectors=selected.selectors,
         expectations=expectation.load(series_list, selected.known),
         repeats=repeats,
+        trust=trust,
     )
     if with_base and asked.needs_base:
-        asked = replace(asked, variants=(matrix.NONE, *asked.variants))
+        asked = replace(asked, variants=(matrix.NONE, *asked.variants), base_added=True)
     for cell in asked.cells:
         asked.expectations.of(cell, None)
     kconfig.require_some(

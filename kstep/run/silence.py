@@ -16,6 +16,7 @@ from kstep.base.outcome import Outcome, Signature
 
 if TYPE_CHECKING:
     from kstep.machine.hardware import Hardware
+    from kstep.results.cell import Cell
     from kstep.run.boot import Result
 
 TRIES = 2  # that a kernel must have had
@@ -27,17 +28,22 @@ _Machine = tuple[str, str, "Hardware"]  # what must be the same: tree, configura
 class Silence:
     """What has booted in this run and what has stayed silent, by the machine.
 
-    ``_booted`` has one variant each, with the seconds that it took, and another if there is one.
+    ``_booted`` has the variants that have, with the seconds that it took.
     """
 
     _booted: dict[_Machine, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     _silent: dict[_Machine, list[Result]] = field(default_factory=lambda: defaultdict(list))
 
+    def take(self, cell: Cell, hardware: Hardware, boot_seconds: float) -> None:
+        """Take note that the kernel of a cell has booted."""
+        machine = cell.tree, cell.kconfig, hardware
+        self._booted[machine].setdefault(cell.variant, boot_seconds)
+
     def judge(self, result: Result, hardware: Hardware) -> list[Result]:
         """Take a result; return what is known now: this one, and those that it decides."""
         machine = result.cell.tree, result.cell.kconfig, hardware
-        if result.boot_seconds and not result.died_at_boot:
-            self._booted[machine].setdefault(result.cell.variant, result.boot_seconds)
+        if result.boot_seconds:
+            self.take(result.cell, hardware, result.boot_seconds)
             waiting = self._silent.pop(machine, [])
             return [result, *(self._verdict(each, machine) for each in waiting)]
         if result.outcome is Outcome.ERROR and result.silent >= TRIES:

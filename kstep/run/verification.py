@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 from collections import defaultdict
@@ -18,6 +19,7 @@ from kstep.base.outcome import Outcome
 from kstep.build import kconfig
 from kstep.build.kernel import Kernel
 from kstep.image import debuginfo as lines
+from kstep.report.live import so_far
 from kstep.results import layout
 from kstep.results.cell import CellRecord
 from kstep.results.provenance import (
@@ -36,7 +38,7 @@ from kstep.run.preparation import prepare
 from kstep.run.request import require_new
 from kstep.run.resumption import without_verdict
 from kstep.run.silence import Silence
-from kstep.toolchain import watch
+from kstep.toolchain import reaper
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterable, Mapping, Sequence
@@ -139,7 +141,7 @@ class Verification:
             self.asked.root / kconfig.FOLDER,
         )
         for why in dict.fromkeys(not_run.values()):
-            self.progress.say(f"left out: {why}")
+            self.progress.say(f"skipped: {why}")
         told = dict.fromkeys(LeftOut(cell.tree, cell.variant, why) for cell, why in not_run.items())
         left_out = (*prepared.left_out, *told)
         if former is None:
@@ -174,8 +176,13 @@ class Verification:
             started.isoformat(timespec="seconds"),
         ]
         record.run = replace(record.run, host={**record.run.host, "resumed": again})
+        if record.run.host.get("system") == platform.platform():
+            for each in record.cells:
+                if each.boot_seconds:
+                    hardware = self._script(each.cell).hardware_for(each.cell.case)
+                    self._silence.take(each.cell, hardware, each.boot_seconds)
         temporary.sweep([self.folder])
-        watch.also(self.folder.absolute())
+        reaper.also(self.folder.absolute())
         record.write()
         judged = sum(each.outcome is not Outcome.ERROR for each in record.cells)
         without = len(record.cells) - judged
@@ -222,7 +229,7 @@ class Verification:
                 for each in self.asked.sessions
             ),
         )
-        watch.also(self.folder.absolute())
+        reaper.also(self.folder.absolute())
         record.write()
         return record
 
@@ -292,6 +299,7 @@ class Verification:
                     self._keep(record, known, kernels[_kernel_of(known.cell)].names)
                 task.end(name)
                 task.advance(note=f"{name}: {result.signature or 'pass'}")
+                task.show(functools.partial(so_far, record))
 
             folder = self.folder.absolute()
             self.scheduler.run(boots, prepared.toolchain, folder, on_start, on_result)

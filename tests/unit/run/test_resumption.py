@@ -224,6 +224,19 @@ def test_a_kernel_that_stays_silent_has_failed_once_another_boots(place: Place) 
     assert len(lines) == 18 + 6, "a line for each, and the verdict on six"
 
 
+def test_that_another_booted_before_the_run_was_cut_off_counts(place: Place) -> None:
+    def ends(number: int) -> Outcome:
+        if number > 6:
+            raise KeyboardInterrupt
+        return Outcome.PASS
+
+    place.verify(Played(ends))
+    _, record = place.verify(Mute(), resume=True)
+    mute = [each for each in record.cells if each.cell.variant == "v6/1+2"]
+    assert [each.signature for each in mute] == [Signature.HANG] * 6
+    assert len((place.folder / "cells.jsonl").read_text().splitlines()) == 18
+
+
 def test_a_run_that_is_done_has_nothing_to_run(place: Place) -> None:
     place.verify(Played())
     played = Played()

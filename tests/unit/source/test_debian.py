@@ -21,6 +21,8 @@ from kstep.toolchain import CommandError, HostToolchain
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from kstep.toolchain.limits import Limits
+
 
 @pytest.mark.skipif(shutil.which("apt-config") is None, reason="apt is Debian's")
 def test_apt_reads_nothing_of_the_machines_own(tmp_path: Path) -> None:
@@ -75,10 +77,12 @@ class Archive(HostToolchain):
         writable: Sequence[Path] = (),
         env: Mapping[str, str] | None = None,
         network: bool = False,
+        limits: Limits | None = None,
+        at: Mapping[Path, Path] | None = None,
         on_line: Callable[[str], None] = print,
     ) -> None:
         """Play apt."""
-        del readable, writable, env
+        del readable, writable, env, limits, at
         self.asked.append(next(word for word in argv if word in (*VERBS, "indextargets")))
         if network and not self.answers:
             raise CommandError(argv, 100, ["E: Failed to fetch"])

@@ -26,21 +26,21 @@ KSTEP = """
 import multiprocessing, os, sys, tempfile, time
 from pathlib import Path
 from kstep.base import temporary
-from kstep.toolchain import HostToolchain, watch
+from kstep.toolchain import HostToolchain, reaper
 
 def work(held):
     made = tempfile.mkdtemp(prefix=temporary.prefix())
     print(os.getpid(), made, flush=True)
-    watch.hold(held)
+    reaper.hold(held)
     HostToolchain("a test").run(["sh", "-c", f"sleep {sys.argv[3]} & wait"], cwd=Path("/"))
 
 if __name__ == "__main__":
-    watch.start(HostToolchain("a test"), [Path(sys.argv[1])])
-    watch.also(Path(sys.argv[2]))
+    reaper.start(HostToolchain("a test"), [Path(sys.argv[1])])
+    reaper.also(Path(sys.argv[2]))
     Path(sys.argv[1], "." + temporary.prefix() + "entry").mkdir()
     Path(sys.argv[2], "." + temporary.prefix() + "results.json").write_text("half")
     context = multiprocessing.get_context("spawn")
-    context.Process(target=work, args=(watch.held(),), daemon=True).start()
+    context.Process(target=work, args=(reaper.held(),), daemon=True).start()
     with temporary.folder():
         time.sleep(60)
 """
@@ -105,7 +105,7 @@ def watchers(tmp_path: Path) -> list[str]:
             words = path.read_bytes().decode(errors="replace").split("\0")
         except OSError:
             continue
-        if "kstep.toolchain.watch" in words and str(tmp_path / "cache") in words:
+        if "kstep.toolchain.reaper" in words and str(tmp_path / "cache") in words:
             found.append(path.parent.name)
     return found
 
@@ -152,8 +152,8 @@ def test_what_was_left_before_is_removed_at_the_start(tmp_path: Path) -> None:
         [
             *(sys.executable, "-c"),
             (
-                "from kstep.toolchain import HostToolchain, watch;"
-                "watch.start(HostToolchain('a test'), [])"
+                "from kstep.toolchain import HostToolchain, reaper;"
+                "reaper.start(HostToolchain('a test'), [])"
             ),
         ],
         cwd=ROOT,

@@ -51,7 +51,7 @@ def start(toolchain: Toolchain, folders: Iterable[Path]) -> None:
     try:
         subprocess.run(
             [
-                *("setsid", "--fork", sys.executable, "-m", "kstep.toolchain.watch"),
+                *("setsid", "--fork", sys.executable, "-m", "kstep.toolchain.reaper"),
                 *(toolchain.kind, *map(str, watched)),
             ],
             cwd=ROOT,
