@@ -294,7 +294,7 @@ def _take_up(run: str, typed: Mapping[str, object]) -> tuple[str, Asked]:
     """
     from kstep.run import resumption
 
-    folder = Path(run).absolute()
+    folder = Path(run).resolve()  # runs/latest may lead elsewhere by then
     folder = folder.parent if folder.is_file() else folder
     usual = inspect.signature(verify.body).parameters
     given = {name: str(value) for name, value in typed.items() if value != usual[name].default}
