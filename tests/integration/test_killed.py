@@ -57,7 +57,7 @@ def test_killed_while_a_machine_runs(tmp_path: Path, *, main: bool, workers: boo
 
 @pytest.mark.nightly
 @pytest.mark.parametrize("seed", range(NIGHTS))
-def test_killed_at_any_moment(tmp_path: Path, seed: int) -> None:
+def test_killed_any_time(tmp_path: Path, seed: int) -> None:
     """Also while it prepares, while a machine starts or ends, and while it writes its files."""
     chance = random.Random(seed)  # noqa: S311 -- to be had again by its seed
     main, workers = chance.choice([(True, True), (True, False), (False, True)])
@@ -71,7 +71,7 @@ def test_killed_at_any_moment(tmp_path: Path, seed: int) -> None:
         first = going.wait()
     began = (first.folder / "results.json").exists()
     kept = record.load(first.folder).cells if began else []
-    with Verify(tmp_path if began else tmp_path / "again", *OPTIONS, goes_on=began) as going:
+    with Verify(tmp_path if began else tmp_path / "2", *OPTIONS, goes_on=began) as going:
         run = going.wait()
     assert run.status == 0, run.said
     assert len(run.results["cells"]) == CASES
