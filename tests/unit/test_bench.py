@@ -37,7 +37,7 @@ LONG = "further_cell_in_a_long_run_over_a_short_one"
 
 
 def prepared(*builds: float | MachineryError) -> Prepared:
-    """Give kernels that took so many seconds to build, or could not be."""
+    """Return kernels that took so many seconds to build, or could not be."""
     kernels = [
         each if isinstance(each, MachineryError) else Kernel("k", Path(), True, "", "", "", each, 0)  # noqa: FBT003 -- cached
         for each in builds
