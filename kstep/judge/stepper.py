@@ -113,7 +113,8 @@ class Tally:
 class SteppedPath:
     """The steps from a stop on; ``trace`` gets one line of JSON a step.
 
-    ``take`` makes the kernel step and returns where it stopped; ``tally`` counts.
+    ``take`` makes the kernel step and returns where it stopped; ``tally`` counts. ``confirm``
+    reads a stop that would condemn the kernel a second time.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class SteppedPath:
         symbols: Symbols,
         trace: IO[str] | None,
         tally: Tally,
+        confirm: Callable[[Stop], Stop] = lambda stop: stop,
     ) -> None:
         assert start.pc is not None  # noqa: S101 -- breakpoints and steps name their PC
         self._take = take
@@ -133,6 +135,7 @@ class SteppedPath:
         self._symbols = symbols
         self._trace = trace
         self._tally = tally
+        self._confirm = confirm
         self.pc: int = start.pc
         self.end: End | None = None  # once it is reached
         self._began_with_work = self._is_work(start.pc)
@@ -184,13 +187,15 @@ class SteppedPath:
         began = time.monotonic()
         stop = self._take()
         seconds = time.monotonic() - began
-        assert stop.pc is not None  # noqa: S101 -- likewise
         if stop.pc not in expected:
-            # The text may have been patched since it was read: look again before judging.
+            # What condemns is read again: the line may have got a digit of the PC wrong, and the
+            # text may have been patched since it was read.
+            stop = self._confirm(stop)
             self._text.forget()
             again = decode(self._text.word(instruction.pc), instruction.pc)
             if again.word != instruction.word and not again.needs_registers:
                 instruction, expected = again, again.successors()
+        assert stop.pc is not None  # noqa: S101 -- likewise
         self._steps += 1
         step = Step(
             number=self._steps,

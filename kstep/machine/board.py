@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Self
 from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError, RequestError
 from kstep.base.outcome import Signature
+from kstep.console import shell
 from kstep.console.console import Console, SilenceError
 from kstep.console.kdb import PROMPT, CommandRefusedError, Kdb
+from kstep.console.message import MESSAGE_LINE
 from kstep.console.shell import Command
 from kstep.machine.boot import UP_OR_DOWN, await_up
 from kstep.machine.capability import Capability
@@ -37,10 +39,14 @@ BOOT = 300.0  # seconds for a whole boot: firmware, network, kernel
 ANSWER = 10.0  # seconds within which a guest that is up answers
 SCALE = 3.0  # every timeout times this: a serial port is slow, and nobody has measured the board
 ASCII = 0.8  # of what is heard, at the least; below, the line's speed is not ours
+ASKED = 8  # times that a guest is asked which kernel it runs, until it says the same twice
 CHUNK = 256  # bytes read at once: a tenth of a second at 115200 baud
 NOTES = re.compile(r"^(?:[0-9a-f]{2}){16,}$", re.MULTILINE)
 TEXT = re.compile(r"^(?P<address>[0-9a-f]{16}) T _text$", re.MULTILINE)
 HEX = re.compile(r"^[0-9a-f]+$", re.MULTILINE)
+# A terminal that draws its line anew, so that a shell is there: its first word may be lost.
+ANSWERS = rb"(?P<answers>\^R\r?\n)"
+KERNEL = re.compile(MESSAGE_LINE)
 
 # The kernel's build id stands in its notes, and so in its image. (Which kernel runs.)
 IDENTIFY = (
@@ -83,7 +89,9 @@ class Board(Machine):
             stack.callback(self._port.close)
             self.serial = self._port.fileno()
             os.set_blocking(self.serial, True)
-            self.console = Console(self.serial, self.require_alive)
+            self.console = Console(
+                self.serial, self.require_alive, trusted=False, delay=self.line.delay
+            )
             self._stack = stack.pop_all()
         return self
 
@@ -106,8 +114,15 @@ class Board(Machine):
         self.boot_seconds = time.monotonic() - self.began
 
     def _await_ready(self) -> None:
+        pattern = re.compile(UP_OR_DOWN.pattern + rb"|" + ANSWERS)
         try:
-            await_up(self.console, UP_OR_DOWN, SILENT, Deadline.after(self.longest_boot))
+            await_up(
+                self.console,
+                pattern,
+                SILENT,
+                Deadline.after(self.longest_boot),
+                ask=self._ask_for_shell,
+            )
         except MachineryError as error:
             if isinstance(error.__cause__, SilenceError):
                 raise self._silent(error.__cause__) from error
@@ -117,34 +132,69 @@ class Board(Machine):
                 error.details,
             ) from error
 
+    def _ask_for_shell(self) -> None:
+        """Ask whether the guest's first word was lost; a boot loader must not hear of it."""
+        if KERNEL.search(self.console.heard):
+            self.console.draw(shell.EDITOR)
+
     def _identify(self) -> None:
-        """Ask the guest which kernel it runs; raises MachineryError where it is another."""
-        command = Command(IDENTIFY, 0)
+        """Ask the guest which kernel it runs; raises MachineryError where it is another.
+
+        It is asked again if what it says is not what it must be, for the line may have lost some.
+        """
         if not self.line.reset:  # who had the line before may have left it in kdb, or amid a line
             self.console.send(b"go\r\n")
-        self.console.send(command.line)
+        said: list[str] = []
+        while True:
+            said.append(self._asked(Command(IDENTIFY, len(said), keeps=True)))
+            wrong = self._wrong(said[-1])
+            if not wrong:
+                return
+            if said[-1] in said[:-1]:
+                break
+            if len(said) == ASKED:
+                raise MachineryError(
+                    f"{self.line.spec}: asked {ASKED} times which kernel it runs, the guest never"
+                    " said the same twice",
+                    Signature.CONSOLE_LOST,
+                )
+        release = next(
+            (x for x in said[-1].splitlines() if x.startswith("Linux version")), "nothing"
+        )
+        raise MachineryError(
+            f"{self.line.spec}: {wrong}", Signature.NO_BOOT, (f"it says: {release}",)
+        )
+
+    def _asked(self, command: Command) -> str:
+        deadline = Deadline.after(ANSWER * SCALE)
+
+        def again() -> None:
+            if self.console.draw(shell.EDITOR) is not None:
+                self.console.type(command.again, shell.EDITOR, deadline)
+
         try:
+            self.console.draw(shell.EDITOR)
+            self.console.forget()
+            self.console.type(command.line, shell.EDITOR, deadline)
             match = self.console.expect(
-                re.compile(command.end), "answer of a shell", Deadline.after(ANSWER * SCALE)
+                re.compile(command.end), "answer of a shell", deadline, again
             )
         except SilenceError as error:
             raise self._silent(error) from error
-        said = command.answer(match).text
+        return command.answer(match).text
+
+    def _wrong(self, said: str) -> str:
+        """Say what is wrong with a guest that says which kernel it runs; "" for nothing."""
         notes, text = NOTES.search(said), TEXT.search(said)
-        release = next((x for x in said.splitlines() if x.startswith("Linux version")), "nothing")
-        wrong = None
         if notes is None or text is None:
-            wrong = f"the guest cannot say which kernel it runs; {PREPARED}"
-        elif bytes.fromhex(notes[0]) not in self.kernel.image.read_bytes():
-            wrong = f"the guest runs another kernel than {self.kernel.image}; {PREPARED}"
-        elif f"{text['address']} T _text" not in self.kernel.system_map.read_text():
-            wrong = "the kernel is not where it was linked; put nokaslr on its command line"
-        elif "kgdboc=\n" in said:
-            wrong = "kgdb has no line; put kgdboc=TTY on the kernel's command line"
-        if wrong:
-            raise MachineryError(
-                f"{self.line.spec}: {wrong}", Signature.NO_BOOT, (f"it says: {release}",)
-            )
+            return f"the guest cannot say which kernel it runs; {PREPARED}"
+        if bytes.fromhex(notes[0]) not in self.kernel.image.read_bytes():
+            return f"the guest runs another kernel than {self.kernel.image}; {PREPARED}"
+        if f"{text['address']} T _text" not in self.kernel.system_map.read_text():
+            return "the kernel is not where it was linked; put nokaslr on its command line"
+        if "kgdboc=\n" in said:
+            return "kgdb has no line; put kgdboc=TTY on the kernel's command line"
+        return ""
 
     def _silent(self, error: SilenceError) -> MachineryError:
         heard = error.heard
@@ -175,7 +225,7 @@ class Board(Machine):
         is typed for a command, and the kernel would be blamed for the silence.
         """
         prompt = PROMPT.search(self.console.unanswered)
-        if prompt is None or prompt["kind"] != b"kdb":
+        if prompt is None or not prompt["kind"].startswith(b"kdb"):
             raise MachineryError(
                 f"{self.line.spec}: kdb reads the memory of this machine, and does not have the"
                 f" line now: {size} bytes at {address:#x} are not read"

@@ -13,6 +13,8 @@ from kstep.console.console import SilenceError
 from kstep.console.shell import READY
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kstep.console.console import Console
 
 # What ends a boot: the guest's word, or the kernel's last one (kernel/panic.c; kdb is
@@ -38,16 +40,21 @@ READINESS = "word from the guest that it is ready"
 
 
 def await_end(
-    console: Console, pattern: re.Pattern[bytes], quiet: float, deadline: Deadline
+    console: Console,
+    pattern: re.Pattern[bytes],
+    quiet: float,
+    deadline: Deadline,
+    ask: Callable[[], None] | None = None,
 ) -> re.Match[bytes]:
-    """Wait until the boot has ended by one of the above.
+    """Wait until the boot has ended by one of the above; see Console.expect() for ``ask``.
 
     Raises SilenceError after ``quiet`` seconds without a word, or at the deadline.
     """
     heard = 0
     while True:
         try:
-            return console.expect(pattern, READINESS, Deadline.after(min(quiet, deadline.left)))
+            soon = Deadline.after(min(quiet, deadline.left))
+            return console.expect(pattern, READINESS, soon, ask)
         except SilenceError as error:
             if len(error.heard) <= heard or not deadline.left:
                 raise
@@ -65,6 +72,7 @@ def await_up(
     deadline: Deadline,
     *,
     waits: bool = False,
+    ask: Callable[[], None] | None = None,
 ) -> re.Match[bytes]:
     """Wait until the guest is up, or stopped in kdb if it ``waits`` for that; see await_end().
 
@@ -76,10 +84,10 @@ def await_up(
     complaint: KernelFault | None = None
     try:
         try:
-            match = await_end(console, pattern, quiet, deadline)
+            match = await_end(console, pattern, quiet, deadline, ask)
         except KernelFault as fault:
             complaint, console.on_text = fault, None
-            match = await_end(console, pattern, quiet, deadline)
+            match = await_end(console, pattern, quiet, deadline, ask)
     except SilenceError as error:
         raise _down(complaint, str(error), error.heard) from error
     if match["down"] and not (waits and match["prompt"]):

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import tty
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import serial
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BAUD = 115200
+DELAY = re.compile(r"delay=(?P<ms>\d{1,3}),(?P<rest>(?s:.*))")
 FORM = re.compile(
     r"serial:(?P<device>/[^@]+)(?:@(?P<baud>\d+))?"
     r"|tcp:(?P<host>[^:]+):(?P<port>\d+)"
@@ -96,6 +97,7 @@ class Line:
     """Where the machine's serial line is, and the command that resets it; empty for none.
 
     ``program`` is what has the line, where one does; else ``url`` says where to open it.
+    ``delay`` is what is left between two characters that are sent, in seconds.
     """
 
     spec: str
@@ -103,6 +105,7 @@ class Line:
     baud: int
     reset: str
     program: tuple[str, ...] = ()
+    delay: float = 0.0
 
     @property
     def offer(self) -> Offer:
@@ -123,7 +126,10 @@ class Line:
 
     @classmethod
     def parse(cls, spec: str, reset: str) -> Line:
-        """Read one of FORMS; RequestError for all else."""
+        """Read one of FORMS, with ``delay=MILLISECONDS,`` before it; RequestError for all else."""
+        if slow := DELAY.fullmatch(spec):
+            line = cls.parse(slow["rest"], reset)
+            return replace(line, spec=spec, delay=int(slow["ms"]) / 1000)
         match = FORM.fullmatch(spec)
         if match is None or not 0 < int(match["port"] or 1) <= PORTS:
             raise RequestError(f"--machine {spec}: it is {FORMS}")

@@ -102,7 +102,7 @@ class GdbAccess:
     def switch_to_gdb(self) -> None:
         """Have kgdb speak gdb's protocol instead of kdb (``kgdb``)."""
         self._dialogue.require("switch_to_gdb", State.KDB)
-        self._dialogue.send(b"kgdb\r")
+        self._dialogue.kdb.enter("kgdb")
         try:
             self._dialogue.listen_for(SWITCHED, "word that gdb may come")
         except SilenceError as error:
@@ -203,10 +203,5 @@ class GdbAccess:
 
     def _ended(self) -> Answer | None:
         """Return the end of the command that runs, None if it has not been said yet."""
-        try:
-            heard = self._dialogue.listen("end of the command", 0)
-        except KernelFault as fault:
-            if fault.signature is not Signature.HANG:
-                raise
-            return None
+        heard = self._dialogue.overhear(0)
         return heard if isinstance(heard, Answer) else None

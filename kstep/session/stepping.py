@@ -89,6 +89,7 @@ class Stepping:
             self._symbols,
             self._trace,
             self._tally,
+            self._stops.confirmed,
         )
         try:
             for step in path.steps(count):

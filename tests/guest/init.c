@@ -77,7 +77,10 @@ static void open_console(void)
 
 // Whatever the last shell left: an interactive one that was killed leaves the
 // terminal raw and to its own process group, and then SIGTTOU would stop us here.
-static void sane_console(void)
+//
+// A serial line that changes bytes must not have a command half done: nothing but the end of a
+// line hands it to a shell that edits none. ^R shows what of a line has arrived.
+static void sane_console(int edits)
 {
 	struct termios t;
 
@@ -88,8 +91,14 @@ static void sane_console(void)
 	t.c_iflag = ICRNL | IGNBRK;     // no IXON: no byte may stop the console
 	t.c_oflag = OPOST | ONLCR;
 	t.c_cflag |= CREAD | CLOCAL;
-	t.c_lflag = ICANON | ISIG | ECHO | ECHOE | ECHOK | ECHOCTL
+	t.c_lflag = ICANON | ISIG | ECHO | ECHOE | ECHOK | ECHOCTL | IEXTEN
 		| NOFLSH;               // ^C throws away no output: it is evidence
+	if (!edits) {
+		static const int keys[] = { VEOF, VEOL, VEOL2, VQUIT, VSUSP };
+
+		for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+			t.c_cc[keys[i]] = _POSIX_VDISABLE;
+	}
 	tcsetattr(0, TCSANOW, &t);
 	signal(SIGTTOU, SIG_DFL);
 }
@@ -100,7 +109,7 @@ static pid_t shell(const char *script, const char *greeting)
 	char *envp[] = { "PATH=/bin:/sbin", "HOME=/", "TERM=dumb", NULL };
 	pid_t pid;
 
-	sane_console();
+	sane_console(script == interactive);
 	pid = fork();
 	if (pid < 0)
 		die("fork");
