@@ -25,6 +25,9 @@ TAIL = 80  # bytes that are kept of what has come since something was sent
 LOOK = 1.0  # seconds between two looks at whether the other end lives
 SETTLED = 0.2  # seconds without a byte after which no more of an echo is awaited
 PATIENCE = 2.0  # seconds of silence after which a line that may lie is asked whether it works
+ASKS = 5  # times that it is asked so until it is believed that nobody answers
+REDRAWS = 3  # keys in each such question, since a line may lose some bytes in a row
+LONG = 16  # characters of a line that is known by its length, when it is drawn with faults
 NOTHING = re.compile(rb"(?!)")
 TRIES = 8  # times that a line is typed until its echo is as typed
 
@@ -112,20 +115,26 @@ class Console:
         Raises SilenceError at the deadline, and MachineryError when the line is lost.
         What came before the deadline is read after it, for it may be this machine that
         stood still; but text that never ends does not put the deadline off. After some
-        silence on a line that may lie ``ask`` asks who is there, which may bring the answer.
+        silence on a line that may lie ``ask`` asks who is there, which may bring the answer; it is
+        asked ASKS times in vain before silence is taken for what it is.
         """
+        asks = 0 if ask is None or self.trusted else ASKS
         quiet_since = time.monotonic()
         while not (match := pattern.search(self._buffer)):
             came = self._receive(min(deadline.left, LOOK))
             if came:
                 quiet_since = time.monotonic()
+                asks = asks and ASKS
             else:
                 self._alive()
-            if not deadline.left and (not came or deadline.overdue > LOOK):
-                raise SilenceError(what, self._buffer, deadline.seconds)
-            if ask and not self.trusted and time.monotonic() - quiet_since >= PATIENCE:
+            late = not deadline.left and (not came or deadline.overdue > LOOK)
+            if ask and asks and (late or time.monotonic() - quiet_since >= PATIENCE):
+                received = self._received
                 ask()
+                asks = ASKS if self._received > received and not late else asks - 1
                 quiet_since = time.monotonic()
+            elif late:
+                raise SilenceError(what, self._buffer, deadline.seconds)
         self._buffer = self._buffer[match.end() :]
         return match
 
@@ -170,23 +179,35 @@ class Console:
                     Signature.CONSOLE_LOST,
                 )
 
-    def draw(self, editor: Editor) -> bytes | None:
-        """Have the line that is being edited drawn anew; return it, None if nobody draws it.
+    def awaits_enter(self, line: bytes, editor: Editor) -> bool | None:
+        """Whether a line that was typed still awaits Enter; None if nobody draws his line anew.
 
-        What has come stays to be heard, and with it a prompt that is drawn.
+        Other text there came by mistake, and is removed. What has come stays to be heard, and with
+        it a prompt that is drawn.
         """
+        shown = self._draw(editor)
+        if shown and line:
+            damaged = len(line) >= LONG and len(shown) > len(line) // 2
+            if shown.startswith(line) or damaged:
+                return True
+        if shown and self._draw(editor) == shown:
+            self.send(editor.erase * (len(shown) + 1) + editor.redraw)
+            self.settle()
+        return None if shown is None else False
+
+    def _draw(self, editor: Editor) -> bytes | None:
         self._soiled = True
         before, self._buffer = self._buffer, b""
-        self.send(editor.redraw)
+        self.send(editor.redraw * REDRAWS)
         self.settle()
         shown = editor.drawn(self._buffer)
         self._buffer = before + self._buffer
         return shown
 
-    def settle(self, pattern: re.Pattern[bytes] = NOTHING) -> None:
+    def settle(self, pattern: re.Pattern[bytes] = NOTHING, quiet: float = SETTLED) -> None:
         """Take what comes until nothing has come for a moment, or what has is the pattern's."""
-        end = Deadline.after(LOOK)
-        while not pattern.search(self._buffer) and self._receive(SETTLED) and end.left:
+        end = Deadline.after(max(LOOK, quiet))
+        while not pattern.search(self._buffer) and self._receive(quiet) and end.left:
             pass
 
     def _wipe(self, line: bytes, editor: Editor) -> bytes | None:
@@ -275,12 +296,15 @@ class Console:
             raise MachineryError("the serial line is at its end", Signature.CONSOLE_LOST)
         if self.transcript is not None:
             self.transcript.add("<", data)
+        self._take(data)
+        return True
+
+    def _take(self, data: bytes) -> None:
         self._buffer += data
         self._received += len(data)
         self._unanswered = (self._unanswered + data)[-TAIL:]
         if self.on_text is not None:
             self.on_text(data)
-        return True
 
 
 def _text(data: bytes) -> str:

@@ -46,19 +46,21 @@ EDITOR = Editor(
     entered=re.compile(rb"Entering|kdb \(|due to|SS trap"),
 )
 BREAKPOINT = re.compile(
-    r"BP #(?P<number>\d+) at 0x(?P<address>[0-9a-f]+)(?: \((?P<symbol>[\w.]+)\))?"
+    r"BP #(?P<number>\d+) at 0x(?P<address>[0-9a-f]{16})(?![0-9a-f])(?: \((?P<symbol>[\w.]+)\))?"
 )
 REGISTER = re.compile(
     rb"\b(?P<name>x\d+|sp|pc|pstate): (?P<value>(?<=pstate: )[0-9a-f]{8}|[0-9a-f]{16})(?![0-9a-f])"
 )
-SYMBOL = re.compile(r"^\S+ = 0x(?P<address>[0-9a-f]+) \(", re.MULTILINE)
-PER_CPU = re.compile(r"^ *0 0x(?P<address>[0-9a-f]+) ", re.MULTILINE)
+SYMBOL = re.compile(r"^\S+ = 0x(?P<address>[0-9a-f]{16}) \(", re.MULTILINE)
+PER_CPU = re.compile(r"^ *0 0x(?P<address>[0-9a-f]{16}) ", re.MULTILINE)
 TASK = re.compile(
     r"^0x[0-9a-f]+ +(?P<pid>\d+) +(?P<parent>\d+) .* 0x[0-9a-f]+ [ *](?P<name>.*)$", re.MULTILINE
 )
 FRAME = re.compile(r"^ +(?P<symbol>[\w.]+)\+0x[0-9a-f]+/0x[0-9a-f]+", re.MULTILINE)
 REFUSED = re.compile(r"diag: -\d+: (?P<why>.*)|Unknown kdb command: (?P<what>.*)")
 UNKNOWN = re.compile(rb"Unknown kdb command: '(?P<what>[^\r\n]*)'\r?\n")
+
+MEMORY = re.compile(r"^[0-9a-f]+$", re.MULTILINE)
 
 BREAKPOINT_HIT = "Breakpoint"
 STEPPED = "SS trap"
@@ -71,6 +73,8 @@ REGISTERS = (*(f"x{number}" for number in range(31)), "sp", "pc", "pstate")
 # What changes nothing, and so can be read as often as one likes.
 READS = re.compile(r"(?:rd|md\w*|bt\w?|ps|bl|per_cpu|pid|env|lsmod)(?: |$)")
 
+# A number that is too short or too long: digits that repeat are lost or doubled alike twice.
+ODD = re.compile(r"\b(?:0x)?(?:[0-9a-f]{9,15}|[0-9a-f]{17,})\b")
 ANSWER = 5.0  # seconds within which kdb answers a command, before the time scale
 READINGS = 8  # times that something is read until two readings agree
 
@@ -193,7 +197,9 @@ class Kdb:
         prompt comes back, CommandRefusedError where kdb says no. What changes nothing is read
         until two readings agree where the line may lie.
         """
-        return self._agreed(line, str) if READS.match(line) else self._command(line)
+        if self._console.trusted or not READS.match(line):
+            return self._command(line)
+        return self._agreed(line, lambda text: None if ODD.search(text) else text)
 
     def _command(self, line: str) -> str:
         text = self._ask(line)
@@ -257,7 +263,7 @@ class Kdb:
 
         If that shows that Enter was lost, what was to be entered is typed again.
         """
-        if self._console.draw(EDITOR) and self._entered:
+        if self._console.awaits_enter(self._entered, EDITOR):
             self._console.forget()
             self._type()
 
@@ -346,6 +352,17 @@ class Kdb:
             return None if match is None else int(match["address"], 16)
 
         return self._agreed(line, read)
+
+    def read(self, address: int, size: int) -> bytes | None:
+        """Read memory (``mdr``); None if nothing is mapped there."""
+
+        def read(text: str) -> bytes | None:
+            match = MEMORY.search(text)
+            if match is not None and len(match[0]) == 2 * size:
+                return bytes.fromhex(match[0])
+            return b"" if "Bad address" in text else None
+
+        return self._agreed(f"mdr {address:#x} {size}", read) or None
 
     def tasks(self) -> list[Task]:
         """Return the tasks that kdb's ``ps`` shows, which leaves out sleeping kernel threads."""

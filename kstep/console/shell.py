@@ -17,6 +17,7 @@ from kstep.console.message import MESSAGE, MESSAGE_LINE, some, uncut
 
 FIGURES = re.compile(r"^(?:[a-z_]+=-?\d+(?: |$))+$", re.MULTILINE)
 HALF_AN_END = r"(?m)^\S*(?:KSTEP|TEP-E|-END)\S* ?[\d ]*\n"  # as a line may have damaged it
+END = re.compile(rb"KSTEP-END [^\n]*\n")
 NEWLINE = rb"\r?" + MESSAGE + rb"\n"
 TALK = 'while :; do echo t""ock; sleep 0.02; done'  # a guest that says something all the time
 # The terminal's own keys, as drivers/tty/n_tty.c has them. It draws a line anew only with IEXTEN,

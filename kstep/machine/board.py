@@ -17,7 +17,7 @@ from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError, RequestError
 from kstep.base.outcome import Signature
 from kstep.console import shell
-from kstep.console.console import Console, SilenceError
+from kstep.console.console import LOOK, Console, SilenceError
 from kstep.console.kdb import PROMPT, CommandRefusedError, Kdb
 from kstep.console.message import MESSAGE_LINE
 from kstep.console.shell import Command
@@ -43,7 +43,6 @@ ASKED = 8  # times that a guest is asked which kernel it runs, until it says the
 CHUNK = 256  # bytes read at once: a tenth of a second at 115200 baud
 NOTES = re.compile(r"^(?:[0-9a-f]{2}){16,}$", re.MULTILINE)
 TEXT = re.compile(r"^(?P<address>[0-9a-f]{16}) T _text$", re.MULTILINE)
-HEX = re.compile(r"^[0-9a-f]+$", re.MULTILINE)
 # A terminal that draws its line anew, so that a shell is there: its first word may be lost.
 ANSWERS = rb"(?P<answers>\^R\r?\n)"
 KERNEL = re.compile(MESSAGE_LINE)
@@ -135,7 +134,7 @@ class Board(Machine):
     def _ask_for_shell(self) -> None:
         """Ask whether the guest's first word was lost; a boot loader must not hear of it."""
         if KERNEL.search(self.console.heard):
-            self.console.draw(shell.EDITOR)
+            self.console.awaits_enter(b"", shell.EDITOR)
 
     def _identify(self) -> None:
         """Ask the guest which kernel it runs; raises MachineryError where it is another.
@@ -169,16 +168,17 @@ class Board(Machine):
         deadline = Deadline.after(ANSWER * SCALE)
 
         def again() -> None:
-            if self.console.draw(shell.EDITOR) is not None:
+            if self.console.awaits_enter(command.again, shell.EDITOR) is not None:
                 self.console.type(command.again, shell.EDITOR, deadline)
 
         try:
-            self.console.draw(shell.EDITOR)
+            self.console.awaits_enter(b"", shell.EDITOR)
             self.console.forget()
             self.console.type(command.line, shell.EDITOR, deadline)
             match = self.console.expect(
                 re.compile(command.end), "answer of a shell", deadline, again
             )
+            self.console.settle(shell.END, LOOK)  # it is said twice
         except SilenceError as error:
             raise self._silent(error) from error
         return command.answer(match).text
@@ -231,13 +231,12 @@ class Board(Machine):
                 f" line now: {size} bytes at {address:#x} are not read"
             )
         try:
-            text = Kdb(self.console, self.scale).command(f"mdr {address:#x} {size}")
+            found = Kdb(self.console, self.scale).read(address, size)
         except CommandRefusedError as error:
             raise MachineryError(f"{self.line.spec}: memory is not read: {error}") from error
-        match = HEX.search(text)
-        if match is None or "Bad address" in text or len(match[0]) != 2 * size:
-            raise UnmappedError(f"kdb cannot read {size} bytes at {address:#x}: {text.strip()}")
-        return bytes.fromhex(match[0])
+        if found is None:
+            raise UnmappedError(f"kdb cannot read {size} bytes at {address:#x}")
+        return found
 
 
 def _last(heard: bytes) -> tuple[str, ...]:

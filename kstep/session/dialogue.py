@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
-from kstep.console.console import SilenceError
+from kstep.console.console import LOOK, SilenceError
 from kstep.console import shell
 from kstep.console.kdb import NAMES_PC, PROMPT, Kdb, Stop
 from kstep.console.shell import Answer, Command
@@ -35,7 +35,6 @@ TICKS = 0.005  # seconds: some periods of a 1000 Hz timer
 SPLAT_ENDS = re.compile(rb"---\[ end (trace|Kernel panic)|kdb> \Z")
 SPLAT_TEXT = 2.0  # seconds for the rest of a splat
 FLOOD = 2.0  # seconds for which unexpected steps are counted
-END = re.compile(rb"KSTEP-END [^\n]*\n")
 NOTHING = re.compile(rb"(?!)")
 
 _numbers = count(1)
@@ -232,20 +231,18 @@ class Dialogue:
         Whoever is there draws its line anew. What was entered is typed again if Enter was lost, and
         so is what has the end of a command said, if that was lost: the shell reads it then.
         """
-        shown = self._console.draw(shell.EDITOR)
-        if shown is None:
+        line = b"" if self._command is None else self._command.line
+        waits = self._console.awaits_enter(line, shell.EDITOR)
+        if waits is None:
             if self._kgdboc:
                 self.kdb.look()
-            return
-        if self._command is None:
-            return
-        self._looks += 1
-        if shown and self._looks == 1:
-            self._looks = 0
+        elif waits:
             self._console.forget()
-            self._type(self._command.line)
-        elif shown or (self._looks & (self._looks - 1) == 0 and self._looks > 1):
-            self._type(self._command.again)  # ever more rarely: the shell may be busy
+            self._type(line)
+        elif self._command is not None:
+            self._looks += 1
+            if self._looks > 1 and self._looks & (self._looks - 1) == 0:
+                self._type(self._command.again)  # ever more rarely: the shell may be busy
 
     def _answer(self, match: re.Match[bytes]) -> Answer | None:
         """Return the end of the command; None if it is to be heard once more.
@@ -258,7 +255,7 @@ class Dialogue:
             self._ends.append(answer)
             if answer.status and [each.status for each in self._ends].count(answer.status) == 1:
                 return None
-            self._console.settle(END)
+            self._console.settle(shell.END, LOOK)
         answer = replace(answer, heard=(self._ends or [answer])[0].heard)
         self._command, self._ends = None, []
         return answer

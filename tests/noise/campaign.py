@@ -93,7 +93,7 @@ def main() -> int:
     scratch.mkdir(parents=True, exist_ok=True)
     boot = scratch / f"boot-{asked.variant.replace('/', '_')}"
     if not boot.exists():
-        command = [ROOT / "inv", "guest", f"--variant={asked.variant}", f"--out={boot}"]
+        command = [str(ROOT / "inv"), "guest", f"--variant={asked.variant}", f"--out={boot}"]
         subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     tally = run(
         boot,

@@ -277,7 +277,7 @@ class MadeUp:
     number: int = 0
     stopped: bool = False
     _input: str = ""
-    _pages: list[str] = field(default_factory=list)
+    pages: list[str] = field(default_factory=list)
     _sysrq: bool = False
 
     @property
@@ -290,8 +290,8 @@ class MadeUp:
         said = ""
         self._input += typed.decode()
         while self._input:
-            if self._pages:
-                said += self._pages.pop(0) + (self.prompt("more") if self._pages else "")
+            if self.pages:
+                said += self.pages.pop(0) + (self.prompt("more") if self.pages else "")
                 self._input = self._input[1:]
                 continue
             # kdb of 6.1 takes \\r only; the shell's line ends as the driver ends it
@@ -301,8 +301,8 @@ class MadeUp:
             self._input = rest
             self.typed.append(line)
             answer = f"{line}\n{self._kdb(line) if self.stopped else self._shell(line)}"
-            first, *self._pages = answer.split(MORE)
-            said += first + (self.prompt("more") if self._pages else "")
+            first, *self.pages = answer.split(MORE)
+            said += first + (self.prompt("more") if self.pages else "")
         return said.replace("\n", "\r\n").encode()
 
     def _shell(self, line: str) -> str:
@@ -334,6 +334,8 @@ class MadeUp:
                 answer = self._rd()
             case "bp":
                 answer = self._bp(rest)
+            case "bl":
+                answer = "".join(map(self._shown, range(len(self.breakpoints))))
             case "bc":
                 answer = f"Breakpoint {rest} at {self.breakpoints[int(rest)]:#x} cleared\n"
             case "set":
@@ -360,8 +362,13 @@ class MadeUp:
             return "diag: -15: Illegal Numeric Value\n"
         address = self.symbols[name]
         self.breakpoints.append(address)
+        return self._shown(len(self.breakpoints) - 1)
+
+    def _shown(self, number: int) -> str:
+        address = self.breakpoints[number]
+        name = next(name for name, at in self.symbols.items() if at == address)
         return (
-            f"Instruction(i) BP #{len(self.breakpoints) - 1} at {address:#x} ({name})\n"
+            f"Instruction(i) BP #{number} at {address:#x} ({name})\n"
             f"    is enabled   addr at {address:016x}, hardtype=0 installed=0\n\n"
         )
 
