@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from dataclasses import dataclass, field, replace
 
 from kstep.base.errors import RequestError
@@ -26,11 +27,10 @@ class Noise:
     delay: float = 0.0
     seed: int = 0
     faults: int = field(default=0, init=False)
-    _left: int = field(default=0, init=False)
-    _kind: str = field(default="", init=False)
 
     def __post_init__(self) -> None:
         self._random = random.Random(self.seed)  # noqa: S311 -- it is to be repeatable
+        self._gap = self._next()
 
     @classmethod
     def parse(cls, spec: str) -> Noise:
@@ -53,23 +53,27 @@ class Noise:
 
     def through(self, data: bytes) -> bytes:
         """Pass bytes on as the line does."""
-        return b"".join(self._byte(data[n : n + 1]) for n in range(len(data)))
+        said = b""
+        while self._gap < len(data):
+            said += data[: self._gap]
+            data = data[self._gap :]
+            burst = self._random.randint(1, self.burst)
+            said += self._fault(data[:burst])
+            data = data[burst:]  # of a piece that ends sooner the burst does too
+            self._gap = self._next()
+        self._gap -= len(data)
+        return said + data
 
-    def _byte(self, byte: bytes) -> bytes:
-        if not self._left:
-            at = self._random.random()
-            for kind in KINDS:
-                rate = getattr(self, kind)
-                if at < rate:
-                    self._kind, self._left = kind, self._random.randint(1, self.burst)
-                    self.faults += 1
-                    break
-                at -= rate
-        if not self._left:
-            return byte
-        self._left -= 1
-        if self._kind == "lose":
+    def _next(self) -> int:
+        """Return how many bytes come before the next fault."""
+        rate = self.lose + self.double + self.change
+        return int(self._random.expovariate(rate)) if rate else sys.maxsize
+
+    def _fault(self, data: bytes) -> bytes:
+        self.faults += 1
+        (kind,) = self._random.choices(KINDS, (self.lose, self.double, self.change))
+        if kind == "lose":
             return b""
-        if self._kind == "double":
-            return byte * 2
-        return bytes([byte[0] ^ self._random.randint(1, 255)])
+        if kind == "double":
+            return b"".join(data[n : n + 1] * 2 for n in range(len(data)))
+        return bytes(byte ^ self._random.randint(1, 255) for byte in data)
