@@ -154,9 +154,9 @@ class Console:
         self.catch_up()
         before, self._buffer = self._buffer, b""
         seen: list[bytes] = []
+        edits, heard = False, b""
         shown = self._wipe(line, editor) if self._soiled else b""
         while True:
-            received = self._received
             if shown == b"":
                 shown = self._shown(line, line, editor)
             if shown == line:
@@ -165,15 +165,17 @@ class Console:
                 self.send(editor.enter)
                 return
             self.doubts += 1
-            echo = self._buffer[-TAIL:]
+            seen.append(self._buffer[-TAIL:])
+            heard += self._buffer
             shown = self._shown(editor.redraw, line, editor)
+            edits = edits or shown is not None
             if shown != line:
+                heard += self._buffer
                 shown = self._wipe(line, editor)
-            if self._received > received:
-                seen.append(echo)
-            elif not deadline.left:
-                raise SilenceError(f"echo of {_text(line)!r}", b"", deadline.seconds)
-            if len(seen) == TRIES:
+                edits = edits or shown is not None
+            if not edits and not deadline.left:
+                raise SilenceError(f"echo of {_text(line)!r}", heard, deadline.seconds)
+            if edits and len(seen) >= TRIES:
                 raise MachineryError(
                     f"typed {_text(line)!r}, and the echo was {_times(seen)}; it was not entered",
                     Signature.CONSOLE_LOST,

@@ -152,6 +152,56 @@ def device(answer: Callable[[bytes], bytes]) -> Iterator[str]:
         os.close(near)
 
 
+RUBOUT, REPRINT, BACKSPACE, DOWN = b"\x7f", b"\x12", b"\b", b"\x0e"
+
+
+@dataclass
+class Edited:
+    """Whoever reads lines key by key, and echoes each: the guest's terminal, or kdb.
+
+    ``take`` is given a line that is entered, and returns what is printed then. ``prompt`` is kdb's,
+    or None while the terminal has the line.
+    """
+
+    take: Callable[[bytes], bytes]
+    prompt: Callable[[], bytes | None] = lambda: None
+    line: bytes = b""
+
+    def hear(self, typed: bytes) -> bytes:
+        """Take what was typed, and return what is printed."""
+        return b"".join(self._key(typed[n : n + 1]) for n in range(len(typed)))
+
+    def _key(self, key: bytes) -> bytes:
+        prompt = self.prompt()
+        if key == b"\r" or (key == b"\n" and prompt is None):
+            line, self.line = self.line, b""
+            return b"\r\n" + self.take(line)
+        return self._tty(key) if prompt is None else self._kdb(key, prompt)
+
+    def _kdb(self, key: bytes, prompt: bytes) -> bytes:
+        if key == BACKSPACE and self.line:
+            self.line = self.line[:-1]
+            return b"\b \r" + prompt + self.line
+        if key == DOWN:
+            return b"\r%b\r" % (b" " * len(prompt + self.line)) + prompt + self.line
+        if key < b" ":
+            return b""
+        self.line += key
+        return key
+
+    def _tty(self, key: bytes) -> bytes:
+        if key == RUBOUT:
+            erased, self.line = self.line[-1:], self.line[:-1]
+            return b"\b \b" * len(erased)
+        if key == REPRINT:
+            return b"^R\r\n" + self.line
+        if key == b"\x03":
+            self.line = b""
+            return b"^C\r\n"
+        self.line += key
+        return b"^%c" % (key[0] ^ 64) if key < b" " else key
+
+
 class FakeMachine(Machine):
     """A machine with a console and memory, and no QEMU."""
 
