@@ -83,6 +83,7 @@ class Console:
         self._delay = delay
         self.doubts = 0
         self._received = 0  # bytes
+        self._may_enter = False  # whatever is typed
         self._soiled = False  # by keys that were sent without knowing who reads them
         self._buffer = b""
         self._unanswered = b""
@@ -140,8 +141,10 @@ class Console:
 
     # -- a line that is edited
 
-    def type(self, line: bytes, editor: Editor, deadline: Deadline) -> None:
-        """Type a line and Enter.
+    def type(
+        self, line: bytes, editor: Editor, deadline: Deadline, *, harmless: bool = False
+    ) -> None:
+        """Type a line and Enter; ``harmless`` is one of which any part may be entered too.
 
         On a line that may lie, Enter is sent only once the echo is as typed, which is consumed, and
         nothing that came before; otherwise the line is typed again. Raises MachineryError ``console-lost`` if that does not
@@ -153,6 +156,7 @@ class Console:
             return
         self.catch_up()
         before, self._buffer = self._buffer, b""
+        self._may_enter = harmless
         seen: list[bytes] = []
         edits, heard = False, b""
         shown = self._wipe(line, editor) if self._soiled else b""
@@ -238,7 +242,7 @@ class Console:
 
     def _require_not_entered(self, editor: Editor) -> None:
         text = editor.lead.sub(b"", editor.others.sub(b"", self._buffer))
-        if editor.entered.search(text):
+        if editor.entered.search(text) and not self._may_enter:
             raise MachineryError(
                 "the line was entered before Enter was sent, or Enter came twice: it says"
                 f" {_text(text[-TAIL:])!r}",

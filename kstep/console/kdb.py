@@ -65,8 +65,9 @@ MEMORY = re.compile(r"^[0-9a-f]+$", re.MULTILINE)
 BREAKPOINT_HIT = "Breakpoint"
 STEPPED = "SS trap"
 KEYBOARD = "Keyboard Entry"
+OOPS = "oops"  # registers are shown behind it
 # kdb_local() in kdb_main.c; those that name a PC
-NAMES_PC = (BREAKPOINT_HIT, STEPPED, "oops", "NonMaskable Interrupt", "Recursion")
+NAMES_PC = (BREAKPOINT_HIT, STEPPED, OOPS, "NonMaskable Interrupt", "Recursion")
 NAMES_NONE = (KEYBOARD, "KDB_ENTER()", "cpu switch", "System NonMaskable Interrupt")
 DIGITS = 16  # of an address of the kernel's
 REGISTERS = (*(f"x{number}" for number in range(31)), "sp", "pc", "pstate")
@@ -125,12 +126,13 @@ class Stop:
         return cls(found[0], None, 0, 0) if len(found) == 1 else None
 
     def is_whole(self, text: bytes) -> bool:
-        """Whether the text of this stop has the form that kdb gives it, once."""
+        """Whether the text of this stop has the form that kdb gives it, once, and ends in that."""
         plain = without(text)
         (*earlier, last) = ENTERING.finditer(plain)
         digits = {len(last[name]) for name in ("task", "pc") if last[name] is not None}
         return (
             not earlier
+            and (self.reason == OOPS or not plain[last.end() :].strip())
             and plain.count(b"Entering") == 1
             and digits == {DIGITS}
             and self.reason in (NAMES_NONE if self.pc is None else NAMES_PC)
@@ -378,8 +380,15 @@ class Kdb:
 
         Each as two readings agree on it where the line may lie.
         """
+        return self._registers(agree=2)
+
+    def glance(self) -> dict[str, int]:
+        """Return the same as one reading has them, where a digit may be another."""
+        return self._registers(agree=1)
+
+    def _registers(self, agree: int) -> dict[str, int]:
         seen: dict[str, Counter[int]] = {name: Counter() for name in REGISTERS}
-        times = 1 if self._console.trusted else 2
+        times = 1 if self._console.trusted else agree
         for _ in range(READINGS):
             text = without(self._command("rd").encode())
             for name, value in Counter(
@@ -388,8 +397,10 @@ class Kdb:
                 if name in seen:
                     seen[name][value] += 1
             found = {
-                name: value for name, counts in seen.items()
-                for value, n in counts.most_common(1) if n >= times
+                name: value
+                for name, counts in seen.items()
+                for value, n in counts.most_common(1)
+                if n >= times
             }
             if len(found) == len(REGISTERS):
                 return found

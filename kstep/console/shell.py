@@ -10,10 +10,14 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kstep.base.errors import MachineryError
-from kstep.console.console import Editor
+from kstep.console.console import LOOK, NOTHING, Editor
 from kstep.console.message import MESSAGE, MESSAGE_LINE, some, uncut
+
+if TYPE_CHECKING:
+    from kstep.console.console import Console
 
 FIGURES = re.compile(r"^(?:[a-z_]+=-?\d+(?: |$))+$", re.MULTILINE)
 HALF_AN_END = r"(?m)^\S*(?:KSTEP|TEP-E|-END)\S* ?[\d ]*\n"  # as a line may have damaged it
@@ -40,6 +44,14 @@ READY = re.compile(  # tests/guest/init.c
     + rb"(?P<cpus>%b)" % some(rb"\d")
     + NEWLINE
 )
+
+
+def hear_out(console: Console, *, asked_again: bool) -> None:
+    """Take what is said of a command's end after it was heard: once more, or often if asked again.
+
+    What comes later would be taken for a part of the next echo.
+    """
+    console.settle(NOTHING if asked_again else END, LOOK)
 
 
 @dataclass(frozen=True)
@@ -83,7 +95,7 @@ class Command:
     def line(self) -> bytes:
         """What is typed, without Enter."""
         if self.keeps:
-            return f'{self.text}; k=$?; {self._says}; {self._says} '.encode()
+            return f"{self.text}; k=$?; {self._says}; {self._says} ".encode()
         return f'{self.text}; echo KSTEP"-END" {self.number} $?'.encode()
 
     @property

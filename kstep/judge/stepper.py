@@ -113,8 +113,9 @@ class Tally:
 class SteppedPath:
     """The steps from a stop on; ``trace`` gets one line of JSON a step.
 
-    ``take`` makes the kernel step and returns where it stopped; ``tally`` counts. ``confirm``
-    reads a stop that would condemn the kernel a second time.
+    ``take`` makes the kernel step and returns where it stopped; ``tally`` counts. On a line that
+    may lie ``confirm`` reads a stop that would condemn the kernel a second time, and ``glance`` the
+    registers once, where a digit may be wrong; None where the line is trusted.
     """
 
     def __init__(
@@ -126,7 +127,8 @@ class SteppedPath:
         symbols: Symbols,
         trace: IO[str] | None,
         tally: Tally,
-        confirm: Callable[[Stop], Stop] = lambda stop: stop,
+        confirm: Callable[[Stop], Stop] | None = None,
+        glance: Callable[[], dict[str, int]] | None = None,
     ) -> None:
         assert start.pc is not None  # noqa: S101 -- breakpoints and steps name their PC
         self._take = take
@@ -136,6 +138,7 @@ class SteppedPath:
         self._trace = trace
         self._tally = tally
         self._confirm = confirm
+        self._glance = glance or debugger.registers
         self.pc: int = start.pc
         self.end: End | None = None  # once it is reached
         self._began_with_work = self._is_work(start.pc)
@@ -179,8 +182,7 @@ class SteppedPath:
             ) from error
 
     def _successors(self, instruction: Instruction) -> frozenset[int]:
-        needed = instruction.needs_registers or instruction.flow is Flow.CONDITIONAL
-        return instruction.successors(self._debugger.registers() if needed else None)
+        return instruction.successors(self._glance() if _depends(instruction) else None)
 
     def _step(self, instruction: Instruction) -> Step:
         expected = self._successors(instruction)
@@ -190,7 +192,10 @@ class SteppedPath:
         if stop.pc not in expected:
             # What condemns is read again: the line may have got a digit of the PC wrong, and the
             # text may have been patched since it was read.
-            stop = self._confirm(stop)
+            if self._confirm is not None:
+                stop = self._confirm(stop)
+                if stop.pc not in expected:
+                    self._require_same_registers(instruction, stop)
             self._text.forget()
             again = decode(self._text.word(instruction.pc), instruction.pc)
             if again.word != instruction.word and not again.needs_registers:
@@ -216,6 +221,19 @@ class SteppedPath:
         if self._trace is not None:
             self._trace.write(_line(step, seconds))
         return step
+
+    def _require_same_registers(self, instruction: Instruction, stop: Stop) -> None:
+        """Raise MachineryError if a step is where the registers of now, not of before, lead to.
+
+        A branch changes none that it depends on, so the line has got one of them wrong, or the
+        debugger: nobody can tell.
+        """
+        if _depends(instruction) and stop.pc in instruction.successors(self._debugger.registers()):
+            raise MachineryError(
+                f"the step from {self._symbols.place(instruction.pc)} went where the registers"
+                " lead that were read after it, and not those that were read before",
+                Signature.CONSOLE_LOST,
+            )
 
     def departure(self, step: Step) -> KernelFault:
         """Say how a step left program order; takes some more steps to see where it leads.
@@ -254,6 +272,10 @@ class SteppedPath:
             f"step {step.number} from {step.before} went to {step.after}{why},"
             f" not to {wanted or 'an exception'}{later}",
         )
+
+
+def _depends(instruction: Instruction) -> bool:
+    return instruction.needs_registers or instruction.flow is Flow.CONDITIONAL
 
 
 def _line(step: Step, seconds: float) -> str:

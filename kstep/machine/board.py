@@ -17,7 +17,7 @@ from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError, RequestError
 from kstep.base.outcome import Signature
 from kstep.console import shell
-from kstep.console.console import LOOK, Console, SilenceError
+from kstep.console.console import Console, SilenceError
 from kstep.console.kdb import PROMPT, CommandRefusedError, Kdb
 from kstep.console.message import MESSAGE_LINE
 from kstep.console.shell import Command
@@ -40,7 +40,7 @@ ANSWER = 10.0  # seconds within which a guest that is up answers
 SCALE = 3.0  # every timeout times this: a serial port is slow, and nobody has measured the board
 ASCII = 0.8  # of what is heard, at the least; below, the line's speed is not ours
 ASKED = 8  # times that a guest is asked which kernel it runs, until it says the same twice
-CHUNK = 256  # bytes read at once: a tenth of a second at 115200 baud
+CHUNK = 256  # bytes read at once: a tenth of a second at 115200 baud, and seldom damaged
 NOTES = re.compile(r"^(?:[0-9a-f]{2}){16,}$", re.MULTILINE)
 TEXT = re.compile(r"^(?P<address>[0-9a-f]{16}) T _text$", re.MULTILINE)
 # A terminal that draws its line anew, so that a shell is there: its first word may be lost.
@@ -167,9 +167,14 @@ class Board(Machine):
     def _asked(self, command: Command) -> str:
         deadline = Deadline.after(ANSWER * SCALE)
 
+        looks = 0
+
         def again() -> None:
+            nonlocal looks
             if self.console.awaits_enter(command.again, shell.EDITOR) is not None:
-                self.console.type(command.again, shell.EDITOR, deadline)
+                looks += 1
+                if looks > 1:  # it may only be slow
+                    self.console.type(command.again, shell.EDITOR, deadline, harmless=True)
 
         try:
             self.console.awaits_enter(b"", shell.EDITOR)
@@ -178,7 +183,7 @@ class Board(Machine):
             match = self.console.expect(
                 re.compile(command.end), "answer of a shell", deadline, again
             )
-            self.console.settle(shell.END, LOOK)  # it is said twice
+            shell.hear_out(self.console, asked_again=looks > 1)
         except SilenceError as error:
             raise self._silent(error) from error
         return command.answer(match).text
@@ -230,6 +235,12 @@ class Board(Machine):
                 f"{self.line.spec}: kdb reads the memory of this machine, and does not have the"
                 f" line now: {size} bytes at {address:#x} are not read"
             )
+        return b"".join(
+            self._read(at, min(CHUNK, address + size - at))
+            for at in range(address, address + size, CHUNK)
+        )
+
+    def _read(self, address: int, size: int) -> bytes:
         try:
             found = Kdb(self.console, self.scale).read(address, size)
         except CommandRefusedError as error:

@@ -19,8 +19,8 @@ from typing import TYPE_CHECKING
 from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
-from kstep.console.console import LOOK, SilenceError
 from kstep.console import shell
+from kstep.console.console import SilenceError
 from kstep.console.kdb import NAMES_PC, PROMPT, Kdb, Stop
 from kstep.console.shell import Answer, Command
 from kstep.console.splat import SplatDetector, unexpected_steps
@@ -148,11 +148,11 @@ class Dialogue:
             self._console.forget()
         self._type(typed.line)
 
-    def _type(self, line: bytes) -> None:
+    def _type(self, line: bytes, *, harmless: bool = False) -> None:
         """Type a line of the shell's."""
         deadline = Deadline.after(WAIT * self._machine.scale)
         try:
-            self._console.type(line, shell.EDITOR, deadline)
+            self._console.type(line, shell.EDITOR, deadline, harmless=harmless)
         except SilenceError as error:
             raise KernelFault(Signature.HANG, f"the guest's terminal gives {error}") from error
 
@@ -242,7 +242,8 @@ class Dialogue:
         elif self._command is not None:
             self._looks += 1
             if self._looks > 1 and self._looks & (self._looks - 1) == 0:
-                self._type(self._command.again)  # ever more rarely: the shell may be busy
+                # Ever more rarely, for the shell may be busy.
+                self._type(self._command.again, harmless=True)
 
     def _answer(self, match: re.Match[bytes]) -> Answer | None:
         """Return the end of the command; None if it is to be heard once more.
@@ -255,7 +256,7 @@ class Dialogue:
             self._ends.append(answer)
             if answer.status and [each.status for each in self._ends].count(answer.status) == 1:
                 return None
-            self._console.settle(shell.END, LOOK)
+            shell.hear_out(self._console, asked_again=self._looks > 1)
         answer = replace(answer, heard=(self._ends or [answer])[0].heard)
         self._command, self._ends = None, []
         return answer
@@ -273,7 +274,8 @@ class Dialogue:
         stop = Stop.damaged(text)
         if stop is None:
             raise MachineryError(
-                f"kdb stopped, and why is lost: {text[-200:]!r}", Signature.CONSOLE_LOST
+                f"kdb stopped, and why is lost, or Enter came twice: {text[-200:]!r}",
+                Signature.CONSOLE_LOST,
             )
         pc = self.kdb.registers()["pc"] if stop.reason in NAMES_PC else None
         known = self._known or stop

@@ -78,7 +78,7 @@ class Stops:
                 Signature.MISSED_HITS,
                 f"the command ended with status {heard.status} and there was no {what}",
             )
-        if heard.reason != reason or heard.pc != pc:
+        if heard.pc != pc:
             heard = self.confirmed(heard)
         if heard.reason != reason or heard.pc != pc:
             raise self.unexpected(heard)
@@ -147,6 +147,7 @@ class Stops:
 
     def unexpected(self, stop: Stop) -> KernelFault:
         """Say what a stop that nobody waited for is."""
+        stop = self.confirmed(stop)
         where = "nowhere" if stop.pc is None else str(self._symbols.place(stop.pc))
         if stop.reason == STEPPED:
             return KernelFault(

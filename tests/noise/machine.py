@@ -62,10 +62,7 @@ def external(boot: Path, scratch: Path) -> Iterator[External]:
     script, pid, name = scratch / "reset", scratch / "pid", f"kstep-external-{port}"
     if shutil.which(QEMU):
         start = [*qemu, "-daemonize", "-pidfile", str(pid)]
-        end = (
-            f"test ! -f {pid} || kill $(cat {pid})\n"
-            f"while test -f {pid}; do sleep 0.1; done\n"
-        )
+        end = f"test ! -f {pid} || kill $(cat {pid})\nwhile test -f {pid}; do sleep 0.1; done\n"
     else:
         container = ["docker", "run", "--detach", "--rm", "--network=host", f"--name={name}"]
         start = [*container, f"--volume={boot}:{boot}:ro", str(_image()), *qemu]

@@ -94,7 +94,9 @@ def test_only_what_was_meant_is_entered_and_once(fault: str, is_kdb: bool) -> No
 def test_a_line_that_never_arrives_is_named(is_kdb: bool) -> None:  # noqa: FBT001 -- a parameter
     far = Faulty(is_kdb)
     far._through = lambda way, data: data.replace(b"s", b"") if way == "to" else data  # type: ignore[method-assign]
-    with pytest.raises(MachineryError, match=r"typed 'ss s', and the echo was '.*' 7 times") as lost:
+    with pytest.raises(
+        MachineryError, match=r"typed 'ss s', and the echo was '.*' 7 times"
+    ) as lost:
         typed(far, b"ss s ")
     assert lost.value.signature is Signature.CONSOLE_LOST
     assert far.entered == []
@@ -150,7 +152,7 @@ def test_silence_is_believed_when_nobody_answers(monkeypatch: pytest.MonkeyPatch
 
 def test_characters_may_be_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
-    monkeypatch.setattr(consoles.time, "sleep", waited.append)
+    monkeypatch.setattr("kstep.console.console.time.sleep", waited.append)
     far = Faulty(True)
     with line_to(far) as line:
         console = Console(line._fd, lambda: None, trusted=False, delay=0.005)
