@@ -61,8 +61,8 @@ class Editor:
 
     def drawn(self, text: bytes) -> bytes | None:
         """Return what stands behind the last lead of a text; None if it has none."""
-        first, *others = self.lead.split(self.others.sub(b"", text))
-        return others[-1] if others else None
+        parts = self.lead.split(self.others.sub(b"", text))
+        return parts[-1] if parts[1:] else None
 
 
 class Console:
@@ -147,9 +147,9 @@ class Console:
         """Type a line and Enter; ``harmless`` is one of which any part may be entered too.
 
         On a line that may lie, Enter is sent only once the echo is as typed, which is consumed, and
-        nothing that came before; otherwise the line is typed again. Raises MachineryError ``console-lost`` if that does not
-        help, or if the line took effect before Enter; SilenceError if there is no echo at all
-        until the deadline.
+        nothing that came before; otherwise the line is typed again. Raises MachineryError
+        ``console-lost`` if that does not help, or if the line took effect before Enter;
+        SilenceError if nobody draws it anew until the deadline, whatever is heard.
         """
         if self.trusted:
             self.send(line + editor.enter)

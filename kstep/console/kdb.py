@@ -49,7 +49,7 @@ BREAKPOINT = re.compile(
     r"BP #(?P<number>\d+) at 0x(?P<address>[0-9a-f]{16})(?![0-9a-f])(?: \((?P<symbol>[\w.]+)\))?"
 )
 REGISTER = re.compile(
-    rb"\b(?P<name>x\d+|sp|pc|pstate): (?P<value>(?<=pstate: )[0-9a-f]{8}|[0-9a-f]{16})(?![0-9a-f])"
+    r"\b(?P<name>x\d+|sp|pc|pstate): (?P<value>(?<=pstate: )[0-9a-f]{8}|[0-9a-f]{16})(?![0-9a-f])"
 )
 SYMBOL = re.compile(r"^\S+ = 0x(?P<address>[0-9a-f]{16}) \(", re.MULTILINE)
 PER_CPU = re.compile(r"^ *0 0x(?P<address>[0-9a-f]{16}) ", re.MULTILINE)
@@ -390,10 +390,10 @@ class Kdb:
         seen: dict[str, Counter[int]] = {name: Counter() for name in REGISTERS}
         times = 1 if self._console.trusted else agree
         for _ in range(READINGS):
-            text = without(self._command("rd").encode())
-            for name, value in Counter(
-                (m["name"].decode(), int(m["value"], 16)) for m in REGISTER.finditer(text)
-            ):
+            text = without(self._command("rd").encode()).decode()
+            for name, value in {
+                (match["name"], int(match["value"], 16)) for match in REGISTER.finditer(text)
+            }:
                 if name in seen:
                     seen[name][value] += 1
             found = {
@@ -408,7 +408,7 @@ class Kdb:
                 break
         missing = ", ".join(name for name in REGISTERS if name not in found)
         if self._console.trusted:
-            raise MachineryError(f"kdb: rd: {missing} cannot be read in {text.decode()!r}")
+            raise MachineryError(f"kdb: rd: {missing} cannot be read in {text!r}")
         raise MachineryError(
             f"kdb: rd: of {READINGS} readings no two agree on {missing}", Signature.CONSOLE_LOST
         )

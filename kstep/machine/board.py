@@ -11,6 +11,7 @@ import os
 import re
 import time
 from contextlib import ExitStack
+from itertools import count
 from typing import TYPE_CHECKING, Self
 
 from kstep.base.deadline import Deadline
@@ -49,8 +50,10 @@ KERNEL = re.compile(MESSAGE_LINE)
 
 # The kernel's build id stands in its notes, and so in its image. (Which kernel runs.)
 IDENTIFY = (
-    "cat /proc/version; hexdump -v -e '1/1 \"%02x\"' /sys/kernel/notes; echo;"
-    ' grep " T _text$" /proc/kallsyms; echo kgdboc="$(cat /sys/module/kgdboc/parameters/kgdboc)"'
+    "cat /proc/version",
+    "hexdump -v -e '1/1 \"%02x\"' /sys/kernel/notes; echo",
+    'grep " T _text$" /proc/kallsyms',
+    'echo kgdboc="$(cat /sys/module/kgdboc/parameters/kgdboc)"',
 )
 PREPARED = "write what it must boot with ./inv guest --out DIR"
 
@@ -144,8 +147,10 @@ class Board(Machine):
         if not self.line.reset:  # who had the line before may have left it in kdb, or amid a line
             self.console.send(b"go\r\n")
         said: list[str] = []
+        numbers = count()
         while True:
-            said.append(self._asked(Command(IDENTIFY, len(said), keeps=True)))
+            commands = [Command(each, next(numbers), keeps=True) for each in IDENTIFY]
+            said.append("".join(map(self._asked, commands)))
             wrong = self._wrong(said[-1])
             if not wrong:
                 return

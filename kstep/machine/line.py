@@ -30,7 +30,8 @@ FORM = re.compile(
 )
 FORMS = (
     "serial:/dev/ttyUSB0, serial:/dev/ttyUSB0@115200, tcp:HOST:PORT, labgrid:PLACE or"
-    " exec:PROGRAM, one that shows the line on its terminal"
+    " exec:PROGRAM, one that shows the line on its terminal; delay=MILLISECONDS, before it leaves"
+    " that between two characters"
 )
 PORTS = 65535
 RESET = 120.0  # seconds for the command that resets the machine

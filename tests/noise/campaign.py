@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Runs cells over a noisy line and counts what came of them.
 
-    python -m tests.noise.campaign --variant v6/1+2 --sessions 'step-in-order' --repeat 3 \\
-        --to lose=1/3000 --seed 7
+    python -m tests.noise.campaign --variant v6/1+2 --repeat 3 --to lose=1/3000 --seed 7
 
 A verdict is false if it is not the one that the clean line gives: what is expected of the cell.
 """

@@ -49,7 +49,7 @@ def has_qemu() -> bool:
 
 @contextmanager
 def external(boot: Path, scratch: Path) -> Iterator[External]:
-    """Give a machine that boots what ``./inv guest`` wrote to a folder; it runs once it is reset."""
+    """Give a machine that boots what ``./inv guest`` wrote to a folder, once it is reset."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     qemu = [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A made-up kernel behind line editors: the terminal's own while it runs, kdb's while it is stopped.
+"""A made-up kernel behind line editors: the terminal's while it runs, kdb's while it is stopped.
 
 So it hears one key after another, echoes each, and takes a line when Enter comes.
 """
@@ -43,10 +43,7 @@ class Terminal:
         return said
 
     def _enter(self, line: bytes) -> bytes:
-        if self.kernel.stopped:
-            said = self._kdb(line.rstrip(b" "))
-        else:
-            said = self._shell(line)
+        said = self._kdb(line.rstrip(b" ")) if self.kernel.stopped else self._shell(line)
         said = said.partition(b"\r\n")[2]  # its echo of the line
         if found := END.search(said):
             self._last_end = found[0]

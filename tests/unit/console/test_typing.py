@@ -31,18 +31,18 @@ Fault = tuple[int, bytes]  # which byte of all, and what becomes of it
 class Faulty:
     """A reader of lines behind a line that gets some bytes wrong, each once."""
 
-    is_kdb: bool
+    editor: Editor
     to: tuple[Fault, ...] = ()
     back: tuple[Fault, ...] = ()
     entered: list[bytes] = field(default_factory=list)
 
     def __post_init__(self) -> None:
-        self._edited = Edited(self._take, lambda: PROMPT if self.is_kdb else None)
+        self._edited = Edited(self._take, lambda: PROMPT if self.editor is kdb.EDITOR else None)
         self._passed = {"to": 0, "back": 0}
 
     def _take(self, line: bytes) -> bytes:
         self.entered.append(line)
-        return PROMPT if self.is_kdb else b""
+        return PROMPT if self.editor is kdb.EDITOR else b""
 
     def hear(self, typed: bytes) -> bytes:
         """Take what was typed, and return what is printed."""
@@ -57,12 +57,11 @@ class Faulty:
         return said
 
 
-def typed(far: Faulty, line: bytes = b"bp set_fs_pwd ", editor: Editor | None = None) -> Console:
+def typed(far: Faulty, line: bytes = b"bp set_fs_pwd ") -> Console:
     """Type a line to a far end; return the console that did."""
     with line_to(far) as console:
         console.trusted = False
-        editor = editor or (kdb.EDITOR if far.is_kdb else shell.EDITOR)
-        console.type(line, editor, Deadline.after(SOON))
+        console.type(line, far.editor, Deadline.after(SOON))
         console.settle()
         return console
 
@@ -81,18 +80,18 @@ FAULTS: dict[str, tuple[tuple[Fault, ...], tuple[Fault, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("is_kdb", [True, False], ids=["kdb", "terminal"])
+@pytest.mark.parametrize("editor", [kdb.EDITOR, shell.EDITOR], ids=["kdb", "terminal"])
 @pytest.mark.parametrize("fault", FAULTS)
-def test_only_what_was_meant_is_entered_and_once(fault: str, is_kdb: bool) -> None:  # noqa: FBT001 -- a parameter
+def test_only_what_was_meant_is_entered_and_once(fault: str, editor: Editor) -> None:
     to, back = FAULTS[fault]
-    far = Faulty(is_kdb, to, back)
+    far = Faulty(editor, to, back)
     typed(far)
     assert far.entered == [b"bp set_fs_pwd "]
 
 
-@pytest.mark.parametrize("is_kdb", [True, False], ids=["kdb", "terminal"])
-def test_a_line_that_never_arrives_is_named(is_kdb: bool) -> None:  # noqa: FBT001 -- a parameter
-    far = Faulty(is_kdb)
+@pytest.mark.parametrize("editor", [kdb.EDITOR, shell.EDITOR], ids=["kdb", "terminal"])
+def test_a_line_that_never_arrives_is_named(editor: Editor) -> None:
+    far = Faulty(editor)
     far._through = lambda way, data: data.replace(b"s", b"") if way == "to" else data  # type: ignore[method-assign]
     with pytest.raises(
         MachineryError, match=r"typed 'ss s', and the echo was '.*' 7 times"
@@ -107,14 +106,15 @@ def test_nobody_is_there() -> None:
         def hear(self, typed: bytes) -> bytes:
             return typed[:0]
 
-    with line_to(Silent()) as console, pytest.raises(SilenceError, match="no echo of 'rd'"):
+    with line_to(Silent()) as console:
         console.trusted = False
-        console.type(b"rd ", kdb.EDITOR, Deadline.after(0.1))
+        with pytest.raises(SilenceError, match="no echo of 'rd'"):
+            console.type(b"rd ", kdb.EDITOR, Deadline.after(0.1))
 
 
 def test_a_line_that_took_effect_before_enter() -> None:
     """A byte became Enter: what the first half did cannot be undone."""
-    far = Faulty(False, ((2, b"\n"),))
+    far = Faulty(shell.EDITOR, ((2, b"\n"),))
     with pytest.raises(MachineryError, match="was entered before Enter") as lost:
         typed(far)
     assert lost.value.signature is Signature.CONSOLE_LOST
@@ -125,13 +125,19 @@ def test_a_line_that_took_effect_before_enter() -> None:
     [(b"ss ", True, b"ss "), (b"", False, b""), (b"\x98", False, b""), (b"ss x", True, b"ss x")],
 )
 def test_whether_a_line_awaits_enter_is_asked(held: bytes, waits: bool, left: bytes) -> None:  # noqa: FBT001 -- a parameter
-    far = Faulty(True)
+    far = Faulty(kdb.EDITOR)
     far._edited.line = held
     with line_to(far) as console:
         console.trusted = False
         assert console.awaits_enter(b"ss ", kdb.EDITOR) is waits
         assert kdb.PROMPT.search(console.heard) or waits
     assert far._edited.line == left
+
+
+@pytest.fixture(autouse=True)
+def _short(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Wait no longer for an echo than a far end in this process needs."""
+    monkeypatch.setattr(consoles, "SETTLED", 0.05)
 
 
 def ask_in_vain(asked: list[int]) -> Callable[[], None]:
@@ -141,19 +147,20 @@ def ask_in_vain(asked: list[int]) -> Callable[[], None]:
 
 def test_silence_is_believed_when_nobody_answers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(consoles, "LOOK", 0.01)
-    far = Faulty(True)
+    far = Faulty(kdb.EDITOR)
     for trusted, times in ((False, consoles.ASKS), (True, 0)):
         asked: list[int] = []
-        with line_to(far) as console, pytest.raises(SilenceError):
+        with line_to(far) as console:
             console.trusted = trusted
-            console.expect(kdb.PROMPT, "prompt", Deadline.after(0.05), ask_in_vain(asked))
+            with pytest.raises(SilenceError):
+                console.expect(kdb.PROMPT, "prompt", Deadline.after(0.05), ask_in_vain(asked))
         assert len(asked) == times
 
 
 def test_characters_may_be_kept_apart(monkeypatch: pytest.MonkeyPatch) -> None:
     waited: list[float] = []
     monkeypatch.setattr("kstep.console.console.time.sleep", waited.append)
-    far = Faulty(True)
+    far = Faulty(kdb.EDITOR)
     with line_to(far) as line:
         console = Console(line._fd, lambda: None, trusted=False, delay=0.005)
         console.type(b"ss ", kdb.EDITOR, Deadline.after(SOON))
