@@ -71,7 +71,8 @@ class Console:
     ``alive`` is asked while nothing comes; it raises MachineryError when the other end
     is gone. ``on_text`` sees all that comes, as it comes, and may raise. A line that is not
     ``trusted`` may lose, double and change bytes. ``delay`` is what is left between two
-    characters that are sent, in seconds. ``doubts`` counts what the line got wrong.
+    characters that are sent, in seconds. ``doubts`` counts what the line was seen to get wrong, and ``read_once``
+    names what was read only once, since who takes them has set them to nothing.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class Console:
         self.trusted = trusted
         self._delay = delay
         self.doubts = 0
+        self.read_once = ""
         self._received = 0  # bytes
         self._may_enter = False  # whatever is typed
         self._soiled = False  # by keys that were sent without knowing who reads them

@@ -74,6 +74,7 @@ REGISTERS = (*(f"x{number}" for number in range(31)), "sp", "pc", "pstate")
 # What changes nothing, and so can be read as often as one likes.
 READS = re.compile(r"(?:rd|md\w*|bt\w?|ps|bl|per_cpu|pid|env|lsmod)(?: |$)")
 
+ACTS = re.compile(r"(?:bp|bc|bd|be|set)(?: |$)")  # whose answers nobody needs
 # A number that is too short or too long: digits that repeat are lost or doubled alike twice.
 ODD = re.compile(r"\b(?:0x)?(?:[0-9a-f]{9,15}|[0-9a-f]{17,})\b")
 ANSWER = 5.0  # seconds within which kdb answers a command, before the time scale
@@ -200,6 +201,8 @@ class Kdb:
         until two readings agree where the line may lie.
         """
         if self._console.trusted or not READS.match(line):
+            if not ACTS.match(line):
+                self._console.read_once = f"the answer to {line!r}"
             return self._command(line)
         return self._agreed(line, lambda text: None if ODD.search(text) else text)
 
@@ -221,6 +224,7 @@ class Kdb:
         """
         self._require_prompt(keys.decode(errors="replace"))
         self._entered = b""
+        self._console.read_once = f"the answer to {keys!r}"
         self._console.send(keys)
         return self._expect(until, f"answer to {keys!r}")
 
@@ -280,9 +284,11 @@ class Kdb:
             text = self._command(line)
             reading = read(text)
             if reading is None:
+                self._console.doubts += 1
                 continue
             if self._console.trusted or reading in found:
                 return reading
+            self._console.doubts += bool(found)
             found.append(reading)
         if self._console.trusted:
             raise MachineryError(f"kdb: {line}: cannot read the answer {text!r}")
@@ -389,7 +395,7 @@ class Kdb:
     def _registers(self, agree: int) -> dict[str, int]:
         seen: dict[str, Counter[int]] = {name: Counter() for name in REGISTERS}
         times = 1 if self._console.trusted else agree
-        for _ in range(READINGS):
+        for reading in range(READINGS):
             text = without(self._command("rd").encode()).decode()
             for name, value in {
                 (match["name"], int(match["value"], 16)) for match in REGISTER.finditer(text)
@@ -403,6 +409,7 @@ class Kdb:
                 if n >= times
             }
             if len(found) == len(REGISTERS):
+                self._console.doubts += reading >= times
                 return found
             if self._console.trusted:
                 break

@@ -9,7 +9,7 @@ any two characters of what a program prints, for both write to the UART as it ha
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kstep.base.errors import MachineryError
@@ -17,6 +17,8 @@ from kstep.console.console import LOOK, NOTHING, Editor
 from kstep.console.message import MESSAGE, MESSAGE_LINE, some, uncut
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kstep.console.console import Console
 
 FIGURES = re.compile(r"^(?:[a-z_]+=-?\d+(?: |$))+$", re.MULTILINE)
@@ -56,14 +58,19 @@ def hear_out(console: Console, *, asked_again: bool) -> None:
 
 @dataclass(frozen=True)
 class Answer:
-    """What a command came to: its exit status, and all that was heard meanwhile."""
+    """What a command came to: its exit status, and all that was heard meanwhile.
+
+    ``on_use`` is called when what programs said is used.
+    """
 
     status: int
     heard: str
+    on_use: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
 
     @property
     def text(self) -> str:
         """What programs said: what was heard, without the kernel's messages."""
+        self.on_use()
         return re.sub(MESSAGE.decode(), "", self.heard)
 
     @property

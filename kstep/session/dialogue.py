@@ -35,6 +35,7 @@ TICKS = 0.005  # seconds: some periods of a 1000 Hz timer
 SPLAT_ENDS = re.compile(rb"---\[ end (trace|Kernel panic)|kdb> \Z")
 SPLAT_TEXT = 2.0  # seconds for the rest of a splat
 FLOOD = 2.0  # seconds for which unexpected steps are counted
+CERTAIN = (Signature.SPLAT, Signature.PANIC, Signature.STEP_FLOOD)  # what the kernel says itself
 NOTHING = re.compile(rb"(?!)")
 
 _numbers = count(1)
@@ -74,11 +75,27 @@ class Dialogue:
         self.has_excused = False
         self._splats = SplatDetector()
         self._console.on_text = self._splats.feed
+        self._console.doubts, self._console.read_once = 0, ""
 
     @property
     def line_trusted(self) -> bool:
         """Whether the line says what was said, so that nothing need be read again."""
         return self._console.trusted
+
+    def require_certain(self, fault: KernelFault) -> None:
+        """Raise MachineryError if a fault may be the line's.
+
+        So it may if the line was seen to lie in this conversation, and something that cannot be
+        read again was read on it. A splat cannot be made of anything else by a few bytes.
+        """
+        if self._console.trusted or fault.signature in CERTAIN:
+            return
+        if self._console.read_once and self._console.doubts:
+            raise MachineryError(
+                f"{fault}; but the line got {self._console.doubts} things wrong, and"
+                f" {self._console.read_once} was read only once",
+                Signature.CONSOLE_LOST,
+            ) from fault
 
     # -- the state
 
@@ -258,8 +275,13 @@ class Dialogue:
                 return None
             shell.hear_out(self._console, asked_again=self._looks > 1)
         answer = replace(answer, heard=(self._ends or [answer])[0].heard)
+        said = f"what {self._command.text!r} printed"
         self._command, self._ends = None, []
-        return answer
+
+        def note() -> None:
+            self._console.read_once = said
+
+        return replace(answer, on_use=note)
 
     def _stop(self, text: bytes) -> Stop:
         """Return the stop that a text tells of; what the line lost of it is read again."""
