@@ -102,18 +102,32 @@ def _print_table(record: Record) -> None:
     console.print(table(record, console.width if console.is_terminal else WIDTH))
 
 
+def _say_what_next(record: Record) -> None:
+    """Name the one test to look at, if one is not as expected, and where the report shows it."""
+    from kstep.report.anchor import anchor
+    from kstep.report.story import called, look_first, surprise
+
+    if (first := look_first(record)) is None:
+        return
+    latest = RUNS / "latest"
+    folder = latest if latest.resolve() == record.folder.resolve() else record.folder
+    shown = f"{os.path.relpath(folder)}/report.html#{anchor(first.cell)}"
+    print(f"look first at {shown}: {called(record, first.cell)}: {surprise(first)}")  # noqa: T201 -- the command's answer
+
+
 @task(
     help={
         "series": "names under patches/, folders, mboxes, patch files, git:DIR#A..B",
         "tree": "kernel sources: debian:6.1, path:DIR, git:DIR#REV, tar:FILE",
         "kconfig": "base, or fragments on it, joined by +: names under kconfigs/, files, a .config",
         "matrix": "each (none, every patch alone, all; the default), prefixes or subsets",
-        "variants": "such as none,v6/1+2, instead of a matrix",
-        "sessions": "names of tests/sessions/; default: all",
+        "variants": "such as none,v6/1+2 or 'v6/*', instead of a matrix",
+        "sessions": "names or patterns, 'NAME[CASE]', FILE.py, quick (see ./inv sessions); all",
         "repeat": "how often each cell is run",
         "jobs": "machines side by side; default: one a core",
         "toolchain": "auto, docker or host",
         "accel": "auto, kvm (arm64 machines) or tcg",
+        "trust": "build a series that is not in patches/ on this machine, uncontained",
         "machine": "not ours: serial:DEVICE[@BAUD], tcp:HOST:PORT, labgrid:PLACE, exec:PROGRAM",
         "reset": "the command that resets that machine",
         "out": "the folder of the run; default: runs/<time>",
@@ -133,6 +147,7 @@ def verify(
     jobs: int = 0,
     toolchain: str = "auto",
     accel: str = "auto",
+    trust: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
     machine: str = "",
     reset: str = "",
     out: str = "",
@@ -162,6 +177,8 @@ def verify(
         matrix_name=matrix,
         session_names=_list(sessions),
         repeats=repeat,
+        with_base=not machine,  # which runs the one kernel that it has
+        trust=trust,
     )
     if plan:
         for cell in asked.plan:
@@ -172,6 +189,8 @@ def verify(
     folder = Path(out) if out else RUNS / time.strftime("%Y%m%d-%H%M%S")
     names = [each.name for each in asked.kconfigs]
     with Progress() as progress:
+        if asked.base_added:
+            progress.say("none is run too: tests without expectations are compared with it")
         record = Verification(
             asked,
             folder=folder,
@@ -186,13 +205,14 @@ def verify(
                 kconfigs=dict(zip(names, _list(kconfig), strict=True)),
                 matrix=matrix or "each",
                 variants=tuple(each.name for each in asked.variants) if asked.chosen else (),
-                sessions=tuple(each.name for each in asked.sessions) if sessions else (),
+                sessions=asked.selectors if sessions else (),
                 repeat=repeat,
                 jobs=jobs,
                 toolchain=toolchain,
                 accel=accel,
                 machine=machine,
                 reset=reset,
+                trust=trust,
             ),
             cache=Cache.default(),
             progress=progress,
@@ -202,6 +222,7 @@ def verify(
     if not out:
         _point_latest(folder)
     print(f"results: {os.path.relpath(folder)}, to be read in report.html")  # noqa: T201 -- the command's answer
+    _say_what_next(record)
     return exit_status(record.cells)
 
 
@@ -213,11 +234,45 @@ def _point_latest(folder: Path) -> None:
 
 
 @task(
+    name="sessions",
+    help={
+        "sessions": "as for verify; default: all",
+        "times": "a run: keep how long its tests took as their usual time",
+    },
+)
+@_exit_statuses
+def list_sessions(_context: Context, sessions: str = "", times: str = "") -> None:
+    """List the sessions: claim, cases, what they need, and the time that they usually take."""
+    import shutil
+
+    from kstep.results.record import load
+    from kstep.session import catalogue, seconds, selection
+
+    folder = ROOT / "tests/sessions"
+    if times:
+        seconds.save(folder, seconds.measured(load(Path(times)).cells))
+    width = min(shutil.get_terminal_size((WIDTH, 0)).columns, 100)
+    wanted = _list(sessions)
+    selected = selection.select(folder, wanted).sessions if wanted else None
+    if selected is None:
+        selected = tuple(selection.select(folder, []).known.values())
+    usual = seconds.load(folder)
+    lines = list(catalogue.lines(selected, usual, width))
+    if not wanted:
+        choices = {
+            name: (texts, selection.select(folder, [name]).sessions)
+            for name, texts in selection.choices(folder).items()
+        }
+        lines += catalogue.choice_lines(choices, usual, width)
+    print("\n".join(lines).rstrip())  # noqa: T201 -- the command's answer
+
+
+@task(
     help={
         "tree": "the repository: git:DIR",
         "good": "a revision with which the session passes",
         "bad": "a later one with which it fails",
-        "session": "a name of tests/sessions/",
+        "session": "as one of ./inv sessions, or FILE.py",
         "function": "the session's case, which is mostly a function; default: its first",
         "kconfig": "as for verify",
         "confidence": "how sure to be that no kernel with the fault is called good",
@@ -308,6 +363,7 @@ def series_add(_context: Context, source: str, name: str = "") -> None:
         "kconfig": "as for verify",
         "toolchain": "auto, docker or host",
         "accel": "as for verify",
+        "trust": "as for verify",
     },
 )
 @_exit_statuses
@@ -322,6 +378,7 @@ def step(
     kconfig: str = "base",
     toolchain: str = "auto",
     accel: str = "auto",
+    trust: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
 ) -> int:
     """Step one function once, and print its path; exit status 1 where it leaves program order."""
     from kstep.base.cache import Cache
@@ -334,7 +391,7 @@ def step(
     if not trigger.strip() or not trigger.isprintable():
         said = repr(trigger) if trigger else "is missing"
         raise RequestError(f"--trigger {said}: give one line, a command of the guest's shell")
-    asked = _one_kernel(variant, series, tree, kconfig)
+    asked = _one_kernel(variant, series, tree, kconfig, trust=trust)
     with Progress() as progress:
         prepared = prepare(asked, toolchain, Cache.default(), progress, accel)
         with progress.task(f"stepping {function}", unit="steps") as task_:
@@ -349,6 +406,7 @@ ONE_KERNEL = {
     "tree": "as for verify",
     "kconfig": "as for verify",
     "toolchain": "auto, docker or host",
+    "trust": "as for verify",
 }
 
 
@@ -361,6 +419,7 @@ def shell(
     tree: str = "debian:6.1",
     kconfig: str = "base",
     toolchain: str = "auto",
+    trust: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
 ) -> None:
     """Boot a kernel and give you its serial line: a shell, and kdb a key away.
 
@@ -368,7 +427,7 @@ def shell(
     """
     from kstep.hand.shell import shell as give_shell
 
-    _by_hand(give_shell, _one_kernel(variant, series, tree, kconfig), toolchain)
+    _by_hand(give_shell, _one_kernel(variant, series, tree, kconfig, trust=trust), toolchain)
 
 
 @task(help=ONE_KERNEL)
@@ -380,11 +439,12 @@ def gdb(
     tree: str = "debian:6.1",
     kconfig: str = "base",
     toolchain: str = "auto",
+    trust: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
 ) -> None:
     """Boot a kernel and give you gdb, connected to its kgdb, with symbols and sources."""
     from kstep.hand.debugger import debug
 
-    _by_hand(debug, _one_kernel(variant, series, tree, kconfig), toolchain)
+    _by_hand(debug, _one_kernel(variant, series, tree, kconfig, trust=trust), toolchain)
 
 
 @task(help={**ONE_KERNEL, "out": "the folder to write into"})
@@ -397,6 +457,7 @@ def guest(
     tree: str = "debian:6.1",
     kconfig: str = "base",
     toolchain: str = "auto",
+    trust: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
 ) -> None:
     """Write what a machine of your own must boot for verify --machine: kernel and initramfs."""
     from kstep.base.cache import Cache
@@ -407,7 +468,7 @@ def guest(
     from kstep.run.preparation import prepare
 
     request.require_new(Path(out))
-    asked = _one_kernel(variant, series, tree, kconfig)
+    asked = _one_kernel(variant, series, tree, kconfig, trust=trust)
     with Progress() as progress:
         prepared = prepare(asked, toolchain, Cache.default(), progress)
     guest_files.write(prepared, Path(out))
@@ -428,7 +489,7 @@ def _by_hand(give: Callable[[Prepared], None], asked: Request, toolchain: str) -
     give(prepared)
 
 
-def _one_kernel(variant: str, series: str, tree: str, kconfig: str) -> Request:
+def _one_kernel(variant: str, series: str, tree: str, kconfig: str, *, trust: bool) -> Request:
     """Ask for one kernel: the series is the one that the variant names, if none is."""
     from kstep.run import request
 
@@ -438,6 +499,7 @@ def _one_kernel(variant: str, series: str, tree: str, kconfig: str) -> Request:
         tree_specs=[tree],
         kconfig_names=[kconfig],
         variant_names=[variant],
+        trust=trust,
     )
 
 
@@ -451,6 +513,7 @@ def report(_context: Context, run: str) -> None:
     record = load(Path(run))
     reports.write(record)
     _print_table(record)
+    _say_what_next(record)
 
 
 @task(
@@ -472,6 +535,7 @@ def merge(_context: Context, runs: str, out: str = "") -> int:
     record = merge_runs([load(Path(run)) for run in _list(runs)], Path(out))
     reports.write(record)
     _print_table(record)
+    _say_what_next(record)
     return exit_status(record.cells)
 
 
@@ -487,7 +551,7 @@ def ci_matrix(_context: Context, kind: str = "slim") -> None:
 @task(name="annotate", positional=["run"], help={"run": "the folder of a run"})
 @_exit_statuses
 def ci_annotate(_context: Context, run: str) -> None:
-    """Print what is not as predicted as GitHub's annotations, with file and line."""
+    """Print what is not as expected as GitHub's annotations, with file and line."""
     from kstep.report.annotation import annotate
     from kstep.results.record import load
 
@@ -497,18 +561,31 @@ def ci_annotate(_context: Context, run: str) -> None:
 
 @task(
     positional=["before", "after"],
-    help={"before": "the folder of a run", "after": "the folder of a later one"},
+    help={
+        "before": "the folder of a run",
+        "after": "the folder of a later one",
+        "out": "a page to write too, such as compare.html",
+    },
 )
 @_exit_statuses
-def compare(_context: Context, before: str, after: str) -> int:
-    """Say what changed between two runs: cells, rates, what they were made with.
+def compare(_context: Context, before: str, after: str, out: str = "") -> int:
+    """Say what changed between two runs: tests, rates, what they were made with.
 
-    Exit status: 0 nothing is worse, 1 something broke, 3 no cell has a verdict in both.
+    Exit status: 0 nothing is worse, 1 something broke, 3 no test has a verdict in both.
     """
     from kstep.report.compare import compare as compare_runs
     from kstep.results.record import load
 
-    found = compare_runs(load(Path(before)), load(Path(after)))
+    runs = load(Path(before)), load(Path(after))
+    found = compare_runs(*runs)
+    if out:
+        from kstep.report.compare_page import compare_page
+
+        page = compare_page(*runs, found, Path(out).parent)
+        try:
+            Path(out).write_text(page, "utf-8")
+        except OSError as error:
+            raise RequestError(f"--out {out}: cannot be written: {error.strerror}") from error
     print("\n".join(found.text()))  # noqa: T201 -- the command's answer
     return found.status
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 NAMES = ("inv", "./inv")  # what a shell completes
 ASKS = re.compile(rf"\b{NAMES[0]}(?= (\${{=collection_arg}} )?--complete )")  # zsh's has both
+# Bash's script gives every word, and loses an empty last one, which says that a new one begins.
+BASH_WORDS, BASH_TYPED = "${COMP_WORDS[*]}", '"${COMP_WORDS[@]:0:COMP_CWORD+1}"'
 INV = Path(__file__).parents[1] / "inv"
 UNREAD = 141  # what a shell reports for a program that SIGPIPE ended
 KINDS = {int: "a whole number", float: "a number"}
@@ -63,7 +65,8 @@ class Commands(Program):
         if shell := self.args["print-completion-script"].value:
             with contextlib.redirect_stdout(io.StringIO()) as script:
                 print_completion_script(shell, list(NAMES))
-            sys.stdout.write(ASKS.sub(lambda _: shlex.quote(str(INV)), script.getvalue()))
+            own = ASKS.sub(lambda _: shlex.quote(str(INV)), script.getvalue())
+            sys.stdout.write(own.replace(BASH_WORDS, BASH_TYPED))
             raise Exit
 
     def parse_tasks(self) -> None:
@@ -72,6 +75,22 @@ class Commands(Program):
             super().parse_tasks()
         except (ParseError, ValueError) as error:
             _refuse(error)
+
+    def parse_cleanup(self) -> None:
+        """Print the list or the help that is asked for; complete values, which Invoke does not."""
+        if self.args.complete.value:
+            from kstep import completion  # noqa: PLC0415 -- other commands do without
+
+            typed = re.sub(rf"^({'|'.join(map(re.escape, NAMES))}) ", "", self.core.remainder)
+            if (found := completion.values(typed, INV.parent)) is not None:
+                print("\n".join(found))  # noqa: T201 -- for the shell
+                raise Exit
+        try:
+            super().parse_cleanup()
+        except ValueError as error:
+            if self.args.complete.value:  # a quote that is still open
+                raise Exit from error
+            raise
 
     def _make_parser(self) -> Parser:
         parser = super()._make_parser()

@@ -23,12 +23,13 @@ from rich.progress import Progress as LiveDisplay
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
     from types import TracebackType
 
     from rich.console import RenderableType
 
 PLAIN_EVERY = 15.0  # seconds between two lines about one task, without a terminal
+SPARE = 4  # lines that are left free: for the cursor, and for more that is at hand
 TIMES = 10  # columns for how long something has been at hand
 
 
@@ -67,6 +68,13 @@ class Task(AbstractContextManager["Task"]):
         self._going.pop(name, None)
         self._progress.going(self._going)
 
+    def show(self, draw: Callable[[int, int], RenderableType]) -> None:
+        """Show below it what has come of it so far, until it is done; on a terminal only.
+
+        ``draw`` is given columns and lines, as many as there is room for, and is called once.
+        """
+        self._progress.show(draw)
+
     def note(self, text: str) -> None:
         """Show what is at hand."""
         self._text = text
@@ -101,6 +109,7 @@ class Task(AbstractContextManager["Task"]):
     ) -> None:
         spent = time.monotonic() - self._began
         self._progress.going({})
+        self._progress.show(None)
         if self._progress.live is not None and self._live is not None:
             self._progress.live.remove_task(self._live)
         counted = f"{self._done} {self.unit} in " if self._done and self.unit else ""
@@ -109,9 +118,10 @@ class Task(AbstractContextManager["Task"]):
 
 
 class Display(LiveDisplay):
-    """A line for each task, and below them one for each thing that is at hand now."""
+    """A line for each task, below them one for each thing at hand now, and what came so far."""
 
     going: Mapping[str, float] = {}
+    below: RenderableType | None = None
 
     def get_renderables(self) -> Iterable[RenderableType]:
         """Give what is shown; rich asks for it at every refresh."""
@@ -121,6 +131,8 @@ class Display(LiveDisplay):
             text = Text(f"  now {name}", "dim", overflow="ellipsis", no_wrap=True)
             text.truncate(max(0, self.console.width - TIMES), overflow="ellipsis")
             yield text.append(f"  {now - began:.0f} s")
+        if self.below is not None:
+            yield self.below
 
 
 class Progress(AbstractContextManager["Progress"]):
@@ -164,6 +176,13 @@ class Progress(AbstractContextManager["Progress"]):
         """Show what is at hand now, with the time since it was begun; on a terminal only."""
         if self.live is not None:
             self.live.going = dict(names)
+
+    def show(self, draw: Callable[[int, int], RenderableType] | None) -> None:
+        """Show below all else what ``draw`` gives for columns and lines; see Task.show()."""
+        if self.live is not None:
+            width, height = self.console.size
+            room = height - len(self.live.tasks) - len(self.live.going) - SPARE
+            self.live.below = None if draw is None or room < 1 else draw(width, room)
 
     def task(self, title: str, total: int | None = None, unit: str = "") -> Task:
         """Begin a piece of work; use it as a context."""

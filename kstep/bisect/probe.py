@@ -12,13 +12,12 @@ from kstep import toolchain
 from kstep.base.outcome import Outcome, Signature
 from kstep.bisect.worktree import WorkTree
 from kstep.build import initramfs, kconfig
-from kstep.build.kernel import Builder, BuildError
+from kstep.build.kernel import UNPATCHED, Builder, BuildError
 from kstep.results.cell import Cell
 from kstep.results.rate import Rate
 from kstep.run import runner
 from kstep.run.boot import Boot
 from kstep.source import tree as trees
-from kstep.source.patched import PatchedTree
 from kstep.source.tree import Tree
 from kstep.toolchain import GCC
 from kstep.toolchain.accel import Accel
@@ -38,7 +37,6 @@ GOOD, BAD, SKIP, ABORT = 0, 1, 125, 128
 FAILURES = 8  # of the bad revision, from which it is known how often the fault shows itself
 MOST = 40  # runs in which the bad revision has to fail so often, or fails rarely
 TRIES = 3  # of a run that came to no verdict
-UNCHANGED = PatchedTree({}, frozenset(), {}, {}, hashlib.sha256(b"").hexdigest())
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,8 @@ class Probe:
             number,
         )
         sessions = self.asked.root / "tests/sessions"
-        boot = Boot((cell,), kernel, self.guest, sessions, Accel.TCG)
+        own = self.asked.session.own_file
+        boot = Boot((cell,), kernel, self.guest, sessions, Accel.TCG, own=own)
         for _ in range(TRIES):
             (result,) = runner.run(boot, self.toolchain, self.folder)
             if result.outcome is not Outcome.ERROR or result.signature is Signature.NO_BOOT:
@@ -166,7 +165,7 @@ class Probe:
             progress=self.progress,
             checkout=self.work_tree.folder,
         )
-        return builder.build(UNCHANGED, f"kernel {commit[:12]}")
+        return builder.build(UNPATCHED, f"kernel {commit[:12]}")
 
 
 def first_line(text: str) -> str:

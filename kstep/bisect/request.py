@@ -11,7 +11,7 @@ from kstep.base.document import nearest
 from kstep.base.errors import RequestError
 from kstep.build import kconfig
 from kstep.results.rate import CONFIDENCE
-from kstep.session import session
+from kstep.session import selection
 from kstep.source import tree as trees
 from kstep.source.git import Repository
 
@@ -32,6 +32,12 @@ class BisectRequest:
     case: str | None
     kconfig: KconfigRequest
     confidence: float
+
+    @property
+    def selector(self) -> str:
+        """What selects the session from any folder."""
+        path = self.session.own_file
+        return self.session.name if path is None else f"{path}::{self.session.name}"
 
     @property
     def what(self) -> str:
@@ -58,12 +64,10 @@ def look_up(
         raise RequestError(
             f"--confidence {confidence}: must be at least 0.5 and below 1, such as 0.95"
         )
-    found = session.load(root / "tests/sessions")
-    if session_name not in found:
-        raise RequestError(
-            f'session "{session_name}" does not exist; {nearest(session_name, found)}'
-        )
-    script = found[session_name]
+    selected = selection.select(root / "tests/sessions", [session_name]).sessions
+    if len(selected) > 1:
+        raise RequestError(f"--session {session_name}: is {len(selected)} sessions; name one")
+    script = selected[0]
     names = [name for name in script.case_names if name]
     if function and function not in names:
         raise RequestError(

@@ -150,7 +150,7 @@ def _git_bisect_run(probe: Probe, kind: str, often: int) -> list[str]:
         "tree": f"git:{asked.repository.folder.absolute()}",
         "good": asked.good,
         "bad": asked.bad,
-        "session_name": asked.session.name,
+        "session_name": asked.selector,
         "function": asked.case or "",
         "kconfig_name": asked.kconfig.text,
         "confidence": asked.confidence,

@@ -12,13 +12,17 @@ import stat
 import subprocess
 import time
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from kstep.base import digest
 from kstep.base.errors import MachineryError
+from kstep.build import leftover
 from kstep.build.kconfig import some
-from kstep.toolchain import CommandError
+from kstep.results.printable import printable
+from kstep.source.patched import PatchedTree
+from kstep.toolchain import CommandError, LimitError
+from kstep.toolchain.limits import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -28,11 +32,10 @@ if TYPE_CHECKING:
     from kstep.base.cache import Cache
     from kstep.base.progress import Progress
     from kstep.build.kconfig import Kconfig
-    from kstep.source.patched import PatchedTree
     from kstep.source.tree import Tree
     from kstep.toolchain import Compiler, Toolchain
 
-RECIPE = "1"  # part of every kernel's key: count it up when the way of building changes
+RECIPE = "2"  # part of every kernel's key: count it up when the way of building changes
 BUILD_GIB = 3.0  # objects of a slim kernel with debug information, and the source's copy
 FULL_BUILD = 700  # objects of a first build, about: for the progress display only
 
@@ -44,6 +47,13 @@ REPRODUCIBLE = {
     "KBUILD_BUILD_HOST": "kstep",
     "KBUILD_BUILD_VERSION": "1",
 }
+# What debug information calls the folder of a build: its own path would reach the image by the
+# build ID, which is a hash of that too. It is not -ffile-prefix-map, which would change the
+# names in BUG() and WARN(), that the kernel has relative to its source.
+DEBUG_FOLDER = "/kstep"
+# A cache that a patch under review can read, and cannot write what others would be made from.
+READ_ONLY_CCACHE = {"CCACHE_READONLY": "1", "CCACHE_TEMPDIR": "/tmp"}  # noqa: S108 -- the container's
+UNPATCHED = PatchedTree({}, frozenset(), {}, {}, hashlib.sha256(b"").hexdigest())
 OTHERS = {"allnoconfig": ["-n"], "alldefconfig": []}  # of scripts/kconfig/merge_config.sh
 COMPILED = re.compile(r"^  (CC|AS)  +(\S+)")
 COMPLAINT = re.compile(r"error:|Error \d|undefined reference|No rule to make|fatal:", re.IGNORECASE)
@@ -139,11 +149,14 @@ class Builder:
     cache: Cache
     progress: Progress
     checkout: Path | None = None
+    limits: Limits = field(default_factory=Limits.of_a_build)
 
-    def build(self, patched: PatchedTree, title: str) -> Kernel:
+    def build(self, patched: PatchedTree, title: str, *, apart: bool = False) -> Kernel:
         """Build the tree with the files of a variant, or take the kernel at hand.
 
-        Raises BuildError, with the compiler's complaints in ``details``.
+        ``apart`` is for a patch under review: it is built in a copy of the objects, so that
+        whatever its build does to them reaches no other kernel. Raises BuildError, with the
+        compiler's complaints in ``details``.
         """
         name = key(self.tree, self.kconfig, patched.digest, self.compiler_version)
         cached = True
@@ -152,7 +165,7 @@ class Builder:
             nonlocal cached
             cached = False
             with self._folder_lock():
-                self._make(into, patched, title, name)
+                self._make(into, patched, title, name, apart=apart)
 
         folder = self.cache.entry("kernels", name, make, _damage, self.progress.say)
         facts = json.loads((folder / FACTS).read_text())
@@ -200,7 +213,9 @@ class Builder:
         """What may share a folder of objects: those of a container are another user's."""
         return key(self.tree, self.kconfig, self.toolchain.kind, self.compiler_version)
 
-    def _make(self, into: Path, patched: PatchedTree, title: str, name: str) -> None:
+    def _make(
+        self, into: Path, patched: PatchedTree, title: str, name: str, *, apart: bool
+    ) -> None:
         self.cache.require_space(BUILD_GIB, f"the build of {title}")
         began = time.monotonic()
         folder = self.checkout or self.cache.folder("build", self._family)
@@ -208,10 +223,19 @@ class Builder:
         if self.checkout is None:
             if not source.exists():
                 _link(self.tree.source, source)
+            if apart and not _is_whole(objects):
+                _alter(self.tree.source, source, UNPATCHED, folder / "altered.json")
+                with _begun_anew_if_cut_off(objects):
+                    self._compile(source, objects, f"{title}: the tree without it")
             _alter(self.tree.source, source, patched, folder / "altered.json")
-        with _begun_anew_if_cut_off(objects):
-            compiled = self._compile(source, objects, title)
-        _collect(objects, into)
+        if apart:
+            with _copied(objects) as copy:
+                compiled = self._compile(source, objects, title, copy)
+                _collect(copy, into)
+        else:
+            with _begun_anew_if_cut_off(objects):
+                compiled = self._compile(source, objects, title)
+            _collect(objects, into)
         recorded = {**RECORDED, **RECORDED_SINCE}
         facts = {what: digest.sha256(into / file) for what, file in recorded.items()}
         seconds = round(time.monotonic() - began, 3)
@@ -226,13 +250,17 @@ class Builder:
             )
         )
 
-    def _compile(self, source: Path, objects: Path, title: str) -> int:
-        """Configure and make; return how many objects were compiled."""
+    def _compile(self, source: Path, objects: Path, title: str, copy: Path | None = None) -> int:
+        """Configure and make; return how many objects were compiled.
+
+        ``copy`` is what the commands have as ``objects``, where they must not alter those.
+        """
         # One for each: what root writes on the host, the container's user cannot.
         ccache = self.toolchain.own(self.cache.folder("ccache", self.toolchain.kind))
-        for path in (objects.parent, objects):
+        real = copy or objects
+        for path in (real.parent, real):
             self.toolchain.own(path)
-        first = not (objects / "vmlinux").exists()
+        first = not (real / "vmlinux").exists()
         compiled = 0
         with self.progress.task(title, FULL_BUILD if first else None, "objects") as task:
 
@@ -240,11 +268,12 @@ class Builder:
                 nonlocal compiled
                 if match := COMPILED.match(line):
                     compiled += 1
-                    task.advance(note=match[2])
+                    task.advance(note=printable(match[2]))
 
-            self._configure(source, objects)
+            self._configure(source, objects, copy)
+            _require_nothing_left(real, objects, source, title)
             try:
-                missed = self.kconfig.check(objects / ".config")
+                missed = self.kconfig.check(real / ".config")
             except MachineryError as error:
                 raise BuildError(str(error)) from error
             if missed and first:
@@ -258,19 +287,30 @@ class Builder:
                 self.toolchain.run(
                     [*argv, *self.compiler.make_arguments],
                     cwd=objects,
-                    readable=[source],
-                    writable=[objects, ccache],
-                    env=self._env(ccache),
+                    readable=[source, *([] if copy is None else [ccache])],
+                    writable=[objects, *([ccache] if copy is None else [])],
+                    at={objects: real},
+                    env={
+                        **self._env(ccache),
+                        **_without_path(objects.parent),
+                        **({} if copy is None else READ_ONLY_CCACHE),
+                    },
+                    limits=self.limits,
                     on_line=on_line,
                 )
+            except LimitError as error:
+                raise BuildError(
+                    f"{title}: the build was {error}", details=_complaints(error.details, source)
+                ) from error
             except CommandError as error:
                 raise BuildError(
                     f"{title}: the kernel does not build",
                     details=_complaints(error.details, source),
                 ) from error
+        _require_nothing_left(real, objects, source, title)
         return compiled
 
-    def _configure(self, source: Path, objects: Path) -> None:
+    def _configure(self, source: Path, objects: Path, copy: Path | None = None) -> None:
         """Let the kernel's own script merge the fragment into the others' configuration.
 
         Done for every variant, for a patch may touch Kconfig files; make looks at what
@@ -278,9 +318,10 @@ class Builder:
         """
         # The script writes into the folder that it runs in, so it runs in that of the
         # objects, whose Makefile leads back to the source.
-        if not (objects / "Makefile").exists():
-            (objects / "Makefile").write_text(f"include {source}/Makefile\n")
-            self.toolchain.own(objects / "Makefile")
+        real = copy or objects
+        if not (real / "Makefile").exists():
+            (real / "Makefile").write_text(f"include {source}/Makefile\n")
+            self.toolchain.own(real / "Makefile")
         fragment = objects.with_name("fragment")
         fragment.write_text(self.kconfig.fragment)
         self.toolchain.own(fragment)
@@ -291,11 +332,16 @@ class Builder:
                 cwd=objects,
                 readable=[source, fragment],
                 writable=[objects],
+                at={objects: real},
                 env=self._env(None),
+                limits=self.limits,
             )
+        except LimitError as error:
+            raise BuildError(f"kconfig {self.kconfig.name}: Kconfig was {error}") from error
         except CommandError as error:
             raise BuildError(
-                f"kconfig {self.kconfig.name}: Kconfig failed", details=error.details[-8:]
+                f"kconfig {self.kconfig.name}: Kconfig failed",
+                details=_complaints(error.details[-8:], source),
             ) from error
 
     def _env(self, ccache: Path | None) -> dict[str, str]:
@@ -303,6 +349,40 @@ class Builder:
         if ccache is not None:
             env |= {"CCACHE_DIR": str(ccache), "CCACHE_MAXSIZE": "2G"}
         return env
+
+
+def _is_whole(objects: Path) -> bool:
+    """Whether a build of them came to its end."""
+    return (objects / "vmlinux").exists() and not objects.with_name("at-work").exists()
+
+
+@contextmanager
+def _copied(objects: Path) -> Iterator[Path]:
+    """Copy the folder of objects for one build, times and all: make looks at those."""
+    copy = objects.with_name("obj.apart")
+    shutil.rmtree(copy, ignore_errors=True)  # of a build that was cut off
+    subprocess.run(["cp", "-a", "--reflink=auto", str(objects), str(copy)], check=True)
+    try:
+        yield copy
+    finally:
+        shutil.rmtree(copy, ignore_errors=True)
+
+
+def _require_nothing_left(real: Path, objects: Path, source: Path, title: str) -> None:
+    """Raise BuildError if a build left what is harmful; nothing else is made from its objects.
+
+    ``real`` is where they are, ``objects`` where the build has them.
+    """
+    found = leftover.harmful(real, {objects: real, source: source}, OUTPUTS.values())
+    if found:
+        shutil.rmtree(real)
+        raise BuildError(f"{title}: the build left {found}")
+
+
+def _without_path(folder: Path) -> dict[str, str]:
+    """Return what keeps the path of source and objects out of what is compiled from them."""
+    flag = f"-fdebug-prefix-map={folder}={DEBUG_FOLDER}"
+    return {"KCFLAGS": flag, "KAFLAGS": flag}
 
 
 @contextmanager
@@ -408,8 +488,8 @@ def _damage(folder: Path) -> str | None:
         return f"{FACTS} is no JSON"
     if not isinstance(facts, dict) or not _is_record(facts, folder.name):
         return f"{FACTS} is not the record of this kernel"
-    for field, name in {**RECORDED, **RECORDED_SINCE}.items():
-        if field in facts and (reason := digest.differs(folder / name, facts[field])):
+    for fact, name in {**RECORDED, **RECORDED_SINCE}.items():
+        if fact in facts and (reason := digest.differs(folder / name, facts[fact])):
             return reason
     return None
 
@@ -427,6 +507,9 @@ def _is_record(facts: dict[str, object], name: str) -> bool:
 
 
 def _complaints(lines: Iterable[str], source: Path) -> tuple[str, ...]:
-    """Return the lines of a build log that say what went wrong, with files as patches name them."""
-    said = tuple(line.replace(f"{source}/", "") for line in lines)
+    """Return the lines of a build log that say what went wrong, with files as patches name them.
+
+    A patch may have its build print anything: no terminal obeys what is returned.
+    """
+    said = tuple(printable(line.replace(f"{source}/", ""))[:400] for line in lines)
     return tuple(line for line in said if COMPLAINT.search(line))[:8] or said[-8:]

@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Reports, each drawn from a run's record alone, so that any old run can be drawn again.
 
-- what they share: grid (the cells, sessions down and variants across), sentences (the verdict
-  in words), story (a cell and a run in words), command (how to repeat them), picture (steps)
-- for people: table (the terminal), page (report.html, from its outline), summary (Markdown for
-  a web page), reply (a mail), compare (two runs)
+- what they share: grid (the cells, tests down and variants across), area (what a session is
+  about), effect (what a variant fixes and breaks, with its figure, the number that tells), story
+  (a cell and a run in words), command (how to repeat them), picture (steps), anchor (where
+  report.html shows a cell)
+- for people: table (the terminal; live: while a run goes on), page (report.html, from its
+  outline), summary (Markdown for a web page), reply (a mail), compare and compare_page (two runs)
 - for machines: junit, ktap, kcidb; annotation (GitHub's, at a session's file and line)
 """
 

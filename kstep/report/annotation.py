@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Annotations: what is not as predicted, as GitHub shows it at a session's file and line."""
+"""Annotations: what is not as expected, as GitHub shows it at a session's file and line."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from typing import TYPE_CHECKING
 
-from kstep.base.outcome import Outcome
+from kstep.report import story
 from kstep.results.printable import printable
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ MOST = 10  # that GitHub shows of a step
 def annotate(record: Record) -> list[str]:
     """Return a workflow command for each session and fault, over all that they were seen in.
 
-    A run as predicted has none. The last one counts those that GitHub would not show.
+    A run as expected has none. The last one counts those that GitHub would not show.
     """
     alike: dict[tuple[str, str, str], list[CellRecord]] = defaultdict(list)
     for each in record.cells:
@@ -29,20 +29,22 @@ def annotate(record: Record) -> list[str]:
     if len(lines) <= MOST:
         return lines
     left = len(lines) - MOST + 1
-    return [*lines[: MOST - 1], f"::error::and {left} more faults: see report.html"]
+    return [*lines[: MOST - 1], f"::error::and {left} more: see report.html"]
 
 
 def _line(record: Record, group: list[CellRecord]) -> str:
     first = group[0]
     session = record.sessions.get(first.cell.session)
     file = session.file if session else first.files.get("session", "")
-    place = {"file": file, "line": str(session.line) if session else ""}
-    word = "no verdict" if first.outcome is Outcome.ERROR else first.seen
-    place["title"] = f"{first.cell.session}: {word}, expected {first.wanted}"
-    fields = ",".join(f"{key}={_property(value)}" for key, value in place.items() if value)
+    fields = {
+        "file": file,
+        "line": str(session.line) if session else "",
+        "title": f"{first.cell.session}: {story.surprise(first)}",
+    }
+    written = ",".join(f"{key}={_property(value)}" for key, value in fields.items() if value)
     where = f"{first.cell.column} {first.cell.name}"
     others = f" and {len(group) - 1} more" if len(group) > 1 else ""
-    return f"::error {fields}::{_data(f'{where}{others}: {first.message or first.seen}')}"
+    return f"::error {written}::{_data(f'{where}{others}: {first.message or first.seen}')}"
 
 
 def _data(text: str) -> str:

@@ -32,7 +32,7 @@ def whole(record: Record) -> str:
 
 
 def narrowed(record: Record, cell: Cell) -> str:
-    """Return the command for the cell's session on its variant, and on ``none`` beside it.
+    """Return the command for the one cell, on its variant and on ``none`` beside it.
 
     A machine that kstep did not start runs one kernel: there ``none`` is left out. Of merged
     runs it is the command of the first that asked for the cell.
@@ -50,7 +50,7 @@ def _only(asked: Asked, cell: Cell) -> Asked:
         trees=(cell.tree,),
         kconfigs={cell.kconfig: asked.kconfigs[cell.kconfig]},
         variants=(cell.variant,) if alone else (BASE, cell.variant),
-        sessions=(cell.session,),
+        sessions=(asked.selector(cell) or cell.name,),
         repeat=1,
         jobs=0,
     )
@@ -75,6 +75,7 @@ def _command(asked: Asked) -> str:
     for name, value in options.items():
         if value not in ("", USUAL.get(name)):
             words += [f"--{name}", value]
+    words += ["--trust"] * asked.trust
     if asked.folder == ".":
         return shlex.join(["./inv", *words])
     return f'(cd {shlex.quote(asked.folder)} && "$OLDPWD/inv" {shlex.join(words)})'

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What changed between two runs: cells, rates, and what they were made with."""
+"""What changed between two runs: tests, rates, and what they were made with."""
 
 from __future__ import annotations
 
@@ -9,45 +9,57 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from kstep.base.outcome import Outcome
+from kstep.report.story import tests
 from kstep.results.printable import printable
 from kstep.results.rate import Rate
 from kstep.results.rate import compare as fisher
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Container, Iterator, Mapping, Sequence
 
-    from kstep.results.cell import CellRecord
+    from kstep.results.cell import Cell, CellRecord
     from kstep.results.record import Record
 
 WIDTH = 80
+FEW = 10  # tests named of those that only one of the runs has
 RARE = 0.05  # p below which rates are said to differ
 KINDS = {
     "broken": "passed, and fails now",
-    "fixed": "failed, and passes now",
-    "otherwise": "fails otherwise",
+    "otherwise": "fails in another way",
     "rarer": "passes less often",
-    "oftener": "passes more often",
     "lost": "had a verdict, and has none now",
+    "fixed": "failed, and passes now",
+    "oftener": "passes more often",
     "found": "had no verdict, and has one now",
-    "gone": "not run any more",
+    "gone": "no longer run",
     "new": "not run before",
 }
+WORSE = ("broken", "otherwise", "rarer", "lost")
+BETTER = ("fixed", "oftener", "found")
 
 
 @dataclass(frozen=True)
 class Change:
-    """One cell, all repeats together, that came to something else; ``p`` is Fisher's."""
+    """One test, all repeats together, with another result; ``p`` is Fisher's.
+
+    ``cell`` is its first repeat, in either run.
+    """
 
     kind: str
-    name: str
+    cell: Cell
     before: str
     after: str
     p: float | None
 
+    @property
+    def name(self) -> str:
+        """The kernel and the test."""
+        return f"{self.cell.column} {self.cell.name}"
+
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that differs; ``common`` is how many cells both runs have a verdict on."""
+    """All that differs; ``common`` is how many tests both runs have a verdict on."""
 
     changes: tuple[Change, ...]
     provenance: tuple[str, ...]
@@ -56,24 +68,48 @@ class Comparison:
     @property
     def status(self) -> int:
         """0 nothing is worse; 1 something broke; 3 there is nothing to compare."""
-        worse = {"broken", "otherwise", "rarer", "lost"}
-        if any(change.kind in worse for change in self.changes):
+        if self._count(WORSE):
             return 1
         return 0 if self.common else 3
+
+    @property
+    def headline(self) -> str:
+        """Say the result in one sentence."""
+        if not self.common and not self._count(WORSE):
+            return "No test has a verdict in both runs."
+        if not self.changes:
+            return f"Nothing changed: {tests(self.common)} as before."
+        return (
+            f"{self._count(WORSE) or 'No'} {'test' if self._count(WORSE) == 1 else 'tests'} worse,"
+            f" {self._count(BETTER) or 'none'} better; {self.common} compared."
+        )
+
+    @property
+    def kinds(self) -> list[tuple[str, list[Change]]]:
+        """The changes by kind, in words, what broke first; kinds without a change are left out."""
+        return [
+            (words, found)
+            for kind, words in KINDS.items()
+            if (found := [change for change in self.changes if change.kind == kind])
+        ]
+
+    def _count(self, kinds: Container[str]) -> int:
+        return sum(change.kind in kinds for change in self.changes)
 
     def text(self) -> list[str]:
         """Say it in lines of 80 columns."""
         lines: list[str] = []
-        for kind, words in KINDS.items():
-            found = [change for change in self.changes if change.kind == kind]
-            if found:
-                lines += [f"{words}: {len(found)}", *(_line(change) for change in found), ""]
+        for words, found in self.kinds:
+            told = found if found[0].kind in (*WORSE, *BETTER) else found[:FEW]
+            lines += [f"{words}: {len(found)}", *map(_line, told)]
+            more = len(found) - len(told)
+            lines += [f"  and {more} more, which --out FILE lists", ""] if more else [""]
         if not self.common:
-            lines += ["no cell has a verdict in both runs", ""]
+            lines += ["no test has a verdict in both runs", ""]
         elif not self.changes:
-            lines += [f"nothing changed: {self.common} cells as before", ""]
+            lines += [f"nothing changed: {tests(self.common)} as before", ""]
         if self.provenance:
-            lines += ["made with something else:", *self.provenance]
+            lines += ["built or run with something else:", *self.provenance]
         wrapped = (_wrap(line) if line else [""] for line in lines)
         return [line for group in wrapped for line in group]
 
@@ -84,7 +120,7 @@ def compare(before: Record, after: Record) -> Comparison:
     changes = [
         change
         for name in sorted(old.keys() | new.keys())
-        if (change := _change(name, old.get(name, []), new.get(name, []))) is not None
+        if (change := _change(old.get(name, []), new.get(name, []))) is not None
     ]
     common = sum(
         bool(_rate(old[name]).total and _rate(new[name]).total) for name in old.keys() & new.keys()
@@ -104,11 +140,11 @@ def _rate(cells: Sequence[CellRecord]) -> Rate:
     return Rate.of(each.outcome for each in cells)
 
 
-def _change(name: str, old: Sequence[CellRecord], new: Sequence[CellRecord]) -> Change | None:
+def _change(old: Sequence[CellRecord], new: Sequence[CellRecord]) -> Change | None:
     before, after = _rate(old), _rate(new)
     p = fisher(before, after) if max(before.total, after.total) > 1 else None
     kind = _kind(old, new, before, after, p)
-    return None if kind is None else Change(kind, name, _seen(old), _seen(new), p)
+    return None if kind is None else Change(kind, (*old, *new)[0].cell, _seen(old), _seen(new), p)
 
 
 def _kind(
@@ -137,7 +173,7 @@ def _faults(cells: Sequence[CellRecord]) -> set[str]:
 
 
 def _seen(cells: Sequence[CellRecord]) -> str:
-    """Say what all repeats came to, and how often they passed where there are several."""
+    """Say the results of all repeats, and how often they passed if there are several."""
     if not cells:
         return "nothing"
     words = "/".join(sorted({each.seen for each in cells}))

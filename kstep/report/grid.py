@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The cells of a run in order: sessions down, variants across, as every form shows them."""
+"""The cells of a run in order: tests down by area, variants across, as every form shows them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kstep.report.area import area, rank
 from kstep.results.verdict import order
 
 if TYPE_CHECKING:
@@ -32,20 +33,25 @@ class Grid:
 
 def grids(record: Record) -> list[Grid]:
     """Sort the cells into one grid for each tree and kconfig."""
-    places: dict[tuple[str, str], dict[tuple[str, str | None, str], list[CellRecord]]]
-    places = defaultdict(lambda: defaultdict(list))
+
+    def key(name: tuple[str, str | None]) -> tuple[object, ...]:
+        session, case = name
+        return rank(area(record, session)), session, case or ""
+
+    sources: dict[tuple[str, str], dict[tuple[str, str | None, str], list[CellRecord]]]
+    sources = defaultdict(lambda: defaultdict(list))
     for each in record.cells:
         cell = each.cell
-        places[cell.tree, cell.kconfig][cell.session, cell.case, cell.variant].append(each)
+        sources[cell.tree, cell.kconfig][cell.session, cell.case, cell.variant].append(each)
     return [
         Grid(
             tree,
             kconfig,
             tuple(sorted({variant for *_, variant in cells}, key=order)),
-            tuple(sorted({key[:2] for key in cells}, key=lambda key: (key[0], key[1] or ""))),
+            tuple(sorted({(session, case) for session, case, _ in cells}, key=key)),
             dict(cells),
         )
-        for (tree, kconfig), cells in sorted(places.items())
+        for (tree, kconfig), cells in sorted(sources.items())
     ]
 
 

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from junit_xml import TestCase, TestSuite, to_xml_report_string
 
 from kstep.base.outcome import Outcome
-from kstep.results.cell import BASE
+from kstep.report import story
 from kstep.results.printable import printable
 from kstep.results.verdict import order
 
@@ -100,18 +100,16 @@ def _case(record: Record, each: CellRecord, *, numbered: bool) -> TestCase:
         kind = "unexpected-pass" if each.outcome is Outcome.PASS else each.seen
         case.add_failure_info(_surprise(each), _body(record, each), kind)
     elif each.outcome is Outcome.FAIL:
-        why = f"{BASE} fails too" if each.held else "expected failure"
+        why = story.expectation(each) if each.held else "expected failure"
         message = _line(f"{why}: {each.seen}: {each.message}")
         case.add_skipped_info(message, printable(each.message))
     return case
 
 
 def _surprise(each: CellRecord) -> str:
-    """Say in a line how the cell differs from what was predicted."""
-    if each.outcome is Outcome.PASS:
-        return f"expected {each.wanted}, but passed"
-    before = "" if each.expected is None else f"{each.wanted} expected, seen "
-    return _line(f"{before}{each.seen}: {each.message}")
+    """Say in a line how the cell differs from what was expected."""
+    said = story.surprise(each)
+    return said if each.outcome is Outcome.PASS else _line(f"{said}: {each.message}")
 
 
 def _body(record: Record, each: CellRecord) -> str:

@@ -2,8 +2,8 @@
 """kcidb.json: the run in the form in which kernel CI systems pass results on.
 
 A checkout for each variant, with the build of each kconfig, and a test for each cell. The
-status is what the kernel did, whatever was predicted: whether a fault is known is for the
-reader's own rules (``misc`` has the prediction). Nothing is sent anywhere.
+status is what the kernel did, whatever was expected: whether a fault is known is for the
+reader's own rules (``misc`` has the expectation). Nothing is sent anywhere.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """results.ktap: the form of the kernel's own tests (Documentation/dev-tools/ktap.rst).
 
-One nested test a variant. A fault that was predicted is ``ok … # XFAIL``, as kselftest.h
+One nested test a variant. A fault that was expected is ``ok … # XFAIL``, as kselftest.h
 writes it, so that a reader who does not know the directive goes by the ``ok``.
 """
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The outline of a page: its parts, blocks, cases and cells, with all that each of them shows."""
+"""The outline of a page: its parts, blocks, cases and tests, with all that each of them shows."""
 
 from __future__ import annotations
 
 import functools
-from collections import Counter
+from collections import Counter, defaultdict
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -13,9 +13,12 @@ from urllib.parse import quote
 
 from kstep.base.outcome import Outcome
 from kstep.report import command, story
+from kstep.report.anchor import anchor
+from kstep.report.area import area
+from kstep.report.effect import effects
 from kstep.report.grid import grids
 from kstep.report.picture import Pictures
-from kstep.report.table import mark
+from kstep.report.table import letter, mark
 from kstep.results.printable import printable
 from kstep.results.rate import Rate
 from kstep.results.trace import read, read_lines
@@ -23,8 +26,9 @@ from kstep.results.trace import read, read_lines
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from kstep.report.effect import Effect, Share
     from kstep.report.grid import Grid
-    from kstep.results.cell import CellRecord
+    from kstep.results.cell import Cell, CellRecord
     from kstep.results.provenance import SessionRecord
     from kstep.results.record import Record
 
@@ -40,8 +44,8 @@ LONG, BRIEF = 40, 15  # last lines of the console: where a cell surprises, and w
 class Opened:
     """A cell as it is shown opened.
 
-    ``logs`` are further files, with their names; ``path`` is the number of its picture;
-    ``machine`` is the script that boots its machine by hand, empty where there is none.
+    ``logs`` are further files, with their names; ``walk`` is the number of its picture;
+    ``machine`` is the script that boots its machine by hand, empty if there is none.
     """
 
     record: CellRecord
@@ -54,7 +58,7 @@ class Opened:
     console_file: str
     trace_file: str
     logs: tuple[tuple[str, str], ...]
-    path: int | None
+    walk: int | None
     machine: str
     machine_file: str
 
@@ -66,15 +70,34 @@ class Opened:
 
 @dataclass(frozen=True)
 class Shown:
-    """All repeats of a cell; ``marks`` are the words for them, each with how it is drawn."""
+    """All repeats of a cell; ``marks`` are the words for them, each with how it is drawn.
+
+    ``letter`` stands for them in the map: that of the repeat that matters most.
+    """
 
     id: str
+    name: str
     column: str
     variant: str
     state: str
+    letter: str
     marks: tuple[tuple[str, str], ...]
     rate: Rate
     repeats: tuple[Opened, ...]
+
+    @property
+    def outcome(self) -> str:
+        """``pass`` or ``fail``, if any repeat failed; ``error`` if there is no verdict."""
+        outcomes = {each.record.outcome for each in self.repeats}
+        for outcome in (Outcome.FAIL, Outcome.ERROR):
+            if outcome in outcomes:
+                return outcome
+        return Outcome.PASS
+
+    @property
+    def words(self) -> str:
+        """The marks in a line."""
+        return ", ".join(word for word, _ in self.marks)
 
     @property
     def gist(self) -> str:
@@ -94,7 +117,7 @@ class Case:
 
     @property
     def surprises(self) -> bool:
-        """Whether something in it is not as predicted."""
+        """Whether something in it is not as expected."""
         return any(each.state in SURPRISES for each in self.cells if each is not None)
 
     @property
@@ -105,9 +128,13 @@ class Case:
 
 @dataclass(frozen=True)
 class Block:
-    """One session on one tree and kconfig, with the drawing of its rates, if it has some."""
+    """One session on one tree and kconfig, with the drawing of its rates, if it has some.
+
+    ``area`` is what it is about; empty if it does not say.
+    """
 
     name: str
+    area: str
     id: str
     session: SessionRecord | None
     cases: tuple[Case, ...]
@@ -115,7 +142,7 @@ class Block:
 
     @property
     def surprises(self) -> bool:
-        """Whether something in it is not as predicted."""
+        """Whether something in it is not as expected."""
         return any(case.surprises for case in self.cases)
 
     @property
@@ -138,11 +165,76 @@ class Block:
 
 
 @dataclass(frozen=True)
+class Panel:
+    """The map of one area: ``rows`` has for each variant the result of each test, in order."""
+
+    area: str
+    rows: tuple[tuple[str, tuple[Shown | None, ...]], ...]
+
+
+@dataclass(frozen=True)
 class Part:
-    """One tree and kconfig: a table, and a block for each session."""
+    """One tree and kconfig: a map, a table, and a block for each session."""
 
     grid: Grid
     blocks: tuple[Block, ...]
+
+    @property
+    def areas(self) -> list[tuple[str, list[Block]]]:
+        """The blocks by area, which is the order in which they are."""
+        return [
+            (name, list(blocks)) for name, blocks in groupby(self.blocks, lambda each: each.area)
+        ]
+
+    @property
+    def panels(self) -> list[Panel]:
+        """The map, a panel for each area."""
+        return [
+            Panel(
+                name,
+                tuple(
+                    (variant, tuple(case.cells[n] for block in blocks for case in block.cases))
+                    for n, variant in enumerate(self.grid.variants)
+                ),
+            )
+            for name, blocks in self.areas
+        ]
+
+    @property
+    def letters(self) -> dict[str, str]:
+        """The letters of the map that stand for a fault, each with its signature."""
+        return {
+            letter(each).lower(): str(each.signature)
+            for cells in self.grid.cells.values()
+            for each in cells
+            if each.outcome is Outcome.FAIL and each.signature is not None
+        }
+
+    @property
+    def choice(self) -> dict[str, object]:
+        """What the page's script compares two variants by.
+
+        ``tests`` has for each test its name, and for each variant an index into ``cells`` of
+        what was seen: outcome, state, words; with -1 where it was not run.
+        """
+        seen: dict[tuple[str, str, str], int] = {}
+        tests = []
+        for block in self.blocks:
+            for case in block.cases:
+                row = [
+                    -1
+                    if each is None
+                    else seen.setdefault((each.outcome, each.state, each.words), len(seen))
+                    for each in case.cells
+                ]
+                name = next(each.name for each in case.cells if each is not None)
+                addresses = [each and each.id for each in case.cells]
+                tests.append([printable(name), row, addresses])
+        return {
+            "variants": [printable(variant) for variant in self.grid.variants],
+            "seen": list(seen),
+            "tests": tests,
+        }
 
 
 class Outline:
@@ -157,6 +249,7 @@ class Outline:
         self.rates: list[dict[str, object]] = []
         self._lines = functools.cache(read_lines)
         self._number = 0
+        self.effects = effects(record)
         self.parts = tuple(map(self._part, grids(record)))
 
     def _part(self, grid: Grid) -> Part:
@@ -180,6 +273,7 @@ class Outline:
         )
         return Block(
             name=session,
+            area=area(self.record, session),
             id=f"s{self._number}",
             session=self.record.sessions.get(session),
             cases=shown,
@@ -189,15 +283,17 @@ class Outline:
     def _shown(self, grid: Grid, cells: Sequence[CellRecord]) -> Shown | None:
         if not cells:
             return None
-        self._number += 1
         ordered = sorted(cells, key=lambda each: each.cell.repeat)
+        worst = max(ordered, key=lambda each: STATES.index(state(each)))
         counted = Counter((mark(each), state(each)) for each in ordered)
         times = len(counted) > 1 or len(cells) != grid.repeats
         return Shown(
-            id=f"c{self._number}",
+            id=anchor(ordered[0].cell),
+            name=ordered[0].cell.name,
             column=f"{grid.tree}/{grid.kconfig}",
             variant=ordered[0].cell.variant,
-            state=max((state(each) for each in ordered), key=STATES.index),
+            state=state(worst),
+            letter=letter(worst),
             marks=tuple(
                 (f"{word} x{count}" if times else word, how)
                 for (word, how), count in counted.most_common()
@@ -224,10 +320,22 @@ class Outline:
                 for name, file in each.files.items()
                 if name.endswith("_log") and name != "console_log" and record.path(each, name)
             ),
-            path=self.pictures.add(steps, self._lines(record.path(each, "lines"))),
+            walk=self.pictures.add(steps, self._lines(record.path(each, "lines"))),
             machine=_script(record.path(each, "qemu")),
             machine_file=self._link(each, "qemu"),
         )
+
+    def named(self, effect: Effect, share: Share) -> list[tuple[str, str]]:
+        """Return the tests of a share, each with the id of its cell."""
+        cells = self._by_name[effect.column]
+        return [(name, anchor(cells[name])) for name in share.names]
+
+    @functools.cached_property
+    def _by_name(self) -> dict[str, dict[str, Cell]]:
+        found: dict[str, dict[str, Cell]] = defaultdict(dict)
+        for each in self.record.cells:
+            found[each.cell.column][each.cell.name] = each.cell
+        return found
 
     def _link(self, each: CellRecord, name: str) -> str:
         """Address a file of a cell from report.html; empty where it is not there."""

@@ -20,8 +20,8 @@ import vl_convert
 from markupsafe import Markup
 
 from kstep.report import command, story
+from kstep.report.anchor import anchor
 from kstep.report.outline import Outline
-from kstep.report.sentences import sentences
 from kstep.report.table import SHORT
 from kstep.results.printable import printable
 
@@ -32,24 +32,28 @@ if TYPE_CHECKING:
     from kstep.results.record import Record
 
 FOLDER = Path(__file__).with_name("template")
-DRAWN = {"fixed": "pass", "regressed": "wrong", "unchanged": "", "": ""}  # clauses, by their kind
 
 
 def page(record: Record) -> str:
     """Draw report.html, to be written in UTF-8."""
     outline = Outline(record)
     parts = outline.parts
-    data = {**outline.pictures.data, "rates": outline.rates}
+    data = {
+        **outline.pictures.data,
+        "rates": outline.rates,
+        "choices": [part.choice for part in parts],
+    }
     scripts = [vega(), (FOLDER / "page.js").read_text("utf-8")]
-    common = "" if len(parts) != 1 else f"{parts[0].grid.tree}/{parts[0].grid.kconfig}/"
-    template = _environment().get_template("page.html.j2")
+    template = environment().get_template("page.html.j2")
     return template.render(
         record=record,
         headline=story.headline(record.cells),
         well=bool(record.cells) and all(each.matched for each in record.cells),
-        verdict=sentences(record.cells),
-        common=common,
-        drawn=DRAWN,
+        first=story.look_first(record),
+        anchor=anchor,
+        called=lambda each: story.called(record, each.cell),
+        surprise=story.surprise,
+        outline=outline,
         remarks=story.remarks(record),
         parts=parts,
         several=len(parts) > 1,
@@ -57,11 +61,16 @@ def page(record: Record) -> str:
         again=command.whole(record),
         kernels=record.kernels,
         same=_same,
-        style=Markup((FOLDER / "page.css").read_text("utf-8")),  # noqa: S704 -- our own file
+        style=style(),
         data=Markup(_embedded(data)),  # noqa: S704 -- ends no element
         scripts=map(Markup, scripts),
         hashes=[_hash(text) for text in scripts],
     )
+
+
+def style() -> Markup:
+    """Return the style sheet, to be put into a page."""
+    return Markup((FOLDER / "page.css").read_text("utf-8"))  # noqa: S704 -- our own file
 
 
 @functools.cache
@@ -91,18 +100,19 @@ def _hash(text: str) -> str:
 
 
 @functools.cache
-def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(
+def environment() -> jinja2.Environment:
+    """Return how templates are filled in: nothing that a value holds becomes markup."""
+    made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["printable"] = lambda text: printable(str(text))
-    environment.filters["figure"] = _figure
-    environment.filters["paragraphs"] = _paragraphs
-    return environment
+    made.filters["printable"] = lambda text: printable(str(text))
+    made.filters["figure"] = _figure
+    made.filters["paragraphs"] = _paragraphs
+    return made
 
 
 def _figure(value: Any) -> str:  # noqa: ANN401 -- a metric is whatever JSON holds

@@ -67,15 +67,15 @@ class Pictures:
         begins: list[int] = []
         spans: list[tuple[int, int]] = []
         left: list[tuple[int, str]] = []
-        way = _Way()
+        excursion = _Excursion()
         for step, following in zip(steps, [*steps[1:], None], strict=True):
             if step.number == 1 or not at:
                 begins.append(len(at))
-                way.begin(spans, len(at))
+                excursion.begin(spans, len(at))
             at.append(self._index(step.pc, step.at, words, lines, names))
             if not step.in_order:
                 left.append((len(at) - 1, "" if step.reason == "SS trap" else step.reason))
-            way.follow(step, spans, len(at))
+            excursion.follow(step, spans, len(at))
             if following is None or following.number == 1:
                 at.append(self._index(step.to, step.to_at, words, lines, names))
         shape = {"at": at, "begins": begins, "spans": spans, "left": left}
@@ -87,12 +87,12 @@ class Pictures:
     def _index(
         self,
         address: int,
-        place: str,
+        spot: str,
         words: Mapping[int, int],
         lines: Mapping[int, str],
         names: _Names,
     ) -> int:
-        symbol, offset = _split(place)
+        symbol, offset = _split(spot)
         text = _disassemble(words[address], address) if address in words else ""
         line = lines.get(address)
         row = (
@@ -104,7 +104,7 @@ class Pictures:
         return self.instructions.setdefault(row, len(self.instructions))
 
 
-class _Way:
+class _Excursion:
     """Whether a path is in program order, in an interrupt that it fell into, or elsewhere."""
 
     def __init__(self) -> None:
@@ -138,8 +138,8 @@ class _Names:
         self._exact = {step.to: step.to_at for step in steps} | {s.pc: s.at for s in steps}
         ends: dict[str, int] = {}
         starts: dict[str, int] = {}
-        for address, place in self._exact.items():
-            symbol, offset = _split(place)
+        for address, spot in self._exact.items():
+            symbol, offset = _split(spot)
             starts[symbol] = address - offset
             ends[symbol] = max(address, ends.get(symbol, 0))
         self._spans = [(starts[symbol], ends[symbol], symbol) for symbol in starts]
@@ -169,13 +169,13 @@ class _Names:
         return None
 
 
-def _split(place: str) -> tuple[str, int]:
+def _split(spot: str) -> tuple[str, int]:
     """Take ``symbol+0xoffset`` apart; an address without a symbol is its own name."""
-    symbol, _, offset = place.rpartition("+0x")
+    symbol, _, offset = spot.rpartition("+0x")
     try:
-        return (symbol, int(offset, 16)) if symbol else (place, 0)
+        return (symbol, int(offset, 16)) if symbol else (spot, 0)
     except ValueError:
-        return place, 0
+        return spot, 0
 
 
 @cache

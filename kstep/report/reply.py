@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """reply.txt: the mail that answers a patch mail, in plain text, 72 columns wide.
 
-Regressions come first. A Tested-by line is there only where something was measured and
-nothing regressed; whose it is, the sender fills in.
+What each variant fixes comes first, then what it breaks, with what was seen. A Tested-by line
+is there only if something was measured and nothing regressed; whose it is, the sender fills in.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from rich.console import Console
 
 from kstep.base.outcome import Outcome
 from kstep.report import command
-from kstep.report.sentences import sentences
-from kstep.report.story import remarks
+from kstep.report.effect import effects
+from kstep.report.story import remarks, tests
 from kstep.report.table import legend, tables
 from kstep.results.cell import BASE
 from kstep.results.printable import printable
@@ -25,19 +25,22 @@ from kstep.results.verdict import verdict
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kstep.report.effect import Effect, Share
+    from kstep.results.cell import CellRecord
     from kstep.results.provenance import KernelRecord
     from kstep.results.record import Record
 
 WIDTH = 72
 SHORT = 12  # characters of a hash
+FEW = 6  # tests of an area of which is told what was seen
 TESTED_BY = "Tested-by: YOUR NAME <YOUR@ADDRESS>"
 
 
 def reply(record: Record) -> str:
     """Draw reply.txt, to be written in UTF-8."""
     parts = [
-        _regressions(record),
-        _changes(record),
+        *_effects(record),
+        _left(record),
         _table(record),
         _subject(record),
         _repeat(record),
@@ -54,45 +57,54 @@ def may_sign(record: Record) -> bool:
     return judged and measured and not any(entry["regressed"] for entry in entries)
 
 
-def _regressions(record: Record) -> list[str]:
-    entries = verdict(record.cells)
-    if not entries:
-        return _prose(
-            f"Nothing can be said about a regression: the kernel without the series"
-            f' ("{BASE}") was not measured beside another.'
-        )
-    lines: list[str] = []
-    for column, entry in entries.items():
-        if entry["regressed"]:
-            lines += _prose(f"{column} breaks what works without the series:")
-            lines += [line for name in entry["regressed"] for line in _item(record, column, name)]
-    errors = sum(each.outcome is Outcome.ERROR for each in record.cells)
-    lines = lines or _prose("Nothing that works without the series is broken by it here.")
-    if errors:
-        lines += _prose(
-            f"{errors} of {len(record.cells)} cells have no verdict: the machinery failed,"
-            " not the kernel."
-        )
+def _effects(record: Record) -> list[list[str]]:
+    """Tell what each variant does, or why nothing can be said."""
+    found = effects(record)
+    if all(effect.alone for effect in found):
+        return [
+            _prose(
+                "Nothing can be said about regressions: the kernel without the series"
+                f' ("{BASE}") was not run beside another.'
+            )
+        ]
+    start = "Compared with the same kernel without the series:"
+    return [_prose(start), *(_effect(record, effect) for effect in found)]
+
+
+def _effect(record: Record, effect: Effect) -> list[str]:
+    lines = _prose(f"{effect.label}:")
+    for said, shares in ((effect.fixed, effect.fixes), (effect.broken, effect.breaks)):
+        lines += _prose(f"{said}{':' if shares else ''}", "  ", "  ")
+        for share in shares:
+            lines += _prose(share.short, "  - ", "    ")
+            lines += _seen(record, effect, share) if shares is effect.breaks else []
+    for said in (effect.rest, *effect.rates):
+        lines += _prose(said, "  ", "  ")
     return lines
 
 
-def _item(record: Record, column: str, name: str) -> Iterator[str]:
-    """Tell one regression, with what was seen in the first repeat that failed."""
-    failed = min(
-        (
-            each
-            for each in record.cells
-            if (each.cell.column, each.cell.name) == (column, name) and each.outcome is Outcome.FAIL
-        ),
-        key=lambda each: each.cell.repeat,
-    )
-    yield from _prose(f"{name}: {failed.seen}: {failed.message}", "  - ", "    ")
+def _seen(record: Record, effect: Effect, share: Share) -> Iterator[str]:
+    """Tell what was seen of the tests that a variant breaks, in the first repeat that failed."""
+    failed: dict[str, CellRecord] = {}
+    for each in sorted(record.cells, key=lambda each: each.cell.repeat):
+        if each.cell.column == effect.column and each.outcome is Outcome.FAIL:
+            failed.setdefault(each.cell.name, each)
+    for name in share.names[:FEW]:
+        yield from _prose(f"{name}: {failed[name].seen}: {failed[name].message}", "    ", "      ")
+    if more := share.names[FEW:]:
+        yield from _prose(f"and {len(more)} more: {', '.join(more)}", "    ", "      ")
 
 
-def _changes(record: Record) -> list[str]:
-    said = (*map(str, sentences(record.cells)), *remarks(record))
-    lines = [line for each in said for line in _prose(each, "", "    ")]
-    return [*_prose(f'Against "{BASE}", the kernel with every patch of the series out:'), *lines]
+def _left(record: Record) -> list[str]:
+    """Tell what has no verdict, what was compared with what, and what was skipped."""
+    lines = []
+    errors = sum(each.outcome is Outcome.ERROR for each in record.cells)
+    if errors:
+        lines += _prose(
+            f"{errors} of {tests(len(record.cells))} have no verdict: the machinery failed,"
+            " not the kernel."
+        )
+    return lines + [line for said in remarks(record) for line in _prose(said, "", "    ")]
 
 
 def _table(record: Record) -> list[str]:

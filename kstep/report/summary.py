@@ -9,39 +9,73 @@ from collections import Counter, defaultdict
 from typing import TYPE_CHECKING
 
 from kstep.base.outcome import Outcome
+from kstep.report.effect import effects
 from kstep.report.grid import Grid, grids
-from kstep.report.sentences import sentences
-from kstep.report.story import remarks
+from kstep.report.story import called, headline, look_first, remarks, surprise
 from kstep.results.printable import printable
 from kstep.results.rate import Rate
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from kstep.report.effect import Effect
     from kstep.results.cell import CellRecord
     from kstep.results.record import Record
 
+MANY = 30  # rows from which on a table is folded
 LINES = 20  # of the console, for each fault
 MOST = 1024 * 1024 - 64 * 1024  # bytes: GitHub takes a MiB a step, and others may add theirs
 
 
 def summary(record: Record) -> str:
     """Draw summary.md, to be written in UTF-8."""
-    lines = [f"# kstep: {_plain(record.run.id)}", ""]
-    said = (*map(str, sentences(record.cells)), *remarks(record))
-    lines += [f"- {_plain(line)}" for line in said]
+    lines = [f"# kstep: {_plain(record.run.id)}", "", f"**{_plain(headline(record.cells))}**"]
+    if (first := look_first(record)) is not None:
+        lines[-1] += f" Look first at {_plain(f'{called(record, first.cell)}: {surprise(first)}')}."
+    lines.append("")
+    for effect in effects(record):
+        lines += _effect(effect)
+    lines += [f"- {_plain(line)}" for line in remarks(record)]
     for grid in grids(record):
-        lines += ["", *_table(grid)]
-    lines += ["", "Cells in **bold** are not as predicted.", ""]
+        lines += ["", *_folded(grid)]
+    lines += ["", "Tests in **bold** are not as expected.", ""]
     provenance = [*_provenance(record), ""]
     room = MOST - sum(len(line.encode()) + 1 for line in (*lines, *provenance))
     return "\n".join([*lines, *_unmatched(record, room), *provenance])
 
 
-def _table(grid: Grid) -> Iterator[str]:
+def _effect(effect: Effect) -> Iterator[str]:
+    """Tell what a variant fixes and breaks, area by area; the names of what it breaks with it."""
+    yield f"- **{_plain(effect.label)}**"
+    for line, shares, named in (
+        (effect.fixed, effect.fixes, False),
+        (effect.broken, effect.breaks, True),
+    ):
+        if line:
+            yield f"  - {_plain(line)}{':' if shares else ''}"
+        for share in shares:
+            names = f": {', '.join(share.said)}" if named and share.area else ""
+            yield f"    - {_plain(share.short + names)}"
+    for line in (effect.rest, *effect.rates):
+        yield f"  - {_plain(line)}"
+
+
+def _folded(grid: Grid) -> Iterator[str]:
+    """Draw a table, folded if it is long."""
     yield f"## {_plain(grid.tree)}, kconfig {_plain(grid.kconfig)}"
     yield ""
-    yield _row(["session", *map(_plain, grid.variants)])
+    fold = len(grid.names) > MANY
+    if fold:
+        yield f"<details><summary>all {len(grid.names)} tests</summary>"
+        yield ""
+    yield from _table(grid)
+    if fold:
+        yield ""
+        yield "</details>"
+
+
+def _table(grid: Grid) -> Iterator[str]:
+    yield _row(["test", *map(_plain, grid.variants)])
     yield _row(["---"] * (len(grid.variants) + 1))
     for session, case in grid.names:
         name = session if case is None else f"{session}[{case}]"
@@ -70,11 +104,11 @@ def _mark(each: CellRecord) -> str:
         return f"**{each.seen}**"
     if each.outcome is Outcome.PASS:
         return each.seen
-    return f"{each.seen} ({'as none' if each.held else 'predicted'})"
+    return f"{each.seen} ({'unpatched too' if each.held else 'expected'})"
 
 
 def _unmatched(record: Record, room: int) -> list[str]:
-    """Tell what was not as predicted; repeats that came to the same are told once.
+    """Tell what was not as expected; repeats with the same result are told once.
 
     What does not fit into ``room`` bytes any more is counted, not told.
     """
@@ -82,7 +116,7 @@ def _unmatched(record: Record, room: int) -> list[str]:
     for each in record.cells:
         if not each.matched:
             alike[each.cell.column, each.cell.name, each.seen].append(each)
-    lines = ["## Not as predicted", ""] if alike else []
+    lines = ["## Not as expected", ""] if alike else []
     left = len(alike)
     for _, group in sorted(alike.items()):
         told = [*_told(record, group), ""]
@@ -97,12 +131,12 @@ def _unmatched(record: Record, room: int) -> list[str]:
 
 
 def _told(record: Record, group: Sequence[CellRecord]) -> Iterator[str]:
-    """Tell repeats that came to the same, with the console of the first."""
+    """Tell repeats with the same result, with the console of the first."""
     first = min(group, key=lambda each: each.cell.repeat)
-    times = f" {len(group)} times" if len(group) > 1 else ""
+    times = f", {len(group)} times" if len(group) > 1 else ""
     yield f"### {_plain(first.cell.column)}: {_plain(first.cell.name)}"
     yield ""
-    yield f"**{first.seen}**{times}, where {first.wanted} was expected: {_plain(first.message)}"
+    yield f"**{_plain(surprise(first))}**{times}: {_plain(first.message)}"
     tail = record.tail(first, LINES)
     if tail:
         yield ""

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The table on the terminal: sessions down, variants across, a mark for each cell.
 
-No mark needs colour to be read: ``pass`` and ``(stuck)`` are as predicted, ``pass!`` and
-``stuck!`` are not, ``?boot`` is no verdict.
+No mark needs colour to be read: ``pass`` and ``(stuck)`` are as expected, ``pass!`` and
+``stuck!`` are not, ``?boot`` is no verdict. Below it stands what each variant does.
 """
 
 from __future__ import annotations
@@ -13,18 +13,21 @@ from typing import TYPE_CHECKING
 
 from rich import box
 from rich.console import Group
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
 from kstep.base.outcome import Outcome, Signature
+from kstep.report.effect import effects
 from kstep.report.grid import grids
-from kstep.report.sentences import sentences
 from kstep.report.story import remarks
 from kstep.results.printable import printable
 from kstep.results.rate import Rate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from rich.console import RenderableType
 
     from kstep.report.grid import Grid
     from kstep.results.cell import CellRecord
@@ -50,12 +53,36 @@ SHORT = {
     Signature.MACHINE_DIED: "died",
     Signature.INFRASTRUCTURE: "infra",
 }
+# One for each, where there is room for no more; upper case is not as expected.
+LETTERS = {
+    Signature.STUCK: "s",
+    Signature.ENTERS_INTERRUPT: "i",
+    Signature.ENTERS_EXCEPTION: "e",
+    Signature.OFF_ORDER: "o",
+    Signature.RUNAWAY: "a",
+    Signature.REHIT: "r",
+    Signature.STEP_FLOOD: "f",
+    Signature.LOST_PREEMPTION: "p",
+    Signature.MISSED_HITS: "m",
+    Signature.DOUBLE_HITS: "d",
+    Signature.MASKED_INTERRUPTS: "k",
+    Signature.LIVELOCK: "l",
+    Signature.WRONG_REGISTERS: "g",
+    Signature.WRONG_MEMORY: "y",
+    Signature.WRONG_RESULT: "w",
+    Signature.SPLAT: "c",
+    Signature.PANIC: "n",
+    Signature.HANG: "h",
+}
 STYLES = {"p": "green", "(": "yellow", "?": "magenta"}
 LEGEND = (
-    "pass, (fault): as predicted. pass!, fault!: not as predicted, or a fault that nobody"
-    " predicted. fault=: nobody predicted anything, and none fails too. ?error: no verdict."
-    " -: not run. A mark without a count holds for every repeat; 50% (30-70): so many passed,"
-    " and the 95 % interval of the rate."
+    "pass, (fault): as expected. pass!, fault!: not as expected, or no expectation and the"
+    " kernel failed. fault=: no expectation; the unpatched kernel fails too. ?error: no"
+    " verdict. -: not run."
+)
+REPEATS = (
+    " A mark without a count holds for every repeat; 50% (30-70): so many passed, and the 95 %"
+    " interval of the rate."
 )
 NAMES = 16  # columns of a terminal that the sessions get at least
 MARKS = 7  # as wide as the widest mark, (stuck)
@@ -63,9 +90,13 @@ MARKS = 7  # as wide as the widest mark, (stuck)
 
 def table(record: Record, width: int) -> Group:
     """Draw the run for a terminal ``width`` characters wide, from about 30 on."""
-    said = [
-        Text(printable(line)) for line in (*map(str, sentences(record.cells)), *remarks(record))
-    ]
+    said: list[RenderableType] = []
+    for effect in effects(record):
+        said.append(Text(printable(effect.label), "bold"))
+        said += [
+            Padding(Text(printable(line)), (0, 0, 0, 2), expand=False) for line in effect.lines
+        ]
+    said += [Text(printable(line)) for line in remarks(record)]
     return Group(tables(record, width), Text(legend(record), "dim"), Text(), *said)
 
 
@@ -85,13 +116,14 @@ def tables(record: Record, width: int) -> Group:
 
 def legend(record: Record) -> str:
     """Say what the marks mean, and those of them that are short for a signature."""
+    repeated = any(each.cell.repeat > 1 for each in record.cells)
     used = {each.signature for each in record.cells if each.signature in SHORT}
     words = [f"{SHORT[signature]} = {signature}" for signature in sorted(used - {None})]
-    return LEGEND + (f"\n{', '.join(words)}." if words else "")
+    return LEGEND + REPEATS * repeated + (f"\n{', '.join(words)}." if words else "")
 
 
 def mark(each: CellRecord) -> str:
-    """Say in one word what a cell came to, and whether as predicted."""
+    """Say the result of a cell in one word, and whether it was expected."""
     word = each.seen if each.signature is None else SHORT.get(each.signature, each.seen)
     if each.outcome is Outcome.ERROR:
         return f"?{word}"
@@ -100,6 +132,19 @@ def mark(each: CellRecord) -> str:
     if each.held and each.outcome is Outcome.FAIL:
         return f"{word}="
     return word if each.outcome is Outcome.PASS else f"({word})"
+
+
+def letter(each: CellRecord) -> str:
+    """Say the result of a cell in one letter: ``·`` passes, ``!`` passes against expectation.
+
+    A fault has its letter, in upper case if it is not as expected; ``?`` is no verdict.
+    """
+    if each.outcome is Outcome.ERROR:
+        return "?"
+    if each.outcome is Outcome.PASS:
+        return "·" if each.matched else "!"
+    found = "x" if each.signature is None else LETTERS[each.signature]
+    return found if each.matched else found.upper()
 
 
 def _marks(cells: Sequence[CellRecord], repeats: int) -> list[str]:
@@ -156,11 +201,12 @@ def _table(grid: Grid, variants: dict[str, int], width: int) -> Table:
 
 
 def _cell(cells: Sequence[CellRecord], repeats: int) -> Text:
-    marks = (Text(word, _style(word)) for word in _marks(cells, repeats))
+    marks = (Text(word, style(word)) for word in _marks(cells, repeats))
     return Text("\n").join(marks) or Text("-")
 
 
-def _style(word: str) -> str:
+def style(word: str) -> str:
+    """Say in which style a mark is drawn."""
     return "bold red" if "!" in word else STYLES.get(word[0], "")
 
 

@@ -83,6 +83,7 @@ class SessionRecord:
     """A session of the run: what it claims, its script's docstring, and where it is written.
 
     ``file`` is relative to kstep's folder; ``line`` is that of the session's decorator.
+    ``area`` is what the claim is about, such as ``steps``; empty if the session does not say.
     """
 
     name: str
@@ -90,6 +91,7 @@ class SessionRecord:
     text: str
     file: str
     line: int
+    area: str = ""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ class Asked:
 
     ``kconfigs`` has what was typed by the name that the run's cells have for it. Paths in the
     options are relative to ``folder``, which is itself relative to kstep's own, and "." there.
-    No ``variants``: all that ``matrix`` makes; no ``sessions``: every one that is settled.
+    No ``variants``: all that ``matrix`` makes; no ``sessions``: every one that is settled, and
+    otherwise what was selected, each as SESSION, SESSION[CASE] or FILE.py::SESSION[CASE].
     ``jobs`` is 0 for one a core; an empty ``machine`` is QEMU.
     """
 
@@ -35,6 +36,7 @@ class Asked:
     accel: str
     machine: str
     reset: str
+    trust: bool = False
 
     def asks(self, cell: Cell) -> bool:
         """Whether a cell was asked for, as far as the options name such things."""
@@ -42,9 +44,17 @@ class Asked:
             cell.tree in self.trees
             and cell.kconfig in self.kconfigs
             and (not self.variants or cell.variant in self.variants)
-            and (not self.sessions or cell.session in self.sessions)
+            and (not self.sessions or self.selector(cell) is not None)
             and cell.repeat <= self.repeat
         )
+
+    def selector(self, cell: Cell) -> str | None:
+        """Return what selects the cell's session and case, and nothing else; None if not asked."""
+        for selected in self.sessions or (cell.session,):
+            file, separator, name = selected.rpartition("::")
+            if name in (cell.session, cell.name):
+                return f"{file}{separator}{cell.name}"
+        return None
 
     def to_json(self) -> dict[str, Any]:
         """Write the request as it stands in results.json."""

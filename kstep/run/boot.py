@@ -35,7 +35,8 @@ class Boot:
     """Cells that share a boot, and what they need.
 
     ``kernel`` is its folder in the cache, ``initramfs`` a file, ``sessions`` the folder of
-    the scripts. ``line`` is that of an external machine, of which there is only one.
+    the scripts; ``own`` is the script if it is the user's, outside that folder. ``line`` is
+    that of an external machine, of which there is only one.
     """
 
     cells: tuple[Cell, ...]
@@ -44,21 +45,23 @@ class Boot:
     sessions: Path
     accel: Accel
     line: Line | None = None
+    own: Path | None = None
 
     @property
-    def inputs(self) -> tuple[Input, Input, Input]:
-        """What it reads: the kernel's folder, the initramfs, the folder of the sessions.
+    def inputs(self) -> tuple[Input, ...]:
+        """What it reads: the kernel's folder, the initramfs, the sessions' folder, ``own``.
 
         There is nothing else but kstep itself and the toolchain; whoever runs it elsewhere
-        brings these three there, and says where with ``moved``.
+        brings these there, and says where with ``moved``.
         """
         scripts = hashlib.sha256()
         for path in sorted(self.sessions.glob("*.py")):
             scripts.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        files = [self.initramfs] if self.own is None else [self.initramfs, self.own]
         return (
             Input(self.kernel.folder, self.kernel.key),
-            Input(self.initramfs, hashlib.sha256(self.initramfs.read_bytes()).hexdigest()),
             Input(self.sessions, scripts.hexdigest()),
+            *(Input(path, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files),
         )
 
     def moved(self, paths: Mapping[Path, Path]) -> Boot:
@@ -68,6 +71,7 @@ class Boot:
             kernel=replace(self.kernel, folder=paths.get(self.kernel.folder, self.kernel.folder)),
             initramfs=paths.get(self.initramfs, self.initramfs),
             sessions=paths.get(self.sessions, self.sessions),
+            own=self.own and paths.get(self.own, self.own),
         )
 
 

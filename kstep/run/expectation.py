@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kstep.source.series import Series
 
 FILE = "expect.yaml"
-ALL = "all"  # stands for the list of sessions in a rule that holds for every one
+ALL = "all"  # stands for the list of sessions in a rule that holds for every one of kstep's
 VARIES = "varies"  # stands for a signature where a cell fails now in one way and now in another
 ERRORS = (
     Signature.NO_BOOT,
@@ -128,7 +128,8 @@ def _rules(series: Series, sessions: Mapping[str, Session]) -> tuple[Rule, ...]:
     doc = document.load(series.folder / FILE, _schema())
     rules = []
     for number, item in enumerate(doc.value["rules"]):
-        named = list(sessions) if item["sessions"] == ALL else item["sessions"]
+        ours = [name for name, each in sessions.items() if not each.own]
+        named = ours if item["sessions"] == ALL else item["sessions"]
         for index, name in enumerate(named):
             if name not in sessions:
                 mend = f"write sessions: {ALL}" if name == ALL else nearest(name, sessions)
@@ -167,9 +168,9 @@ def _rules(series: Series, sessions: Mapping[str, Session]) -> tuple[Rule, ...]:
         rules.append(
             Rule(
                 where={
-                    field: frozenset(item[key])
+                    field: frozenset(named if key == "sessions" else item[key])
                     for key, field in FIELDS.items()
-                    if key in item and item[key] != ALL
+                    if key in item
                 },
                 versions=span,
                 expected=_expected(doc, number, item),

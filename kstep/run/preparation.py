@@ -10,7 +10,7 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 from kstep import toolchain
-from kstep.base.errors import MachineryError
+from kstep.base.errors import MachineryError, RequestError
 from kstep.build import initramfs, kconfig
 from kstep.build.kernel import Builder, Kernel
 from kstep.machine.qemu import QemuMachine
@@ -20,7 +20,7 @@ from kstep.source.patched import Action
 from kstep.toolchain import GCC, accel
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from kstep.base.cache import Cache
     from kstep.base.progress import Progress
@@ -105,6 +105,11 @@ def prepare(
     """
     chosen = accel.choose(accel_kind)
     tools = toolchain.choose(toolchain_kind, asked.root / "docker", progress)
+    if asked.untrusted and not tools.contains:
+        raise RequestError(
+            f"toolchain {tools.kind}: it contains nothing, so the build of {asked.untrusted[0]} can"
+            " do whatever you can; take --toolchain docker, or read the patches and add --trust"
+        )
     cache.require_buildable()
     progress.say(f"toolchain {tools.kind}: {tools.why}")
     progress.say(f"accel {chosen.accel}: {chosen.why}")
@@ -135,7 +140,11 @@ def prepare(
     ]
     for builder, _ in builders:
         builder.require_configurable()
-    built = [kernel for builder, variants in builders for kernel in _build(builder, variants)]
+    built = [
+        kernel
+        for builder, variants in builders
+        for kernel in _build(builder, variants, asked.untrusted)
+    ]
     return Prepared(
         tools, chosen.accel, versions, trees, guest, tuple(built), tuple(chain(*left_out))
     )
@@ -159,7 +168,7 @@ def _patch(
         except patched.DependentError as error:
             if asked.chosen:
                 raise
-            progress.say(f"left out: {error}")
+            progress.say(f"skipped: {error}")
             left_out.append(LeftOut(source.id, variant.name, str(error)))
     ports = {
         f"{name} as ported in {patch.port}"
@@ -187,8 +196,15 @@ def _require_known(kconfigs: Iterable[KconfigRequest], source: Tree, progress: P
             progress.say(f"tree {source.id}, kconfig {config.name}: {remark}")
 
 
-def _build(builder: Builder, patched_trees: Sequence[tuple[Variant, PatchedTree]]) -> list[Built]:
-    """Build each distinct kernel once; one that cannot be built does not stop the others."""
+def _build(
+    builder: Builder,
+    patched_trees: Sequence[tuple[Variant, PatchedTree]],
+    untrusted: Collection[str],
+) -> list[Built]:
+    """Build each distinct kernel once; one that cannot be built does not stop the others.
+
+    Those that only series under review have are built apart from the others.
+    """
     groups: dict[str, list[tuple[Variant, PatchedTree]]] = defaultdict(list)
     for variant, sources in patched_trees:
         groups[sources.digest].append((variant, sources))
@@ -199,7 +215,8 @@ def _build(builder: Builder, patched_trees: Sequence[tuple[Variant, PatchedTree]
             names = ", ".join(variant.name for variant, _ in group)
             kernel: Kernel | MachineryError
             try:
-                kernel = builder.build(group[0][1], f"kernel {what}/{names}")
+                apart = all(variant.series in untrusted for variant, _ in group)
+                kernel = builder.build(group[0][1], f"kernel {what}/{names}", apart=apart)
             except MachineryError as error:
                 builder.progress.say("\n  ".join((str(error), *error.details)))
                 kernel = error

@@ -4,16 +4,15 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
-from kstep.base.document import nearest
 from kstep.base.errors import RequestError
 from kstep.build import kconfig
 from kstep.run import expectation, plan
-from kstep.session import session
+from kstep.session import selection
 from kstep.source import series, tree
 from kstep.source import variant as matrix
 
@@ -44,18 +43,45 @@ class Request:
     variants: tuple[Variant, ...]
     chosen: bool  # whether the variants were named one by one
     sessions: tuple[Session, ...]
+    selectors: tuple[str, ...]  # which select these sessions and cases again
     expectations: Expectations
     repeats: int
+    base_added: bool = False  # whether none was not asked for
+    trust: bool = False  # whether a build of any series may do what the user can
 
     @cached_property
     def _undescribed(self) -> frozenset[str]:
         return frozenset(each.name for each in self.series if not expectation.describes(each))
 
-    def is_held(self, cell: Cell) -> bool:
-        """Whether a cell is held against ``none``, as nobody said what to expect of its series.
+    @property
+    def untrusted(self) -> tuple[str, ...]:
+        """The series that are neither in kstep's patches/ nor trusted by the user."""
+        if self.trust:
+            return ()
+        ours = (self.root / "patches").resolve()
+        return tuple(
+            each.name
+            for each in self.series
+            if each.folder is None or each.folder.resolve().parent != ours
+        )
 
-        ``none`` itself is the measure where that is so of every series.
+    @cached_property
+    def _own(self) -> frozenset[str]:
+        return frozenset(each.name for each in self.sessions if each.own)
+
+    @property
+    def needs_base(self) -> bool:
+        """Whether there are cells that only a run of ``none`` can judge, and it is not run."""
+        names = {each.name for each in self.variants}
+        return matrix.NONE.name not in names and any(map(self.is_held, self.cells))
+
+    def is_held(self, cell: Cell) -> bool:
+        """Whether a cell is compared with ``none``: its series or session has no expectations.
+
+        ``none`` itself is the measure if that is so of every series, or of its session.
         """
+        if cell.session in self._own:
+            return True
         name = matrix.parse(cell.variant, self.series).series
         return name in self._undescribed if name else len(self._undescribed) == len(self.series)
 
@@ -91,8 +117,13 @@ def look_up(
     matrix_name: str = "",
     session_names: Sequence[str] = (),
     repeats: int = 1,
+    with_base: bool = False,
+    trust: bool = False,
 ) -> Request:
-    """Look everything up; raises RequestError for what is not there or not right."""
+    """Look everything up; raises RequestError for what is not there or not right.
+
+    ``with_base`` adds ``none`` to the variants if cells could not be judged without it.
+    """
     if not 1 <= repeats <= MOST_REPEATS:
         raise RequestError(f"--repeat {repeats}: must be between 1 and {MOST_REPEATS}")
     series_list = tuple(series.load(spec, root) for spec in series_specs)
@@ -104,15 +135,9 @@ def look_up(
                 f"--series: two are called {one.name};"
                 " give one another name (./inv series.add --name)"
             )
-    found = session.load(root / "tests/sessions")
-    for name in session_names:
-        if name not in found:
-            raise RequestError(f'session "{name}" does not exist; {nearest(name, found)}')
     _require_distinct("--sessions", session_names)
-    if variant_names and matrix_name:
-        raise RequestError("--matrix and --variants both say which variants; leave one out")
-    variants = [matrix.parse(name, series_list) for name in variant_names]
-    _require_distinct("--variants", [each.name for each in variants])
+    selected = selection.select(root / "tests/sessions", session_names)
+    variants = matrix.select(series_list, variant_names, matrix_name)
     kconfigs = tuple(kconfig.load(name, root / kconfig.FOLDER) for name in kconfig_names)
     _require_some("--kconfig", kconfig_names)
     _require_distinct("--kconfig", [each.name for each in kconfigs])
@@ -124,15 +149,16 @@ def look_up(
         series=series_list,
         trees=trees,
         kconfigs=kconfigs,
-        variants=tuple(variants or matrix.variants(series_list, matrix_name or "each")),
-        chosen=bool(variants),
-        sessions=tuple(
-            found[name]
-            for name in session_names or [n for n, each in found.items() if not each.unsettled]
-        ),
-        expectations=expectation.load(series_list, found),
+        variants=tuple(variants),
+        chosen=bool(variant_names),
+        sessions=selected.sessions,
+        selectors=selected.selectors,
+        expectations=expectation.load(series_list, selected.known),
         repeats=repeats,
+        trust=trust,
     )
+    if with_base and asked.needs_base:
+        asked = replace(asked, variants=(matrix.NONE, *asked.variants), base_added=True)
     for cell in asked.cells:
         asked.expectations.of(cell, None)
     kconfig.require_some(

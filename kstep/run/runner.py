@@ -69,7 +69,8 @@ class _Running(AbstractContextManager["_Running"]):
     """The cells of a boot, and the machine that they share, which is ended at the end."""
 
     def __init__(self, boot: Boot, toolchain: Toolchain, folder: Path) -> None:
-        self.script = session.load(boot.sessions)[boot.cells[0].session]
+        own = () if boot.own is None else (boot.own,)
+        self.script = session.load(boot.sessions, own)[boot.cells[0].session]
         self._boot = boot
         self._toolchain = toolchain
         self._folder = folder

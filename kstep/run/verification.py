@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import platform
 from collections import defaultdict
@@ -16,6 +17,7 @@ from kstep.base.outcome import Outcome
 from kstep.build import kconfig
 from kstep.build.kernel import Kernel
 from kstep.image import debuginfo as lines
+from kstep.report.live import so_far
 from kstep.results import layout
 from kstep.results.cell import CellRecord
 from kstep.results.provenance import (
@@ -107,7 +109,7 @@ class Verification:
             self.asked.root / kconfig.FOLDER,
         )
         for why in dict.fromkeys(not_run.values()):
-            self.progress.say(f"left out: {why}")
+            self.progress.say(f"skipped: {why}")
         told = dict.fromkeys(LeftOut(cell.tree, cell.variant, why) for cell, why in not_run.items())
         left_out = (*prepared.left_out, *told)
         record = self._open(started, prepared, left_out)
@@ -152,7 +154,9 @@ class Verification:
             request=self.typed,
             left_out=left_out,
             sessions=(
-                SessionRecord(each.name, each.claim, each.text, self._file_of(each), line=each.line)
+                SessionRecord(
+                    each.name, each.claim, each.text, self._file_of(each), each.line, each.area
+                )
                 for each in self.asked.sessions
             ),
         )
@@ -217,11 +221,13 @@ class Verification:
                 self._keep(record, result, kernels[_kernel_of(result.cell)].names)
                 task.end(name)
                 task.advance(note=f"{name}: {result.signature or 'pass'}")
+                task.show(functools.partial(so_far, record))
 
             folder = self.folder.absolute()
             self.scheduler.run(boots, prepared.toolchain, folder, on_start, on_result)
 
     def _boots(self, kernel: Kernel, cells: Iterable[Cell], prepared: Prepared) -> list[Boot]:
+        scripts = {each.name: each for each in self.asked.sessions}
         return [
             Boot(
                 cells=group,
@@ -230,6 +236,7 @@ class Verification:
                 sessions=self.asked.root / "tests/sessions",
                 accel=prepared.accel,
                 line=self.line,
+                own=scripts[group[0].session].own_file,
             )
             for group in plan.boots(cells)
         ]
@@ -274,7 +281,7 @@ class Verification:
                 task.advance(note=built.first)
 
     def _file_of(self, script: Session) -> str:
-        return str(script.file.relative_to(self.asked.root))
+        return str(script.file if script.own else script.file.relative_to(self.asked.root))
 
 
 def _kernel_of(cell: Cell) -> tuple[str, str, str]:

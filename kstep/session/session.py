@@ -1,20 +1,23 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Sessions: scripts that test one claim each, found in a folder."""
+"""Sessions: scripts that test one claim each, found in a folder, or in a file of the user's."""
 
 from __future__ import annotations
 
 import importlib.util
 import inspect
+import re
 import sys
-from dataclasses import dataclass, field
+import traceback
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from kstep.base.errors import MachineryError
+from kstep.base.errors import MachineryError, RequestError
 from kstep.machine.hardware import Hardware
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from importlib.machinery import ModuleSpec
 
     from kstep.machine.capability import Capability
     from kstep.session.target import Target
@@ -63,7 +66,10 @@ class Session:
     ``requires`` is what its machine must be able to do, and why, in words that go on from the
     session's name. What ``hardware`` takes is known from it.
     ``text`` is the docstring of its file. ``unsettled`` says why a session is run only
-    where it is named: what it measures is not known well enough to be predicted.
+    if it is named: what it measures is not known well enough to be predicted. ``own`` is
+    whether it is the user's, from a file that is not in kstep's folder. ``area`` is what the
+    claim is about, in words that stand over its results in a report, such as ``steps``; empty
+    if it shares that with no other.
     """
 
     name: str
@@ -77,11 +83,18 @@ class Session:
     unsettled: str = ""
     needs: tuple[str, ...] = ()
     requires: Mapping[Capability, str] = field(default_factory=dict)
+    own: bool = False
+    area: str = ""
 
     @property
     def case_names(self) -> tuple[str | None, ...]:
         """The names of the cases; one None where there are none."""
         return tuple(case.name for case in self.cases) or (None,)
+
+    @property
+    def own_file(self) -> Path | None:
+        """Its file, if it is the user's."""
+        return self.file if self.own else None
 
     def hardware_for(self, case: str | None) -> Hardware:
         """Return the machine that a case asks for, or else the session's."""
@@ -106,6 +119,8 @@ class Session:
         return None if name is None else next(c for c in self.cases if c.name == name)
 
 
+CASE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # part of a path, and of name[case]
+
 _found: dict[str, Session] = {}
 
 
@@ -117,17 +132,28 @@ def session(
     unsettled: str = "",
     needs: Sequence[str] = (),
     requires: Mapping[Capability, str] | None = None,
+    area: str = "",
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Mark a function as a session; its name, with dashes, is the session's."""
 
     def mark(script: Callable[..., None]) -> Callable[..., None]:
         name = script.__name__.replace("_", "-")
         code = inspect.unwrap(script).__code__
-        place = f'{code.co_filename}:{code.co_firstlineno}: session "{name}"'
+        here = f'{code.co_filename}:{code.co_firstlineno}: session "{name}"'
         if name in _found:
-            raise MachineryError(f"{place} is in {_found[name].file} too")
+            raise MachineryError(
+                f"{here} is in {_found[name].file} too; give the function another name"
+            )
         if len({case.name for case in cases}) < len(cases):
-            raise MachineryError(f"{place} has two cases of one name")
+            raise MachineryError(f"{here} has two cases of one name")
+        for case in cases:
+            if not CASE_NAME.fullmatch(case.name):
+                raise MachineryError(
+                    f'{here}: case "{case.name}" must be named like a C identifier'
+                )
+        takes = "a target and a case" if cases else "a target"
+        if len(inspect.signature(script).parameters) != 1 + bool(cases):
+            raise MachineryError(f"{here} must take {takes}")
         _found[name] = Session(
             name=name,
             claim=claim,
@@ -140,37 +166,84 @@ def session(
             unsettled=unsettled,
             needs=tuple(needs),
             requires=dict(requires or {}),
+            area=area,
         )
         return script
 
     return mark
 
 
-def load(folder: Path) -> dict[str, Session]:
+def load(folder: Path, own: Sequence[Path] = ()) -> dict[str, Session]:
     """Import every script of a folder; return the sessions by name, in file order.
 
-    The folder's parent's parent must be on the import path: the scripts share their
-    cases by import, and one may run another's script. Raises MachineryError for a script that
-    defines no session.
+    ``own`` are files of the user's, which may be anywhere; their sessions come last. The
+    folder's parent's parent must be on the import path: scripts share their cases by import,
+    and one may run another's script. Raises MachineryError for a script of the folder that
+    defines no session; RequestError, with the line, for a file of the user's that cannot be
+    loaded, defines no session or gives one a name that is taken.
     """
     _found.clear()
     paths = {f"tests.sessions.{path.stem}": path for path in sorted(folder.glob("[!_]*.py"))}
     for name in paths:
         sys.modules.pop(name, None)
     for name, path in paths.items():
-        if name in sys.modules:
-            continue  # a script before it has imported it
-        spec = importlib.util.spec_from_file_location(name, path)
-        if spec is None or spec.loader is None:
-            raise MachineryError(f"{path}: cannot be imported")
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        spec.loader.exec_module(module)
+        if name not in sys.modules:  # else a script before it has imported it
+            _execute(_spec(name, path))
     defining = {each.script.__module__ for each in _found.values()}
     for name, path in paths.items():
         if name not in defining:
-            raise MachineryError(
-                f"{path}: it defines no session;"
-                " mark a function with @session, or move it elsewhere"
-            )
-    return dict(sorted(_found.items(), key=lambda item: item[1].file.name))
+            raise MachineryError(f"{path}: {NO_SESSION}")
+    found = dict(sorted(_found.items(), key=lambda item: item[1].file.name))
+    for number, path in enumerate(own):
+        found |= _load_own(f"kstep_own_session_{number}", path)
+    return found
+
+
+NO_SESSION = "it defines no session; mark a function with @session, or move it elsewhere"
+
+
+def _spec(name: str, path: Path) -> ModuleSpec:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None:
+        raise MachineryError(f"{path}: cannot be imported; a script's name ends in .py")
+    return spec
+
+
+def _execute(spec: ModuleSpec) -> None:
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    assert spec.loader is not None  # noqa: S101 -- spec_from_file_location() gives it one
+    spec.loader.exec_module(module)
+
+
+def _load_own(name: str, path: Path) -> dict[str, Session]:
+    """Import one file of the user's; what stands beside it can be imported by it."""
+    known = set(_found)
+    # Last, so that nothing there takes the place of a module of Python's or of kstep's.
+    sys.path.append(str(path.parent.absolute()))
+    try:
+        _execute(_spec(name, path.absolute()))
+    except MachineryError as error:
+        raise RequestError(str(error)) from error
+    except SyntaxError as error:
+        raise RequestError(f"{error.msg}; fix the script", error.filename, error.lineno) from error
+    except OSError as error:
+        raise RequestError(f"cannot be read: {error.strerror}", path) from error
+    except (Exception, SystemExit) as error:
+        lines = [
+            frame.lineno
+            for frame in traceback.extract_tb(error.__traceback__)
+            if frame.filename == str(path.absolute())
+        ]
+        said = " ".join(f"{type(error).__name__}: {error}".split())
+        raise RequestError(f"{said}; fix the script", path, lines[-1] if lines else None) from error
+    finally:
+        sys.path.pop()
+    found = {
+        session_name: replace(each, own=True)
+        for session_name, each in _found.items()
+        if session_name not in known
+    }
+    if not found:
+        raise RequestError(NO_SESSION, path)
+    return found

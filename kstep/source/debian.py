@@ -83,7 +83,8 @@ def kernel_source(
 ) -> Package:
     """Fetch ``linux-source-<version>``, the newest of the suite that has it.
 
-    Raises RequestError, with what there is, where no suite has it.
+    ``say`` is told of each suite that is asked, which takes some seconds. Raises RequestError,
+    with what there is, if no suite has it.
     """
     name = f"{SOURCE}{version}"
     if version in USUAL:
@@ -92,6 +93,7 @@ def kernel_source(
     offers: dict[str, str] = {}
     silent: list[str] = []
     for suite in SUITES:
+        say(f"tree debian:{version}: looking for {name} in Debian {suite}")
         try:
             offers |= dict.fromkeys(_kernel_sources(suite, toolchain, cache), suite)
         except MachineryError as error:

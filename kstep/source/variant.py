@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kstep.base.document import nearest
 from kstep.base.errors import RequestError
+from kstep.base.pattern import is_pattern, matches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
@@ -74,6 +75,34 @@ def variants(series_list: Sequence[Series], name: str = "each") -> list[Variant]
     for series in series_list:
         ids = [patch.id for patch in series.patches]
         found += [_variant(series, members) for members in MATRICES[name](ids)]
+    return found
+
+
+def select(series_list: Sequence[Series], names: Sequence[str], matrix: str = "") -> list[Variant]:
+    """List the variants that are named; without a name, those of the matrix.
+
+    ``*`` and ``?`` in a name stand for any characters and for any one, in the names of the
+    matrix. Raises RequestError for a name or pattern that is none, and for a matrix beside
+    names that do not need it.
+    """
+    if not names:
+        return variants(series_list, matrix or "each")
+    patterns = [name for name in names if is_pattern(name)]
+    if matrix and not patterns:
+        raise RequestError("--matrix and --variants both say which variants; leave one out")
+    possible = variants(series_list, matrix or "each") if patterns else []
+    found: list[Variant] = []
+    for name in names:
+        matching = [each for each in possible if matches(name, each.name)]
+        if name not in patterns:
+            matching = [parse(name, series_list)]
+        elif not matching:
+            there = ", ".join(each.name for each in possible)
+            raise RequestError(f"--variants {name}: matches no variant; there are: {there}")
+        found += [each for each in matching if name not in patterns or each not in found]
+    for index, each in enumerate(found):
+        if each in found[:index]:
+            raise RequestError(f"--variants: {each.name} is named twice; name it once")
     return found
 
 

@@ -22,6 +22,7 @@ from kstep.toolchain.host import HostToolchain
 from kstep.toolchain.interface import (
     DEBIAN,
     CommandError,
+    LimitError,
     Process,
     Toolchain,
     Versions,
@@ -42,6 +43,7 @@ __all__ = [
     "Compiler",
     "DockerToolchain",
     "HostToolchain",
+    "LimitError",
     "Process",
     "Toolchain",
     "Versions",

@@ -17,11 +17,13 @@ from typing import TYPE_CHECKING
 
 import docker.errors
 import requests
+from docker.types import LogConfig
 
 import docker
 from kstep.base.errors import MachineryError
 from kstep.toolchain import apt
-from kstep.toolchain.interface import DEBIAN, CommandError, Process, Toolchain, ignore
+from kstep.toolchain.interface import DEBIAN, CommandError, LimitError, Process, Toolchain, ignore
+from kstep.toolchain.limits import GIB, Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -29,8 +31,11 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
     from kstep.base.progress import Progress
+    from kstep.toolchain.limits import Limits
 
 LABEL = "kstep.process"  # the process that a container belongs to
+LOG = {"max-size": "64m", "max-file": "2"}  # what an endless output may fill of the engine's disk
+LINE = 1 << 16  # bytes of one line of output, at most
 UNPRIVILEGED = 1000  # who builds where kstep itself is root
 
 
@@ -75,6 +80,11 @@ class DockerProcess(Process):
             return ""
         return log.decode(errors="replace")[-4096:]
 
+    def stop(self) -> None:
+        """End what runs in the container, and leave it to be looked at."""
+        with contextlib.suppress(docker.errors.APIError):
+            self._container.kill()
+
     def kill(self) -> None:
         """Remove the container, running or not; somebody else may be doing that already."""
         with contextlib.suppress(docker.errors.APIError):
@@ -85,6 +95,7 @@ class DockerToolchain(Toolchain):
     """The image of docker/Dockerfile, one container a command."""
 
     kind = "docker"
+    contains = True
 
     def __init__(self, image: str, digest: str, why: str) -> None:
         super().__init__(why)
@@ -147,9 +158,12 @@ class DockerToolchain(Toolchain):
         env: Mapping[str, str] | None = None,
         network: bool = False,
         devices: Sequence[Path] = (),
+        limits: Limits | None = None,
+        at: Mapping[Path, Path] | None = None,
     ) -> Container:
-        volumes = {str(p): {"bind": str(p), "mode": "ro"} for p in readable}
-        volumes |= {str(p): {"bind": str(p), "mode": "rw"} for p in writable}
+        real = at or {}
+        volumes = {str(real.get(p, p)): {"bind": str(p), "mode": "ro"} for p in readable}
+        volumes |= {str(real.get(p, p)): {"bind": str(p), "mode": "rw"} for p in writable}
         for line in lines:
             volumes[str(line)] = {"bind": str(self.inside(line)), "mode": "rw"}
         return client.containers.create(
@@ -168,6 +182,11 @@ class DockerToolchain(Toolchain):
             labels={LABEL: _owner(os.getpid())},
             devices=[f"{device}:{device}:rw" for device in devices],
             group_add=[str(device.stat().st_gid) for device in devices],
+            # No swap beyond it: a build that fills memory is ended, and the machine goes on.
+            mem_limit=limits.memory if limits else None,
+            memswap_limit=limits.memory if limits else None,
+            pids_limit=limits.processes if limits else None,
+            log_config=LogConfig(type="json-file", config=LOG) if limits else None,
         )
 
     def run(
@@ -179,6 +198,8 @@ class DockerToolchain(Toolchain):
         writable: Sequence[Path] = (),
         env: Mapping[str, str] | None = None,
         network: bool = False,
+        limits: Limits | None = None,
+        at: Mapping[Path, Path] | None = None,
         on_line: Callable[[str], None] = ignore,
     ) -> None:
         """Run a command in a container of its own."""
@@ -191,16 +212,28 @@ class DockerToolchain(Toolchain):
                 cwd=cwd,
                 env=env,
                 network=network,
+                limits=limits,
+                at=at,
             )
+            tail: deque[str] = deque(maxlen=200)
+            folders = [(at or {}).get(path, path) for path in writable]
+            watch = Watch(limits, folders, DockerProcess(container).stop) if limits else None
             try:
                 container.start()
-                tail: deque[str] = deque(maxlen=200)
-                for line in _lines(container.logs(stream=True, follow=True)):
-                    tail.append(line)
-                    on_line(line)
-                status = int(container.wait()["StatusCode"])
+                with watch or contextlib.nullcontext():
+                    for line in _lines(container.logs(stream=True, follow=True)):
+                        tail.append(line)
+                        if watch:
+                            watch.heard()
+                        on_line(line)
+                    status = int(container.wait()["StatusCode"])
+                reason = watch.reason if watch else ""
+                if limits and status and not reason and _out_of_memory(container):
+                    reason = f"more than {limits.memory / GIB:.3g} GiB of memory"
             finally:
                 DockerProcess(container).kill()
+        if reason:
+            raise LimitError(argv, reason, tail)
         if status:
             raise CommandError(argv, status, tail)
 
@@ -242,11 +275,20 @@ class DockerToolchain(Toolchain):
         return DockerProcess(container)
 
 
+def _out_of_memory(container: Container) -> bool:
+    """Whether the kernel ended a process of it for want of memory."""
+    container.reload()
+    return bool(container.attrs["State"]["OOMKilled"])
+
+
 def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    """Cut a stream of chunks into lines."""
+    """Cut a stream of chunks into lines, and what has no end into pieces of LINE bytes."""
     rest = b""
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")
+        while len(rest) >= LINE:
+            whole.append(rest[:LINE])
+            rest = rest[LINE:]
         for line in whole:
             yield line.decode(errors="replace")
     if rest:

@@ -12,14 +12,18 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kstep.base.errors import MachineryError
 from kstep.toolchain import apt
-from kstep.toolchain.interface import CommandError, Process, Toolchain, ignore
+from kstep.toolchain.interface import CommandError, LimitError, Process, Toolchain, ignore
+from kstep.toolchain.limits import Watch
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from kstep.base.progress import Progress
+    from kstep.toolchain.limits import Limits
 
+LINE = 1 << 16  # bytes of one line of output, at most
 # A child ends with its parent, however that ends: PR_SET_PDEATHSIG of prctl(2).
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
 # Of the user's environment: where programs, the home and temporary files are, and how the
@@ -76,6 +80,7 @@ class HostToolchain(Toolchain):
     """The same packages, installed on this machine."""
 
     kind = "host"
+    contains = False
 
     @classmethod
     def ready(cls, docker_folder: Path, why: str, progress: Progress) -> HostToolchain:
@@ -90,12 +95,16 @@ class HostToolchain(Toolchain):
         *,
         cwd: Path,
         readable: Sequence[Path] = (),  # noqa: ARG002 -- no walls here
-        writable: Sequence[Path] = (),  # noqa: ARG002
+        writable: Sequence[Path] = (),
         env: Mapping[str, str] | None = None,
         network: bool = False,  # noqa: ARG002
+        limits: Limits | None = None,
+        at: Mapping[Path, Path] | None = None,
         on_line: Callable[[str], None] = ignore,
     ) -> None:
         """Run a command as a child; it and its children end with this process."""
+        if any(name != path for name, path in (at or {}).items()):
+            raise MachineryError("the host's toolchain shows a folder only as what it is")
         with subprocess.Popen(
             [*DIE_WITH_PARENT, *argv],
             cwd=cwd,
@@ -107,15 +116,25 @@ class HostToolchain(Toolchain):
         ) as child:
             tail: deque[str] = deque(maxlen=200)
             assert child.stdout is not None  # noqa: S101 -- it is a PIPE
-            try:
-                for raw in child.stdout:
-                    line = raw.decode(errors="replace").rstrip("\n")
-                    tail.append(line)
-                    on_line(line)
-            except BaseException:
+
+            def end() -> None:
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGKILL)
+
+            watch = Watch(limits, writable, end) if limits else None
+            try:
+                with watch or contextlib.nullcontext():
+                    while raw := child.stdout.readline(LINE):
+                        line = raw.decode(errors="replace").rstrip("\n")
+                        tail.append(line)
+                        if watch:
+                            watch.heard()
+                        on_line(line)
+            except BaseException:
+                end()
                 raise
+        if watch and watch.reason:
+            raise LimitError(argv, watch.reason, tail)
         if child.returncode:
             raise CommandError(argv, child.returncode, tail)
 

@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from kstep.toolchain.compiler import Compiler
     from kstep.toolchain.emulator import Emulator
+    from kstep.toolchain.limits import Limits
 
+KILLED = 137  # the status of what SIGKILL ended, as a shell has it
 DEBIAN = "bookworm"  # the release that every toolchain is made of
 GDB = Program("gdb-multiarch", says="GNU gdb")
 
@@ -54,6 +56,17 @@ class CommandError(MachineryError):
         self.exit_status = status
 
 
+class LimitError(CommandError):
+    """A command was ended because it used more than it may; ``reason`` says of what."""
+
+    def __init__(self, argv: Sequence[str], reason: str, tail: Iterable[str]) -> None:
+        super().__init__(argv, KILLED, tail)
+        self.reason = reason
+
+    def __str__(self) -> str:
+        return f"ended by kstep: it used {self.reason}"
+
+
 class Process(ABC):
     """A program that was started and goes on: a machine."""
 
@@ -74,6 +87,7 @@ class Toolchain(ABC):
     """Runs commands with a cross compiler, an emulator and gdb on their PATH."""
 
     kind: ClassVar[str]
+    contains: ClassVar[bool]  # whether what it runs is kept from the user's files and network
     image_digest: str | None = None
 
     def __init__(self, why: str) -> None:
@@ -89,12 +103,17 @@ class Toolchain(ABC):
         writable: Sequence[Path] = (),
         env: Mapping[str, str] | None = None,
         network: bool = False,
+        limits: Limits | None = None,
+        at: Mapping[Path, Path] | None = None,
         on_line: Callable[[str], None] = ignore,
     ) -> None:
         """Run a command to its end, each line of its output given to ``on_line``.
 
-        ``readable`` and ``writable`` are the folders that it sees (``cwd`` is one of
-        them). Raises CommandError where its status is not 0.
+        ``readable`` and ``writable`` are the folders that it sees (``cwd`` is one of them).
+        ``at`` says which folder of this machine one of them is, if not that of the same name;
+        only a toolchain that contains can do that. Raises CommandError if the command's status
+        is not 0, LimitError if it went past ``limits``, which on the host do not bound memory
+        and processes.
         """
 
     @abstractmethod

@@ -12,6 +12,8 @@ import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, expect, sync_playwright
 
 from kstep.base.progress import Progress
+from kstep.report.compare import compare
+from kstep.report.compare_page import compare_page
 from kstep.report.page import page
 from kstep.toolchain import apt
 from tests.unit.report.material import INTERRUPTED, WALKED, a_run, long_path, stepped, steps_of
@@ -152,15 +154,75 @@ def test_pointer_and_keyboard_tell_a_step(
 
 def test_a_mark_leads_to_its_open_cell(browser: Browser, tmp_path: Path, said: list[str]) -> None:
     opened = show(browser, a_run(tmp_path), said)
-    opened.get_by_role("link", name="hang!").click()
+    opened.locator(".grid").get_by_role("link", name="hang!").click()
     body = opened.locator("details.cell.wrong[open] .body")
     assert "no answer" in body.inner_text()
     assert body.evaluate("box => box.getBoundingClientRect().top") < 900
 
 
-def test_only_what_is_not_as_predicted(browser: Browser, tmp_path: Path, said: list[str]) -> None:
+def test_the_map_is_one_stop_and_the_arrows_lead_through_it(
+    browser: Browser, tmp_path: Path, said: list[str]
+) -> None:
     opened = show(browser, a_run(tmp_path), said)
-    opened.get_by_label("only what is not as predicted").check()
+    stops = opened.locator('.map td > a[tabindex="0"]')
+    expect(stops).to_have_count(1)
+    expect(stops).to_have_class("wrong")
+    opened.locator(".map a[title^='kgdbts, none']").focus()
+
+    def after(key: str) -> str | None:
+        opened.keyboard.press(key)
+        return opened.locator(":focus").get_attribute("title")
+
+    assert after("ArrowRight") == "step-in-order[up_read], none: (stuck)"
+    assert after("ArrowRight") == "step-in-order[up_read], none: (stuck)"  # the last
+    assert after("ArrowDown") == "step-in-order[up_read], v5/1: pass"
+    assert after("ArrowLeft") == "kgdbts, v5/1: hang!"
+    expect(stops).to_have_count(1)
+    opened.keyboard.press("Enter")
+    expect(opened.locator("details.cell.wrong[open] .body")).to_contain_text("no answer")
+    assert said == []
+
+
+def test_two_variants_side_by_side_show_what_differs_first(
+    browser: Browser, tmp_path: Path, said: list[str]
+) -> None:
+    opened = show(browser, a_run(tmp_path), said)
+    opened.get_by_text("Compare two variants").click()
+    opened.get_by_label("second variant").select_option("v5/1")
+    headings = opened.locator(".choice h4")
+    expect(headings).to_have_text(
+        ["fails with v5/1, not with none: 1", "fails with none, not with v5/1: 1"]
+    )
+    opened.get_by_label("second variant").select_option("none")
+    expect(headings).to_have_count(0)
+    expect(opened.locator(".choice")).to_contain_text("2 of 2 tests are the same on both.")
+    assert said == []
+
+
+def test_two_runs_side_by_side_lead_into_both_reports(
+    browser: Browser, tmp_path: Path, said: list[str]
+) -> None:
+    runs = [tmp_path / "a", tmp_path / "b"]
+    records = []
+    for folder, seen in zip(runs, ("pass", "stuck"), strict=True):
+        folder.mkdir()
+        records.append(a_record(folder, a_cell("v5/1", seen=seen, message=f"seen {seen}")))
+        show(browser, records[-1], said).close()
+    before, after = records
+    file = tmp_path / "compare.html"
+    file.write_text(compare_page(before, after, compare(before, after), tmp_path), "utf-8")
+    opened = browser.new_page(viewport={"width": PHONE, "height": 900})
+    opened.goto(file.as_uri())
+    assert opened.evaluate("document.documentElement.scrollWidth") <= PHONE
+    expect(opened.locator("h1")).to_have_text("1 test worse, none better; 1 compared.")
+    opened.get_by_role("link", name="stuck").click()
+    expect(opened.locator("details.cell[open] .told")).to_have_text("seen stuck")
+    assert "/b/report.html" in opened.url
+
+
+def test_only_what_is_not_as_expected(browser: Browser, tmp_path: Path, said: list[str]) -> None:
+    opened = show(browser, a_run(tmp_path), said)
+    opened.get_by_label("only what is not as expected").check()
     shown = [cell for cell in opened.locator("details.cell").all() if cell.is_visible()]
     assert len(shown) == 3
 

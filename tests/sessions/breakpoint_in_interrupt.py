@@ -42,6 +42,7 @@ class Under:
 @session(
     claim="A breakpoint in an interrupt that comes during a step leaves no step behind.",
     cases=(Under("first_step", 0), Under("later_step", 3)),
+    area="break- and watchpoints",
 )
 def breakpoint_in_interrupt(target: Target, under: Under) -> None:
     """Step, hit a breakpoint in the tick on the way, clear it, go on."""

@@ -65,6 +65,7 @@ def by_step(target: Target, row: tuple[Breakpoint, ...]) -> None:
 @session(
     claim="Of breakpoints one behind the other each is hit, and each once.",
     cases=(Resume("go", by_go), Resume("ss", by_step)),
+    area="break- and watchpoints",
 )
 def breakpoints_in_a_row(target: Target, resume: Resume) -> None:
     """Go over a row of breakpoints, twice."""

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 @session(
     claim="`go` from a breakpoint leaves it behind: one trigger, one hit.",
     cases=FUNCTIONS,
+    area="resuming (go)",
 )
 def continue_past_breakpoint(target: Target, function: Stepped) -> None:
     """Hit a breakpoint once for each trigger, and go on."""

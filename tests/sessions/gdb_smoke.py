@@ -193,6 +193,7 @@ def same(what: str, one: object, other: object) -> None:
     requires={
         Capability.MEMORY_WITHOUT_KDB: "it compares what gdb shows with memory",
     },
+    area="kdb and gdb",
 )
 def gdb_smoke(target: Target, part: Boot) -> None:
     """Try what people do with gdb."""

@@ -35,6 +35,7 @@ STEPS = 25  # of gdb's an idle machine makes some fifty a second
     requires={
         Capability.MEMORY_WITHOUT_KDB: "it reads each instruction while gdb has the line",
     },
+    area="steps",
 )
 def gdb_step_in_order(target: Target, function: Stepped) -> None:
     """Step a function's path with gdb, and again with kdb."""

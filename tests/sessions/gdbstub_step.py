@@ -66,6 +66,7 @@ class Mask:
         Capability.GDBSTUB: "it has gdb on QEMU's own gdbstub",
         Capability.MEMORY_WITHOUT_KDB: "it reads each instruction while that gdb steps",
     },
+    area="kdb and gdb",
 )
 def gdbstub_step(target: Target, mask: Mask) -> None:
     """Step with gdb on QEMU's stub, from one breakpoint after another."""

@@ -42,7 +42,10 @@ SHARE = 0.2  # of the wake-ups that are due
 PER_WAKE = 60  # hits for each: 5 to 30 where interrupts reschedule, hundreds where none does
 
 
-@session(claim="An interrupted kernel path gives way to the thread that the interrupt woke.")
+@session(
+    claim="An interrupted kernel path gives way to the thread that the interrupt woke.",
+    area="preemption",
+)
 def irq_exit_preemption(target: Target) -> None:
     """Let a thread sleep beside user space and beside a kernel path."""
     user = target.run(f"{USER_LOOP} & {SLEEPER}; kill $!; wait", 30).figures

@@ -39,6 +39,7 @@ if TYPE_CHECKING:
         Capability.MEMORY_PAST_KERNEL: "it compares what kdb shows with memory",
         Capability.PHYSICAL_MEMORY: "it looks for breakpoints in memory while the guest runs",
     },
+    area="kdb and gdb",
 )
 def kdb_commands(target: Target, check: Check) -> None:
     """Run one check."""

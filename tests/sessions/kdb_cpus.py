@@ -144,6 +144,7 @@ CHECKS = checks(cpu, btc, per_cpu, stops_on_each)
     cases=CHECKS,
     hardware=Hardware(cpus=CPUS),
     requires={Capability.MEMORY_PAST_KERNEL: "it compares what kdb shows with memory"},
+    area="kdb and gdb",
 )
 def kdb_cpus(target: Target, check: Check) -> None:
     """Run one check."""

@@ -190,6 +190,7 @@ CHECKS = (
     cases=CHECKS,
     needs=("CONFIG_DEBUG_BUGVERBOSE",),
     requires={Capability.MEMORY_PAST_KERNEL: "it compares backtraces with the stack in memory"},
+    area="kdb and gdb",
 )
 def kdb_entry(target: Target, check: Check) -> None:
     """Run one check."""

@@ -274,6 +274,7 @@ CHECKS = checks(
 @session(
     claim="kdb takes what is typed, and shows all that it has.",
     cases=CHECKS,
+    area="kdb and gdb",
 )
 def kdb_input(target: Target, check: Check) -> None:
     """Run one check."""

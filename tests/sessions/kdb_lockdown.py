@@ -135,6 +135,7 @@ BOOTS = (
     cases=BOOTS,
     needs=("CONFIG_SECURITY_LOCKDOWN_LSM", "CONFIG_SECURITYFS"),
     requires={Capability.FRESH_BOOT: "it locks the kernel down until the next boot"},
+    area="kdb and gdb",
 )
 def kdb_lockdown(target: Target, check: Boot) -> None:
     """Run one check."""

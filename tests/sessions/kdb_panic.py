@@ -54,6 +54,7 @@ def panic(target: Target) -> None:
         Capability.VISIBLE_RESET: "it must see that `reboot` resets the machine",
         Capability.FRESH_BOOT: "it panics",
     },
+    area="kdb and gdb",
 )
 def kdb_panic(target: Target) -> None:
     """Panic, look round, go on, come back, reboot."""

@@ -117,6 +117,7 @@ CHECKS = checks(groups, nothing_happens, prompt, revoked, sysrq)
     cases=CHECKS,
     needs=("CONFIG_MODULES",),
     requires={Capability.MEMORY_PAST_KERNEL: "it reads memory that kdb may not show then"},
+    area="kdb and gdb",
 )
 def kdb_restricted(target: Target, check: Check) -> None:
     """Run one check."""

@@ -103,6 +103,7 @@ BOOTS = (
     claim="A boot can be debugged, and comes up then.",
     cases=BOOTS,
     requires={Capability.MEMORY_PAST_KERNEL: "it compares what kdb shows with memory"},
+    area="kdb and gdb",
 )
 def kgdb_at_boot(target: Target, boot: Boot) -> None:
     """Run one check."""

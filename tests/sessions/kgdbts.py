@@ -47,7 +47,7 @@ RUN = (
 )
 
 
-@session(claim="The kernel's own test of kgdb passes.", cases=TESTS)
+@session(claim="The kernel's own test of kgdb passes.", cases=TESTS, area="kdb and gdb")
 def kgdbts(target: Target, test: Test) -> None:
     """Run kgdbts to its end; its splats are seen on the console."""
     with target.without_kgdboc():

@@ -46,6 +46,7 @@ class Debuggers:
 @session(
     claim="Stepping a user program goes in order and loses no signal.",
     cases=(Debuggers("alone", watched=False), Debuggers("watched", watched=True)),
+    area="user space",
 )
 def ptrace_step(target: Target, debuggers: Debuggers) -> None:
     """Have a child stepped under a fast timer."""

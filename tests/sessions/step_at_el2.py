@@ -54,6 +54,7 @@ def watch(target: Target) -> None:
     claim="A kernel at EL2 is stepped as one at EL1 is.",
     cases=checks(step, go, watch),
     hardware=Hardware(el2=True),
+    area="steps",
 )
 def step_at_el2(target: Target, check: Check) -> None:
     """See that the kernel is at EL2, and use the debugger."""

@@ -42,6 +42,7 @@ class Processor:
         Processor("lse", Hardware(cpu="cortex-a76")),
         Processor("exclusive", Hardware(cpu="cortex-a57")),
     ),
+    area="steps",
 )
 def step_atomics(target: Target, _processor: Processor) -> None:
     """Step a path with atomic operations in it, and see that it gets on."""

@@ -56,6 +56,7 @@ def by_break(target: Target) -> AbstractContextManager[object]:
         Entry("sysrq", by_sysrq),
         Entry("serial_break", by_break, {Capability.BREAK: "it enters kdb by BREAK"}),
     ),
+    area="steps",
 )
 def step_from_entry(target: Target, entry: Entry) -> None:
     """Stop the kernel by hand, step on, and let it go."""

@@ -35,7 +35,7 @@ SLEEP = "for i in $(seq 20); do sleep 0.05; done"
 BEYOND = 40  # steps with interrupts on again: over the one that is due, short of the scheduler
 
 
-@session(claim="A step across WFI in the idle loop goes to the next instruction.")
+@session(claim="A step across WFI in the idle loop goes to the next instruction.", area="steps")
 def step_idle(target: Target) -> None:
     """Step the idle loop until some way behind WFI."""
     with target.stopped_at(FUNCTION, SLEEP, at_once=True):

@@ -39,6 +39,7 @@ HANDLER = Stepped("update_process_times", "sleep 0.5", "in an interrupt's handle
 @session(
     claim="A step goes in order in a softirq, in a kernel thread, in an interrupt's handler.",
     cases=(SOFTIRQ, WORKER, HANDLER),
+    area="steps",
 )
 def step_in_context(target: Target, function: Stepped) -> None:
     """Step a function that no system call leads to, up to its return."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 @session(
     claim="A step from a breakpoint goes to the next instruction, whatever the timer does.",
     cases=FUNCTIONS,
+    area="steps",
 )
 def step_in_order(target: Target, function: Stepped) -> None:
     """Step a function's path and hold every step against program order."""

@@ -55,6 +55,7 @@ ENTRY = "el1_abort"  # arch/arm64/kernel/entry-common.c: where D is unmasked
 @session(
     claim="A step of an instruction that faults ends in the fault's entry, and later behind it.",
     cases=FUNCTIONS,
+    area="steps",
 )
 def step_into_fault(target: Target, function: Stepped) -> None:
     """Step into a fault, through its handler, and out of it."""

@@ -40,6 +40,7 @@ FUNCTIONS = (
 @session(
     claim="DAIF as stepped code reads and writes it is what it would be without a debugger.",
     cases=FUNCTIONS,
+    area="steps",
 )
 def step_irqs_off(target: Target, function: Stepped) -> None:
     """Step through code that masks interrupts, until it has given them back and returned."""

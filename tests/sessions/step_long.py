@@ -65,7 +65,7 @@ LONG_PATHS = (
 )
 
 
-@session(claim="Ten thousand steps go in order.", cases=LONG_PATHS)
+@session(claim="Ten thousand steps go in order.", cases=LONG_PATHS, area="steps")
 def step_long(target: Target, long: LongPath) -> None:
     """Step the paths, one after another, until there are enough steps."""
     taken = 0

@@ -47,6 +47,7 @@ AFTERWARDS = 12
 @session(
     claim="A step over a kprobe ends behind the probed instruction.",
     needs=("CONFIG_FAIL_FUNCTION",),
+    area="steps",
 )
 def step_over_probe(target: Target) -> None:
     """Step up to a kprobe, over it, and on."""

@@ -37,6 +37,7 @@ AFTERWARDS = 12
 @session(
     claim="A step of a WARN_ON() ends behind it, and the warning is printed once.",
     needs=("CONFIG_LKDTM", "CONFIG_DEBUG_BUGVERBOSE"),
+    area="steps",
 )
 def step_over_warning(target: Target) -> None:
     """Step up to a WARN_ON(), over it, and on."""

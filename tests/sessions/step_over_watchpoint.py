@@ -43,6 +43,7 @@ class Watched:
 @session(
     claim="A step gets over what perf watches, and perf counts it once.",
     cases=(Watched("executed", "x"), Watched("written", "w")),
+    area="break- and watchpoints",
 )
 def step_over_watchpoint(target: Target, watched: Watched) -> None:
     """Step a system call while perf watches a place on its path."""

@@ -62,6 +62,7 @@ FUNCTIONS = (
     cases=FUNCTIONS,
     hardware=Hardware(parameters="irqchip.gicv3_pseudo_nmi=1"),
     needs=("CONFIG_ARM64_PSEUDO_NMI",),
+    area="steps",
 )
 def step_pnmi(target: Target, function: Stepped) -> None:
     """Step through code with interrupts off while perf samples it."""

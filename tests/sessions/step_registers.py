@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 @session(
     claim="A step changes what its instruction writes, and nothing else.",
     cases=FUNCTIONS,
+    area="steps",
 )
 def step_registers(target: Target, function: Stepped) -> None:
     """Step a function's path and hold the registers against every instruction."""

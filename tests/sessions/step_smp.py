@@ -77,6 +77,7 @@ CROWDS = (
 @session(
     claim="Stepping one of several busy processors harms neither it nor the others.",
     cases=CROWDS,
+    area="steps",
 )
 def step_smp(target: Target, crowd: Crowd) -> None:
     """Step under load, then ask every processor."""

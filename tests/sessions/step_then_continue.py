@@ -38,6 +38,7 @@ LOCK = 40
 @session(
     claim="After steps, `bc` and `go` the kernel runs as if it had never been stopped.",
     cases=FUNCTIONS,
+    area="resuming (go)",
 )
 def step_then_continue(target: Target, function: Stepped) -> None:
     """Step, clear, go on, and look whether all is well; twenty times."""

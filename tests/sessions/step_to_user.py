@@ -39,7 +39,10 @@ RET = 0xD65F_03C0
 WAY = 100  # steps, at the most, from do_el0_svc() to where all is masked
 
 
-@session(claim="A step that returns to user space does not end in an interrupt's entry.")
+@session(
+    claim="A step that returns to user space does not end in an interrupt's entry.",
+    area="user space",
+)
 def step_to_user(target: Target) -> None:
     """Step out of a system call, time and again, and count where the steps end."""
     with target.in_kdb(then=f"syscall getppid {20 * TRIES}") as kdb:

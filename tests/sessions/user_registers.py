@@ -77,6 +77,7 @@ def must_be_untouched(target: Target, answer: Answer) -> None:
 @session(
     claim="A program whose system call is stepped finds its registers as it left them.",
     cases=checks(stepped, watched),
+    area="user space",
 )
 def user_registers(target: Target, check: Check) -> None:
     """Have a program look at its registers behind calls that are stepped."""

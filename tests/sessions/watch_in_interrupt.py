@@ -76,6 +76,7 @@ PAIRS = (
 @session(
     claim="A kernel break- or watchpoint counts each hit once, whatever interrupts do.",
     cases=PAIRS,
+    area="break- and watchpoints",
 )
 def watch_in_interrupt(target: Target, pair: Pair) -> None:
     """Count hits in a task and in interrupts, and hold them against what happened."""
@@ -94,4 +95,5 @@ def watch_in_interrupt(target: Target, pair: Pair) -> None:
     if counted["unsettled"]:
         raise MachineryError("this machine is too slow to count interrupts between two of them")
     reached, hits = counted[f"{pair.judged}s"], counted[f"{pair.judged}_hits"]
+    target.metrics.update(hits=hits, due=reached)
     must_be_exact(hits, reached, f"{pair.judged}s", pair.share)

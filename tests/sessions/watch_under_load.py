@@ -48,6 +48,7 @@ class Processors:
         Processors("two", Hardware(cpus=2)),
         Processors("four", Hardware(cpus=4)),
     ),
+    area="break- and watchpoints",
 )
 def watch_under_load(target: Target, _processors: Processors) -> None:
     """Count the hits of a system call that many tasks make."""

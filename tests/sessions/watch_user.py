@@ -38,6 +38,7 @@ class UserAccess:
 @session(
     claim="A break- or watchpoint in user space counts each hit once.",
     cases=(UserAccess("executed"), UserAccess("written")),
+    area="break- and watchpoints",
 )
 def watch_user(target: Target, access: UserAccess) -> None:
     """Count hits, and hold them against what the program did."""

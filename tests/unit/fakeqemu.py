@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from kstep.toolchain.limits import Limits
+
 READY = b"[    0.2] Run /init\r\nKSTEP-READY 6.1.192 cpus=1\r\n"
 ANSWERS = {
     "true": "KSTEP-END {n} 0\r\n",
@@ -116,6 +118,8 @@ class FakeToolchain(Toolchain):
         writable: Sequence[Path] = (),
         env: Mapping[str, str] | None = None,
         network: bool = False,
+        limits: Limits | None = None,
+        at: Mapping[Path, Path] | None = None,
         on_line: Callable[[str], None] = ignore,
     ) -> None:
         """Run nothing."""

@@ -77,7 +77,19 @@ def machine(tmp_path: Path) -> Machine:
     """Give a machine that has what every system has, and a python3."""
     found = Machine(a_checkout(tmp_path / "a checkout"), tmp_path / "scratch")
     (found.scratch / "bin").mkdir(parents=True)
-    for name in ("bash", "cat", "cp", "cut", "dirname", "env", "id", "mkdir", "mv", "rm"):
+    for name in (
+        "bash",
+        "cat",
+        "cp",
+        "cut",
+        "dirname",
+        "env",
+        "id",
+        "mkdir",
+        "mv",
+        "rm",
+        "readlink",
+    ):
         (found.scratch / "bin" / name).symlink_to(f"/usr/bin/{name}")
     (found.scratch / "bin/sha256sum").symlink_to("/usr/bin/sha256sum")
     program(found.scratch / "bin/sudo", "exit 1")
@@ -99,6 +111,20 @@ def test_the_first_use_makes_it_and_the_next_does_not(machine: Machine) -> None:
     assert (again.stdout, again.stderr) == (done.stdout, "")
     assert machine.asked(" pip ") == []
     assert machine.left == [".venv"]
+
+
+def test_a_link_to_it_may_stand_anywhere(machine: Machine) -> None:
+    link = machine.scratch / "bin/kstep"
+    link.symlink_to(machine.folder / "inv")
+    done = subprocess.run(
+        [link, "doctor"],
+        cwd="/",
+        env={"PATH": str(machine.scratch / "bin")},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == f"ran: -m kstep --search-root {machine.folder} doctor\n", done.stderr
 
 
 def test_another_lock_makes_another(machine: Machine) -> None:
@@ -178,7 +204,9 @@ def test_cd_goes_where_it_is_told(machine: Machine, tmp_path: Path) -> None:
 
 def test_a_shell_completes_it(inv: Path) -> None:
     """By what it is typed as, and from wherever."""
-    complete = 'COMP_WORDS=(./inv veri) && _complete_inv ./inv veri && echo "${COMPREPLY[@]}"'
+    complete = (
+        'COMP_WORDS=(./inv veri) COMP_CWORD=1 && _complete_inv ./inv veri && echo "${COMPREPLY[@]}"'
+    )
     script = f"source <({shlex.quote(str(inv))} --print-completion-script bash) && {complete}"
     asked = f"{script} && complete -p inv && complete -p ./inv"
     done = subprocess.run(

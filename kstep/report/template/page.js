@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Draws paths and rates when they are first seen, from the JSON in the page.
+// Draws paths and rates when they are first seen, compares two variants, leads through the map;
+// all from the JSON in the page.
 "use strict";
 
 const data = JSON.parse(document.getElementById("data").textContent);
@@ -312,6 +313,92 @@ function drawRates(box) {
   draw();
   return draw;
 }
+
+// ---- two variants side by side
+
+const KIND_OF_CHANGE = [
+  [(first, second) => `fails with ${second}, not with ${first}`, (one, other) => one === "pass" && other === "fail"],
+  [(first, second) => `fails with ${first}, not with ${second}`, (one, other) => one === "fail" && other === "pass"],
+  [() => "fails on both, in another way", (one, other) => one === "fail" && other === "fail"],
+  [() => "no verdict on one of them, or not run", () => true],
+];
+
+function offerChoice(box) {
+  const { variants, seen, tests } = data.choices[Number(box.dataset.choice)];
+  const choose = (label, chosen) => {
+    const list = element("select", { ariaLabel: label });
+    variants.forEach((name, n) => list.append(element("option", { value: n, selected: n === chosen }, name)));
+    list.addEventListener("change", tell);
+    return list;
+  };
+  const result = element("div", { ariaLive: "polite" });
+  const first = choose("first variant", 0);
+  const second = choose("second variant", variants.length - 1);
+  const what = (test, n) => (test[1][n] < 0 ? ["", "", "–"] : seen[test[1][n]]);
+  const link = (test, n) => {
+    const [, state, words] = what(test, n);
+    return test[2][n] ? element("a", { href: `#${test[2][n]}`, className: state }, words) : words;
+  };
+  function tell() {
+    const [a, b] = [Number(first.value), Number(second.value)];
+    const differ = KIND_OF_CHANGE.map(() => []);
+    let same = 0;
+    for (const test of tests) {
+      const [one, other] = [what(test, a), what(test, b)];
+      if (one[0] === other[0] && one[2].replace(/[()!=]/g, "") === other[2].replace(/[()!=]/g, "")) same++;
+      else differ[KIND_OF_CHANGE.findIndex(([, is]) => is(one[0], other[0]))].push(test);
+    }
+    result.replaceChildren();
+    KIND_OF_CHANGE.forEach(([title], kind) => {
+      if (!differ[kind].length) return;
+      const rows = element("tbody");
+      for (const test of differ[kind]) {
+        rows.append(element("tr", {}, element("th", { scope: "row" }, test[0]),
+          element("td", {}, link(test, a)), element("td", {}, link(test, b))));
+      }
+      const head = element("thead", {}, element("tr", {}, element("th", { scope: "col" }, "test"),
+        element("th", { scope: "col" }, variants[a]), element("th", { scope: "col" }, variants[b])));
+      result.append(element("h4", {}, `${title(variants[a], variants[b])}: ${differ[kind].length}`),
+        element("div", { className: "wide", tabIndex: 0 }, element("table", { className: "pairs" }, head, rows)));
+    });
+    result.append(element("p", { className: "aside" }, `${same} of ${tests.length} tests are the same on both.`));
+  }
+  const fold = element("details", {}, element("summary", {}, "Compare two variants, test by test"),
+    element("p", {}, first, " with ", second), result);
+  box.replaceChildren(fold);
+  fold.addEventListener("toggle", () => { if (fold.open) tell(); });
+}
+document.querySelectorAll("[data-choice]").forEach(offerChoice);
+
+// ---- the map: one stop for the tabulator, and from there by the arrows
+
+const MOVES = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+
+function lead(map) {
+  const links = [...map.querySelectorAll("td > a")];
+  const stop = (link) => { links.forEach((each) => { each.tabIndex = each === link ? 0 : -1; }); };
+  if (links.length) stop(links.find((each) => each.classList.contains("wrong")) || links[0]);
+  map.addEventListener("focusin", ({ target }) => { if (links.includes(target)) stop(target); });
+  map.addEventListener("keydown", (event) => {
+    const move = MOVES[event.key];
+    const link = event.target.closest("td > a");
+    if (!move || !link || event.ctrlKey || event.metaKey || event.altKey) return;
+    event.preventDefault();
+    // Rows are variants, which every panel has; columns go on from one panel to the next.
+    const own = link.closest("tr").rowIndex;
+    const panels = [...map.querySelectorAll("table")];
+    const rows = panels[0].rows.length;
+    const line = (row) => panels.flatMap((panel) => [...panel.rows[row].cells[1].children]);
+    const column = line(own).indexOf(link) + move[1];
+    for (let row = own + move[0], at = column; row >= 0 && row < rows; row += move[0], at += move[1]) {
+      const found = line(row)[at];
+      if (!found) return;
+      if (found.href) { found.focus(); return; }
+      if (!move[0] && !move[1]) return;
+    }
+  });
+}
+document.querySelectorAll(".map").forEach(lead);
 
 // ---- when
 

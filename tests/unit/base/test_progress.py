@@ -102,7 +102,7 @@ def test_a_line_stays_one_whatever_is_in_it(make: object) -> None:
     """Cases stand in brackets, which rich takes for markup."""
     assert callable(make)
     out, progress = make()
-    text = "left out: step-in-order[vfs_mkdir] [/red] " + "x" * 60
+    text = "skipped: step-in-order[vfs_mkdir] [/red] " + "x" * 60
     with progress:
         progress.say(text)
     assert text in out.getvalue().replace("\n", "")
@@ -150,6 +150,35 @@ def test_what_is_at_hand_is_named_on_a_terminal_with_its_time() -> None:
     assert re.search(r"now v6/1 step-in-order\[vfs_mkdir\]  \d s", shown)
     assert re.search(r"now none x+…  \d s", shown)
     assert all(len(line) <= 100 for line in re.split(r"[\r\n]", shown))
+
+
+def test_what_came_so_far_is_shown_on_a_terminal_until_the_task_is_done() -> None:
+    out, progress = live()
+    asked: list[tuple[int, int]] = []
+
+    def draw(width: int, height: int) -> str:
+        asked.append((width, height))
+        return "one of two passed"
+
+    with progress:
+        with progress.task("cells", 2, "cells") as task:
+            task.show(draw)
+            task.begin("none a")
+            assert progress.live is not None
+            progress.live.refresh()
+            assert "one of two passed" in out.getvalue()
+            task.show(draw)
+        assert progress.live.below is None
+    (width, height), (_, lower) = asked
+    assert width == 100
+    assert 0 < lower == height - 1  # what is at hand takes a line
+
+
+def test_elsewhere_nothing_is_drawn() -> None:
+    out, progress = plain()
+    with progress, progress.task("cells", 2, "cells") as task:
+        task.show(lambda *_: pytest.fail("drawn for nobody"))
+    assert len(out.getvalue().splitlines()) == 2
 
 
 def test_elsewhere_the_line_that_comes_now_and_then_names_it(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from kstep.build.kernel import Kernel
+    from kstep.toolchain.limits import Limits
 
 # As kbuild does: objects beside the source; what fails is removed, what is cut off is not; and a
 # file that is newer than what it is made from is taken for made.
@@ -89,6 +90,8 @@ class Tools(HostToolchain):
         writable: Sequence[Path] = (),
         env: Mapping[str, str] | None = None,
         network: bool = False,
+        limits: Limits | None = None,
+        at: Mapping[Path, Path] | None = None,
         on_line: Callable[[str], None] = ignore,
     ) -> None:
         """Run it, one thing after the other, up to there."""
@@ -109,6 +112,8 @@ class Tools(HostToolchain):
             writable=writable,
             env={**(env or {}), **slowly},
             network=network,
+            limits=limits,
+            at=at,
             on_line=count,
         )
 

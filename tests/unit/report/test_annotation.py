@@ -17,7 +17,7 @@ NOWHERE = Path("/nonexistent")
 COMMAND = re.compile(r"::error(?: ([a-z]+=[^,:]+(?:,[a-z]+=[^,:]+)*))?::(.*)")
 
 
-def test_a_run_as_predicted_has_none() -> None:
+def test_a_run_as_expected_has_none() -> None:
     assert annotate(a_record(NOWHERE, a_cell(), a_cell("v5/1", "a", "stuck", "stuck"))) == []
 
 
@@ -30,23 +30,20 @@ def test_a_fault_is_told_once_where_its_session_is_written() -> None:
     place, _, title = line.partition(",title=")
     message = title.rpartition("::")[2]
     assert place == "::error file=tests/sessions/step_in_order.py,line=34"
-    assert title.startswith("step-in-order%3A stuck%2C expected pass::debian:6.1/base/none ")
+    assert title.startswith("step-in-order%3A expected pass%2C was stuck::debian:6.1/base/none ")
     assert message.endswith("[up_read] and 1 more: 50%25 off: at x, y")
 
 
 def test_without_a_verdict_it_says_so() -> None:
     (line,) = annotate(a_record(NOWHERE, a_cell(seen="no-boot", name="old")))
-    assert (
-        line
-        == "::error title=old%3A no verdict%2C expected pass::debian:6.1/base/none old: no-boot"
-    )
+    assert line == ("::error title=old%3A no verdict%3A no-boot::debian:6.1/base/none old: no-boot")
 
 
 def test_what_github_does_not_show_is_counted() -> None:
     words = [str(word) for word in Signature][:14]
     lines = annotate(a_record(NOWHERE, *(a_cell(name=word, seen=word) for word in words)))
     assert len(lines) == 10
-    assert lines[-1] == "::error::and 5 more faults: see report.html"
+    assert lines[-1] == "::error::and 5 more: see report.html"
 
 
 @given(st.text(st.characters()), st.text(st.characters()))

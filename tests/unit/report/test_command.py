@@ -44,9 +44,30 @@ def test_a_run_is_repeated_as_it_was_asked_for() -> None:
 
 def test_a_cell_is_repeated_alone_once_with_none_beside_it() -> None:
     asked = replace(ASKED, trees=("path:/linux", "debian:6.1"), toolchain="host", repeat=20, jobs=3)
-    narrowed = f"{USUAL} --variants none,v6/1 --sessions step-in-order --toolchain host"
+    narrowed = f"{USUAL} --variants none,v6/1 --sessions 'step-in-order[up_read]' --toolchain host"
     assert command.narrowed(made_by(asked), CELL) == f"./inv verify {narrowed}"
     assert "--variants none --" in command.narrowed(made_by(asked), a_cell("none").cell)
+
+
+@pytest.mark.parametrize(
+    ("sessions", "selector"),
+    [
+        ((), "step-in-order[vfs_mkdir]"),
+        (("perf", "step-in-order"), "step-in-order[vfs_mkdir]"),
+        (("step-in-order[f]", "step-in-order[vfs_mkdir]"), "step-in-order[vfs_mkdir]"),
+        (("./mine.py::step-in-order",), "./mine.py::step-in-order[vfs_mkdir]"),
+    ],
+)
+def test_one_case_is_repeated_alone(sessions: tuple[str, ...], selector: str) -> None:
+    cell = replace(CELL, case="vfs_mkdir")
+    words = shlex.split(command.narrowed(made_by(replace(ASKED, sessions=sessions)), cell))
+    assert words[words.index("--sessions") + 1] == selector
+
+
+def test_a_case_that_was_not_asked_for_is_repeated_by_no_request() -> None:
+    asked = replace(ASKED, sessions=("step-in-order[f]",))
+    cell = replace(CELL, case="vfs_mkdir")
+    assert command.narrowed(made_by(asked), cell) == command.whole(made_by(asked))
 
 
 def test_a_configuration_is_named_as_it_was_typed() -> None:
@@ -62,7 +83,7 @@ def test_a_machine_that_is_not_ours_runs_one_kernel() -> None:
     """Verify refuses --machine with two variants."""
     asked = replace(ASKED, variants=("v6/1",), machine="tcp:board:2000", reset="relay off on")
     assert command.narrowed(made_by(asked), CELL) == (
-        f"./inv verify {USUAL} --variants v6/1 --sessions step-in-order"
+        f"./inv verify {USUAL} --variants v6/1 --sessions 'step-in-order[up_read]'"
         " --machine tcp:board:2000 --reset 'relay off on'"
     )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kstep.report.compare import Comparison, compare
+from kstep.report.compare_page import compare_page
 from kstep.results.record import Record
 from tests.unit.results.material import a_cell, a_record
 
@@ -72,13 +73,59 @@ def test_what_broke_comes_first() -> None:
         "failed, and passes now: 1",
         "  debian:6.1/base/none b: stuck -> pass",
         "",
-        "not run any more: 1",
+        "no longer run: 1",
         "  debian:6.1/base/none c: pass",
         "",
         "not run before: 1",
         "  debian:6.1/base/none d: pass",
         "",
     ]
+
+
+def test_the_headline_counts_what_is_worse_and_better() -> None:
+    old = [a_cell(name="a"), a_cell(name="b", seen="stuck"), a_cell(name="c")]
+    new = [a_cell(name="a", seen="splat"), a_cell(name="b"), a_cell(name="d")]
+    assert compared(old, new).headline == "1 test worse, 1 better; 2 compared."
+    assert compared(old, old).headline == "Nothing changed: 3 tests as before."
+    assert compared(old, [a_cell(name="d")]).headline == "No test has a verdict in both runs."
+
+
+def test_of_what_only_one_run_has_a_few_are_named() -> None:
+    old = [a_cell(name=f"s{n:02}") for n in range(30)]
+    text = compared(old, old[:5]).text()
+    assert text[0] == "no longer run: 25"
+    assert text[10:12] == [
+        "  debian:6.1/base/none s14: pass",
+        "  and 15 more, which --out FILE lists",
+    ]
+    worse = [a_cell(name=f"s{n:02}", seen="stuck") for n in range(30)]
+    assert len(compared(old, worse).text()) > 30
+
+
+def test_the_page_has_what_differs_and_leads_to_the_reports_that_there_are(tmp_path: Path) -> None:
+    folders = [tmp_path / "a b", tmp_path / "c"]
+    for folder in folders:
+        folder.mkdir()
+    (folders[0] / "report.html").touch()
+    cells = [a_cell("v5/1", "s[<b>]", seen) for seen in ("pass", "stuck")]
+    before, after = map(a_record, folders, cells)
+    text = compare_page(before, after, compare(before, after), tmp_path)
+    assert "1 test worse, none better; 1 compared." in text
+    assert '<a href="a%20b/report.html#cells/debian=6.1/base/v5,1/s/%3Cb%3E">pass</a>' in text
+    assert "<td>stuck</td>" in text
+    assert "s[&lt;b&gt;]" in text
+    assert "<script" not in text
+    assert "<details open>" in text
+
+
+def test_many_of_a_kind_are_folded(tmp_path: Path) -> None:
+    before, after = (
+        a_record(tmp_path, *(a_cell(name=f"s{n}", seen=seen) for n in range(50)))
+        for seen in ("pass", "stuck")
+    )
+    text = compare_page(before, after, compare(before, after), tmp_path)
+    assert "<details>" in text
+    assert text.count("<tr>") == 51
 
 
 def test_provenance_that_differs_is_told() -> None:
@@ -97,7 +144,7 @@ def test_provenance_that_differs_is_told() -> None:
         "  toolchain qemu: qemu 7.2.9 -> qemu 8.2",
         f"  config of debian:6.1/base/v5/1: {'3c' * 32} -> {'0f' * 32}",
     )
-    assert found.text()[0] == "nothing changed: 1 cells as before"
+    assert found.text()[0] == "nothing changed: 1 test as before"
     assert all(len(line) <= 80 for line in found.text())
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""kcidb.json, held against the schema that KCIDB itself ships."""
+"""kcidb.json, compared with the schema that KCIDB itself ships."""
 
 from __future__ import annotations
 

@@ -8,6 +8,7 @@ import hashlib
 import json
 import re
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -64,26 +65,62 @@ class Read(HTMLParser):
 
 def test_the_verdict_stands_on_top_then_the_table_then_the_cells(tmp_path: Path) -> None:
     text = page(a_run(tmp_path))
-    places = ["2 of 6 cells came out other", "<b>v5/1</b>", 'class="grid"', 'class="claim"']
+    places = ["2 of 6 tests came out other", "Look first at", "<h3>v5/1</h3>"]
+    places += ['class="map"', 'class="grid"', 'class="claim"']
     found = [text.index(place) for place in places]
     assert found == sorted(found)
 
 
-def test_a_clause_of_the_verdict_is_coloured_whatever_the_names_in_it_are() -> None:
+def test_what_is_fixed_is_coloured_whatever_the_names_in_it_are() -> None:
     """Names come from others, and may look like the words around them."""
     cells = [a_cell("none", "nothing; breaks", "stuck"), a_cell("v5/1", "nothing; breaks")]
     text = " ".join(page(a_record(NOWHERE, *cells)).split())
     assert (
-        '<b>v5/1</b> <span class="verb pass">fixes</span> nothing; breaks;'
-        ' <span class="verb ">breaks</span> nothing;'
-        ' <span class="verb ">leaves</span> 0 of 1 session as with none. </li>'
+        '<summary><b class="pass">fixes 1 of 1 failing test</b>'
+        ' <span class="share">nothing; breaks</span> </summary>'
     ) in text
+    assert '<p class="none">breaks nothing: no test passes without it</p>' in text
 
 
 def test_what_varies_stands_behind_the_verdict() -> None:
     cells = [a_cell(seen=("pass", "stuck")[n == 3], repeat=n) for n in range(1, 6)]
     cells += [a_cell("v5/1", repeat=n) for n in range(1, 6)]
-    assert "passes 100% (57-100), with none 80% (38-96), p = 1." in page(a_record(NOWHERE, *cells))
+    assert "passes 100% (57-100), unpatched 80% (38-96), p = 1." in page(a_record(NOWHERE, *cells))
+
+
+def test_every_cell_is_in_the_map_with_a_letter_and_leads_to_its_detail(tmp_path: Path) -> None:
+    text = page(a_run(tmp_path))
+    above = text[text.index('class="map"') : text.index('class="choice"')]
+    tiles = re.findall(r'<a href="#(\S+)" class="(\w+)" title="([^"]+)">(.)</a>', above)
+    base = "cells/debian=6.1/base/"
+    assert tiles[0] == (f"{base}none/kgdbts", "pass", "kgdbts, none: pass", "·")
+    assert sorted(each for *_, each in tiles) == sorted("·s·R?H")
+    assert (f"{base}v5,2/step-in-order/up_read", "wrong") in [each[:2] for each in tiles]
+    assert "h = hang, r = rehit, s = stuck." in above
+    for id_, *_ in tiles:
+        assert text.count(f'id="{id_}"') == 1
+
+
+def test_two_variants_can_be_chosen_to_be_compared(tmp_path: Path) -> None:
+    (embedded,) = re.findall(r'id="data">(.*?)</script>', page(a_run(tmp_path)))
+    (choice,) = json.loads(embedded)["choices"]
+    assert choice["variants"] == ["none", "v5/1", "v5/2", "v5/1+2"]
+    name, row, ids = choice["tests"][1]
+    assert name == "step-in-order[up_read]"
+    seen = [choice["seen"][index][0] for index in row]
+    assert seen == ["fail", "pass", "fail", "error"]
+    assert ids[1] == "cells/debian=6.1/base/v5,1/step-in-order/up_read"
+    kgdbts, row, ids = choice["tests"][0]
+    assert (kgdbts, row[2], ids[2]) == ("kgdbts", -1, None)
+
+
+def test_areas_stand_over_the_map_and_over_the_table(tmp_path: Path) -> None:
+    record = a_record(tmp_path, a_cell("none"), a_cell("none", "kgdbts"))
+    own = record.sessions["step-in-order"]
+    record.sessions["step-in-order"] = replace(own, area="steps")
+    text = page(record)
+    assert re.findall(r'<div class="panel".*?>\s*<h3>(.*?)</h3>', text) == ["steps", "other tests"]
+    assert text.count('class="area"') == 1
 
 
 def test_the_machine_of_a_cell_can_be_booted_by_hand(tmp_path: Path) -> None:
@@ -115,7 +152,7 @@ def test_a_cell_tells_all_that_is_known(tmp_path: Path) -> None:
         "Claim: so.",
         "tests/sessions/step_in_order.py:34",
         "step 1 went to el1_interrupt+0x1c, and stays there",
-        "stuck, as predicted",
+        "stuck, as expected",
         "rate <b>301.5</b>",
         "./inv verify --series v5,v6 --tree debian:6.1 --kconfig base --variants none,v5/1 --",
         "[0]kdb&gt;",
@@ -199,12 +236,12 @@ def test_one_repeat_has_no_rate() -> None:
 
 def test_several_trees_are_told_apart() -> None:
     text = page(a_record(NOWHERE, a_cell(), a_cell(tree="path:/x"), a_cell("v5/1")))
-    assert "<b>debian:6.1/base/v5/1</b>" in text
+    assert "<h3>debian:6.1/base/v5/1</h3>" in text
     assert text.count('class="grid"') == 2
 
 
 def test_an_empty_run_can_be_drawn() -> None:
-    assert "No cell was run" in page(a_record(NOWHERE))
+    assert "No test was run" in page(a_record(NOWHERE))
 
 
 def test_files_that_are_gone_are_not_linked(tmp_path: Path) -> None:

@@ -24,10 +24,12 @@ GOOD = [a_cell("none", seen="stuck"), a_cell("v5/1")]
 BAD = [a_cell("none"), a_cell("v5/1", seen="splat", message="it complained")]
 
 
-def test_regressions_come_first() -> None:
-    text = reply(a_record(NOWHERE, *BAD))
-    assert text.startswith("debian:6.1/base/v5/1 breaks what works without the series:\n")
-    places = ["- step-in-order[up_read]: splat: it complained", 'Against "none"', "up_read  "]
+def test_what_is_fixed_comes_first_then_what_breaks_then_the_table() -> None:
+    fixed = [a_cell("none", "s[a]", seen="stuck"), a_cell("v5/1", "s[a]")]
+    text = reply(a_record(NOWHERE, *fixed, *BAD))
+    assert text.startswith("Compared with the same kernel without the series:\n\nv5/1:\n")
+    places = ["fixes 1 of 1 failing test:\n  - s[a]", "breaks 1 of 1 passing test:"]
+    places += ["step-in-order[up_read]: splat: it complained", "up_read  "]
     places += ["What was tested:", "To repeat it"]
     found = [text.index(place) for place in places]
     assert found == sorted(found)
@@ -67,9 +69,9 @@ def test_what_was_tested_is_named() -> None:
     assert "TCG" not in text  # nobody recorded it
 
 
-def test_without_none_nothing_is_said_of_regressions() -> None:
+def test_without_the_unpatched_kernel_nothing_is_said_of_regressions() -> None:
     text = " ".join(reply(a_record(NOWHERE, a_cell("v5/1"))).split())
-    assert text.startswith("Nothing can be said about a regression: the kernel without the")
+    assert text.startswith("Nothing can be said about regressions: the kernel without the")
 
 
 def repeating(asked: Asked) -> str:

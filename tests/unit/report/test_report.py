@@ -83,6 +83,49 @@ def test_the_command_that_draws_loads_no_more(tmp_path: Path) -> None:
     assert not {*ENGINE, *PACKAGES} & loaded
 
 
+def test_the_last_line_names_what_to_look_at_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the run, or in runs/latest if that is it; the address is one of the page's own."""
+    run = tmp_path / "runs/r1"
+    run.mkdir(parents=True)
+    a_record(run, a_cell("none"), a_cell("v5/1", "s[a]", "stuck")).write()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tasks, "RUNS", tmp_path / "runs")
+    for shown in ("runs/r1", "runs/latest"):
+        if shown == "runs/latest":
+            (tmp_path / shown).symlink_to("r1")
+        tasks.report(Context(), "runs/r1")
+        address = f"{shown}/report.html#cells/debian=6.1/base/v5,1/s/a"
+        assert capsys.readouterr().out.splitlines()[-1] == (
+            f"look first at {address}: s[a] with v5/1: expected pass, was stuck"
+        )
+    page, _, fragment = address.partition("#")
+    assert f'id="{fragment}"' in (tmp_path / page).read_text()
+
+    a_record(run, a_cell()).write()
+    tasks.report(Context(), "runs/r1")
+    assert "look first" not in capsys.readouterr().out
+
+
+def test_two_runs_can_be_compared_in_a_page(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, seen in (("a", "pass"), ("b", "stuck")):
+        (tmp_path / name).mkdir()
+        a_record(tmp_path / name, a_cell(seen=seen)).write()
+    out = tmp_path / "compare.html"
+    with pytest.raises(Exit) as ended:
+        tasks.compare(Context(), str(tmp_path / "a"), str(tmp_path / "b"), out=str(out))
+    assert ended.value.code == 1
+    assert "passed, and fails now: 1" in capsys.readouterr().out
+    assert "passed, and fails now: 1" in out.read_text()
+    with pytest.raises(Exit) as ended:
+        tasks.compare(Context(), str(tmp_path / "a"), str(tmp_path / "b"), out="/nowhere/x.html")
+    assert ended.value.code == 2
+    assert "--out /nowhere/x.html: " in str(ended.value.message)
+
+
 def test_the_list_of_commands_loads_none_of_what_they_do() -> None:
     own = {name for name in loaded_by("import tasks") if name.startswith("kstep.")}
     assert own == {"kstep.base"}

@@ -174,7 +174,7 @@ def test_what_nobody_named_and_cannot_be_is_left_out(workshop: Workshop) -> None
     assert (left.tree, left.variant) == ("linux", "v6/2")
     assert "v6/2 needs v6/1" in str(left)
     assert {each.first for each in prepared.built} == {"none", "v6/1", "v6/1+2"}
-    assert "left out: v6/2 needs v6/1" in workshop.said.getvalue()
+    assert "skipped: v6/2 needs v6/1" in workshop.said.getvalue()
 
 
 def test_what_was_named_must_be(workshop: Workshop) -> None:

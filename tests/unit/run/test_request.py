@@ -44,3 +44,55 @@ def test_sessions_run_in_the_order_in_which_they_were_named() -> None:
 
 
 # -- what a kernel has not
+
+
+# -- cells that only a run of none can judge
+
+
+def variants(*names: str, series: str = str(PATCH), **more: object) -> list[str]:
+    """The variants of a request for some."""
+    asked = request.look_up(
+        ROOT,
+        series_specs=[series],
+        tree_specs=["debian:6.1"],
+        variant_names=names,
+        session_names=more.pop("sessions", ["step-in-order"]),  # type: ignore[arg-type]
+        with_base=bool(more.pop("with_base", True)),
+    )
+    return [each.name for each in asked.variants]
+
+
+def test_none_is_run_along_where_it_is_the_measure(tmp_path: Path) -> None:
+    mine = f"{PATCH.stem}/1"
+    assert variants(mine) == ["none", mine]
+    assert variants(mine, "none") == [mine, "none"]
+    assert variants(mine, with_base=False) == [mine]
+    assert variants("v6/1", series="v6") == ["v6/1"]  # expect.yaml is the measure
+    own = tmp_path / "mine.py"
+    own.write_text(OWN)
+    assert variants("v6/1", series="v6", sessions=[str(own)]) == ["none", "v6/1"]
+
+
+OWN = """\
+from kstep.session.session import session
+
+
+@session(claim="Mine works.")
+def mine(target):
+    pass
+"""
+
+
+def test_no_expectation_of_ours_speaks_of_a_session_of_the_user_s(tmp_path: Path) -> None:
+    """Our "sessions: all" would have it pass with none, where nobody has tried it."""
+    own = tmp_path / "mine.py"
+    own.write_text(OWN)
+    asked = request.look_up(
+        ROOT,
+        series_specs=["v6"],
+        tree_specs=["debian:6.1"],
+        session_names=[str(own), "step-in-order[vfs_mkdir]"],
+    )
+    for cell in asked.cells:
+        expected = asked.expectations.of(cell, "6.1.100")
+        assert (expected is None) == asked.is_held(cell) == (cell.session == "mine")

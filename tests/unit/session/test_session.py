@@ -94,7 +94,8 @@ def test_two_sessions_of_one_name_are_not_one(tmp_path: Path) -> None:
     with pytest.raises(MachineryError) as error:
         session.load(scripts(tmp_path, one=SCRIPT, two=SCRIPT))
     assert str(error.value) == (
-        f'{tmp_path}/two.py:7: session "first-things-first" is in {tmp_path}/one.py too'
+        f'{tmp_path}/two.py:7: session "first-things-first" is in {tmp_path}/one.py too;'
+        " give the function another name"
     )
 
 
@@ -160,6 +161,7 @@ def test_every_session_of_ours_says_what_refutes_it() -> None:
         for word in ("Claim", "Measured", "Refuted"):
             assert word in said, f"{each.file.name}: {word}?"
         assert each.claim.endswith(".")
+        assert each.area, f"{each.file.name}: what is the claim about?"
         for name in each.case_names:
             assert name is None or re.fullmatch(r"[A-Za-z_]\w*", name), name
 

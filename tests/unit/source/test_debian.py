@@ -21,6 +21,8 @@ from kstep.toolchain import CommandError, HostToolchain
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from kstep.toolchain.limits import Limits
+
 
 @pytest.mark.skipif(shutil.which("apt-config") is None, reason="apt is Debian's")
 def test_apt_reads_nothing_of_the_machines_own(tmp_path: Path) -> None:
@@ -75,10 +77,12 @@ class Archive(HostToolchain):
         writable: Sequence[Path] = (),
         env: Mapping[str, str] | None = None,
         network: bool = False,
+        limits: Limits | None = None,
+        at: Mapping[Path, Path] | None = None,
         on_line: Callable[[str], None] = print,
     ) -> None:
         """Play apt."""
-        del readable, writable, env
+        del readable, writable, env, limits, at
         self.asked.append(next(word for word in argv if word in (*VERBS, "indextargets")))
         if network and not self.answers:
             raise CommandError(argv, 100, ["E: Failed to fetch"])
@@ -258,8 +262,11 @@ def test_a_source_that_is_elsewhere_by_now_is_found(tmp_path: Path) -> None:
 
 def test_a_source_that_has_moved_on_is_answered_with_what_there_is(tmp_path: Path) -> None:
     archive = Archive(sid="7.3", trixie="6.12", bookworm="6.1")
+    said: list[str] = []
     with pytest.raises(RequestError) as error:
-        debian.kernel_source("7.2", archive, Cache(tmp_path))
+        debian.kernel_source("7.2", archive, Cache(tmp_path), said.append)
+    searched = [line for line in said if "looking for linux-source-7.2 in Debian" in line]
+    assert len(searched) == len(debian.SUITES)  # nobody waits in silence
     assert str(error.value) == (
         "tree debian:7.2: no suite of Debian's has linux-source-7.2 now;"
         " there is debian:6.1 (bookworm), debian:6.12 (trixie), debian:7.3 (sid)"

@@ -112,3 +112,40 @@ def test_an_unknown_variant_is_told_with_those_there_are(name: str, message: str
     with pytest.raises(RequestError) as caught:
         matrix.parse(name, [series.load("v5", ROOT)])
     assert message in str(caught.value)
+
+
+# -- by name
+
+
+@pytest.mark.parametrize(
+    ("named", "matrix_name", "found"),
+    [
+        ([], "", ["none", "a/1", "a/2", "a/1+2", "b/1"]),
+        ([], "prefixes", ["none", "a/1", "a/1+2", "b/1"]),
+        (["a/2", "none"], "", ["a/2", "none"]),
+        (["a/*"], "", ["a/1", "a/2", "a/1+2"]),
+        (["none", "?/1"], "", ["none", "a/1", "b/1"]),
+        (["a/1", "a/*"], "", ["a/1", "a/2", "a/1+2"]),
+        (["a/*"], "prefixes", ["a/1", "a/1+2"]),
+    ],
+)
+def test_variants_are_selected_by_name_and_pattern(
+    named: list[str], matrix_name: str, found: list[str]
+) -> None:
+    selected = matrix.select([made("a", 2), made("b", 1)], named, matrix_name)
+    assert [each.name for each in selected] == found
+
+
+@pytest.mark.parametrize(
+    ("named", "matrix_name", "message"),
+    [
+        (["c/*"], "", "--variants c/*: matches no variant; there are: none, a/1, a/2, a/1+2, b/1"),
+        (["a/1"], "each", "--matrix and --variants both say which variants; leave one out"),
+        (["a/1+2", "a/2+1"], "", "--variants: a/1+2 is named twice; name it once"),
+        (["a/*", "a/2", "a/2"], "", "--variants: a/2 is named twice; name it once"),
+    ],
+)
+def test_what_selects_no_variant(named: list[str], matrix_name: str, message: str) -> None:
+    with pytest.raises(RequestError) as error:
+        matrix.select([made("a", 2), made("b", 1)], named, matrix_name)
+    assert str(error.value) == message
