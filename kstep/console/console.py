@@ -71,8 +71,8 @@ class Console:
     ``alive`` is asked while nothing comes; it raises MachineryError when the other end
     is gone. ``on_text`` sees all that comes, as it comes, and may raise. A line that is not
     ``trusted`` may lose, double and change bytes. ``delay`` is what is left between two
-    characters that are sent, in seconds. ``doubts`` counts what the line was seen to get wrong, and ``read_once``
-    names what was read only once, since who takes them has set them to nothing.
+    characters that are sent, in seconds. ``doubts`` counts what the line was seen to get wrong, and
+    ``read_once`` names what cannot be read again and was; both since who speaks has reset them.
     """
 
     def __init__(
