@@ -171,15 +171,16 @@ class Console:
                 self.send(editor.enter)
                 return
             self.doubts += 1
-            seen.append(self._buffer[-TAIL:])
-            heard += self._buffer
+            heard, echo = heard + self._buffer, self._buffer[-TAIL:]
+            if echo:
+                seen.append(echo)
             shown = self._shown(editor.redraw, line, editor)
             edits = edits or shown is not None
             if shown != line:
                 heard += self._buffer
                 shown = self._wipe(line, editor)
                 edits = edits or shown is not None
-            if not edits and not deadline.left:
+            if not deadline.left and not (edits and echo):
                 raise SilenceError(f"echo of {_text(line)!r}", heard, deadline.seconds)
             if edits and len(seen) >= TRIES:
                 raise MachineryError(
