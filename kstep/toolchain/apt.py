@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Debian packages: those that this machine needs, and those that the guest is made of."""
+"""Debian packages and archives of this host, as its apt and dpkg know them."""
 
 from __future__ import annotations
 
@@ -27,20 +27,20 @@ INDEX_ARGV = (
     "Created-By: Packages",
 )
 
-# The suites of a release that is called X: X, X-updates, X-security, and for old
-# releases X/updates. Others (X-pgdg, say) are not Debian's.
+# The suites of a release X: X, X-updates, X-security, and for old releases X/updates.
+# Others, such as X-pgdg, are not Debian's.
 SUITE = re.compile(r"^(?P<release>[a-z]+)(?P<part>-updates|-security|/updates)?$")
 
 
 @dataclass(frozen=True)
 class Sources:
-    """The Debian archives that apt is configured for, without their suites' release."""
+    """The Debian archives in apt's configuration, without the release of their suites."""
 
     entries: tuple[tuple[str, str, str], ...]  # URI, part such as "-security", signed-by
 
     @classmethod
     def parse(cls, text: str, release: str) -> Sources:
-        """Read what INDEX_ARGV prints; keep the archives of ``release`` that are Debian's."""
+        """Read the output of INDEX_ARGV; keep Debian's archives of ``release``."""
         entries: dict[tuple[str, str, str], None] = {}
         for line in text.splitlines():
             uri, suite, component, signed = (*line.split("|"), "", "", "")[:4]
@@ -62,12 +62,12 @@ class Sources:
 
 
 def own_sources() -> Sources:
-    """Return the Debian archives that this machine's apt is configured for."""
+    """Return the Debian archives in the configuration of this host's apt."""
     release = _release()
     if shutil.which("apt-get") is None or release is None:
         raise MachineryError(
-            "no Debian mirror: this machine has no apt of Debian's; let a Docker engine with"
-            " an image registry have the toolchain made"
+            "no Debian mirror: this host is not Debian; use a Docker engine with an image registry"
+            " to build the toolchain"
         )
     done = subprocess.run(INDEX_ARGV, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -79,7 +79,7 @@ def own_sources() -> Sources:
 
 
 def _release() -> str | None:
-    """Return Debian's codename of this machine, None where it is no Debian."""
+    """Return the codename of this host's Debian release; None if it is not Debian."""
     try:
         with open("/etc/os-release") as lines:  # noqa: PTH123 -- a stream, read once
             fields = dict(line.rstrip().split("=", 1) for line in lines if "=" in line)
@@ -89,22 +89,22 @@ def _release() -> str | None:
 
 
 def missing(packages: Sequence[str]) -> list[str]:
-    """Return those of ``packages`` that are not installed on this machine."""
+    """Return those of ``packages`` that are not installed on this host."""
     if shutil.which("dpkg-query") is None:
         raise MachineryError(
-            "--toolchain host needs Debian's packages and this machine has no dpkg;"
-            " take --toolchain docker"
+            "--toolchain host needs Debian's packages and this host has no dpkg;"
+            " use --toolchain docker"
         )
     argv = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *packages]
     said = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
-    there = {line.split()[0] for line in said.splitlines() if line.endswith(" installed")}
-    return [name for name in packages if name not in there]
+    installed = {line.split()[0] for line in said.splitlines() if line.endswith(" installed")}
+    return [name for name in packages if name not in installed]
 
 
 def install(packages: Sequence[str], progress: Progress) -> None:
-    """Install what is missing where that is allowed, and otherwise name the command.
+    """Install missing packages if that is allowed; otherwise name the command.
 
-    Allowed means root, or sudo that asks for no password.
+    It is allowed for root, or if sudo asks for no password.
     """
     wanted = missing(packages)
     if not wanted:
@@ -127,7 +127,7 @@ def install(packages: Sequence[str], progress: Progress) -> None:
 
 
 def _sudo_works() -> bool:
-    """Whether there is a sudo, and it asks for no password."""
+    """Whether sudo exists and asks for no password."""
     if shutil.which("sudo") is None:
         return False
     return not subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode

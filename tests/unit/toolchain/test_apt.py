@@ -102,7 +102,7 @@ def test_what_is_printed_can_be_read_again() -> None:
 
 @pytest.fixture
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a folder that is all of PATH."""
+    """Return a folder that is all of PATH."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
@@ -131,7 +131,7 @@ def test_only_what_is_installed_is_there(tools: Path) -> None:
 
 def test_without_dpkg_there_is_no_host_toolchain(tools: Path) -> None:
     assert not list(tools.iterdir())
-    with pytest.raises(MachineryError, match=r"no dpkg;\s+take --toolchain docker"):
+    with pytest.raises(MachineryError, match=r"no dpkg;\s+use --toolchain docker"):
         apt.missing(["make"])
 
 
@@ -176,7 +176,7 @@ def test_an_apt_that_fails_is_quoted(tools: Path, monkeypatch: pytest.MonkeyPatc
 
 def test_own_sources_need_an_apt(tools: Path) -> None:
     assert not list(tools.iterdir())
-    with pytest.raises(MachineryError, match=r"^no Debian mirror: this machine has no apt"):
+    with pytest.raises(MachineryError, match=r"^no Debian mirror: this host is not Debian"):
         apt.own_sources()
 
 

@@ -54,7 +54,7 @@ class Container:
             raise docker.errors.NotFound("gone")
 
     def logs(self, *, stream: bool = False, follow: bool = False, tail: int = 0) -> Any:  # noqa: ANN401 -- docker's own
-        """Give what it said."""
+        """Return what it said."""
         if self.removed:
             raise docker.errors.NotFound("gone")
         if stream:
@@ -64,7 +64,7 @@ class Container:
         return b"".join(self.engine.says)
 
     def wait(self) -> dict[str, int]:
-        """Give its status."""
+        """Return its status."""
         return {"StatusCode": self.engine.status}
 
     def remove(self, *, force: bool) -> None:
@@ -482,7 +482,7 @@ def test_auto_takes_the_engine_and_else_the_host(
     monkeypatch.setattr(Engine, "ping", lambda _self: True, raising=False)
     monkeypatch.setattr(apt, "install", lambda *_: None)
     assert choose("auto", recipe, Progress()).why == "a Docker engine answers"
-    assert choose("docker", recipe, Progress()).why == "asked for"
+    assert choose("docker", recipe, Progress()).why == "requested"
     assert isinstance(choose("host", recipe, Progress()), HostToolchain)
     assert len(engine.built) == 1
     no_engine(monkeypatch, "Connection refused")

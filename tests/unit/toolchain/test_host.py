@@ -33,7 +33,7 @@ OF_KERNEL_DEVELOPERS = {
 
 @pytest.fixture
 def tools() -> HostToolchain:
-    """Give the toolchain."""
+    """Return the toolchain."""
     return HostToolchain("a test")
 
 
