@@ -4,23 +4,32 @@
 from __future__ import annotations
 
 import os
+import re
 import select
+import time
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import Signature
 
 if TYPE_CHECKING:
-    import re
     from collections.abc import Callable, Iterator
 
-    from kstep.base.deadline import Deadline
     from kstep.results.transcript import Transcript
 
 CHUNK = 1 << 16  # bytes a read; a stop of kdb's is about 120
 TAIL = 80  # bytes that are kept of what has come since something was sent
 LOOK = 1.0  # seconds between two looks at whether the other end lives
+SETTLED = 0.2  # seconds without a byte after which no more of an echo is awaited
+PATIENCE = 2.0  # seconds of silence after which a line that may lie is asked whether it works
+ASKS = 5  # times that it is asked so until it is believed that nobody answers
+REDRAWS = 3  # keys in each such question, since a line may lose some bytes in a row
+LONG = 16  # characters of a line that is known by its length, when it is drawn with faults
+NOTHING = re.compile(rb"(?!)")
+TRIES = 8  # times that a line is typed until its echo is as typed
 
 
 class SilenceError(Exception):
@@ -34,16 +43,50 @@ class SilenceError(Exception):
         self.heard = heard
 
 
+@dataclass(frozen=True)
+class Editor:
+    """How whoever reads a line, character by character, lets it be looked at and corrected.
+
+    ``enter`` ends the line. ``redraw`` is the key that has it drawn anew, behind what ``lead``
+    matches; ``erase`` the key that removes its last character. ``others`` matches what others
+    print amid it. ``entered`` matches what nobody prints unless the line was ended.
+    """
+
+    enter: bytes
+    redraw: bytes
+    lead: re.Pattern[bytes]
+    erase: bytes
+    others: re.Pattern[bytes]
+    entered: re.Pattern[bytes]
+
+    def drawn(self, text: bytes) -> bytes | None:
+        """Return what stands behind the last lead of a text; None if it has none."""
+        parts = self.lead.split(self.others.sub(b"", text))
+        return parts[-1] if parts[1:] else None
+
+
 class Console:
     """One end of a serial line.
 
     ``alive`` is asked while nothing comes; it raises MachineryError when the other end
-    is gone. ``on_text`` sees all that comes, as it comes, and may raise.
+    is gone. ``on_text`` sees all that comes, as it comes, and may raise. A line that is not
+    ``trusted`` may lose, double and change bytes. ``delay`` is what is left between two
+    characters that are sent, in seconds. ``doubts`` counts what the line was seen to get wrong, and
+    ``read_once`` names what cannot be read again and was; both since who speaks has reset them.
     """
 
-    def __init__(self, fd: int, alive: Callable[[], None]) -> None:
+    def __init__(
+        self, fd: int, alive: Callable[[], None], *, trusted: bool = True, delay: float = 0.0
+    ) -> None:
         self._fd = fd
         self._alive = alive
+        self.trusted = trusted
+        self._delay = delay
+        self.doubts = 0
+        self.read_once = ""
+        self._received = 0  # bytes
+        self._may_enter = False  # whatever is typed
+        self._soiled = False  # by keys that were sent without knowing who reads them
         self._buffer = b""
         self._unanswered = b""
         self._poll = select.poll()
@@ -57,24 +100,165 @@ class Console:
             self.transcript.add(">", data)
         self._unanswered = b""
         while data:
-            data = data[os.write(self._fd, data) :]
+            piece = data[:1] if self._delay else data
+            data = data[os.write(self._fd, piece) :]
+            if self._delay and data:
+                time.sleep(self._delay)  # a UART without flow control tells nobody that it is full
 
-    def expect(self, pattern: re.Pattern[bytes], what: str, deadline: Deadline) -> re.Match[bytes]:
+    def expect(
+        self,
+        pattern: re.Pattern[bytes],
+        what: str,
+        deadline: Deadline,
+        ask: Callable[[], None] | None = None,
+    ) -> re.Match[bytes]:
         """Wait until ``pattern`` is found in what has come; consume up to its end.
 
         Returns the match, whose string begins with what was not consumed before.
         Raises SilenceError at the deadline, and MachineryError when the line is lost.
         What came before the deadline is read after it, for it may be this machine that
-        stood still; but text that never ends does not put the deadline off.
+        stood still; but text that never ends does not put the deadline off. After some
+        silence on a line that may lie ``ask`` asks who is there, which may bring the answer; it is
+        asked ASKS times in vain before silence is taken for what it is.
         """
+        asks = 0 if ask is None or self.trusted else ASKS
+        quiet_since = time.monotonic()
         while not (match := pattern.search(self._buffer)):
             came = self._receive(min(deadline.left, LOOK))
-            if not came:
+            if came:
+                quiet_since = time.monotonic()
+                asks = asks and ASKS
+            else:
                 self._alive()
-            if not deadline.left and (not came or deadline.overdue > LOOK):
+            late = not deadline.left and (not came or deadline.overdue > LOOK)
+            if ask and asks and (late or time.monotonic() - quiet_since >= PATIENCE):
+                received = self._received
+                ask()
+                asks = ASKS if self._received > received and not late else asks - 1
+                quiet_since = time.monotonic()
+            elif late:
                 raise SilenceError(what, self._buffer, deadline.seconds)
         self._buffer = self._buffer[match.end() :]
         return match
+
+    # -- a line that is edited
+
+    def type(
+        self, line: bytes, editor: Editor, deadline: Deadline, *, harmless: bool = False
+    ) -> None:
+        """Type a line and Enter; ``harmless`` is one of which any part may be entered too.
+
+        On a line that may lie, Enter is sent only once the echo is as typed, which is consumed, and
+        nothing that came before; otherwise the line is typed again. Raises MachineryError
+        ``console-lost`` if that does not help, or if the line took effect before Enter;
+        SilenceError if nobody draws it anew until the deadline, whatever is heard.
+        """
+        if self.trusted:
+            self.send(line + editor.enter)
+            return
+        self.catch_up()
+        before, self._buffer = self._buffer, b""
+        self._may_enter = harmless
+        seen: list[bytes] = []
+        edits, heard = False, b""
+        shown = self._wipe(line, editor) if self._soiled else b""
+        while True:
+            if shown == b"":
+                shown = self._shown(line, line, editor)
+            if shown == line and self.doubts and len(line) >= LONG:
+                # One byte too many there and one too few back look right in an echo.
+                shown = self._shown(editor.redraw, line, editor)
+            if shown == line:
+                self._soiled = False
+                self._buffer = before
+                self.send(editor.enter)
+                return
+            self.doubts += 1
+            heard, echo = heard + self._buffer, self._buffer[-TAIL:]
+            if echo:
+                seen.append(echo)
+            shown = self._shown(editor.redraw, line, editor)
+            edits = edits or shown is not None
+            if shown != line:
+                heard += self._buffer
+                shown = self._wipe(line, editor)
+                edits = edits or shown is not None
+            if not deadline.left and not (edits and echo):
+                raise SilenceError(f"echo of {_text(line)!r}", heard, deadline.seconds)
+            if edits and len(seen) >= TRIES:
+                raise MachineryError(
+                    f"typed {_text(line)!r}, and the echo was {_times(seen)}; it was not entered",
+                    Signature.CONSOLE_LOST,
+                )
+
+    def awaits_enter(self, line: bytes, editor: Editor) -> bool | None:
+        """Whether a line that was typed still awaits Enter; None if nobody draws his line anew.
+
+        Other text there came by mistake, and is removed. What has come stays to be heard, and with
+        it a prompt that is drawn.
+        """
+        shown = self._draw(editor)
+        if shown and line:
+            damaged = len(line) >= LONG and len(shown) > len(line) // 2
+            if shown.startswith(line) or damaged:
+                return True
+        if shown and self._draw(editor) == shown:
+            self.send(editor.erase * (len(shown) + 1) + editor.redraw)
+            self.settle()
+        return None if shown is None else False
+
+    def _draw(self, editor: Editor) -> bytes | None:
+        self._soiled = True
+        before, self._buffer = self._buffer, b""
+        self.send(editor.redraw * REDRAWS)
+        self.settle()
+        shown = editor.drawn(self._buffer)
+        self._buffer = before + self._buffer
+        return shown
+
+    def settle(self, pattern: re.Pattern[bytes] = NOTHING, quiet: float = SETTLED) -> None:
+        """Take what comes until nothing has come for a moment, or what has is the pattern's."""
+        end = Deadline.after(max(LOOK, quiet))
+        while not pattern.search(self._buffer) and self._receive(quiet) and end.left:
+            pass
+
+    def _wipe(self, line: bytes, editor: Editor) -> bytes | None:
+        """Empty the line that is being edited; return what is left of it, None if unknown."""
+        return self._shown(editor.erase * (2 * len(line)) + editor.redraw, None, editor)
+
+    def _shown(self, keys: bytes, wanted: bytes | None, editor: Editor) -> bytes | None:
+        """Send keys; return what the line is then, by its echo, as soon as that is ``wanted``.
+
+        None if it has been asked to be drawn anew, and was not.
+        """
+        redraws = keys.endswith(editor.redraw)
+        if redraws:
+            self._require_not_entered(editor)
+            self._buffer = b""
+        self.send(keys)
+        shown: bytes | None = None
+        while True:
+            came = self._receive(SETTLED)
+            shown = editor.drawn(self._buffer)
+            if shown is None and not redraws:
+                shown = editor.others.sub(b"", self._buffer)
+            if not came or (wanted is not None and shown == wanted):
+                self._require_not_entered(editor)
+                return shown
+
+    def _require_not_entered(self, editor: Editor) -> None:
+        text = editor.lead.sub(b"", editor.others.sub(b"", self._buffer))
+        if editor.entered.search(text) and not self._may_enter:
+            raise MachineryError(
+                "the line was entered before Enter was sent, or Enter came twice: it says"
+                f" {_text(text[-TAIL:])!r}",
+                Signature.CONSOLE_LOST,
+            )
+
+    @property
+    def heard(self) -> bytes:
+        """What has come and was not consumed."""
+        return self._buffer
 
     @property
     def unanswered(self) -> bytes:
@@ -124,8 +308,25 @@ class Console:
             raise MachineryError("the serial line is at its end", Signature.CONSOLE_LOST)
         if self.transcript is not None:
             self.transcript.add("<", data)
+        self._take(data)
+        return True
+
+    def _take(self, data: bytes) -> None:
         self._buffer += data
+        self._received += len(data)
         self._unanswered = (self._unanswered + data)[-TAIL:]
         if self.on_text is not None:
             self.on_text(data)
-        return True
+
+
+def _text(data: bytes) -> str:
+    return data.decode(errors="replace").strip()
+
+
+def _times(seen: list[bytes]) -> str:
+    """Say what was seen, and how often."""
+    texts = [_text(each) for each in seen]
+    return ", ".join(
+        f"{text!r}" + (f" {n} times" if (n := texts.count(text)) > 1 else "")
+        for text in dict.fromkeys(texts)
+    )

@@ -7,32 +7,52 @@ The formats are those of kernel/debug/kdb/kdb_main.c and kdb_bp.c.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
-from kstep.console.console import SilenceError
+from kstep.console.console import Editor, SilenceError
+from kstep.console.message import MESSAGE, MESSAGE_LINE, uncut, without
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from kstep.console.console import Console
 
+T = TypeVar("T")
+
 # kdb waits for input behind its prompt, so a prompt is the last thing on the line. What
 # `env` and the commands of a macro show looks like one: PROMPT=[%d]kdb>, [dumpall]kdb>.
-PROMPT = re.compile(rb"(?:\[(?P<cpu>\d+)\]|(?<![]=]))(?P<kind>kdb|more)> \Z")
+PROMPT = re.compile(
+    rb"(?:\[%b(?P<cpu>\d+)%b%b|(?<![]=]))(?P<kind>%b|%b)%b\Z"
+    % (MESSAGE, MESSAGE, uncut(b"]"), uncut(b"kdb"), uncut(b"more"), uncut(b"> "))
+)
 ENTERING = re.compile(
     rb"Entering kdb \(current=0x(?P<task>[0-9a-f]+), pid (?P<pid>\d+)\) "
     rb"(?:on processor (?P<cpu>\d+) )?"
     rb"(?:Oops: [^\n]*\n)?"
     rb"(?:due to )?(?P<reason>[^@\r\n]*?)(?: @ 0x(?P<pc>[0-9a-f]+))?\s*\r?\n"
 )
-BREAKPOINT = re.compile(r"BP #(?P<number>\d+) at 0x(?P<address>[0-9a-f]+)")
-REGISTER = re.compile(r"\b(?P<name>x\d+|sp|pc|pstate): (?P<value>[0-9a-f]+)")
-SYMBOL = re.compile(r"^\S+ = 0x(?P<address>[0-9a-f]+) \(", re.MULTILINE)
-PER_CPU = re.compile(r"^ *0 0x(?P<address>[0-9a-f]+) ", re.MULTILINE)
+# kdb_read() in kdb_io.c: Down, as the last line of the history, has the line drawn anew.
+EDITOR = Editor(
+    enter=b"\r",
+    redraw=b"\x0e",
+    lead=re.compile(rb"\r(?:\[\d+\])?kdb> "),
+    erase=b"\b",
+    others=re.compile(MESSAGE_LINE),
+    entered=re.compile(rb"Entering|kdb \(|due to|SS trap"),
+)
+BREAKPOINT = re.compile(
+    r"BP #(?P<number>\d+) at 0x(?P<address>[0-9a-f]{16})(?![0-9a-f])(?: \((?P<symbol>[\w.]+)\))?"
+)
+REGISTER = re.compile(
+    r"\b(?P<name>x\d+|sp|pc|pstate): (?P<value>(?<=pstate: )[0-9a-f]{8}|[0-9a-f]{16})(?![0-9a-f])"
+)
+SYMBOL = re.compile(r"^\S+ = 0x(?P<address>[0-9a-f]{16}) \(", re.MULTILINE)
+PER_CPU = re.compile(r"^ *0 0x(?P<address>[0-9a-f]{16}) ", re.MULTILINE)
 TASK = re.compile(
     r"^0x[0-9a-f]+ +(?P<pid>\d+) +(?P<parent>\d+) .* 0x[0-9a-f]+ [ *](?P<name>.*)$", re.MULTILINE
 )
@@ -40,11 +60,25 @@ FRAME = re.compile(r"^ +(?P<symbol>[\w.]+)\+0x[0-9a-f]+/0x[0-9a-f]+", re.MULTILI
 REFUSED = re.compile(r"diag: -\d+: (?P<why>.*)|Unknown kdb command: (?P<what>.*)")
 UNKNOWN = re.compile(rb"Unknown kdb command: '(?P<what>[^\r\n]*)'\r?\n")
 
+MEMORY = re.compile(r"^[0-9a-f]+$", re.MULTILINE)
+
 BREAKPOINT_HIT = "Breakpoint"
 STEPPED = "SS trap"
 KEYBOARD = "Keyboard Entry"
+OOPS = "oops"  # registers are shown behind it
+# kdb_local() in kdb_main.c; those that name a PC
+NAMES_PC = (BREAKPOINT_HIT, STEPPED, OOPS, "NonMaskable Interrupt", "Recursion")
+NAMES_NONE = (KEYBOARD, "KDB_ENTER()", "cpu switch", "System NonMaskable Interrupt")
+DIGITS = 16  # of an address of the kernel's
+REGISTERS = (*(f"x{number}" for number in range(31)), "sp", "pc", "pstate")
+# What changes nothing, and so can be read as often as one likes.
+READS = re.compile(r"(?:rd|md\w*|bt\w?|ps|bl|per_cpu|pid|env|lsmod)(?: |$)")
 
+ACTS = re.compile(r"(?:bp|bc|bd|be|set)(?: |$)")  # whose answers nobody needs
+# A number that is too short or too long: digits that repeat are lost or doubled alike twice.
+ODD = re.compile(r"\b(?:0x)?(?:[0-9a-f]{9,15}|[0-9a-f]{17,})\b")
 ANSWER = 5.0  # seconds within which kdb answers a command, before the time scale
+READINGS = 8  # times that something is read until two readings agree
 
 
 @dataclass(frozen=True)
@@ -58,12 +92,12 @@ class Stop:
     pc: int | None
     pid: int
     cpu: int
-    task: int = 0
+    task: int = 0  # 0 where the line has lost it, and then neither pid nor cpu is known
 
     @classmethod
     def parse(cls, text: bytes) -> Stop | None:
         """Return the last stop that kdb announced in ``text``, None where it did not."""
-        found = list(ENTERING.finditer(text))
+        found = list(ENTERING.finditer(without(text)))
         if not found:
             return None
         last = found[-1]
@@ -75,6 +109,45 @@ class Stop:
             int(last["cpu"] or 0),
             int(last["task"], 16),
         )
+
+    @classmethod
+    def damaged(cls, text: bytes) -> Stop | None:
+        """Return what can still be told of a stop in a text of which a line has lost some.
+
+        Its reason, if that is one of kdb's but for a character. ``pc`` is None, and the rest is not
+        known. None if the text does not tell why, or if an Enter that nobody sent made two stops.
+        """
+        plain = without(text)
+        found = [
+            reason
+            for reasons, form in ((NAMES_PC, "to {} @ "), (NAMES_NONE, "to {}"))
+            for reason in reasons
+            for _ in _nearly(form.format(reason)).finditer(plain)
+        ]
+        return cls(found[0], None, 0, 0) if len(found) == 1 else None
+
+    def is_whole(self, text: bytes) -> bool:
+        """Whether the text of this stop has the form that kdb gives it, once, and ends in that."""
+        plain = without(text)
+        (*earlier, last) = ENTERING.finditer(plain)
+        digits = {len(last[name]) for name in ("task", "pc") if last[name] is not None}
+        return (
+            not earlier
+            and (self.reason == OOPS or not plain[last.end() :].strip())
+            and plain.count(b"Entering") == 1
+            and digits == {DIGITS}
+            and self.reason in (NAMES_NONE if self.pc is None else NAMES_PC)
+        )
+
+
+def _nearly(words: str) -> re.Pattern[bytes]:
+    """Return the pattern of words of which a character is lost, doubled or another."""
+    return re.compile(
+        b"|".join(
+            re.escape(words[:n].encode()) + b".{0,2}" + re.escape(words[n + 1 :].encode())
+            for n in range(len(words))
+        )
+    )
 
 
 @dataclass(frozen=True)
@@ -92,6 +165,10 @@ class Task:
     pid: int
     parent: int
     name: str
+
+
+def _breakpoint(match: re.Match[str]) -> Breakpoint:
+    return Breakpoint(int(match["number"]), int(match["address"], 16))
 
 
 class CommandRefusedError(MachineryError):
@@ -114,13 +191,22 @@ class Kdb:
         self._console = console
         self._scale = scale
         self._require_prompt = require_prompt
+        self._entered = b""
 
     def command(self, line: str) -> str:
         """Send a command; return what kdb prints up to its next prompt.
 
         A pager that stops the output is sent on. Raises KernelFault ``hang`` where no
-        prompt comes back, CommandRefusedError where kdb says no.
+        prompt comes back, CommandRefusedError where kdb says no. What changes nothing is read
+        until two readings agree where the line may lie.
         """
+        if self._console.trusted or not READS.match(line):
+            if not ACTS.match(line):
+                self._console.read_once = f"the answer to {line!r}"
+            return self._command(line)
+        return self._agreed(line, lambda text: None if ODD.search(text) else text)
+
+    def _command(self, line: str) -> str:
         text = self._ask(line)
         if match := REFUSED.search(text):
             raise CommandRefusedError(f"kdb: {line}: {match['why'] or match['what']}".strip())
@@ -137,6 +223,8 @@ class Kdb:
         What was printed before it is at the beginning of the match's string.
         """
         self._require_prompt(keys.decode(errors="replace"))
+        self._entered = b""
+        self._console.read_once = f"the answer to {keys!r}"
         self._console.send(keys)
         return self._expect(until, f"answer to {keys!r}")
 
@@ -149,20 +237,97 @@ class Kdb:
         self._expect(PROMPT, "prompt")
         return line
 
+    # -- a line that may lie
+
+    def enter(self, line: str) -> None:
+        """Type a line, and Enter; what comes then is to be waited for.
+
+        Raises MachineryError ``console-lost`` if an Enter that nobody sent has made a step.
+        """
+        self._console.catch_up()
+        if not self._console.trusted and EDITOR.entered.search(self._console.heard):
+            raise MachineryError(
+                f"Enter arrived twice: kdb stopped again before {line!r} was typed",
+                Signature.CONSOLE_LOST,
+            )
+        # A blank at the end is the character whose double, behind the echo, changes nothing.
+        self._console.forget()
+        # Not behind nothing, which has the last command done again, nor in what `| grep` looks for.
+        pads = not self._console.trusted and line and "|" not in line
+        padded = f"{line} " if pads else line
+        self._entered = padded.encode()
+        self._type()
+
+    def _type(self) -> None:
+        try:
+            self._console.type(self._entered, EDITOR, Deadline.after(ANSWER * self._scale))
+        except SilenceError as error:
+            raise KernelFault(Signature.HANG, f"kdb gives {error}") from error
+
+    def look(self) -> None:
+        """Ask kdb, which is silent, to draw its line anew: so its prompt comes once more.
+
+        If that shows that Enter was lost, what was to be entered is typed again.
+        """
+        if self._console.awaits_enter(self._entered, EDITOR):
+            self._console.forget()
+            self._type()
+
+    def _agreed(self, line: str, read: Callable[[str], T | None]) -> T:
+        """Give a command that changes nothing, and return what ``read`` makes of its answer.
+
+        That is None where it cannot be read, and must be the same twice where the line may lie.
+        """
+        found: list[T] = []
+        text = ""
+        for _ in range(1 if self._console.trusted else READINGS):
+            text = self._command(line)
+            reading = read(text)
+            if reading is None:
+                self._console.doubts += 1
+                continue
+            if self._console.trusted or reading in found:
+                return reading
+            self._console.doubts += bool(found)
+            found.append(reading)
+        if self._console.trusted:
+            raise MachineryError(f"kdb: {line}: cannot read the answer {text!r}")
+        raise MachineryError(
+            f"kdb: {line}: of {READINGS} readings no two agree, the last being {text!r}",
+            Signature.CONSOLE_LOST,
+        )
+
     def _ask(self, line: str) -> str:
+        """Give a command. On a line that may lie, what is refused must be refused twice alike."""
+        text = self._ask_once(line)
+        for _ in range(READINGS):
+            refused = REFUSED.search(text)
+            if self._console.trusted or refused is None:
+                break
+            text = self._ask_once(line)
+            if (again := REFUSED.search(text)) and again[0] == refused[0]:
+                break
+            self._console.doubts += 1
+        return text
+
+    def _ask_once(self, line: str) -> str:
         self._require_prompt(line)
-        self._console.send(line.encode() + b"\r")
+        self.enter(line)
         text = b""
         while True:
             match = self._expect(PROMPT, f"answer to {line!r}")
             text += match.string[: match.start()]
-            if match["kind"] == b"kdb":
-                return text.decode(errors="replace").partition("\n")[2].replace("\r", "")
+            if match["kind"].startswith(b"kdb"):
+                break
             self._console.send(b" ")
+        said = text.decode(errors="replace").replace("\r", "")
+        # The echo of a line that may lie has been read already.
+        return said.partition("\n")[2] if self._console.trusted else said.removeprefix("\n")
 
     def _expect(self, pattern: re.Pattern[bytes], what: str) -> re.Match[bytes]:
+        deadline = Deadline.after(ANSWER * self._scale)
         try:
-            return self._console.expect(pattern, what, Deadline.after(ANSWER * self._scale))
+            return self._console.expect(pattern, what, deadline, self.look)
         except SilenceError as error:
             raise KernelFault(Signature.HANG, f"kdb gives {error}") from error
 
@@ -174,10 +339,21 @@ class Kdb:
         """Set a breakpoint (``bp``) on a function, or at an address."""
         where = place if isinstance(place, str) else f"{place:#x}"
         text = self.command(f"bp {where}")
-        match = BREAKPOINT.search(text)
-        if match is None:
-            raise MachineryError(f"kdb: bp {where}: cannot read the answer {text!r}")
-        return Breakpoint(int(match["number"]), int(match["address"], 16))
+        if self._console.trusted:
+            match = BREAKPOINT.search(without(text.encode()).decode())
+            if match is None:
+                raise MachineryError(f"kdb: bp {where}: cannot read the answer {text!r}")
+            return _breakpoint(match)
+
+        def read(listed: str) -> Breakpoint | None:
+            found = [
+                _breakpoint(match)
+                for match in BREAKPOINT.finditer(listed)
+                if match["symbol"] == place or int(match["address"], 16) == place
+            ]
+            return found[0] if len(found) == 1 else None
+
+        return self._agreed("bl", read)
 
     def clear(self, breakpoint_: Breakpoint) -> None:
         """Remove a breakpoint (``bc``)."""
@@ -192,11 +368,22 @@ class Kdb:
         return self._address(PER_CPU, f"per_cpu {symbol}")
 
     def _address(self, pattern: re.Pattern[str], line: str) -> int:
-        text = self.command(line)
-        match = pattern.search(text)
-        if match is None:
-            raise MachineryError(f"kdb: {line}: cannot read the answer {text!r}")
-        return int(match["address"], 16)
+        def read(text: str) -> int | None:
+            match = pattern.search(text)
+            return None if match is None else int(match["address"], 16)
+
+        return self._agreed(line, read)
+
+    def read(self, address: int, size: int) -> bytes | None:
+        """Read memory (``mdr``); None if nothing is mapped there."""
+
+        def read(text: str) -> bytes | None:
+            match = MEMORY.search(text)
+            if match is not None and len(match[0]) == 2 * size:
+                return bytes.fromhex(match[0])
+            return b"" if "Bad address" in text else None
+
+        return self._agreed(f"mdr {address:#x} {size}", read) or None
 
     def tasks(self) -> list[Task]:
         """Return the tasks that kdb's ``ps`` shows, which leaves out sleeping kernel threads."""
@@ -208,17 +395,51 @@ class Kdb:
         return [match["symbol"] for match in FRAME.finditer(self.command(f"btp {pid}"))]
 
     def registers(self) -> dict[str, int]:
-        """Return x0 to x30, sp, pc and pstate of the stopped context (``rd``)."""
-        text = self.command("rd")
-        return {m["name"]: int(m["value"], 16) for m in REGISTER.finditer(text)}
+        """Return x0 to x30, sp, pc and pstate of the stopped context (``rd``).
+
+        Each as two readings agree on it where the line may lie.
+        """
+        return self._registers(agree=2)
+
+    def glance(self) -> dict[str, int]:
+        """Return the same as one reading has them, where a digit may be another."""
+        return self._registers(agree=1)
+
+    def _registers(self, agree: int) -> dict[str, int]:
+        seen: dict[str, Counter[int]] = {name: Counter() for name in REGISTERS}
+        times = 1 if self._console.trusted else agree
+        for reading in range(READINGS):
+            text = without(self._command("rd").encode()).decode()
+            for name, value in {
+                (match["name"], int(match["value"], 16)) for match in REGISTER.finditer(text)
+            }:
+                if name in seen:
+                    seen[name][value] += 1
+            found = {
+                name: value
+                for name, counts in seen.items()
+                for value, n in counts.most_common(1)
+                if n >= times
+            }
+            if len(found) == len(REGISTERS):
+                self._console.doubts += reading >= times
+                return found
+            if self._console.trusted:
+                break
+        missing = ", ".join(name for name in REGISTERS if name not in found)
+        if self._console.trusted:
+            raise MachineryError(f"kdb: rd: {missing} cannot be read in {text!r}")
+        raise MachineryError(
+            f"kdb: rd: of {READINGS} readings no two agree on {missing}", Signature.CONSOLE_LOST
+        )
 
     def resume(self) -> None:
         """Let the kernel run on (``go``); what it says next is for the guest to hear."""
-        self._console.send(b"go\r")
+        self.enter("go")
 
     def resume_step(self, command: str = "ss") -> None:
         """Let the kernel run one instruction (``ss``); where it stops is to be heard.
 
         After one, an empty command does the same.
         """
-        self._console.send(command.encode() + b"\r")
+        self.enter(command)

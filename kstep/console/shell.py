@@ -9,45 +9,68 @@ any two characters of what a program prints, for both write to the UART as it ha
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from kstep.base.errors import MachineryError
+from kstep.console.console import LOOK, NOTHING, Editor
+from kstep.console.message import MESSAGE, MESSAGE_LINE, some, uncut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kstep.console.console import Console
 
 FIGURES = re.compile(r"^(?:[a-z_]+=-?\d+(?: |$))+$", re.MULTILINE)
-# With CONFIG_PRINTK_TIME, each line of one; and who it is from, with CONFIG_PRINTK_CALLER.
-MESSAGE = rb"(?:\[ *\d+\.\d+\](?:\[ *[CT]\d+\])? [^\n]*\n)*"
+HALF_AN_END = r"(?m)^\S*(?:KSTEP|TEP-E|-END)\S* ?[\d ]*\n"  # as a line may have damaged it
+END = re.compile(rb"KSTEP-END [^\n]*\n")
 NEWLINE = rb"\r?" + MESSAGE + rb"\n"
-
-
-def _uncut(words: bytes) -> bytes:
-    """Return the pattern of ``words``, with messages of the kernel wherever they may come."""
-    return b"".join(re.escape(words[n : n + 1]) + MESSAGE for n in range(len(words)))
-
-
-def _some(character: bytes) -> bytes:
-    """Return the pattern of some characters of a kind, with messages likewise."""
-    return rb"(?:%b%b)+" % (character, MESSAGE)
+TALK = 'while :; do echo t""ock; sleep 0.02; done'  # a guest that says something all the time
+# The terminal's own keys, as drivers/tty/n_tty.c has them. It draws a line anew only with IEXTEN,
+# which tests/guest/init.c sets. Amid an echo stand messages, and what commands say that have ended
+# or run in the background.
+EDITOR = Editor(
+    enter=b"\n",
+    redraw=b"\x12",
+    lead=re.compile(rb"(?:\^+R*|R+)\r*\n+"),  # ^R and a line's end, as a line may have damaged it
+    erase=b"\x7f",
+    others=re.compile(rb"(?:%b|tock\r?\n|KSTEP-END \d+ \d+\r?\n)" % MESSAGE_LINE),
+    entered=re.compile(rb"\n"),
+)
 
 
 READY = re.compile(  # tests/guest/init.c
-    _uncut(b"KSTEP-READY ")
-    + rb"(?P<release>%b)" % _some(rb"[\w.+~-]")
-    + _uncut(b" cpus=")
-    + rb"(?P<cpus>%b)" % _some(rb"\d")
+    uncut(b"KSTEP-READY ")
+    + rb"(?P<release>%b)" % some(rb"[\w.+~-]")
+    + uncut(b" cpus=")
+    + rb"(?P<cpus>%b)" % some(rb"\d")
     + NEWLINE
 )
 
 
+def hear_out(console: Console, *, asked_again: bool) -> None:
+    """Take what is said of a command's end after it was heard: once more, or often if asked again.
+
+    What comes later would be taken for a part of the next echo.
+    """
+    console.settle(NOTHING if asked_again else END, LOOK)
+
+
 @dataclass(frozen=True)
 class Answer:
-    """What a command came to: its exit status, and all that was heard meanwhile."""
+    """What a command came to: its exit status, and all that was heard meanwhile.
+
+    ``on_use`` is called when what programs said is used.
+    """
 
     status: int
     heard: str
+    on_use: Callable[[], None] = field(default=lambda: None, compare=False, repr=False)
 
     @property
     def text(self) -> str:
         """What programs said: what was heard, without the kernel's messages."""
+        self.on_use()
         return re.sub(MESSAGE.decode(), "", self.heard)
 
     @property
@@ -64,26 +87,46 @@ class Answer:
 
 @dataclass(frozen=True)
 class Command:
-    """A command and the number by which its end is known."""
+    """A command and the number by which its end is known.
+
+    ``keeps`` is for a line that may lie: the end is said twice, and the shell keeps the status to
+    be asked for again. What is typed ends in a blank then, the one character whose double, behind
+    the echo, changes nothing.
+    """
 
     text: str
     number: int
+    keeps: bool = False
 
     @property
     def line(self) -> bytes:
-        """What is typed."""
-        return f'{self.text}; echo KSTEP"-END" {self.number} $?\n'.encode()
+        """What is typed, without Enter."""
+        if self.keeps:
+            return f"{self.text}; k=$?; {self._says}; {self._says} ".encode()
+        return f'{self.text}; echo KSTEP"-END" {self.number} $?'.encode()
+
+    @property
+    def again(self) -> bytes:
+        """What is typed to have the end said once more, when the command has ended."""
+        return f"{self._says}; {self._says} ".encode()
+
+    @property
+    def _says(self) -> str:
+        return f'echo KSTEP"-END" {self.number} $k'
 
     @property
     def end(self) -> bytes:
         """The pattern of its end, with the group ``status``."""
-        status = rb"(?P<status>%b)" % _some(rb"\d")
-        return _uncut(b"KSTEP-END %d " % self.number) + status + NEWLINE
+        status = rb"(?P<status>%b)" % some(rb"\d")
+        return uncut(b"KSTEP-END %d " % self.number) + status + NEWLINE
 
     def answer(self, match: re.Match[bytes]) -> Answer:
         """Read the end that was found."""
         text = match.string[: match.start()].decode(errors="replace").replace("\r", "")
         status = int(re.sub(MESSAGE, b"", match["status"]))
+        if self.keeps:  # its echo was read before Enter was sent
+            said = re.sub(EDITOR.lead.pattern.decode(), "", text.removeprefix("\n"))
+            return Answer(status, re.sub(HALF_AN_END, "", said))
         return Answer(status, text.partition("\n")[2])
 
 

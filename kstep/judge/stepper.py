@@ -111,7 +111,9 @@ class Tally:
 class SteppedPath:
     """The steps from a stop; ``trace`` gets one line of JSON per step.
 
-    ``take`` makes one step and returns the stop; ``tally`` counts.
+    ``take`` makes one step and returns the stop; ``tally`` counts. If the serial line is not
+    trusted, ``confirm`` reads an unexpected stop a second time, and ``glance`` reads the registers
+    only once; both are None for a trusted line.
     """
 
     def __init__(
@@ -123,6 +125,8 @@ class SteppedPath:
         symbols: Symbols,
         trace: IO[str] | None,
         tally: Tally,
+        confirm: Callable[[Stop], Stop] | None = None,
+        glance: Callable[[], dict[str, int]] | None = None,
     ) -> None:
         assert start.pc is not None  # noqa: S101 -- breakpoints and steps name their PC
         self._take = take
@@ -131,6 +135,8 @@ class SteppedPath:
         self._symbols = symbols
         self._trace = trace
         self._tally = tally
+        self._confirm = confirm
+        self._glance = glance or debugger.registers
         self.pc: int = start.pc
         self.end: End | None = None  # once it is reached
         self._began_with_work = self._is_work(start.pc)
@@ -173,21 +179,25 @@ class SteppedPath:
             ) from error
 
     def _successors(self, instruction: Instruction) -> frozenset[int]:
-        needed = instruction.needs_registers or instruction.flow is Flow.CONDITIONAL
-        return instruction.successors(self._debugger.registers() if needed else None)
+        return instruction.successors(self._glance() if _depends(instruction) else None)
 
     def _step(self, instruction: Instruction) -> Step:
         expected = self._successors(instruction)
         began = time.monotonic()
         stop = self._take()
         seconds = time.monotonic() - began
-        assert stop.pc is not None  # noqa: S101 -- breakpoints and steps name their PC
         if stop.pc not in expected:
-            # The text may have been patched since it was read: read it again before judging.
+            # Read again before judging: the serial line may have changed a digit of the PC, and
+            # the text may have been patched since it was read.
+            if self._confirm is not None:
+                stop = self._confirm(stop)
+                if stop.pc not in expected:
+                    self._require_same_registers(instruction, stop)
             self._text.forget()
             again = decode(self._text.word(instruction.pc), instruction.pc)
             if again.word != instruction.word and not again.needs_registers:
                 instruction, expected = again, again.successors()
+        assert stop.pc is not None  # noqa: S101 -- likewise
         self._steps += 1
         step = Step(
             number=self._steps,
@@ -208,6 +218,19 @@ class SteppedPath:
         if self._trace is not None:
             self._trace.write(_line(step, seconds))
         return step
+
+    def _require_same_registers(self, instruction: Instruction, stop: Stop) -> None:
+        """Raise MachineryError if a step is where the registers of now, not of before, lead to.
+
+        A branch changes none that it depends on, so the line has got one of them wrong, or the
+        debugger: nobody can tell.
+        """
+        if _depends(instruction) and stop.pc in instruction.successors(self._debugger.registers()):
+            raise MachineryError(
+                f"the step from {self._symbols.locate(instruction.pc)} went where the registers"
+                " lead that were read after it, and not those that were read before",
+                Signature.CONSOLE_LOST,
+            )
 
     def departure(self, step: Step) -> KernelFault:
         """Say how a step left program order; takes a few more steps to see where it leads.
@@ -246,6 +269,10 @@ class SteppedPath:
             f"step {step.number} from {step.before} went to {step.after}{why},"
             f" not to {wanted or 'an exception'}{later}",
         )
+
+
+def _depends(instruction: Instruction) -> bool:
+    return instruction.needs_registers or instruction.flow is Flow.CONDITIONAL
 
 
 def _line(step: Step, seconds: float) -> str:

@@ -11,13 +11,16 @@ import os
 import re
 import time
 from contextlib import ExitStack
+from itertools import count
 from typing import TYPE_CHECKING, Self
 
 from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError, RequestError
 from kstep.base.outcome import Signature
+from kstep.console import shell
 from kstep.console.console import Console, SilenceError
 from kstep.console.kdb import PROMPT, CommandRefusedError, Kdb
+from kstep.console.message import MESSAGE_LINE
 from kstep.console.shell import Command
 from kstep.machine.boot import UP_OR_DOWN, await_up
 from kstep.machine.capability import Capability
@@ -37,15 +40,20 @@ BOOT = 300.0  # seconds for a whole boot: firmware, network, kernel
 ANSWER = 10.0  # seconds within which a guest that is up answers
 SCALE = 3.0  # factor for every timeout: a serial port is slow, and the board was not measured
 ASCII = 0.8  # least part of the output; with less, the baud rate is wrong
-CHUNK = 256  # bytes read at once: a tenth of a second at 115200 baud
+ASKED = 8  # times that the guest is asked which kernel it runs, until it says the same twice
+CHUNK = 256  # bytes read at once: a tenth of a second at 115200 baud, and seldom damaged
 NOTES = re.compile(r"^(?:[0-9a-f]{2}){16,}$", re.MULTILINE)
 TEXT = re.compile(r"^(?P<address>[0-9a-f]{16}) T _text$", re.MULTILINE)
-HEX = re.compile(r"^[0-9a-f]+$", re.MULTILINE)
+# A terminal that draws its line anew, so that a shell is there: its first word may be lost.
+ANSWERS = rb"(?P<answers>\^R\r?\n)"
+KERNEL = re.compile(MESSAGE_LINE)
 
 # The kernel's build id, which identifies it, is in its notes and in its image.
 IDENTIFY = (
-    "cat /proc/version; hexdump -v -e '1/1 \"%02x\"' /sys/kernel/notes; echo;"
-    ' grep " T _text$" /proc/kallsyms; echo kgdboc="$(cat /sys/module/kgdboc/parameters/kgdboc)"'
+    "cat /proc/version",
+    "hexdump -v -e '1/1 \"%02x\"' /sys/kernel/notes; echo",
+    'grep " T _text$" /proc/kallsyms',
+    'echo kgdboc="$(cat /sys/module/kgdboc/parameters/kgdboc)"',
 )
 PREPARED = "./inv guest --out DIR writes the files that it must boot"
 
@@ -83,7 +91,9 @@ class Board(Machine):
             stack.callback(self._port.close)
             self.serial = self._port.fileno()
             os.set_blocking(self.serial, True)
-            self.console = Console(self.serial, self.require_alive)
+            self.console = Console(
+                self.serial, self.require_alive, trusted=False, delay=self.line.delay
+            )
             self._stack = stack.pop_all()
         return self
 
@@ -106,8 +116,15 @@ class Board(Machine):
         self.boot_seconds = time.monotonic() - self.began
 
     def _await_ready(self) -> None:
+        pattern = re.compile(UP_OR_DOWN.pattern + rb"|" + ANSWERS)
         try:
-            await_up(self.console, UP_OR_DOWN, SILENT, Deadline.after(self.longest_boot))
+            await_up(
+                self.console,
+                pattern,
+                SILENT,
+                Deadline.after(self.longest_boot),
+                ask=self._ask_for_shell,
+            )
         except MachineryError as error:
             if isinstance(error.__cause__, SilenceError):
                 raise self._silent(error.__cause__) from error
@@ -117,34 +134,77 @@ class Board(Machine):
                 error.details,
             ) from error
 
+    def _ask_for_shell(self) -> None:
+        """Ask whether the guest's first word was lost; a boot loader must not hear of it."""
+        if KERNEL.search(self.console.heard):
+            self.console.awaits_enter(b"", shell.EDITOR)
+
     def _identify(self) -> None:
-        """Ask the guest which kernel it runs; raises MachineryError if it is another."""
-        command = Command(IDENTIFY, 0)
+        """Ask the guest which kernel it runs; raises MachineryError if it is another.
+
+        Asks again after a wrong answer, since the serial line may have damaged it.
+        """
         if not self.line.reset:  # the last user may have left it in kdb, or amid a line
             self.console.send(b"go\r\n")
-        self.console.send(command.line)
+        said: list[str] = []
+        numbers = count()
+        while True:
+            commands = [Command(each, next(numbers), keeps=True) for each in IDENTIFY]
+            said.append("".join(map(self._asked, commands)))
+            wrong = self._wrong(said[-1])
+            if not wrong:
+                return
+            if said[-1] in said[:-1]:
+                break
+            if len(said) == ASKED:
+                raise MachineryError(
+                    f"{self.line.spec}: asked {ASKED} times which kernel it runs, the guest never"
+                    " said the same twice",
+                    Signature.CONSOLE_LOST,
+                )
+        release = next(
+            (x for x in said[-1].splitlines() if x.startswith("Linux version")), "nothing"
+        )
+        raise MachineryError(
+            f"{self.line.spec}: {wrong}", Signature.NO_BOOT, (f"it says: {release}",)
+        )
+
+    def _asked(self, command: Command) -> str:
+        deadline = Deadline.after(ANSWER * SCALE)
+
+        looks = 0
+
+        def again() -> None:
+            nonlocal looks
+            if self.console.awaits_enter(command.again, shell.EDITOR) is not None:
+                looks += 1
+                if looks > 1:  # it may only be slow
+                    self.console.type(command.again, shell.EDITOR, deadline, harmless=True)
+
         try:
+            self.console.awaits_enter(b"", shell.EDITOR)
+            self.console.forget()
+            self.console.type(command.line, shell.EDITOR, deadline)
             match = self.console.expect(
-                re.compile(command.end), "answer of a shell", Deadline.after(ANSWER * SCALE)
+                re.compile(command.end), "answer of a shell", deadline, again
             )
+            shell.hear_out(self.console, asked_again=looks > 1)
         except SilenceError as error:
             raise self._silent(error) from error
-        said = command.answer(match).text
+        return command.answer(match).text
+
+    def _wrong(self, said: str) -> str:
+        """Say what is wrong with a guest that says which kernel it runs; "" for nothing."""
         notes, text = NOTES.search(said), TEXT.search(said)
-        release = next((x for x in said.splitlines() if x.startswith("Linux version")), "nothing")
-        wrong = None
         if notes is None or text is None:
-            wrong = f"the guest cannot say which kernel it runs; {PREPARED}"
-        elif bytes.fromhex(notes[0]) not in self.kernel.image.read_bytes():
-            wrong = f"the guest runs another kernel than {self.kernel.image}; {PREPARED}"
-        elif f"{text['address']} T _text" not in self.kernel.system_map.read_text():
-            wrong = "the kernel does not run at its link address; add nokaslr to its command line"
-        elif "kgdboc=\n" in said:
-            wrong = "kgdb has no serial line; add kgdboc=TTY to the kernel's command line"
-        if wrong:
-            raise MachineryError(
-                f"{self.line.spec}: {wrong}", Signature.NO_BOOT, (f"it printed: {release}",)
-            )
+            return f"the guest cannot say which kernel it runs; {PREPARED}"
+        if bytes.fromhex(notes[0]) not in self.kernel.image.read_bytes():
+            return f"the guest runs another kernel than {self.kernel.image}; {PREPARED}"
+        if f"{text['address']} T _text" not in self.kernel.system_map.read_text():
+            return "the kernel does not run at its link address; add nokaslr to its command line"
+        if "kgdboc=\n" in said:
+            return "kgdb has no serial line; add kgdboc=TTY to the kernel's command line"
+        return ""
 
     def _silent(self, error: SilenceError) -> MachineryError:
         heard = error.heard
@@ -175,19 +235,24 @@ class Board(Machine):
         and the kernel would be blamed for the silence.
         """
         prompt = PROMPT.search(self.console.unanswered)
-        if prompt is None or prompt["kind"] != b"kdb":
+        if prompt is None or not prompt["kind"].startswith(b"kdb"):
             raise MachineryError(
                 f"{self.line.spec}: cannot read {size} bytes at {address:#x}: only kdb can read the"
                 " memory of this machine, and it does not have the serial line now"
             )
+        return b"".join(
+            self._read(at, min(CHUNK, address + size - at))
+            for at in range(address, address + size, CHUNK)
+        )
+
+    def _read(self, address: int, size: int) -> bytes:
         try:
-            text = Kdb(self.console, self.scale).command(f"mdr {address:#x} {size}")
+            found = Kdb(self.console, self.scale).read(address, size)
         except CommandRefusedError as error:
             raise MachineryError(f"{self.line.spec}: cannot read memory: {error}") from error
-        match = HEX.search(text)
-        if match is None or "Bad address" in text or len(match[0]) != 2 * size:
-            raise UnmappedError(f"kdb cannot read {size} bytes at {address:#x}: {text.strip()}")
-        return bytes.fromhex(match[0])
+        if found is None:
+            raise UnmappedError(f"kdb cannot read {size} bytes at {address:#x}")
+        return found
 
 
 def _last(heard: bytes) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ from kstep.console.console import SilenceError
 from kstep.console.shell import READY
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kstep.console.console import Console
 
 # The end of a boot: the guest's READY line, or the kernel's last line (kernel/panic.c; a panic or
@@ -38,16 +40,21 @@ READINESS = "line from the guest that it is ready"
 
 
 def await_end(
-    console: Console, pattern: re.Pattern[bytes], quiet: float, deadline: Deadline
+    console: Console,
+    pattern: re.Pattern[bytes],
+    quiet: float,
+    deadline: Deadline,
+    ask: Callable[[], None] | None = None,
 ) -> re.Match[bytes]:
-    """Wait until ``pattern`` ends the boot.
+    """Wait until ``pattern`` ends the boot; see Console.expect() for ``ask``.
 
     Raises SilenceError after ``quiet`` seconds without output, or at the deadline.
     """
     heard = 0
     while True:
         try:
-            return console.expect(pattern, READINESS, Deadline.after(min(quiet, deadline.left)))
+            soon = Deadline.after(min(quiet, deadline.left))
+            return console.expect(pattern, READINESS, soon, ask)
         except SilenceError as error:
             if len(error.heard) <= heard or not deadline.left:
                 raise
@@ -69,6 +76,7 @@ def await_up(
     deadline: Deadline,
     *,
     waits: bool = False,
+    ask: Callable[[], None] | None = None,
 ) -> re.Match[bytes]:
     """Wait until the guest is up, or stopped in kdb if it ``waits`` for that; see await_end().
 
@@ -80,10 +88,10 @@ def await_up(
     splat: KernelFault | None = None
     try:
         try:
-            match = await_end(console, pattern, quiet, deadline)
+            match = await_end(console, pattern, quiet, deadline, ask)
         except KernelFault as fault:
             splat, console.on_text = fault, None
-            match = await_end(console, pattern, quiet, deadline)
+            match = await_end(console, pattern, quiet, deadline, ask)
     except SilenceError as error:
         kind = SilentBootError if splat is None else MachineryError
         raise _down(splat, str(error), error.heard, kind) from error

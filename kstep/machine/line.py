@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import tty
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol
 
 import serial
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 BAUD = 115200
+DELAY = re.compile(r"delay=(?P<ms>\d{1,3}),(?P<rest>(?s:.*))")
 FORM = re.compile(
     r"serial:(?P<device>/[^@]+)(?:@(?P<baud>\d+))?"
     r"|tcp:(?P<host>[^:]+):(?P<port>\d+)"
@@ -29,7 +30,8 @@ FORM = re.compile(
 )
 FORMS = (
     "serial:/dev/ttyUSB0, serial:/dev/ttyUSB0@115200, tcp:HOST:PORT, labgrid:PLACE or"
-    " exec:PROGRAM (a program that shows the line on its terminal)"
+    " exec:PROGRAM (a program that shows the line on its terminal); each may begin with"
+    " delay=MILLISECONDS, (the pause between two characters)"
 )
 PORTS = 65535
 RESET = 120.0  # seconds for the command that resets the machine
@@ -96,6 +98,7 @@ class Line:
     """The serial line of an external machine, and the command that resets it; empty for none.
 
     ``program`` is the program that has the line; if there is none, ``url`` is the line.
+    ``delay`` is the pause between two characters that are sent, in seconds.
     """
 
     spec: str
@@ -103,6 +106,7 @@ class Line:
     baud: int
     reset: str
     program: tuple[str, ...] = ()
+    delay: float = 0.0
 
     @property
     def offer(self) -> Offer:
@@ -124,6 +128,9 @@ class Line:
     @classmethod
     def parse(cls, spec: str, reset: str) -> Line:
         """Read one of FORMS; raises RequestError for anything else."""
+        if slow := DELAY.fullmatch(spec):
+            line = cls.parse(slow["rest"], reset)
+            return replace(line, spec=spec, delay=int(slow["ms"]) / 1000)
         match = FORM.fullmatch(spec)
         if match is None or not 0 < int(match["port"] or 1) <= PORTS:
             raise RequestError(f"--machine {spec}: must be {FORMS}")

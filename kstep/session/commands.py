@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.console.kdb import BREAKPOINT_HIT, KEYBOARD, CommandRefusedError, Stop
-from kstep.console.shell import Answer, WayUp
+from kstep.console.shell import TALK, Answer, WayUp
 from kstep.session.dialogue import WAIT, State
 
 if TYPE_CHECKING:
@@ -24,7 +24,6 @@ if TYPE_CHECKING:
 SYSRQ_G = "echo g > /proc/sysrq-trigger"
 KGDBOC = "/sys/module/kgdboc/parameters/kgdboc"
 READS_ON = 0.3  # seconds within which the shell has turned to its next line
-TALK = 'while :; do echo t""ock; sleep 0.02; done'
 
 
 class StoppedAt:
@@ -193,12 +192,7 @@ class Commands:
 
     def _stop_of_its_own(self, answer: Answer) -> Stop | Answer:
         """Listen for a stop after a command's end: the shell's own, or one in the background."""
-        try:
-            return self._dialogue.listen("stop after the command's end", READS_ON)
-        except KernelFault as fault:
-            if fault.signature is not Signature.HANG:
-                raise
-            return answer
+        return self._dialogue.overhear(READS_ON) or answer
 
     def _breakpoints(self, places: Sequence[str | int]) -> set[int]:
         addresses: set[int] = set()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import time
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from enum import Enum
 from functools import cached_property
 from itertools import count
@@ -18,8 +19,9 @@ from typing import TYPE_CHECKING
 from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
+from kstep.console import shell
 from kstep.console.console import SilenceError
-from kstep.console.kdb import PROMPT, Kdb, Stop
+from kstep.console.kdb import NAMES_PC, PROMPT, Kdb, Stop
 from kstep.console.shell import Answer, Command
 from kstep.console.splat import SplatDetector, unexpected_steps
 
@@ -33,6 +35,7 @@ TICKS = 0.005  # seconds: some periods of a 1000 Hz timer
 SPLAT_ENDS = re.compile(rb"---\[ end (trace|Kernel panic)|kdb> \Z")
 SPLAT_TEXT = 2.0  # seconds for the rest of a splat
 FLOOD = 2.0  # seconds for which unexpected steps are counted
+CERTAIN = (Signature.SPLAT, Signature.PANIC, Signature.STEP_FLOOD)  # what the kernel says itself
 NOTHING = re.compile(rb"(?!)")
 
 _numbers = count(1)
@@ -62,6 +65,9 @@ class Dialogue:
         self._console = machine.console
         self._metrics = metrics
         self._command: Command | None = None
+        self._looks = 0  # times that silence was answered by asking
+        self._ends: list[Answer] = []  # of the command, as they were heard
+        self._known: Stop | None = None  # the last one
         # Who has stopped the guest, or has its line; a boot that waits is stopped in kdb.
         self._debugger: State | None = State.KDB if machine.hardware.waits else None
         self._kgdboc = True
@@ -69,6 +75,27 @@ class Dialogue:
         self.has_excused = False
         self._splats = SplatDetector()
         self._console.on_text = self._splats.feed
+        self._console.doubts, self._console.read_once = 0, ""
+
+    @property
+    def line_trusted(self) -> bool:
+        """Whether the line says what was said, so that nothing need be read again."""
+        return self._console.trusted
+
+    def require_certain(self, fault: KernelFault) -> None:
+        """Raise MachineryError if a fault may be the line's.
+
+        So it may if the line was seen to lie in this conversation, and something that cannot be
+        read again was read on it. A splat cannot be made of anything else by a few bytes.
+        """
+        if self._console.trusted or fault.signature in CERTAIN:
+            return
+        if self._console.read_once and self._console.doubts:
+            raise MachineryError(
+                f"{fault}; but the line got {self._console.doubts} things wrong, and"
+                f" {self._console.read_once} was read only once",
+                Signature.CONSOLE_LOST,
+            ) from fault
 
     # -- the state
 
@@ -132,13 +159,28 @@ class Dialogue:
         self.require(verb, State.SHELL, State.OFF_LINE, State.GDB)
         if self._command is not None:
             raise MachineryError(f"{verb}: the command {self._command.text!r} still runs")
-        typed = Command(command, next(_numbers))
+        typed = Command(command, next(_numbers), keeps=not self._console.trusted)
         self.expect_end_of(typed)
-        self._console.send(typed.line)
+        if not self._console.trusted:
+            self._console.forget()
+        self._type(typed.line)
+
+    def _type(self, line: bytes, *, harmless: bool = False) -> None:
+        """Type a line of the shell's."""
+        deadline = Deadline.after(WAIT * self._machine.scale)
+        try:
+            self._console.type(line, shell.EDITOR, deadline, harmless=harmless)
+        except SilenceError as error:
+            raise KernelFault(Signature.HANG, f"the guest's terminal gives {error}") from error
 
     def expect_end_of(self, command: Command) -> None:
         """Take for what runs a command that has been typed, or the boot."""
         self._command = command
+        self._looks = 0
+
+    def send_off(self, command: str) -> None:
+        """Have the shell run a command of which no end is waited for."""
+        self._type(command.encode())
 
     def resume(self) -> None:
         """Let the kernel run on (``go``)."""
@@ -165,29 +207,101 @@ class Dialogue:
 
     def listen(self, what: str, seconds: float = WAIT) -> Stop | Answer:
         """Wait for a stop, or for the end of the command that runs."""
-        ends = [] if self._command is None else [self._command.end]
-        pattern = b"|".join([*ends, PROMPT.pattern] if self._kgdboc else ends)
         deadline = Deadline.after(seconds * self._machine.scale)
         text = b""
         while True:
+            ends = [] if self._command is None else [self._command.end]
+            pattern = b"|".join([*ends, PROMPT.pattern] if self._kgdboc else ends)
             try:
-                match = self._console.expect(re.compile(pattern), what, deadline)
+                match = self._console.expect(re.compile(pattern), what, deadline, self._look)
             except SilenceError as error:
                 self._splats.finish()
                 raise KernelFault(Signature.HANG, str(error)) from error
             groups = match.groupdict()
             if groups.get("status") is not None and self._command is not None:
-                answer, self._command = self._command.answer(match), None
-                return answer
+                if (answer := self._answer(match)) is not None:
+                    return answer
+                continue
             text += match.string[: match.start()]
-            if groups["kind"] == b"more":
+            if groups["kind"].startswith(b"m"):
                 self._console.send(b" ")
                 continue
-            stop = Stop.parse(text)
+            self._debugger = State.KDB
+            stop = self._stop(text)
+            self._known = stop
+            return stop
+
+    def overhear(self, seconds: float) -> Stop | Answer | None:
+        """Listen for as long, where it is well that nothing comes: then None."""
+        try:
+            return self.listen("stop or the command's end", seconds)
+        except KernelFault as fault:
+            if fault.signature is not Signature.HANG:
+                raise
+            return None
+
+    # -- a line that may lie
+
+    def _look(self) -> None:
+        """Ask who is there, where nobody says anything: the terminal of a guest that runs, or kdb.
+
+        Whoever is there draws its line anew. What was entered is typed again if Enter was lost, and
+        so is what has the end of a command said, if that was lost: the shell reads it then.
+        """
+        line = b"" if self._command is None else self._command.line
+        waits = self._console.awaits_enter(line, shell.EDITOR)
+        if waits is None:
+            if self._kgdboc:
+                self.kdb.look()
+        elif waits:
+            self._console.forget()
+            self._type(line)
+        elif self._command is not None:
+            self._looks += 1
+            if self._looks > 1 and self._looks & (self._looks - 1) == 0:
+                # Ever more rarely, for the shell may be busy.
+                self._type(self._command.again, harmless=True)
+
+    def _answer(self, match: re.Match[bytes]) -> Answer | None:
+        """Return the end of the command; None if it is to be heard once more.
+
+        Where the line may lie, the end is said twice. One that condemns must be heard twice alike.
+        """
+        assert self._command is not None  # noqa: S101 -- its end is what was matched
+        answer = self._command.answer(match)
+        if self._command.keeps:
+            self._ends.append(answer)
+            if answer.status and [each.status for each in self._ends].count(answer.status) == 1:
+                return None
+            shell.hear_out(self._console, asked_again=self._looks > 1)
+        answer = replace(answer, heard=(self._ends or [answer])[0].heard)
+        said = f"what {self._command.text!r} printed"
+        self._command, self._ends = None, []
+
+        def note() -> None:
+            self._console.read_once = said
+
+        return replace(answer, on_use=note)
+
+    def _stop(self, text: bytes) -> Stop:
+        """Return the stop that a text tells of; what the line lost of it is read again."""
+        stop = Stop.parse(text)
+        if self._console.trusted:
             if stop is None:
                 raise MachineryError(f"kdb prompts and does not say why: {text[-200:]!r}")
-            self._debugger = State.KDB
             return stop
+        if stop is not None and stop.is_whole(text):
+            return stop
+        self._console.doubts += 1
+        stop = Stop.damaged(text)
+        if stop is None:
+            raise MachineryError(
+                f"kdb stopped, and why is lost, or Enter came twice: {text[-200:]!r}",
+                Signature.CONSOLE_LOST,
+            )
+        pc = self.kdb.registers()["pc"] if stop.reason in NAMES_PC else None
+        known = self._known or stop
+        return replace(stop, pc=pc, pid=known.pid, cpu=known.cpu, task=known.task)
 
     def listen_for(self, pattern: re.Pattern[bytes], what: str, seconds: float = WAIT) -> None:
         """Wait for words; raises SilenceError where they do not come."""

@@ -102,7 +102,7 @@ class GdbAccess:
     def switch_to_gdb(self) -> None:
         """Switch kgdb from kdb to gdb's protocol (``kgdb``)."""
         self._dialogue.require("switch_to_gdb", State.KDB)
-        self._dialogue.send(b"kgdb\r")
+        self._dialogue.kdb.enter("kgdb")
         try:
             self._dialogue.listen_for(SWITCHED, "line that gdb may attach")
         except SilenceError as error:
@@ -203,10 +203,5 @@ class GdbAccess:
 
     def _ended(self) -> Answer | None:
         """Return the answer of the running command; None if it has not ended."""
-        try:
-            heard = self._dialogue.listen("end of the command", 0)
-        except KernelFault as fault:
-            if fault.signature is not Signature.HANG:
-                raise
-            return None
+        heard = self._dialogue.overhear(0)
         return heard if isinstance(heard, Answer) else None

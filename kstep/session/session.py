@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from kstep.base.errors import MachineryError, RequestError
+from kstep.base.outcome import KernelFault
 from kstep.machine.hardware import Hardware
 
 if TYPE_CHECKING:
@@ -106,12 +107,19 @@ class Session:
         return {**self.hardware_for(case).requires, **self.requires, **own}
 
     def run(self, target: Target, case: str | None) -> None:
-        """Run the script, with one case if it has cases."""
+        """Run the script, with one case if it has cases.
+
+        A fault that the serial line may have caused is no verdict: Dialogue.require_certain().
+        """
         found = self._case(case)
-        if found is None:
-            self.script(target)
-        else:
-            self.script(target, found)
+        try:
+            if found is None:
+                self.script(target)
+            else:
+                self.script(target, found)
+        except KernelFault as fault:
+            target.require_certain(fault)
+            raise
 
     def _case(self, name: str | None) -> Case | None:
         return None if name is None else next(c for c in self.cases if c.name == name)

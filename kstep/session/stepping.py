@@ -81,6 +81,7 @@ class Stepping:
         Ends sooner where the path returns to user space.
         """
         self._dialogue.require("steps", State.KDB if gdb is None else State.GDB)
+        may_lie = gdb is None and not self._dialogue.line_trusted
         path = SteppedPath(
             self._stops.resumed(),
             self._stops.step if gdb is None else gdb.step_instruction,
@@ -89,6 +90,8 @@ class Stepping:
             self._symbols,
             self._trace,
             self._tally,
+            self._stops.confirmed if may_lie else None,
+            self._dialogue.kdb.glance if may_lie else None,
         )
         try:
             for step in path.steps(count):

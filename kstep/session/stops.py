@@ -78,6 +78,8 @@ class Stops:
                 Signature.MISSED_HITS,
                 f"the command ended with status {heard.status} and there was no {what}",
             )
+        if heard.pc != pc:
+            heard = self.confirmed(heard)
         if heard.reason != reason or heard.pc != pc:
             raise self.unexpected(heard)
         if pc is not None:
@@ -93,7 +95,7 @@ class Stops:
         """Run a command from which there is no way back, and wait for the stop that it ends in."""
         self._dialogue.require("crash", State.SHELL)
         self._dialogue.give_up()
-        self._dialogue.send(command.encode() + b"\n")
+        self._dialogue.send_off(command)
         return self._expect(reason)
 
     def break_in(self) -> None:
@@ -134,8 +136,18 @@ class Stops:
         self.last = heard
         return heard
 
+    def confirmed(self, stop: Stop) -> Stop:
+        """Return a stop that would condemn the kernel, with its PC read again (``rd``).
+
+        A line that may lie may have got a digit wrong.
+        """
+        if stop.pc is None or self._dialogue.state is not State.KDB or self._dialogue.line_trusted:
+            return stop
+        return replace(stop, pc=self._dialogue.kdb.registers()["pc"])
+
     def unexpected(self, stop: Stop) -> KernelFault:
         """Say what a stop that nobody waited for is."""
+        stop = self.confirmed(stop)
         where = "nowhere" if stop.pc is None else str(self._symbols.locate(stop.pc))
         if stop.reason == STEPPED:
             return KernelFault(

@@ -42,6 +42,22 @@ def after(target: Target, known: int) -> int | None:
     """
     if target.state is not State.SHELL:
         return None
+    mask = _read(target)
+    if mask is not None and faults(mask & ~known) and _read(target) != mask:
+        return None  # a fault must be read twice: the serial line may have changed it
+    if mask is None:
+        return None
+    new = faults(mask & ~known)
+    if new and not target.has_excused:
+        raise KernelFault(
+            Signature.SPLAT,
+            f"the kernel is tainted {', '.join(new)}: there was a fault in the session, but its"
+            f" message was not recognized (/proc/sys/kernel/tainted is {mask})",
+        )
+    return mask
+
+
+def _read(target: Target) -> int | None:
     try:
         answer = target.ask(COMMAND)
     except KernelFault as fault:
@@ -51,14 +67,4 @@ def after(target: Target, known: int) -> int | None:
     except MachineryError:
         return None
     said = MASK.search(answer.text)
-    if answer.status or said is None:
-        return None
-    mask = int(said[1])
-    new = faults(mask & ~known)
-    if new and not target.has_excused:
-        raise KernelFault(
-            Signature.SPLAT,
-            f"the kernel is tainted {', '.join(new)}: there was a fault in the session, but its"
-            f" message was not recognized (/proc/sys/kernel/tainted is {mask})",
-        )
-    return mask
+    return None if answer.status or said is None else int(said[1])

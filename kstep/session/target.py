@@ -48,7 +48,7 @@ class Target:
         self.await_line = dialogue.await_line
         self.excusing = dialogue.excusing
         self.provoking = dialogue.provoking
-        self.drain = dialogue.drain
+        self.drain, self.require_certain = dialogue.drain, dialogue.require_certain
         self.wait_for_pending_tick = dialogue.wait_for_pending_tick
 
         stops = Stops(dialogue, symbols, Text(machine))

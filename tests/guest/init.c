@@ -77,7 +77,10 @@ static void open_console(void)
 
 // Restores the terminal: an interactive shell that was killed leaves it raw and in its
 // own process group, so SIGTTOU would stop init here.
-static void sane_console(void)
+//
+// A serial line that changes bytes must not run half a command: only the end of a line passes it
+// to a shell without line editing. ^R prints the part of a line that has arrived.
+static void sane_console(int edits)
 {
 	struct termios t;
 
@@ -88,8 +91,14 @@ static void sane_console(void)
 	t.c_iflag = ICRNL | IGNBRK;     // no IXON: no byte must stop the console
 	t.c_oflag = OPOST | ONLCR;
 	t.c_cflag |= CREAD | CLOCAL;
-	t.c_lflag = ICANON | ISIG | ECHO | ECHOE | ECHOK | ECHOCTL
+	t.c_lflag = ICANON | ISIG | ECHO | ECHOE | ECHOK | ECHOCTL | IEXTEN
 		| NOFLSH;               // ^C must not discard output: it is evidence
+	if (!edits) {
+		static const int keys[] = { VEOF, VEOL, VEOL2, VQUIT, VSUSP };
+
+		for (size_t i = 0; i < sizeof(keys) / sizeof(*keys); i++)
+			t.c_cc[keys[i]] = _POSIX_VDISABLE;
+	}
 	tcsetattr(0, TCSANOW, &t);
 	signal(SIGTTOU, SIG_DFL);
 }
@@ -100,7 +109,7 @@ static pid_t shell(const char *script, const char *greeting)
 	char *envp[] = { "PATH=/bin:/sbin", "HOME=/", "TERM=dumb", NULL };
 	pid_t pid;
 
-	sane_console();
+	sane_console(script == interactive);
 	pid = fork();
 	if (pid < 0)
 		die("fork");

@@ -152,6 +152,56 @@ def device(answer: Callable[[bytes], bytes]) -> Iterator[str]:
         os.close(near)
 
 
+RUBOUT, REPRINT, BACKSPACE, DOWN = b"\x7f", b"\x12", b"\b", b"\x0e"
+
+
+@dataclass
+class Edited:
+    """Whoever reads lines key by key, and echoes each: the guest's terminal, or kdb.
+
+    ``take`` is given a line that is entered, and returns what is printed then. ``prompt`` is kdb's,
+    or None while the terminal has the line.
+    """
+
+    take: Callable[[bytes], bytes]
+    prompt: Callable[[], bytes | None] = lambda: None
+    line: bytes = b""
+
+    def hear(self, typed: bytes) -> bytes:
+        """Take what was typed, and return what is printed."""
+        return b"".join(self._key(typed[n : n + 1]) for n in range(len(typed)))
+
+    def _key(self, key: bytes) -> bytes:
+        prompt = self.prompt()
+        if key == b"\r" or (key == b"\n" and prompt is None):
+            line, self.line = self.line, b""
+            return b"\r\n" + self.take(line)
+        return self._tty(key) if prompt is None else self._kdb(key, prompt)
+
+    def _kdb(self, key: bytes, prompt: bytes) -> bytes:
+        if key == BACKSPACE and self.line:
+            self.line = self.line[:-1]
+            return b"\b \r" + prompt + self.line
+        if key == DOWN:
+            return b"\r%b\r" % (b" " * len(prompt + self.line)) + prompt + self.line
+        if key < b" ":
+            return b""
+        self.line += key
+        return key
+
+    def _tty(self, key: bytes) -> bytes:
+        if key == RUBOUT:
+            erased, self.line = self.line[-1:], self.line[:-1]
+            return b"\b \b" * len(erased)
+        if key == REPRINT:
+            return b"^R\r\n" + self.line
+        if key == b"\x03":
+            self.line = b""
+            return b"^C\r\n"
+        self.line += key
+        return b"^%c" % (key[0] ^ 64) if key < b" " else key
+
+
 class FakeMachine(Machine):
     """A machine with a console and memory, and no QEMU."""
 
@@ -277,7 +327,7 @@ class MadeUp:
     number: int = 0
     stopped: bool = False
     _input: str = ""
-    _pages: list[str] = field(default_factory=list)
+    pages: list[str] = field(default_factory=list)
     _sysrq: bool = False
 
     @property
@@ -290,8 +340,8 @@ class MadeUp:
         said = ""
         self._input += typed.decode()
         while self._input:
-            if self._pages:
-                said += self._pages.pop(0) + (self.prompt("more") if self._pages else "")
+            if self.pages:
+                said += self.pages.pop(0) + (self.prompt("more") if self.pages else "")
                 self._input = self._input[1:]
                 continue
             # kdb of 6.1 takes \\r only; the shell's line ends as the driver ends it
@@ -301,8 +351,8 @@ class MadeUp:
             self._input = rest
             self.typed.append(line)
             answer = f"{line}\n{self._kdb(line) if self.stopped else self._shell(line)}"
-            first, *self._pages = answer.split(MORE)
-            said += first + (self.prompt("more") if self._pages else "")
+            first, *self.pages = answer.split(MORE)
+            said += first + (self.prompt("more") if self.pages else "")
         return said.replace("\n", "\r\n").encode()
 
     def _shell(self, line: str) -> str:
@@ -334,6 +384,8 @@ class MadeUp:
                 answer = self._rd()
             case "bp":
                 answer = self._bp(rest)
+            case "bl":
+                answer = "".join(map(self._shown, range(len(self.breakpoints))))
             case "bc":
                 answer = f"Breakpoint {rest} at {self.breakpoints[int(rest)]:#x} cleared\n"
             case "set":
@@ -360,8 +412,13 @@ class MadeUp:
             return "diag: -15: Illegal Numeric Value\n"
         address = self.symbols[name]
         self.breakpoints.append(address)
+        return self._shown(len(self.breakpoints) - 1)
+
+    def _shown(self, number: int) -> str:
+        address = self.breakpoints[number]
+        name = next(name for name, at in self.symbols.items() if at == address)
         return (
-            f"Instruction(i) BP #{len(self.breakpoints) - 1} at {address:#x} ({name})\n"
+            f"Instruction(i) BP #{number} at {address:#x} ({name})\n"
             f"    is enabled   addr at {address:016x}, hardtype=0 installed=0\n\n"
         )
 

@@ -14,6 +14,9 @@ from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.console import kdb as dialect
 from kstep.console.kdb import Breakpoint, CommandRefusedError, Kdb, Stop, Task
+from tests.noise.noise import Noise
+from tests.noise.simulation import Clock, SimulatedConsole
+from tests.noise.terminal import Terminal
 from tests.unit.farend import MORE, REGISTERS, MadeUp, byte_by_byte, line_to, pieces, whole
 
 if TYPE_CHECKING:
@@ -207,3 +210,91 @@ def test_tasks_and_where_they_are() -> None:
     with at_prompt(MadeUp(answers={"ps": PS, "btp 25": BTP})) as kdb:
         assert kdb.tasks() == [Task(0, 0, "swapper/0"), Task(1, 0, "init"), Task(25, 1, "a name")]
         assert kdb.backtrace(25) == ["__switch_to", "do_nanosleep.constprop.0"]
+
+
+# -- a line that may lie
+
+
+WHOLE = entering(f"due to SS trap @ {PC:#x}")
+
+
+def test_a_stop_is_whole_as_kdb_prints_it() -> None:
+    stop = Stop.parse(WHOLE)
+    assert stop is not None
+    assert stop.is_whole(b"what came before\r\n" + WHOLE)
+    assert stop.is_whole(WHOLE[:40] + b"[   20.444695] x: y\r\n" + WHOLE[40:])
+
+
+@pytest.mark.parametrize("at", range(WHOLE.index(b"current="), len(WHOLE) - 2))
+def test_a_stop_that_lost_a_byte_is_the_same_or_known_for_what_it_is(at: int) -> None:
+    said = WHOLE[:at] + WHOLE[at + 1 :]
+    stop = Stop.parse(said)
+    if stop is not None and stop.is_whole(said):
+        assert (stop.reason, stop.pc) == (dialect.STEPPED, PC)
+    elif (rest := Stop.damaged(said)) is not None:
+        assert (rest.reason, rest.pc) == (dialect.STEPPED, None)
+
+
+@pytest.mark.parametrize("words", ["due to S trap @ ", "due to SS  trap @ ", "due to SS trxp @ "])
+def test_why_a_stop_came_is_told_but_for_a_character(words: str) -> None:
+    stop = Stop.damaged(entering(f"{words}{PC:#x}"))
+    assert stop is not None
+    assert stop.reason == dialect.STEPPED
+
+
+@pytest.mark.parametrize("said", [b"", b"due to nothing @ 0x1\r\n", WHOLE * 2])
+def test_what_does_not_tell_it_is_no_stop(said: bytes) -> None:
+    """Two are one too many: an Enter that nobody sent has made a step."""
+    assert Stop.damaged(said) is None
+    stop = Stop.parse(said)
+    assert stop is None or not stop.is_whole(said)
+
+
+def lying(kernel: MadeUp, faults: list[tuple[bytes, bytes]]) -> Kdb:
+    """Give kdb at the end of a line that gets each of these texts wrong, once."""
+    kernel.stopped = True
+    clock = Clock()
+
+    class Lies(SimulatedConsole):
+        def _take(self, data: bytes) -> None:
+            for right, wrong in faults:
+                if right in data:
+                    faults.remove((right, wrong))
+                    data = data.replace(right, wrong, 1)
+                    break
+            super()._take(data)
+
+    return Kdb(Lies(Terminal(kernel), Noise(), Noise(), clock), scale=1.0)
+
+
+def test_registers_are_as_two_readings_agree() -> None:
+    kernel = MadeUp(registers={"x0": 0x5, "pc": PC})
+    for wrong in (b"x0: 0000000000000015", b"x0: 000000000000005", b"x: 0000000000000005"):
+        kdb = lying(kernel, [(b"x0: 0000000000000005", wrong)])
+        assert kdb.registers()["x0"] == 5
+        assert kdb._console.doubts
+
+
+def test_a_refusal_is_heard_twice() -> None:
+    kernel = MadeUp(answers={"pid 1": "diag: -15: no\n", "ps": PS})
+    kdb = lying(kernel, [(PS[:9].encode(), b"diag: -15: no\r\n")])
+    with pytest.raises(CommandRefusedError):
+        kdb.command("pid 1")
+    assert kernel.typed == ["pid 1"] * 2
+    assert len(kdb.tasks()) == 3
+
+
+def test_memory_is_read_until_its_length_is_right() -> None:
+    word = "00000000d65f03c0"
+    kernel = MadeUp(answers={f"mdr {PC:#x} 8": f"{word}\n", "mdr 0x10 8": "Bad address 0x10\n"})
+    kdb = lying(kernel, [(word.encode(), b"0000000d65f03c0")])
+    assert kdb.read(PC, 8) == bytes.fromhex(word)
+    assert kdb.read(0x10, 8) is None
+
+
+def test_what_never_agrees_is_lost() -> None:
+    kernel = MadeUp(answers={"ps": PS})
+    kdb = lying(kernel, [(b"Parent", b"%d" % n) for n in range(9)])
+    with pytest.raises(MachineryError, match="kdb: ps: of 8 readings no two agree") as error:
+        kdb.tasks()
+    assert error.value.signature is Signature.CONSOLE_LOST

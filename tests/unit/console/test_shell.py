@@ -50,7 +50,7 @@ def test_nothing_else_is_taken_for_the_end(said: bytes) -> None:
 def test_a_real_shell_says_it(text: str, status: int) -> None:
     command = Command(f"sh -c '{text}'", 12)
     done = subprocess.run(["sh", "-c", command.line], capture_output=True, check=False)
-    assert heard(command, command.line + done.stdout).status == status
+    assert heard(command, command.line + b"\n" + done.stdout).status == status
 
 
 MESSAGE = b"[   20.444695] hrtimer: interrupt took 11691376 ns\r\n"
@@ -59,7 +59,7 @@ MESSAGE = b"[   20.444695] hrtimer: interrupt took 11691376 ns\r\n"
 @pytest.mark.parametrize("at", range(len(b"KSTEP-END 17 127\r\n")))
 def test_a_message_of_the_kernel_may_come_anywhere(at: int) -> None:
     end, command = b"KSTEP-END 17 127\r\n", Command("x", 17)
-    said = command.line + b"out\r\n" + end[:at] + MESSAGE * 2 + end[at:]
+    said = command.line + b"\r\nout\r\n" + end[:at] + MESSAGE * 2 + end[at:]
     assert heard(command, said).status == 127
     assert re.search(command.end, said[:-1]) is None
 
@@ -83,5 +83,5 @@ def test_a_message_may_name_who_it_is_from(caller: bytes) -> None:
     """CONFIG_PRINTK_CALLER: caller_id in print_caller(), kernel/printk/printk.c."""
     message = b"[   20.444695]" + caller + b" x: took 11 ns\r\n"
     assert READY.search(b"KSTEP-READY 6.1.1" + message + b"92 cpus=1" + message + b"\r\n")
-    said = Command("x", 7).line + b"n=1" + message + b"2\r\nKSTEP-" + message + b"END 7 0\r\n"
+    said = Command("x", 7).line + b"\r\nn=1" + message + b"2\r\nKSTEP-" + message + b"END 7 0\r\n"
     assert heard(Command("x", 7), said).figures == {"n": 12}

@@ -27,7 +27,7 @@ from kstep.machine.board import Board
 from kstep.machine.hardware import Hardware
 from kstep.machine.interface import UnmappedError
 from kstep.machine.line import Line
-from tests.unit.farend import device
+from tests.unit.farend import Edited, device
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -50,8 +50,22 @@ def kernel(tmp_path: Path) -> Kernel:
 
 def says(note: bytes = NOTE, at: str = AT, kgdboc: str = "ttyAMA0") -> Callable[[bytes], bytes]:
     """Make a guest that says which kernel it runs."""
-    text = f"Linux version 6.1\n{note.hex()}\n{at} T _text\nkgdboc={kgdboc}\nKSTEP-END 0 0\n"
-    return lambda typed: typed + text.replace("\n", "\r\n").encode() if b"cat " in typed else b""
+    text = f"Linux version 6.1\n{note.hex()}\n{at} T _text\nkgdboc={kgdboc}\n"
+    return guest(text)
+
+
+def guest(text: str) -> Callable[[bytes], bytes]:
+    """Make a guest that answers so whichever kernel it runs."""
+
+    def take(line: bytes) -> bytes:
+        number = re.search(rb'"-END" (\d+)', line)
+        if number is None:
+            return b""
+        said = text if b"cat /proc/version" in line else ""
+        end = f"KSTEP-END {int(number[1])} 0\n"
+        return (said + end * 2).replace("\n", "\r\n").encode()
+
+    return Edited(take).hear
 
 
 def boot(kernel: Kernel, answer: Callable[[bytes], bytes], reset: str = "") -> None:
@@ -66,6 +80,7 @@ def boot(kernel: Kernel, answer: Callable[[bytes], bytes], reset: str = "") -> N
 def _short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Where nothing comes, wait no longer than a test may."""
     monkeypatch.setattr(consoles, "LOOK", 0.05)
+    monkeypatch.setattr(consoles, "SETTLED", 0.05)
 
 
 # -- a program that has the line
@@ -112,7 +127,7 @@ def test_the_kernel_that_was_named(kernel: Kernel) -> None:
         (says(note=NOTE[:-1] + b"x"), "another kernel"),
         (says(at="ffffb00008000000"), "nokaslr"),
         (says(kgdboc=""), "kgdb has no serial line"),
-        (lambda _typed: b"KSTEP-END 0 0\r\n", "cannot say which kernel"),
+        (guest(""), "cannot say which kernel"),
         (lambda _typed: b"", "it is silent"),
         (lambda _typed: b"\xfe\x80\x00\xc3" * 9, "is its speed 115200 baud"),
         (lambda _typed: b"login: ", "no shell of kstep's guest"),
@@ -146,7 +161,7 @@ WORD = "1f2003d5"
 
 @contextmanager
 def over_tcp(kernel: Kernel, answers: dict[bytes, bytes]) -> Iterator[Board]:
-    """Return a board on TCP that is in kdb; it echoes and answers what is typed, or is silent.
+    """Return a board on TCP that is in kdb; it answers what is entered, or is silent.
 
     As kgdb's stub meets what is no packet, and a program what it does not know.
     """
@@ -154,9 +169,19 @@ def over_tcp(kernel: Kernel, answers: dict[bytes, bytes]) -> Iterator[Board]:
 
         def play() -> None:
             far, _ = server.accept()
+            there = True
+
+            def take(line: bytes) -> bytes:
+                nonlocal there
+                answer = answers.get(line.rstrip(b" "), b"") if line else PROMPT
+                there = answer.endswith(PROMPT)
+                return answer
+
+            kdb = Edited(take, lambda: b"[0]kdb> ")
             with far, contextlib.suppress(OSError):
                 while typed := far.recv(4096):
-                    far.sendall(typed + (PROMPT if typed == b"\r" else answers.get(typed, b"")))
+                    if there:
+                        far.sendall(kdb.hear(typed))
 
         thread = threading.Thread(target=play, daemon=True)
         thread.start()
@@ -169,8 +194,8 @@ def over_tcp(kernel: Kernel, answers: dict[bytes, bytes]) -> Iterator[Board]:
 
 
 def test_memory_is_read_at_kdb_s_prompt(kernel: Kernel) -> None:
-    read, none = f"mdr {ADDRESS:#x} 4\r".encode(), b"mdr 0x10 4\r"
-    answers = {read: b"\n" + WORD.encode() + PROMPT, none: b"\nBad address 0x10" + PROMPT}
+    read, none = f"mdr {ADDRESS:#x} 4".encode(), b"mdr 0x10 4"
+    answers = {read: WORD.encode() + PROMPT, none: b"Bad address 0x10" + PROMPT}
     with over_tcp(kernel, answers) as machine:
         assert machine.read(ADDRESS, 4) == bytes.fromhex(WORD)
         with pytest.raises(UnmappedError):
@@ -180,9 +205,9 @@ def test_memory_is_read_at_kdb_s_prompt(kernel: Kernel) -> None:
 
 def test_what_kdb_does_not_show_is_no_fault_of_the_kernel_s(kernel: Kernel) -> None:
     """Neither is nothing mapped there, which would be off-order for whoever steps."""
-    refused = b"\ndiag: -13: Permission denied" + PROMPT
+    refused = b"diag: -13: Permission denied" + PROMPT
     with (
-        over_tcp(kernel, {b"mdr 0x10 4\r": refused}) as machine,
+        over_tcp(kernel, {b"mdr 0x10 4": refused}) as machine,
         pytest.raises(MachineryError, match="Permission denied") as error,
     ):
         machine.read(0x10, 4)
@@ -194,8 +219,8 @@ def test_gdb_s_having_the_line_is_no_hang_of_the_kernel_s(
 ) -> None:
     monkeypatch.setattr(kdb, "ANSWER", 0.1)
     typed: list[bytes] = []
-    switched = b"\nEntering please attach debugger or use $D#44+ or $3#33\r\n"
-    with over_tcp(kernel, {b"kgdb\r": switched}) as machine:
+    switched = b"Entering please attach debugger or use $D#44+ or $3#33\r\n"
+    with over_tcp(kernel, {b"kgdb": switched}) as machine:
         machine.console.send(b"kgdb\r")
         machine.console.expect(SWITCHED, "word that gdb may come", Deadline.after(5))
         monkeypatch.setattr(machine.console, "send", typed.append)

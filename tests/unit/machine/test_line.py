@@ -7,6 +7,7 @@ import contextlib
 import os
 import shlex
 import socket
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -117,3 +118,16 @@ def test_a_line_says_of_each_capability_that_it_is_there_or_why_not(spec: str, r
     offer = Line.parse(spec, reset).offer
     assert offer.capabilities | offer.lacks.keys() == set(Capability)
     assert not offer.capabilities & offer.lacks.keys()
+
+
+@pytest.mark.parametrize("spec", ["serial:/dev/ttyUSB0@9600", "tcp:host:1", "exec:console a,b"])
+def test_a_slow_line_has_a_delay_between_characters(spec: str) -> None:
+    plain, slow = Line.parse(spec, "reset"), Line.parse(f"delay=5,{spec}", "reset")
+    assert slow == replace(plain, spec=f"delay=5,{spec}", delay=0.005)
+    assert plain.delay == 0
+
+
+@pytest.mark.parametrize("spec", ["delay=,tcp:h:1", "delay=1000,tcp:h:1", "delay=x,tcp:h:1"])
+def test_a_delay_of_no_form(spec: str) -> None:
+    with pytest.raises(RequestError, match="delay=MILLISECONDS"):
+        Line.parse(spec, "")

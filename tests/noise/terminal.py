@@ -1,0 +1,70 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A made-up kernel behind line editors: the terminal's while it runs, kdb's while it is stopped.
+
+So it hears one key after another, echoes each, and takes a line when Enter comes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from tests.unit.farend import Edited
+
+if TYPE_CHECKING:
+    from tests.unit.farend import MadeUp
+
+CAREFUL = re.compile(
+    r'(?:(?P<command>.*); k=\$\?; )?(?P<says>echo KSTEP"-END" (?P<number>\d+) \$k); (?P=says) '
+)
+END = re.compile(rb"KSTEP-END \d+ \d+\r\n")
+
+
+@dataclass
+class Terminal:
+    """Plays a kernel, key by key."""
+
+    kernel: MadeUp
+
+    def __post_init__(self) -> None:
+        kernel = self.kernel
+        self._edited = Edited(
+            self._enter, lambda: kernel.prompt().encode() if kernel.stopped else None
+        )
+        self._last_end = b""
+        self._last = b""
+
+    def hear(self, typed: bytes) -> bytes:
+        """Take what was typed, and return what is printed."""
+        said = b""
+        for key in (typed[n : n + 1] for n in range(len(typed))):
+            said += (self.kernel if self.kernel.pages else self._edited).hear(key)
+        return said
+
+    def _enter(self, line: bytes) -> bytes:
+        said = self._kdb(line.rstrip(b" ")) if self.kernel.stopped else self._shell(line)
+        said = said.partition(b"\r\n")[2]  # its echo of the line
+        if found := END.search(said):
+            self._last_end = found[0]
+        return END.sub(lambda match: match[0] * 2, said)
+
+    def _kdb(self, line: bytes) -> bytes:
+        if not line:  # kdb_parse() in kdb_main.c: `ss` is done again
+            if self._last != b"ss":
+                return b"\r\n" + self.kernel.prompt().encode()
+            line = self._last
+        self._last = line
+        return self.kernel.hear(line.decode("latin-1").encode() + b"\r")
+
+    def _shell(self, line: bytes) -> bytes:
+        if not line.strip():  # Enter, twice
+            return b""
+        match = CAREFUL.fullmatch(line.decode("latin-1").rstrip(" ") + " ")
+        if match is None:  # a byte became Enter
+            return b"\r\nsh: syntax error\r\n"
+        if match["command"] is None:
+            return b"\r\n" + self._last_end  # which is said twice
+        self._last_end = b""
+        typed = f'{match["command"]}; echo KSTEP"-END" {match["number"]} $?\n'
+        return self.kernel.hear(typed.encode())
