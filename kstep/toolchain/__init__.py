@@ -20,7 +20,6 @@ from kstep.toolchain.compiler import CROSS, GCC, Compiler
 from kstep.toolchain.container import LABEL, DockerToolchain, engine_fault
 from kstep.toolchain.host import HostToolchain
 from kstep.toolchain.interface import (
-    DEBIAN,
     CommandError,
     LimitError,
     Process,
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CROSS",
-    "DEBIAN",
     "GCC",
     "LABEL",
     "CommandError",

@@ -22,7 +22,7 @@ from docker.types import LogConfig
 import docker
 from kstep.base.errors import MachineryError
 from kstep.toolchain import apt
-from kstep.toolchain.interface import DEBIAN, CommandError, LimitError, Process, Toolchain, ignore
+from kstep.toolchain.interface import CommandError, LimitError, Process, Toolchain, ignore
 from kstep.toolchain.limits import GIB, Watch
 
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from kstep.base.progress import Progress
     from kstep.toolchain.limits import Limits
 
+DEBIAN = "bookworm"  # the release that the image is made of, whatever this machine has
 LABEL = "kstep.process"  # the process that a container belongs to
 LOG = {"max-size": "64m", "max-file": "2"}  # what an endless output may fill of the engine's disk
 LINE = 1 << 16  # bytes of one line of output, at most
@@ -96,6 +97,7 @@ class DockerToolchain(Toolchain):
 
     kind = "docker"
     contains = True
+    debian = DEBIAN
 
     def __init__(self, image: str, digest: str, why: str) -> None:
         super().__init__(why)
@@ -334,11 +336,15 @@ def _base_image(client: docker.DockerClient, progress: Progress) -> str:
         progress.say(f"no image registry answers ({_engine_reason(error)}): making {local} here")
     else:
         return registry
+    try:
+        archives = apt.own_sources().as_list(DEBIAN)
+    except MachineryError as error:
+        raise MachineryError(f"{error}; let the Docker engine reach an image registry") from error
     apt.install(["mmdebstrap"], progress)
     with tempfile.TemporaryDirectory(prefix="kstep-") as scratch:
         tar = Path(scratch) / "base.tar"
         sources = Path(scratch) / "sources.list"
-        sources.write_text(apt.own_sources().as_list(DEBIAN))
+        sources.write_text(archives)
         with progress.task(f"base image {local}"):
             _mmdebstrap(tar, sources)
             client.api.import_image_from_file(str(tar), repository="kstep-base", tag=DEBIAN)
