@@ -7,10 +7,10 @@ review spoke of it; but 1/2 takes SPSR.SS for the sign of an interrupt during a 
 fault is entered with it set too (Arm ARM, D2.11: the instruction has not been completed).
 
 What the architecture makes of it: the fault is taken with D masked, el1_abort() unmasks it
-(local_daif_inherit() in arch/arm64/kernel/entry-common.c), and there, with PSTATE.SS clear,
-the step traps. From there on the handler can be stepped, up to where it masks D. The next
-step runs through the ERET; that restores SPSR.SS, so one instruction more is run, the
-first of the fix-up, and the step ends behind it, in the function that faulted.
+(local_daif_inherit() in arch/arm64/kernel/entry-common.c), and right behind that `msr daif`,
+with PSTATE.SS clear, the step traps. From there on the handler can be stepped, up to where it
+masks D. The next step runs through the ERET; that restores SPSR.SS, so one instruction more is
+run, the first of the fix-up, and the step ends behind it, in the function that faulted.
 
 Measured: get_user() and copy_from_user() of a bad address, stepped from the system call's
 entry into the fault, through its handler and out of it; the system call must fail with EFAULT.
@@ -30,8 +30,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kstep.arm64 import daif
+from kstep.arm64.entry import SYNCHRONOUS, entered_by
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
+from kstep.judge.backtrace import recorded
 from kstep.session.session import Stepped, session
 
 if TYPE_CHECKING:
@@ -49,7 +52,7 @@ FUNCTIONS = (
 # do_page_fault() (arch/arm64/mm/fault.c) gives up without a look at the mappings: some 380 steps in
 # all. With v7, where it holds none, they are twice as many.
 STEPS = 2000
-ENTRY = "el1_abort"  # arch/arm64/kernel/entry-common.c: where D is unmasked
+INSTRUCTION = 4  # bytes
 
 
 @session(
@@ -83,7 +86,7 @@ def step_through(target: Target, walk: Walk) -> Place | None:
     masks: Place | None = None  # where the steps end: at the instruction that masks D
     for step in target.steps(STEPS):
         masks = step.after
-        if step.after.symbol == ENTRY and not step.in_order:
+        if not step.in_order and is_in_fault(target, step.after):
             faulted = step.before
         elif walk.met_interrupt(step):
             return None
@@ -99,3 +102,15 @@ def step_through(target: Target, walk: Walk) -> Place | None:
             Signature.OFF_ORDER, f"the step out of the fault at {faulted} ended at {behind}"
         )
     return faulted
+
+
+def is_in_fault(target: Target, place: Place) -> bool:
+    """Whether the kernel stopped right behind what unmasks D, on its way in from a fault.
+
+    Which function that is depends on what the compiler has inlined, and is not asked.
+    """
+    unmasks = int.from_bytes(target.read(place.address - INSTRUCTION, INSTRUCTION), "little")
+    if not daif.writes(unmasks):
+        return False
+    came_by = recorded(place.address, target.kdb.registers()["x29"], target.read)
+    return entered_by(map(target.symbols.place, came_by)) == SYNCHRONOUS
