@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 INTERRUPT = re.compile(
     r"^_*(el[01][a-z]*_(64_|32_)?)_*(irq|fiq|interrupt|pnmi)|^_*el[01]_(irq|pnmi)|gic_handle_irq|_handle_arch_irq|call_on_irq_stack"
 )
-# local_daif_inherit() and local_daif_restore() unmask D there; gcc 12 inlines the former, gcc 14
-# does not.
+# local_daif_inherit() and local_daif_restore() unmask D there, inlined or not, as compiler and
+# version have it.
 EXCEPTION = re.compile(
     r"^_*(el[01][a-z]*_|vectors|local_daif_(inherit|restore)|do_(debug_exception|mem_abort|serror)|ret_to_)"
 )

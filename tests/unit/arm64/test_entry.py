@@ -17,7 +17,7 @@ def places(*symbols: str) -> list[Place]:
 @pytest.mark.parametrize(
     ("stack", "by"),
     [
-        # 6.1 by gcc 12, which has local_daif_inherit() inlined, and by gcc 14, which has not
+        # 6.1, with local_daif_inherit() inlined and without
         (("el1_abort", "el1h_64_sync_handler", "el1h_64_sync", "get_user"), "sync"),
         (("local_daif_inherit", "el1_abort", "el1h_64_sync_handler", "el1h_64_sync"), "sync"),
         # 5.10
