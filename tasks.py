@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The commands of kstep; ./inv --list shows them, ./inv --help COMMAND tells about one.
+"""The commands of kstep; ./inv --list shows them, ./inv --help COMMAND describes one.
 
-Each loads what it needs when it is run: --list loads no engine, and report none either.
+Each imports what it needs when it runs: --list and report import no engine.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent
 RUNS = ROOT / "runs"
-WIDTH = 80  # columns, where there is no terminal
-INTERRUPTED = 130  # what a shell reports for a program that Ctrl-C ended
+WIDTH = 80  # columns without a terminal
+INTERRUPTED = 130  # a shell's status for a program that Ctrl-C ended
 
 
 def _exit_statuses(command: Callable[..., int | None]) -> Callable[..., None]:
@@ -43,7 +43,7 @@ def _exit_statuses(command: Callable[..., int | None]) -> Callable[..., None]:
 
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- invoke's business
-        os.umask(0o022)  # whoever works in the container reads what is written here
+        os.umask(0o022)  # the container's user must be able to read what is written here
         _take_signals()
         try:
             status = command(*args, **kwargs)
@@ -70,7 +70,7 @@ def _exit_statuses(command: Callable[..., int | None]) -> Callable[..., None]:
 
 
 def _unread(error: OSError) -> OSError | None:
-    """Give the error back where it comes of nobody reading our output any more, as with head."""
+    """Return the error if it means that nobody reads the output any more, as with head."""
     lines = select.poll()
     for stream in (1, 2):
         lines.register(stream, 0)
@@ -79,8 +79,8 @@ def _unread(error: OSError) -> OSError | None:
 
 
 def _take_signals() -> None:
-    for number in (signal.SIGTERM, signal.SIGHUP):  # the latter: a window that was closed
-        if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup has it
+    for number in (signal.SIGTERM, signal.SIGHUP):  # SIGHUP: a window was closed
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
             signal.signal(number, _interrupt)
 
 
@@ -103,7 +103,7 @@ def _print_table(record: Record) -> None:
 
 
 def _say_what_next(record: Record) -> None:
-    """Name the one test to look at, if one is not as expected, and where the report shows it."""
+    """Name the first test that is not as expected, if any, and its place in the report."""
     from kstep.report.anchor import anchor
     from kstep.report.story import called, look_first, surprise
 
@@ -123,12 +123,12 @@ def _say_what_next(record: Record) -> None:
         "matrix": "each (none, every patch alone, all; the default), prefixes or subsets",
         "variants": "such as none,v6/1+2 or 'v6/*', instead of a matrix",
         "sessions": "names or patterns, 'NAME[CASE]', FILE.py, quick (see ./inv sessions); all",
-        "repeat": "how often each cell is run",
-        "jobs": "machines side by side; default: one a core",
+        "repeat": "how often to run each cell",
+        "jobs": "machines at the same time; default: one per core",
         "toolchain": "auto, docker or host",
-        "accel": "auto, kvm (arm64 machines) or tcg",
-        "trust": "build a series that is not in patches/ on this machine, uncontained",
-        "machine": "not ours: serial:DEVICE[@BAUD], tcp:HOST:PORT, labgrid:PLACE, exec:PROGRAM",
+        "accel": "auto, kvm (arm64 hosts) or tcg",
+        "trust": "build a series that is not in patches/ on this host, uncontained",
+        "machine": "external: serial:DEVICE[@BAUD], tcp:HOST:PORT, labgrid:PLACE, exec:PROGRAM",
         "reset": "the command that resets that machine",
         "out": "the folder of the run; default: runs/<time>",
         "plan": "print the cells and do nothing",
@@ -155,9 +155,8 @@ def verify(
 ) -> int:
     """Build the variants, boot them, run the sessions, say what the patches do.
 
-    Exit status: 0 every cell matched, 1 some did not, 2 the request is wrong, 3 the
-    machinery failed. A cell of a series that has no expect.yaml matches where it does no
-    worse than with none.
+    Exit status: 0 every result is as expected, 1 some are not, 2 the request is wrong, 3 there
+    is no verdict. Without an expectation a test must pass if it passes on the unpatched kernel.
     """
     from kstep.base.cache import Cache
     from kstep.base.progress import Progress
@@ -185,12 +184,12 @@ def verify(
             print(f"{cell.column} {cell.name} {cell.repeat}")  # noqa: T201 -- what was asked for
         return 0
     if reset and not machine:
-        raise RequestError("--reset: only for --machine; kstep resets its own machines itself")
+        raise RequestError("--reset: only for --machine; kstep resets its own machines")
     folder = Path(out) if out else RUNS / time.strftime("%Y%m%d-%H%M%S")
     names = [each.name for each in asked.kconfigs]
     with Progress() as progress:
         if asked.base_added:
-            progress.say("none is run too: tests without expectations are compared with it")
+            progress.say("also running none: tests without expectations are compared with it")
         record = Verification(
             asked,
             folder=folder,
@@ -221,7 +220,7 @@ def verify(
     _print_table(record)
     if not out:
         _point_latest(folder)
-    print(f"results: {os.path.relpath(folder)}, to be read in report.html")  # noqa: T201 -- the command's answer
+    print(f"results: {os.path.relpath(folder)}; read report.html")  # noqa: T201 -- the command's answer
     _say_what_next(record)
     return exit_status(record.cells)
 
@@ -237,12 +236,12 @@ def _point_latest(folder: Path) -> None:
     name="sessions",
     help={
         "sessions": "as for verify; default: all",
-        "times": "a run: keep how long its tests took as their usual time",
+        "times": "a run: store the time of each of its tests as the usual time",
     },
 )
 @_exit_statuses
 def list_sessions(_context: Context, sessions: str = "", times: str = "") -> None:
-    """List the sessions: claim, cases, what they need, and the time that they usually take."""
+    """List the sessions: claim, cases, needs and usual time."""
     import shutil
 
     from kstep.results.record import load
@@ -270,12 +269,12 @@ def list_sessions(_context: Context, sessions: str = "", times: str = "") -> Non
 @task(
     help={
         "tree": "the repository: git:DIR",
-        "good": "a revision with which the session passes",
-        "bad": "a later one with which it fails",
-        "session": "as one of ./inv sessions, or FILE.py",
-        "function": "the session's case, which is mostly a function; default: its first",
+        "good": "a revision at which the session passes",
+        "bad": "a later revision at which it fails",
+        "session": "one of ./inv sessions, or FILE.py",
+        "function": "the session's case, usually a function; default: its first",
         "kconfig": "as for verify",
-        "confidence": "how sure to be that no kernel with the fault is called good",
+        "confidence": "the confidence that no bad kernel is called good",
         "toolchain": "auto, docker or host",
         "out": "the folder of the run; default: runs/<time>",
     },
@@ -293,9 +292,9 @@ def bisect(
     toolchain: str = "auto",
     out: str = "",
 ) -> int:
-    """Find the commit that broke a session, by git bisect run, with a kernel booted each step.
+    """Find the commit that broke a session, by git bisect run, with a kernel booted at each step.
 
-    Exit status: 0 found, 2 the request is wrong, 3 no one commit could be told.
+    Exit status: 0 found, 2 the request is wrong, 3 not found.
     """
     from kstep.base.cache import Cache
     from kstep.base.progress import Progress
@@ -321,7 +320,7 @@ def bisect(
     with Progress() as progress:
         found = bisect_search.bisect(asked, folder, toolchain, Cache.default(), progress)
     print("\n".join(filter(None, found.text())))  # noqa: T201 -- the command's answer
-    print(f"runs: {os.path.relpath(folder)}")  # noqa: T201 -- likewise
+    print(f"runs: {os.path.relpath(folder)}")  # noqa: T201 -- the command's answer
     return 0 if found.first_bad else MachineryError.status
 
 
@@ -330,25 +329,25 @@ def bisect(
     positional=["source"],
     help={
         "source": "a folder of patches, an mbox, a patch, git:DIR#A..B, or a thread's message id",
-        "name": "what it is called under patches/; default: after the source",
+        "name": "its name under patches/; default: from the source",
     },
 )
 @_exit_statuses
 def series_add(_context: Context, source: str, name: str = "") -> None:
-    """Take a series into patches/, from where it is, with its patches named and in order."""
+    """Save a series under patches/, with its patches named and in order."""
     from kstep.source import series
 
     found = series.load(source, ROOT)
     called = name or found.name
     if not series.NAME.fullmatch(called):
-        raise RequestError(f"--name {called}: letters, digits, dot, dash and underscore")
+        raise RequestError(f"--name {called}: must be letters, digits, dot, dash and underscore")
     folder = ROOT / "patches" / called
     if folder.exists():
-        raise RequestError(f"patches/{called} is there already; give another --name")
+        raise RequestError(f"patches/{called} already exists; give another --name")
     series.save(found, called, folder)
     for patch in found.patches:
         print(f"{called}/{patch.id} {patch.subject}")  # noqa: T201 -- what was found
-    print(f"added patches/{called}; next: ./inv verify --series {called}")  # noqa: T201 -- likewise
+    print(f"added patches/{called}; next: ./inv verify --series {called}")  # noqa: T201 -- what was found
 
 
 @task(
@@ -356,7 +355,7 @@ def series_add(_context: Context, source: str, name: str = "") -> None:
     help={
         "function": "the kernel function to step from",
         "trigger": "the guest's command that reaches it",
-        "count": "how many steps at the most",
+        "count": "the maximum number of steps",
         "variant": "the kernel, such as none or v6/1+2",
         "series": "as for verify; default: the series that the variant names",
         "tree": "as for verify",
@@ -380,7 +379,7 @@ def step(
     accel: str = "auto",
     trust: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
 ) -> int:
-    """Step one function once, and print its path; exit status 1 where it leaves program order."""
+    """Step one function once, and print its path; exit status 1 if it leaves program order."""
     from kstep.base.cache import Cache
     from kstep.base.progress import Progress
     from kstep.hand.walk import walk
@@ -421,7 +420,7 @@ def shell(
     toolchain: str = "auto",
     trust: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
 ) -> None:
-    """Boot a kernel and give you its serial line: a shell, and kdb a key away.
+    """Boot a kernel and connect you to its serial line: a shell, and kdb with one key.
 
     Lines from a pipe are typed one by one, to the shell or to kdb, whichever prompts.
     """
@@ -441,7 +440,7 @@ def gdb(
     toolchain: str = "auto",
     trust: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
 ) -> None:
-    """Boot a kernel and give you gdb, connected to its kgdb, with symbols and sources."""
+    """Boot a kernel and start gdb, connected to its kgdb, with symbols and sources."""
     from kstep.hand.debugger import debug
 
     _by_hand(debug, _one_kernel(variant, series, tree, kconfig, trust=trust), toolchain)
@@ -459,7 +458,7 @@ def guest(
     toolchain: str = "auto",
     trust: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
 ) -> None:
-    """Write what a machine of your own must boot for verify --machine: kernel and initramfs."""
+    """Write what an external machine must boot for verify --machine: kernel and initramfs."""
     from kstep.base.cache import Cache
     from kstep.base.progress import Progress
     from kstep.hand import guest as guest_files
@@ -490,7 +489,7 @@ def _by_hand(give: Callable[[Prepared], None], asked: Request, toolchain: str) -
 
 
 def _one_kernel(variant: str, series: str, tree: str, kconfig: str, *, trust: bool) -> Request:
-    """Ask for one kernel: the series is the one that the variant names, if none is."""
+    """Request one kernel; without a series, the one that the variant names."""
     from kstep.run import request
 
     return request.look_up(
@@ -506,7 +505,7 @@ def _one_kernel(variant: str, series: str, tree: str, kconfig: str, *, trust: bo
 @task(positional=["run"], help={"run": "the folder of a run, such as runs/latest"})
 @_exit_statuses
 def report(_context: Context, run: str) -> None:
-    """Draw the reports of a run again, from its results.json."""
+    """Make the reports of a run again, from its results.json."""
     from kstep import report as reports
     from kstep.results.record import load
 
@@ -518,11 +517,11 @@ def report(_context: Context, run: str) -> None:
 
 @task(
     positional=["runs"],
-    help={"runs": "folders of runs that share no cell, with commas", "out": "a new folder"},
+    help={"runs": "folders of runs that share no test, with commas", "out": "a new folder"},
 )
 @_exit_statuses
 def merge(_context: Context, runs: str, out: str = "") -> int:
-    """Put runs together that were made on several machines; exit status as that of verify."""
+    """Merge runs that were made on several hosts; exit status as for verify."""
     from kstep import report as reports
     from kstep.results.merge import merge as merge_runs
     from kstep.results.record import load
@@ -531,7 +530,7 @@ def merge(_context: Context, runs: str, out: str = "") -> int:
     if not out:
         raise RequestError("--out is missing; name a new folder")
     if not _list(runs):
-        raise RequestError("nothing is named; name the folders of runs, with commas")
+        raise RequestError("no run is named; name the folders of runs, with commas")
     record = merge_runs([load(Path(run)) for run in _list(runs)], Path(out))
     reports.write(record)
     _print_table(record)
@@ -539,7 +538,7 @@ def merge(_context: Context, runs: str, out: str = "") -> int:
     return exit_status(record.cells)
 
 
-@task(name="matrix", help={"kind": "slim or nightly, as ci/matrix.yaml has them"})
+@task(name="matrix", help={"kind": "slim or nightly, from ci/matrix.yaml"})
 @_exit_statuses
 def ci_matrix(_context: Context, kind: str = "slim") -> None:
     """Print the jobs of a CI run, as JSON for GitHub's strategy.matrix."""
@@ -551,7 +550,7 @@ def ci_matrix(_context: Context, kind: str = "slim") -> None:
 @task(name="annotate", positional=["run"], help={"run": "the folder of a run"})
 @_exit_statuses
 def ci_annotate(_context: Context, run: str) -> None:
-    """Print what is not as expected as GitHub's annotations, with file and line."""
+    """Print unexpected results as GitHub annotations, with file and line."""
     from kstep.report.annotation import annotate
     from kstep.results.record import load
 
@@ -564,7 +563,7 @@ def ci_annotate(_context: Context, run: str) -> None:
     help={
         "before": "the folder of a run",
         "after": "the folder of a later one",
-        "out": "a page to write too, such as compare.html",
+        "out": "also write a page, such as compare.html",
     },
 )
 @_exit_statuses
@@ -585,7 +584,7 @@ def compare(_context: Context, before: str, after: str, out: str = "") -> int:
         try:
             Path(out).write_text(page, "utf-8")
         except OSError as error:
-            raise RequestError(f"--out {out}: cannot be written: {error.strerror}") from error
+            raise RequestError(f"--out {out}: cannot write it: {error.strerror}") from error
     print("\n".join(found.text()))  # noqa: T201 -- the command's answer
     return found.status
 
@@ -593,7 +592,7 @@ def compare(_context: Context, before: str, after: str, out: str = "") -> int:
 @task(help={"toolchain": "auto, docker or host", "out": "the file to write"})
 @_exit_statuses
 def bench(_context: Context, toolchain: str = "auto", out: str = "bench.json") -> None:
-    """Measure kstep itself: steps a second beside a plain loop, builds beside a full one."""
+    """Measure kstep itself: steps per second against a plain loop, builds against a full one."""
     from rich.console import Console
     from rich.table import Table
 
@@ -624,20 +623,20 @@ def bench(_context: Context, toolchain: str = "auto", out: str = "bench.json") -
     name="test",
     help={
         "unit": "only what needs no kernel: lint, imports, types, unit tests",
-        "nightly": "also every mutant against every session that is to see it",
-        "only": "files or folders of tests, with commas: these alone, without lint and types",
+        "nightly": "also every mutant with every session that must catch it",
+        "only": "files or folders of tests, with commas: only these, without lint and types",
     },
 )
 @_exit_statuses
 def run_tests(
     context: Context,
     unit: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
-    nightly: bool = False,  # noqa: FBT001, FBT002 -- likewise
+    nightly: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
     only: str = "",
 ) -> int:
     """Run the project's own tests: lint, imports, types, unit tests, and tests that boot kernels.
 
-    The tests with kernels get what verify gets, by the same way, and share its cache.
+    The tests with kernels use the same toolchain and cache as verify.
     """
     python = sys.executable
     chosen = ["tests/unit"] * unit + _list(only)
@@ -660,14 +659,14 @@ def run_tests(
 @task(name="doctor")
 @_exit_statuses
 def examine(_context: Context) -> int:
-    """Say what is missing on this machine, and how to get it."""
+    """Say what is missing on this host, and how to get it."""
     from kstep import doctor
 
     findings = doctor.examine(ROOT / "docker")
     for found in findings:
         print(f"{'missing' if found.fix else 'ok':8} {found.what}: {found.state}")  # noqa: T201 -- the answer
         if found.fix:
-            print(f"{'':8} to get it: {found.fix}")  # noqa: T201 -- likewise
+            print(f"{'':8} to get it: {found.fix}")  # noqa: T201 -- the answer
     return 0 if doctor.usable(findings) else 3
 
 
@@ -682,7 +681,7 @@ def clean(_context: Context) -> None:
     print(f"removed {cache.root}")  # noqa: T201 -- the command's answer
 
 
-# Every task above; those of a noun under that noun. Invoke looks for this name.
+# Every task above; those of a noun under that noun. Invoke requires this name.
 _OF = {"series": (series_add,), "ci": (ci_matrix, ci_annotate)}
 namespace = Collection(
     *(

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What CI runs, and when: matrix.yaml says it, the modules tell it to GitHub."""
+"""The jobs of CI: matrix.yaml lists them, the modules format them for GitHub."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The jobs of a CI run, as GitHub's ``strategy.matrix`` takes them."""
+"""The jobs of a CI run, in the format of GitHub's ``strategy.matrix``."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ FILE = Path(__file__).with_name("matrix.yaml")
 
 
 def matrix(kind: str) -> str:
-    """Return the matrix ``kind`` of matrix.yaml, as JSON in one line.
+    """Return the matrix ``kind`` of matrix.yaml, as one line of JSON.
 
-    ``name`` is the tree and the kconfig in characters that a file and an artifact may have;
-    ``sessions`` is empty for all that are settled.
+    ``name`` is the tree and the kconfig in characters that are allowed in a file name and an
+    artifact name; ``sessions`` is empty for all settled sessions.
     """
     kinds = yaml.safe_load(FILE.read_text("utf-8"))
     if kind not in kinds:
-        raise RequestError(f'no matrix "{kind}" is in ci/{FILE.name}; {nearest(kind, kinds)}')
+        raise RequestError(f'ci/{FILE.name} has no matrix "{kind}"; {nearest(kind, kinds)}')
     asked = kinds[kind]
     runs = [(kconfig, "") for kconfig in asked["kconfigs"]]
     runs += [(item["kconfig"], ",".join(item["sessions"])) for item in asked.get("also", [])]

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The command line: Invoke, with kstep's exit status for a request that cannot be read.
+"""The command line: Invoke, with kstep's exit status for an invalid command line.
 
-A module of its own, for worker processes import it again: invoke's own runs at import.
+A separate module, because worker processes import it again, and Invoke's own runs at import.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from kstep.base.errors import RequestError
 if TYPE_CHECKING:
     from invoke.parser.parser import Parser
 
-NAMES = ("inv", "./inv")  # what a shell completes
+NAMES = ("inv", "./inv")  # the commands that a shell completes
 ASKS = re.compile(rf"\b{NAMES[0]}(?= (\${{=collection_arg}} )?--complete )")  # zsh's has both
 # Bash's script gives every word, and loses an empty last one, which says that a new one begins.
 BASH_WORDS, BASH_TYPED = "${COMP_WORDS[*]}", '"${COMP_WORDS[@]:0:COMP_CWORD+1}"'
@@ -36,10 +36,10 @@ KINDS = {int: "a whole number", float: "a number"}
 
 
 class _Option(Argument):
-    """An option of a command, which is named where its value is wrong."""
+    """An option of a command; an error about its value names it."""
 
     def set_value(self, value: object, cast: bool = True) -> None:  # noqa: FBT001, FBT002 -- Invoke's
-        """Take the value; raises ParseError where it is not of the option's kind."""
+        """Set the value; raises ParseError if it is not of the option's type."""
         try:
             super().set_value(value, cast)
         except ValueError as error:
@@ -47,7 +47,7 @@ class _Option(Argument):
 
 
 class Commands(Program):
-    """The tasks of tasks.py; what Invoke cannot read ends with status 2, not 1."""
+    """The tasks of tasks.py; an invalid command line ends with status 2, not 1."""
 
     def parse_core(self, argv: list[str] | None) -> None:
         """Read Invoke's own options."""
@@ -57,9 +57,9 @@ class Commands(Program):
             _refuse(error)
 
     def parse_core_args(self) -> None:
-        """Read Invoke's own options; print the script that a shell completes by, where asked.
+        """Read Invoke's own options; print the shell's completion script if requested.
 
-        Invoke's would ask the ``inv`` that is found on PATH, which need not be this one.
+        Invoke's own script would run the ``inv`` on PATH, which may be another one.
         """
         super().parse_core_args()
         if shell := self.args["print-completion-script"].value:
@@ -101,21 +101,21 @@ class Commands(Program):
 
 
 def _refuse(error: Exception) -> NoReturn:
-    mend = "./inv --list names the commands, ./inv --help COMMAND their options"
-    raise Exit(f"kstep: {error} ({mend})", RequestError.status) from None
+    fix = "./inv --list names the commands, ./inv --help COMMAND their options"
+    raise Exit(f"kstep: {error} ({fix})", RequestError.status) from None
 
 
 def main() -> None:
-    """Do what the command line asks for, as long as somebody reads what is said."""
+    """Run the command line; end quietly if nobody reads the output."""
     try:
         try:
             Commands(
                 name="kstep", binary="inv", binary_names=list(NAMES), version=__version__
             ).run()
         finally:
-            print(end="", flush=True)  # noqa: T201 -- while it can still be told that nobody reads
+            print(end="", flush=True)  # noqa: T201 -- raises BrokenPipeError here, not at exit
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would complain as it ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would report it at exit
         sys.exit(UNREAD)
 
 

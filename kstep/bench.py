@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Measurements of kstep itself, as ratios within one run, for machines are noisy."""
+"""Measurements of kstep itself, as ratios within one run, because hosts are noisy."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from kstep.run.preparation import Prepared
 
 ROUNDS = 10
-STEPS = 100  # a round and way of stepping
-GDB_STEPS = 20  # the same of gdb's, which makes some fifty a second on the serial line
+STEPS = 100  # per round and kind of stepping
+GDB_STEPS = 20  # per round of gdb, which makes about fifty a second on the serial line
 FUNCTION, TRIGGER = "meminfo_proc_show", "cat /proc/meminfo"  # a path of many thousand steps
 
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured value and what it is held against; ``least`` says from which side."""
+    """A measured value and its bound, which is a minimum if ``least``, else a maximum."""
 
     value: float
     bound: float
@@ -38,23 +38,23 @@ class Figure:
 
     @property
     def met(self) -> bool:
-        """Whether the bound is kept."""
+        """Whether the value is within its bound."""
         return self.value >= self.bound if self.least else self.value <= self.bound
 
     def to_json(self) -> dict[str, Any]:
-        """Write the figure as bench.json has it."""
+        """Return the figure as bench.json stores it."""
         return {"value": round(self.value, 4), "bound": self.bound, "met": self.met}
 
 
 @dataclass(frozen=True)
 class Bench:
-    """All figures, and the rates that the ratios were made of, in steps a second."""
+    """All figures, and the rates behind the ratios, in steps per second."""
 
     figures: dict[str, Figure]
     rates: dict[str, float]
 
     def to_json(self) -> dict[str, Any]:
-        """Write what bench.json holds."""
+        """Return the content of bench.json."""
         figures = {name: figure.to_json() for name, figure in self.figures.items()}
         return {"figures": figures, "growth": {}, "rates": self.rates}
 
@@ -62,9 +62,9 @@ class Bench:
 def measure(prepared: Prepared) -> Bench:
     """Step one kernel in three ways, in turns, and compare the builds of all variants.
 
-    ``plain`` only reads and writes the pty; ``driver`` is kdb's dialect with its deadlines,
-    the transcript and the reading of stops; ``judged`` has the oracle and the trace too.
-    Then there is gdb's ``stepi``, by kgdb on the serial line and by QEMU's gdbstub.
+    ``plain`` only reads and writes the pty; ``driver`` adds the kdb driver with its deadlines,
+    the transcript and the parsing of stops; ``judged`` adds the oracle and the trace. Then gdb's
+    ``stepi``, with kgdb on the serial line and with QEMU's gdbstub.
     """
     kernels = [each.require() for each in prepared.built]
     rates = _rates(prepared, kernels[-1])
@@ -88,16 +88,16 @@ def _rates(prepared: Prepared, kernel: Kernel) -> dict[str, float]:
             stop_here = kdb.breakpoint(FUNCTION)
         with target.running(TRIGGER):
             target.expect_breakpoint(stop_here)
-            ways: dict[str, Callable[[], object]] = {
+            kinds: dict[str, Callable[[], object]] = {
                 "plain": lambda: _plain(machine.serial),
                 "driver": lambda: [target.step_unjudged() for _ in range(STEPS)],
                 "judged": lambda: _judged(target),
             }
-            seconds: dict[str, list[float]] = {name: [] for name in ways}
+            seconds: dict[str, list[float]] = {name: [] for name in kinds}
             for _ in range(ROUNDS):
-                for name, way in ways.items():
+                for name, step in kinds.items():
                     began = time.perf_counter()
-                    way()
+                    step()
                     seconds[name].append(time.perf_counter() - began)
             kdb.clear(stop_here)
             with target.in_gdb() as gdb:
@@ -116,7 +116,7 @@ def _rates(prepared: Prepared, kernel: Kernel) -> dict[str, float]:
 
 
 def _by_gdb(gdb: Gdb) -> float:
-    """Return how many steps a second gdb makes from where it is."""
+    """Return how many steps a second gdb makes from the current stop."""
     seconds = []
     for _ in range(ROUNDS):
         began = time.perf_counter()
@@ -132,7 +132,7 @@ def _judged(target: Target) -> None:
 
 
 def _plain(line: int) -> None:
-    """Step by nothing but reads and writes: what the pty and the guest can do."""
+    """Step with only reads and writes, at the speed of the pty and the guest."""
     for _ in range(STEPS):
         os.write(line, b"ss\r")
         heard = b""

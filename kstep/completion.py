@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a shell may complete an option's value with: sessions, series, variants, trees, kconfigs."""
+"""Completions of an option's value for a shell: sessions, series, variants, trees, kconfigs."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ TREES = ("path:", "git:", "tar:")
 
 
 def values(line: str, root: Path) -> list[str] | None:
-    """Return what the last word of a command line may become; None if it is no value of ours.
+    """Return the completions of the last word of a command line; None if kstep has none for it.
 
-    ``line`` is what was typed so far, as a shell splits it: bash takes a colon and an equals
-    sign for words of their own, and replaces only what stands behind them.
+    ``line`` is what was typed so far, as a shell splits it: for bash a colon and an equals sign
+    are separate words, and it replaces only what follows them.
     """
     split = " : " in f"{line} "
     words = re.sub(r" (:) ?", r"\1", line.replace(" = ", " ")).split(" ")
@@ -51,7 +51,7 @@ def values(line: str, root: Path) -> list[str] | None:
 
 
 def _sessions(root: Path, _typed: Mapping[str, str], word: str) -> Iterable[str]:
-    """Every session, or every case of the one whose bracket is open."""
+    """Every session, or every case of the session with an open bracket."""
     from kstep.session import selection  # noqa: PLC0415 -- loads every script
 
     folder = root / "tests/sessions"
@@ -72,21 +72,21 @@ def _series_names(root: Path, _typed: Mapping[str, str], _word: str) -> Iterable
 
 
 def _variants(root: Path, typed: Mapping[str, str], _word: str) -> Iterable[str]:
-    """The variants of the series that are named before, or else of all in patches/."""
+    """The variants of the series named before, or of all in patches/ if none is."""
     from kstep.source import variant  # noqa: PLC0415 -- not for every completion
 
     return [each.name for each in variant.variants(_series(root, typed))]
 
 
 def _series(root: Path, typed: Mapping[str, str]) -> list[Series]:
-    from kstep.source import series  # noqa: PLC0415 -- likewise
+    from kstep.source import series  # noqa: PLC0415 -- not for every completion
 
     named = typed.get("--series", "").split(",") if typed.get("--series") else None
     return [series.load(each, root) for each in named or _series_names(root, {}, "")]
 
 
 def _trees(_root: Path, _typed: Mapping[str, str], _word: str) -> Iterable[str]:
-    from kstep.source import debian  # noqa: PLC0415 -- likewise
+    from kstep.source import debian  # noqa: PLC0415 -- not for every completion
 
     return [*(f"debian:{version}" for version in debian.USUAL), *TREES]
 
@@ -96,7 +96,7 @@ def _kconfigs(root: Path, _typed: Mapping[str, str], _word: str) -> Iterable[str
 
 
 def _matrices(_root: Path, _typed: Mapping[str, str], _word: str) -> Iterable[str]:
-    from kstep.source import variant  # noqa: PLC0415 -- likewise
+    from kstep.source import variant  # noqa: PLC0415 -- not for every completion
 
     return list(variant.MATRICES)
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What this machine has, what it lacks, and how to get that."""
+"""What kstep needs on this host: what is there, what is missing, and how to get it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SPACE = 8.0  # GiB: sources, objects, kernels and the toolchain of one tree
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at; ``fix`` is empty where it is well."""
+    """One thing that was checked; ``fix`` is empty if it is fine."""
 
     what: str
     state: str
@@ -28,7 +28,7 @@ class Finding:
 
 
 def examine(docker_folder: Path) -> list[Finding]:
-    """Look at all that verify stands on; nothing is installed or fetched."""
+    """Check everything that verify needs; nothing is installed or fetched."""
     return [
         Finding("python", sys.version.split()[0]),
         _git(),

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The architecture: what an instruction does, and where exceptions are entered."""
+"""The architecture: the effect of an instruction, and the entry of exceptions."""

@@ -3,7 +3,7 @@
 
 The word comes from the live text: alternatives and static keys make it differ from vmlinux.
 
-Encodings are those of the Arm ARM (DDI 0487, "A64 instruction set encoding", group "Branches,
+Encodings are from the Arm ARM (DDI 0487, "A64 instruction set encoding", group "Branches,
 Exception Generating and System instructions"), compared with GNU as 2.40 and QEMU's
 ``a64.decode``. Neither knows FEAT_CMPBR or FEAT_PAuth_LR; those rows were compared with LLVM's
 tests ``MC/AArch64/CMPBR/cmpbr.s`` and ``MC/AArch64/armv9.5a-pauthlr.s``.
@@ -23,11 +23,11 @@ Registers = Mapping[str, int]
 _ADDRESS_MASK = (1 << 64) - 1
 _ZERO_REGISTER = 31
 
-# A signed pointer carries its authentication code in all bits above the virtual address, but
-# for bit 55: that one tells a kernel address, where the bits were ones, from a user's, where
-# they were zeros. Assumes CONFIG_ARM64_VA_BITS=48; 52 would do too, since such a kernel keeps
-# its text where 48 bits reach (VA_BITS_MIN in asm/memory.h). The top byte is part of the code:
-# where Linux has the CPU ignore it, it is for data only (TCR_TBID1 in arch/arm64/mm/proc.S).
+# A signed pointer carries its authentication code in all bits above the virtual address except
+# bit 55, which distinguishes a kernel address, whose bits were ones, from a user's, whose bits
+# were zeros. Assumes CONFIG_ARM64_VA_BITS=48; 52 works too, because such a kernel keeps its text
+# within 48 bits (VA_BITS_MIN in asm/memory.h). The top byte is part of the code: Linux lets the
+# CPU ignore it only for data (TCR_TBID1 in arch/arm64/mm/proc.S).
 _AUTHENTICATION_CODE = 0xFFFF_0000_0000_0000
 
 
@@ -44,11 +44,11 @@ class Flow(StrEnum):
 
 @dataclass(frozen=True)
 class Form:
-    """One encoding, or several that do the same.
+    """One encoding, or several with the same effect on the PC.
 
-    ``bits`` has 32 places, blanks apart: "0" and "1" are fixed, "i" is the signed distance of
-    the target in words, "n" the register of an indirect branch (x30 where there is none), "."
-    the rest. ``taken`` says whether a conditional branch goes to its target.
+    ``bits`` has 32 letters, not counting blanks: "0" and "1" are fixed, "i" is the signed
+    distance of the target in words, "n" the register of an indirect branch (x30 if there is
+    none), "." the rest. ``taken`` says whether a conditional branch goes to its target.
     """
 
     bits: str
@@ -60,25 +60,25 @@ class Form:
     @cached_property
     def mask(self) -> int:
         """The fixed bits."""
-        return self._places("01")
+        return self._positions("01")
 
     @cached_property
     def value(self) -> int:
-        """What the fixed bits are."""
-        return self._places("1")
+        """The values of the fixed bits."""
+        return self._positions("1")
 
     @cached_property
     def distance(self) -> tuple[int, int] | None:
         """The lowest bit of the distance to the target, and its width."""
-        places = self._places("i")
-        return ((places & -places).bit_length() - 1, places.bit_count()) if places else None
+        field = self._positions("i")
+        return ((field & -field).bit_length() - 1, field.bit_count()) if field else None
 
     @cached_property
     def names_register(self) -> bool:
         """Whether bits 9..5 name the register of an indirect branch."""
         return "n" in self.bits
 
-    def _places(self, letters: str) -> int:
+    def _positions(self, letters: str) -> int:
         return int("".join("01"[bit in letters] for bit in self.bits if bit != " "), 2)
 
 
@@ -102,7 +102,7 @@ class Instruction:
 
     @property
     def target(self) -> int | None:
-        """Where a direct branch goes when it is taken; None for all else."""
+        """The target of a direct branch; None for other instructions."""
         if self.form.distance is None:
             return None
         lowest, width = self.form.distance
@@ -110,7 +110,7 @@ class Instruction:
 
     @property
     def register(self) -> str | None:
-        """Where an indirect branch finds its target, "x0".."x30" or "xzr"; None for all else."""
+        """The register of an indirect branch, "x0".."x30" or "xzr"; None for others."""
         if self.flow is not Flow.INDIRECT:
             return None
         number = self.word >> 5 & 31 if self.form.names_register else 30
@@ -122,11 +122,11 @@ class Instruction:
         return self.flow is Flow.INDIRECT
 
     def successors(self, registers: Registers | None = None) -> frozenset[int]:
-        """Every address that follows in program order, with the registers before the step.
+        """Return every address that follows in program order, given the registers before the step.
 
-        Without ``registers`` a conditional branch may go both ways. Empty where the path ends,
-        at an exception or the return from one. ValueError for an indirect branch without
-        ``registers``, KeyError where they lack the one it takes.
+        Without ``registers`` a conditional branch may go both ways. Empty if the path ends, at an
+        exception or the return from one. Raises ValueError for an indirect branch without
+        ``registers``, KeyError if they lack the register that it needs.
         """
         following = self.pc + 4 & _ADDRESS_MASK
         target = self.target
@@ -134,7 +134,7 @@ class Instruction:
             if registers is None:
                 raise ValueError(f"the branch at {self.pc:#x} needs the value of {self.register}")
             pointer = 0 if self.register == "xzr" else registers[self.register]
-            return frozenset({unsigned(pointer) if self.form.authenticated else pointer})
+            return frozenset({strip_pac(pointer) if self.form.authenticated else pointer})
         if target is not None:
             if self.form.taken is None:
                 return frozenset({target})
@@ -165,14 +165,14 @@ def is_atomic(word: int) -> bool:
     return any(word & mask == value for mask, value in _ATOMICS)
 
 
-def unsigned(pointer: int) -> int:
-    """Give the address that a signed pointer stands for, if its code is right."""
+def strip_pac(pointer: int) -> int:
+    """Return the address of a signed pointer, assuming that its code is right."""
     is_kernel = pointer >> 55 & 1
     return pointer | _AUTHENTICATION_CODE if is_kernel else pointer & ~_AUTHENTICATION_CODE
 
 
 def is_brk(word: int) -> bool:
-    """Whether it is BRK: a breakpoint, a probe, or what BUG() and WARN() are made of."""
+    """Whether it is BRK: a breakpoint, a probe, BUG() or WARN()."""
     return word & 0xFFE0_001F == _BRK
 
 
@@ -211,8 +211,8 @@ def _bit_matches(word: int, registers: Registers) -> bool:
     return is_zero != bool(word >> 24 & 1)
 
 
-# Masks and values of the single forms, of the pairs and of FEAT_LSUI. Where bit 23 is set there
-# are the ordered loads and stores and CAS, where the size is below a word CASP.
+# Masks and values of the single forms, of the pairs and of FEAT_LSUI. With bit 23 set these are
+# the ordered loads and stores and CAS; with a size below a word, CASP.
 _EXCLUSIVES = (
     (0x3FA0_0000, 0x0800_0000),
     (0xBFA0_0000, 0x8820_0000),
@@ -231,7 +231,7 @@ _ATOMICS = (
 WFI = 0xD503_207F
 _BRK = 0xD420_0000  # with its immediate in bits 20..5
 
-# Conditions of compare-and-branch, in bits 23..21: the first two compare signed.
+# Conditions of compare-and-branch, in bits 23..21; the first two are signed.
 _REGISTER_COMPARISONS = {
     0b000: operator.gt,
     0b001: operator.ge,
@@ -259,7 +259,7 @@ def _comparison_holds(word: int, registers: Registers) -> bool:
     return bool(compare(left, right))
 
 
-# The first that fits counts.
+# The first match counts.
 _FORMS = (
     # B and BL
     Form("0 00101 iiiiiiiiiiiiiiiiiiiiiiiiii", Flow.BRANCH),
@@ -285,26 +285,26 @@ _FORMS = (
     Form("1101011 0001 11111 00001. nnnnn 11111", Flow.INDIRECT, authenticated=True, links=True),
     Form("1101011 1000 11111 00001. nnnnn .....", Flow.INDIRECT, authenticated=True),
     Form("1101011 1001 11111 00001. nnnnn .....", Flow.INDIRECT, authenticated=True, links=True),
-    # RETAA and RETAB, with a register RETAASPPC and RETABSPPC; these with a label
+    # RETAA and RETAB, RETAASPPC and RETABSPPC with a register; RETAASPPC and RETABSPPC with a label
     Form("1101011 0010 11111 00001. 11111 .....", Flow.INDIRECT, authenticated=True),
     Form("01010101 00. ................ 11111", Flow.INDIRECT, authenticated=True),
     # ERET; ERETAA and ERETAB; DRPS
     Form("1101011 0100 11111 000000 11111 00000", Flow.EXCEPTION_RETURN),
     Form("1101011 0100 11111 00001. 11111 11111", Flow.EXCEPTION_RETURN),
     Form("1101011 0101 11111 000000 11111 00000", Flow.EXCEPTION_RETURN),
-    # HVC and SMC: what they enter comes back to PC+4, and EL1 sees none of it
+    # HVC and SMC: the higher exception level returns to PC+4, and EL1 sees none of it
     Form("11010100 000 ................ 000 10", Flow.SEQUENTIAL),
     Form("11010100 000 ................ 000 11", Flow.SEQUENTIAL),
     # MSR, barriers, WFI and other hints
     Form("11010101 ........................", Flow.SEQUENTIAL),
-    # the rest of the group: SVC, BRK, HLT and what is not allocated; UDF
+    # the rest of the group: SVC, BRK, HLT and unallocated encodings; UDF
     Form("... 101 ..........................", Flow.EXCEPTION),
     Form("0000000000000000 ................", Flow.EXCEPTION),
     # everything else
     Form("................................", Flow.SEQUENTIAL),
 )
 
-# Finding the form is most of the work of a step: ask only those that the top byte leaves.
+# Finding the form is most of the work of a step, so try only those that match the top byte.
 _FORMS_BY_TOP_BYTE = tuple(
     tuple(form for form in _FORMS if (top << 24 ^ form.value) & form.mask >> 24 << 24 == 0)
     for top in range(256)

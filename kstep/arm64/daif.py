@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """DAIF, the exception masks of a CPU: the instructions that read and write them.
 
-Encodings are those of the Arm ARM (DDI 0487, "MSR (immediate)", "MRS" and "MSR (register)"
+Encodings are from the Arm ARM (DDI 0487, "MSR (immediate)", "MRS" and "MSR (register)"
 with op0 3, op1 3, CRn 4, CRm 2, op2 1), compared with GNU as 2.40.
 """
 
@@ -37,7 +37,7 @@ def writes(word: int) -> bool:
 
 
 def after(word: int, value: int, registers: Registers) -> int:
-    """Return DAIF after an instruction, from what it was before and the registers before."""
+    """Return DAIF after an instruction, given DAIF and the registers before it."""
     operand = (word >> 8 & 0xF) << LOWEST
     if word & REGISTER == MSR:
         return general(word, registers) & BITS
@@ -54,22 +54,22 @@ def sets_all(word: int) -> bool:
 
 
 def general(word: int, registers: Registers) -> int:
-    """Return the register that MRS or MSR names."""
+    """Return the value of the register that MRS or MSR names."""
     number = word & 31
     return 0 if number == ZERO_REGISTER else registers[f"x{number}"]
 
 
 def text(value: int) -> str:
-    """Write masks as `-AI-`: a letter is a mask that is set."""
+    """Format masks as `-AI-`: a letter is a mask that is set."""
     return "".join(
-        letter if value >> 9 - place & 1 else "-" for place, letter in enumerate(LETTERS)
+        letter if value >> 9 - index & 1 else "-" for index, letter in enumerate(LETTERS)
     )
 
 
 def masks_debug(word: int, read_registers: Callable[[], Registers]) -> bool:
-    """Whether it sets PSTATE.D, so that no step traps before something clears it again.
+    """Whether it sets PSTATE.D: no step traps until something clears it again.
 
-    ``read_registers`` is asked only where that depends on them.
+    ``read_registers`` is called only if that depends on them.
     """
     if word & IMMEDIATE == SET:
         return bool((word >> 8 & 0xF) << LOWEST & DEBUG)

@@ -1,19 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What one arm64 instruction makes of registers and memory, worked out by an emulator.
+"""Registers and memory after one arm64 instruction, computed by an emulator.
 
-Unicorn runs it on a machine of its own, twice, on memory of zeros and on memory of ones:
-where the results differ, they come from memory, which nobody knew. The stack is known from
-the stack pointer up: interrupts and the debugger work below. What else is loaded is not
-judged, since a tick may change it, as the debugger does: while it holds the CPU it counts
-in the task's own preempt_count, for one.
+Unicorn runs it twice, on memory of zeros and on memory of ones: results that differ come from
+memory, whose content is unknown. The stack is known from the stack pointer up; interrupts and
+the debugger use the part below. Other loads are not judged, because a tick or the debugger may
+change the memory: kgdb changes the task's preempt_count, for one, while it holds the CPU.
 
-What it stores is told in the same way. Memory is looked at where it is RAM: a
-device is changed by being read. And not in the task's own structure, where the debugger counts.
+Stores are computed the same way. They are compared only in RAM, because reading a device can
+change it, and not in the task's own structure, where the debugger counts.
 
-Of system instructions unicorn computes nothing: their meaning is that of the machine they run
-on. Those that write what kdb shows are few enough to be listed here. Encodings are those of
-the Arm ARM (DDI 0487), C5. (Capstone is not asked: regs_access() of its release 5 leaves
-out what the atomics of LSE load, for one; see tests/unit/arm64/test_emulator.py.)
+Unicorn computes no system instructions: their effect depends on the machine. The few of them
+that write what kdb shows are listed here. Encodings are from the Arm ARM (DDI 0487), C5.
+(Capstone is not used: regs_access() of its release 5 omits, for one, what the atomics of LSE
+load; see tests/unit/arm64/test_emulator.py.)
 """
 
 from __future__ import annotations
@@ -28,12 +27,12 @@ from kstep.arm64 import daif
 from kstep.arm64.branch import Registers, decode
 from kstep.base.errors import MachineryError
 
-Foreseen = Mapping[str, int | None]
-"""The registers after an instruction; None where that cannot be told."""
+Predicted = Mapping[str, int | None]
+"""The registers after an instruction; None for an unknown value."""
 Stored = Mapping[int, int]
 """The bytes that an instruction leaves in memory, by address."""
 Read = Callable[[int, int], bytes]
-"""Reads the guest's memory: so many bytes at an address."""
+"""Reads the guest's memory: address, size in bytes."""
 PAGE: Final = 4096
 STACK: Final = 4 * PAGE  # THREAD_SIZE in asm/memory.h, and aligned to it
 ZEROS, ONES = b"\x00", b"\xff"
@@ -41,8 +40,8 @@ NZCV = 0xF << 28
 _GENERAL = {f"x{n}": getattr(arm64, f"UC_ARM64_REG_X{n}") for n in range(31)}
 _ALL = _GENERAL | {"sp": arm64.UC_ARM64_REG_SP, "pc": arm64.UC_ARM64_REG_PC}
 _VECTORS = [getattr(arm64, f"UC_ARM64_REG_Q{n}") for n in range(32)]
-# MSR to a field of PSTATE from a register, without the register; the bits that it takes over,
-# which stand in the register where they stand in SPSR_EL1.
+# MSR to a field of PSTATE from a register, without the register; the bits that it sets, which
+# have the same positions in the register as in SPSR_EL1.
 _MSR_REGISTER = {
     0xD51B_4200: NZCV,
     daif.MSR & ~31: daif.BITS,
@@ -52,7 +51,7 @@ _MSR_REGISTER = {
     0xD51B_42C0: 1 << 12,  # SSBS
     0xD51B_42E0: 1 << 25,  # TCO
 }
-# MSR to a field of PSTATE from an immediate, without the immediate: likewise.
+# MSR to a field of PSTATE from an immediate, without the immediate; the bits that it sets.
 _MSR_IMMEDIATE = {
     0xD500_407F: 1 << 23,  # UAO
     0xD500_409F: 1 << 22,  # PAN
@@ -65,20 +64,20 @@ _FLAG_FORMATS = (0xD500_401F, 0xD500_403F, 0xD500_405F)  # CFINV, XAFLAG, AXFLAG
 _MRS_NZCV = 0xD53B_4200
 _HINT = 0xD503_201F
 # Hints that sign, authenticate or strip a pointer, by number: XPACLRI, and those for x30 with
-# SP or zero; those for x17 with x16. On a CPU without that they do nothing.
+# SP or zero; those for x17 with x16. On a CPU without FEAT_PAuth they do nothing.
 _SIGNS_LINK = frozenset({7, *range(24, 32)})
 _SIGNS_X17 = frozenset(range(8, 16))
 
 
 class Effect(NamedTuple):
-    """What an instruction makes of the registers, and what it stores as far as that is known."""
+    """The registers after an instruction, and what it stores as far as that is known."""
 
-    registers: Foreseen
+    registers: Predicted
     stored: Stored
 
 
 class Emulator:
-    """An arm64 processor beside the one under test, whose stack it reads through ``read``."""
+    """An emulated arm64 CPU; ``read`` reads the stack of the CPU under test."""
 
     def __init__(self, read: Read) -> None:
         self._read = read
@@ -92,10 +91,10 @@ class Emulator:
         self._stored: dict[int, int] = {}
         self._machine.hook_add(unicorn.UC_HOOK_MEM_WRITE, self._note)
 
-    def foresee(self, word: int, registers: Registers) -> Effect:
-        """Tell what the instruction ``word`` makes of the registers, and what it stores.
+    def predict(self, word: int, registers: Registers) -> Effect:
+        """Return the registers after the instruction ``word``, and what it stores.
 
-        Of ``pstate`` all that the instruction does not write is as before.
+        Bits of ``pstate`` that the instruction does not write are unchanged.
         """
         if word >> 24 == 0xD5:  # noqa: PLR2004 -- the group "System instructions"
             return Effect(_system(word, registers), {})
@@ -110,15 +109,15 @@ class Emulator:
                 raise self._failure from None
             return Effect(dict.fromkeys(registers), {})
         stored = zeros.stored if zeros.stored == ones.stored else {}
-        foreseen = {
+        predicted = {
             name: value if value == ones.registers[name] else None
             for name, value in zeros.registers.items()
         }
         if decode(word, registers["pc"]).form.authenticated:
-            foreseen["pc"] = None
-        if word & 0xFFFF_0000 == 0xDAC1_0000:  # noqa: PLR2004 -- PACIA and its like, by a key
-            foreseen |= _unknown(word & 31)
-        return Effect(foreseen, stored)
+            predicted["pc"] = None
+        if word & 0xFFFF_0000 == 0xDAC1_0000:  # noqa: PLR2004 -- PACIA etc. depend on a key
+            predicted |= _unknown(word & 31)
+        return Effect(predicted, stored)
 
     def _run(self, word: int, registers: Registers, fill: bytes) -> Effect:
         machine, pc = self._machine, registers["pc"]
@@ -153,7 +152,7 @@ class Emulator:
         machine.mem_map(page, PAGE)
         try:
             machine.mem_write(page, self._content(page))
-        except MachineryError as error:  # it would not get through unicorn
+        except MachineryError as error:  # unicorn would lose it
             self._failure = error
             return False
         return True
@@ -167,31 +166,31 @@ class Emulator:
         return self._fill * below + self._pages[page][below:]
 
 
-def _system(word: int, registers: Registers) -> Foreseen:
-    """Foresee a system instruction: it goes on at PC+4, and few of them write what kdb shows."""
-    foreseen: dict[str, int | None] = {**registers, "pc": registers["pc"] + 4}
+def _system(word: int, registers: Registers) -> Predicted:
+    """Predict a system instruction: it continues at PC+4, and few of them write what kdb shows."""
+    predicted: dict[str, int | None] = {**registers, "pc": registers["pc"] + 4}
     pstate, target = registers["pstate"], word & 31
     source = 0 if target == 31 else registers[f"x{target}"]  # noqa: PLR2004 -- XZR
     immediate = word >> 8 & 15
     if mask := _MSR_REGISTER.get(word & ~31):
-        foreseen["pstate"] = pstate & ~mask | source & mask
+        predicted["pstate"] = pstate & ~mask | source & mask
     elif mask := _MSR_IMMEDIATE.get(word & ~0xF00):
-        foreseen["pstate"] = pstate | mask if immediate & 1 else pstate & ~mask
+        predicted["pstate"] = pstate | mask if immediate & 1 else pstate & ~mask
     elif word & daif.IMMEDIATE == daif.SET:
-        foreseen["pstate"] = pstate | immediate << daif.LOWEST
+        predicted["pstate"] = pstate | immediate << daif.LOWEST
     elif word & daif.IMMEDIATE == daif.CLEAR:
-        foreseen["pstate"] = pstate & ~(immediate << daif.LOWEST)
+        predicted["pstate"] = pstate & ~(immediate << daif.LOWEST)
     elif word & ~0xF00 in _FLAG_FORMATS:
-        foreseen["pstate"] = None
+        predicted["pstate"] = None
     elif word & ~31 == _MRS_NZCV:
-        foreseen |= dict.fromkeys(_unknown(target), pstate & NZCV)
+        predicted |= dict.fromkeys(_unknown(target), pstate & NZCV)
     elif word & ~0xFE0 == _HINT:
         number = word >> 5 & 127
-        foreseen |= {"x30": None} if number in _SIGNS_LINK else {}
-        foreseen |= {"x17": None} if number in _SIGNS_X17 else {}
+        predicted |= {"x30": None} if number in _SIGNS_LINK else {}
+        predicted |= {"x17": None} if number in _SIGNS_X17 else {}
     elif word >> 21 & 1:  # MRS, SYSL
-        foreseen |= _unknown(target)
-    return foreseen
+        predicted |= _unknown(target)
+    return predicted
 
 
 def _unknown(number: int) -> dict[str, None]:

@@ -11,15 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
-FLAGS = 32  # NZCV, as a register's number behind those of x0 to x30 and sp
+FLAGS = 32  # NZCV, as a register's number after those of x0 to x30 and sp
 _LINK, _SP_OR_ZERO = 30, 31
-_FIELDS: Mapping[str, int] = {"d": 0, "n": 5, "m": 16, "a": 10}  # where a register's number is
+_FIELDS: Mapping[str, int] = {"d": 0, "n": 5, "m": 16, "a": 10}  # bits of a register's number
 
 
 class Access(NamedTuple):
     """Memory that an instruction reads or writes: ``size`` bytes at ``base`` and ``offset``.
 
-    ``base`` is a register's number; None where the address is not so simple.
+    ``base`` is a register's number; None if the address is not base and offset.
     """
 
     store: bool
@@ -28,13 +28,13 @@ class Access(NamedTuple):
     size: int
 
     def address(self, registers: Mapping[str, int]) -> int:
-        """Return where it is, with the registers before the instruction; ``base`` is known."""
+        """Return the address, given the registers before the instruction; ``base`` is known."""
         name = "sp" if self.base == _SP_OR_ZERO else f"x{self.base}"
         return (registers[name] + self.offset) % (1 << 64)
 
 
 class Use(NamedTuple):
-    """What an instruction uses: registers by number, memory; whether it reads a clock."""
+    """What an instruction uses: registers by number, memory, and whether it reads a clock."""
 
     reads: frozenset[int]
     writes: frozenset[int]
@@ -43,12 +43,12 @@ class Use(NamedTuple):
 
 
 class _Form(NamedTuple):
-    """Instructions that are alike: a letter of _FIELDS is the register that the field names.
+    """Instructions of one form: a letter of _FIELDS is the register that the field names.
 
-    As one that is written, 31 is none, or with the letter ``s`` the stack pointer. ``f`` are
-    the flags, ``l`` the link register, ``c`` a clock that is read. ``memory`` begins with r or
-    w where it is read or written; then, where the address can be told, how the offset stands
-    there: u (imm12, in units of the size), s (imm9), p (imm7, of a pair), 0 (none).
+    A written register 31 is none, or with the letter ``s`` the stack pointer. ``f`` are the
+    flags, ``l`` the link register, ``c`` a clock that is read. ``memory`` begins with r if it
+    is read, or w if it is written; then, if the address is known, comes the form of the offset:
+    u (imm12, in units of the size), s (imm9), p (imm7, of a pair), 0 (none).
     """
 
     mask: int
@@ -59,10 +59,10 @@ class _Form(NamedTuple):
 
 
 def uses(word: int) -> Use | None:
-    """Return what an instruction uses; None where it may do more than that.
+    """Return what an instruction uses; None if it may do more than that.
 
-    That is what writes a system register, is an atomic operation, raises an exception, or
-    knows vectors.
+    None for an instruction that writes a system register, is an atomic operation, raises an
+    exception, or uses vector registers.
     """
     form = next((each for each in _FORMS if word & each.mask == each.value), None)
     if form is None:
@@ -103,7 +103,7 @@ def _signed(value: int, bits: int) -> int:
     return value - (value >> bits - 1 << bits)
 
 
-# Arm ARM (DDI 0487), C4.1, group by group; of the forms that match the first counts.
+# Arm ARM (DDI 0487), C4.1, group by group; the first form that matches counts.
 _FORMS = tuple(
     _Form(*each)
     for each in (
@@ -118,7 +118,7 @@ _FORMS = tuple(
         (0x7F80_0000, 0x3300_0000, "nd", "d"),  # BFM
         (0x1F80_0000, 0x1300_0000, "n", "d"),  # SBFM, UBFM
         (0x1F80_0000, 0x1380_0000, "nm", "d"),  # EXTR
-        # branches, hints, barriers, DAIF, system registers that are read
+        # branches, hints, barriers, DAIF, reads of system registers
         (0xFC00_0000, 0x1400_0000, "", ""),  # B
         (0xFC00_0000, 0x9400_0000, "", "l"),  # BL
         (0xFF00_0000, 0x5400_0000, "f", ""),  # B.cond
@@ -132,27 +132,27 @@ _FORMS = tuple(
         (0xFFFF_F01F, 0xD503_301F, "", ""),  # DMB, DSB, ISB
         (daif.IMMEDIATE & ~0x20, daif.SET & ~0x20, "", ""),  # MSR DAIFSet, DAIFClr
         (daif.REGISTER, daif.MSR, "d", ""),  # MSR DAIF
-        (0xFFFF_F000, 0xD53B_E000, "", "dc"),  # MRS of CNTVCT_EL0 and its like
+        (0xFFFF_F000, 0xD53B_E000, "", "dc"),  # MRS of CNTVCT_EL0 and other counters
         (0xFFF0_0000, 0xD530_0000, "", "d"),  # MRS
         # data processing with registers
         (0x7F00_0000, 0x6A00_0000, "nm", "df"),  # ANDS, BICS
-        (0x1F00_0000, 0x0A00_0000, "nm", "d"),  # AND, ORR, EOR and with NOT
+        (0x1F00_0000, 0x0A00_0000, "nm", "d"),  # AND, ORR, EOR, BIC, ORN, EON
         (0x3F00_0000, 0x2B00_0000, "nm", "df"),  # ADDS, SUBS
-        (0x3F20_0000, 0x0B20_0000, "nm", "s"),  # ADD, SUB of an extended one
-        (0x3F20_0000, 0x0B00_0000, "nm", "d"),  # ADD, SUB of a shifted one
-        (0x1F00_0000, 0x1B00_0000, "nma", "d"),  # MADD and its like
-        (0x5FE0_0000, 0x5AC0_0000, "n", "d"),  # of one source
-        (0x5FE0_0000, 0x1AC0_0000, "nm", "d"),  # of two
-        (0x1FE0_0000, 0x1A80_0000, "nmf", "d"),  # CSEL and its like
+        (0x3F20_0000, 0x0B20_0000, "nm", "s"),  # ADD, SUB (extended register)
+        (0x3F20_0000, 0x0B00_0000, "nm", "d"),  # ADD, SUB (shifted register)
+        (0x1F00_0000, 0x1B00_0000, "nma", "d"),  # 3 sources: MADD etc.
+        (0x5FE0_0000, 0x5AC0_0000, "n", "d"),  # 1 source
+        (0x5FE0_0000, 0x1AC0_0000, "nm", "d"),  # 2 sources
+        (0x1FE0_0000, 0x1A80_0000, "nmf", "d"),  # conditional select: CSEL etc.
         (0x1FE0_0800, 0x1A40_0800, "nf", "f"),  # CCMN, CCMP of an immediate
         (0x1FE0_0800, 0x1A40_0000, "nmf", "f"),  # CCMN, CCMP of a register
         (0x3FE0_FC00, 0x3A00_0000, "nmf", "df"),  # ADCS, SBCS
         (0x3FE0_FC00, 0x1A00_0000, "nmf", "d"),  # ADC, SBC
         # loads and stores of general registers; PRFM does neither
-        (0xFF00_0000, 0xD800_0000, "", ""),  # PRFM of a literal
-        (0x3F00_0000, 0x1800_0000, "", "d", "r"),  # LDR of a literal
-        (0x3EC0_0000, 0x28C0_0000, "n", "dan", "r"),  # LDP with its base written
-        (0x3EC0_0000, 0x2880_0000, "nda", "n", "w"),  # STP with its base written
+        (0xFF00_0000, 0xD800_0000, "", ""),  # PRFM (literal)
+        (0x3F00_0000, 0x1800_0000, "", "d", "r"),  # LDR (literal)
+        (0x3EC0_0000, 0x28C0_0000, "n", "dan", "r"),  # LDP with writeback
+        (0x3EC0_0000, 0x2880_0000, "nda", "n", "w"),  # STP with writeback
         (0x3EC0_0000, 0x2840_0000, "n", "da", "rp"),  # LDP, LDNP
         (0x3EC0_0000, 0x2800_0000, "nda", "", "wp"),  # STP, STNP
         (0x3F60_0000, 0x0840_0000, "n", "d", "r0"),  # LDXR, LDAXR, LDAR
@@ -160,18 +160,18 @@ _FORMS = tuple(
         (0xBFE0_0000, 0x8860_0000, "n", "da", "r"),  # LDXP, LDAXP
         (0xFFC0_0000, 0xF980_0000, "n", ""),  # PRFM
         (0xFFE0_0C00, 0xF880_0000, "n", ""),  # PRFUM
-        (0xFFE0_0C00, 0xF8A0_0800, "nm", ""),  # PRFM of a register's offset
+        (0xFFE0_0C00, 0xF8A0_0800, "nm", ""),  # PRFM (register offset)
         (0x3FC0_0000, 0x3900_0000, "nd", "", "wu"),  # STR
         (0x3FC0_0000, 0x3940_0000, "n", "d", "ru"),  # LDR
         (0x3F80_0000, 0x3980_0000, "n", "d", "ru"),  # LDRS
-        (0x3FE0_0400, 0x3800_0400, "nd", "n", "w"),  # STR with its base written
-        (0x3FE0_0400, 0x3840_0400, "n", "dn", "r"),  # LDR with its base written
-        (0x3FA0_0400, 0x3880_0400, "n", "dn", "r"),  # LDRS likewise
+        (0x3FE0_0400, 0x3800_0400, "nd", "n", "w"),  # STR with writeback
+        (0x3FE0_0400, 0x3840_0400, "n", "dn", "r"),  # LDR with writeback
+        (0x3FA0_0400, 0x3880_0400, "n", "dn", "r"),  # LDRS with writeback
         (0x3FE0_0400, 0x3800_0000, "nd", "", "ws"),  # STUR, STTR
         (0x3FE0_0400, 0x3840_0000, "n", "d", "rs"),  # LDUR, LDTR
         (0x3FA0_0400, 0x3880_0000, "n", "d", "rs"),  # LDURS, LDTRS
-        (0x3FE0_0C00, 0x3820_0800, "nmd", "", "w"),  # STR of a register's offset
-        (0x3FE0_0C00, 0x3860_0800, "nm", "d", "r"),  # LDR of a register's offset
-        (0x3FA0_0C00, 0x38A0_0800, "nm", "d", "r"),  # LDRS likewise
+        (0x3FE0_0C00, 0x3820_0800, "nmd", "", "w"),  # STR (register offset)
+        (0x3FE0_0C00, 0x3860_0800, "nm", "d", "r"),  # LDR (register offset)
+        (0x3FA0_0C00, 0x38A0_0800, "nm", "d", "r"),  # LDRS (register offset)
     )
 )

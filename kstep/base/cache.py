@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The folder in which downloads, source trees, kernels and guests are kept between runs."""
+"""The folder that keeps downloads, source trees, kernels and guests between runs."""
 
 from __future__ import annotations
 
@@ -27,8 +27,7 @@ KINDS = ("bisect", "build", "ccache", "downloads", "guests", "kernels", "locks",
 class Cache:
     """One folder, safe for several kstep processes at a time.
 
-    An entry is made in a folder of its own and renamed into place, so that an entry
-    that exists is whole.
+    An entry is made in a temporary folder and renamed, so an entry that exists is complete.
     """
 
     root: Path
@@ -45,7 +44,7 @@ class Cache:
     def require_buildable(self) -> None:
         """Raise RequestError for a folder in which no kernel can be built.
 
-        make cuts a name at blanks, and the kernel's Makefile refuses colons with them.
+        make splits names at blanks, and the kernel's Makefile refuses blanks and colons.
         """
         if re.search(r"[\s:]", str(self.root)):
             raise RequestError(
@@ -54,30 +53,29 @@ class Cache:
             )
 
     def folder(self, *parts: str) -> Path:
-        """A folder below the root, made if need be."""
+        """Return a folder below the root; make it if it does not exist."""
         path = self.root.joinpath(*parts)
         try:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise MachineryError(
-                f"{path}: cannot be made: {error.strerror};"
-                " set KSTEP_CACHE to a folder that can be written to"
+                f"cannot make {path}: {error.strerror}; set KSTEP_CACHE to a writable folder"
             ) from error
         return path
 
     def clear(self) -> None:
-        """Remove what is kept; KSTEP_CACHE may name a folder that has other things in it too."""
+        """Remove the cache's entries, and nothing else that is in its folder."""
         for kind in KINDS:
             if (self.root / kind).exists():
                 shutil.rmtree(self.root / kind)
-        with suppress(OSError):  # it is not there, or not empty
+        with suppress(OSError):  # it does not exist, or is not empty
             self.root.rmdir()
 
     @contextmanager
     def lock(self, name: str, on_wait: Callable[[], None] = lambda: None) -> Iterator[None]:
         """Hold the lock ``name``: one process at a time, released when it dies.
 
-        ``on_wait`` is called first where another process has it: that may take minutes.
+        ``on_wait`` is called before waiting for another process, which may take minutes.
         """
         lock = FileLock(self.folder("locks") / f"{name}.lock")
         try:
@@ -98,18 +96,18 @@ class Cache:
         damage: Callable[[Path], str | None] = lambda _folder: None,
         say: Callable[[str], None] = lambda _line: None,
     ) -> Path:
-        """Return the folder ``kind/key``, made by ``make`` where it is not there yet.
+        """Return the folder ``kind/key``; ``make`` makes it if it does not exist.
 
-        One that ``damage`` gives a reason against, or that is a symbolic link, is thrown away
-        and made again, which ``say`` is told in one line.
+        If ``damage`` returns a reason, or if it is a symbolic link, it is deleted and made again,
+        and ``say`` is called with a line about it.
         """
         final = self.root / kind / key
         with self.lock(f"{kind}-{key}"):
             if os.path.lexists(final):
-                reason = "it is no folder" if _is_no_folder(final) else damage(final)
+                reason = "it is not a folder" if _is_no_folder(final) else damage(final)
                 if reason is None:
                     return final
-                say(f"cache: {kind}/{key} is made again: {reason}")
+                say(f"cache: making {kind}/{key} again: {reason}")
                 self._throw_away(final)
             scratch = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.folder(kind)))
             try:
@@ -122,25 +120,25 @@ class Cache:
         return final
 
     def _throw_away(self, entry: Path) -> None:
-        """Remove an entry, and nothing that it leads to; it is gone at once, or MachineryError."""
+        """Remove an entry, but no target of a link in it; MachineryError if that fails."""
         aside = Path(tempfile.mkdtemp(prefix=f".{entry.name}.", dir=entry.parent))
         try:
             entry.rename(aside / "damaged")
         except OSError as error:
             aside.rmdir()
             raise MachineryError(
-                f"{entry}: cannot be removed: {error.strerror}; remove it, or set KSTEP_CACHE"
+                f"cannot remove {entry}: {error.strerror}; remove it, or set KSTEP_CACHE"
             ) from error
         if _is_no_folder(aside / "damaged"):
             (aside / "damaged").unlink()
         shutil.rmtree(aside, ignore_errors=True)
 
     def require_space(self, gib: float, what: str) -> None:
-        """Raise where the disk has not ``gib`` GiB left for ``what``."""
+        """Raise MachineryError if the disk has less than ``gib`` GiB free for ``what``."""
         free = shutil.disk_usage(self.folder()).free / GIB
         if free < gib:
             raise MachineryError(
-                f"{self.root}: {what} needs {gib:.0f} GiB and {free:.1f} are free;"
+                f"{self.root}: {what} needs {gib:.0f} GiB, but only {free:.1f} are free;"
                 " run ./inv clean, or set KSTEP_CACHE to a folder on a larger disk"
             )
 

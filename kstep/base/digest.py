@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Files compared with what is recorded of them: the hash, and whose they are."""
+"""Checks files against their recorded hash, and their owner."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ if TYPE_CHECKING:
 
 
 def sha256(path: Path) -> str:
-    """Return the hash of a file's content as it is now."""
+    """Return the hash of a file's current content."""
     with path.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def foreign(path: Path, kind: int = stat.S_IFREG) -> str | None:
-    """Return why a file must not be used, whatever is in it; None if it may be.
+    """Return why a file must not be used, whatever its content; None if it may be.
 
-    It must be a file itself (or the ``kind`` of stat.S_IFMT()), no link, and belong to this user
-    or to root: anybody else could change it between a look at it and its use.
+    It must be a file (or the ``kind`` of stat.S_IFMT()), not a link, and belong to this user or
+    to root: any other owner could change it between the check and the use.
     """
     try:
         status = path.lstat()
@@ -32,16 +32,16 @@ def foreign(path: Path, kind: int = stat.S_IFREG) -> str | None:
     if stat.S_ISLNK(status.st_mode):
         return f"{path.name} is a symbolic link"
     if stat.S_IFMT(status.st_mode) != kind:
-        return f"{path.name} is something else"
+        return f"{path.name} has the wrong type"
     if status.st_uid not in {0, os.geteuid()}:
         return f"{path.name} belongs to another user"
     return None
 
 
 def differs(path: Path, recorded: str) -> str | None:
-    """Return that a file has not the recorded hash; None if it has.
+    """Return a message if a file does not have the recorded hash; None if it has.
 
-    Its content is read once a process, and again only if the file was replaced or written to.
+    Its content is read once per process, and again only if the file was replaced or written.
     """
     try:
         status = path.stat()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A YAML document that people write, checked against a schema; each fault has its line."""
+"""A YAML document, checked against a schema; each error names its line."""
 
 from __future__ import annotations
 
@@ -31,29 +31,29 @@ TYPES = {
 
 @dataclass(frozen=True)
 class Document:
-    """What the file says, and where.
+    """The content of a file, with line numbers.
 
-    ``lines`` has the line, from 1, of every key and list item by its way from the
-    top, such as ``("patches", 0, "file")``.
+    ``lines`` has the line, from 1, of every key and list item by its keys from the top, such as
+    ``("patches", 0, "file")``.
     """
 
     path: Path
     value: dict[str, Any]
     lines: Mapping[tuple[str | int, ...], int]
 
-    def line_of(self, *way: str | int) -> int:
-        """Give the line of what is at ``way``, or of the nearest thing around it."""
-        while way not in self.lines:
-            way = way[:-1]
-        return self.lines[way]
+    def line_of(self, *keys: str | int) -> int:
+        """Return the line of the value at ``keys``, or of the nearest value around it."""
+        while keys not in self.lines:
+            keys = keys[:-1]
+        return self.lines[keys]
 
-    def fault(self, message: str, *way: str | int) -> RequestError:
-        """Make the error for a fault that the schema cannot see; the caller raises it."""
-        return RequestError(message, self.path, self.line_of(*way))
+    def fault(self, message: str, *keys: str | int) -> RequestError:
+        """Return an error for a fault that the schema cannot detect; the caller raises it."""
+        return RequestError(message, self.path, self.line_of(*keys))
 
 
 def nearest(word: str, words: Iterable[str]) -> str:
-    """Say which of ``words`` was meant by ``word``, or else which there are."""
+    """Suggest the most similar of ``words``, or list them all."""
     known = sorted(words)
     if close := difflib.get_close_matches(word, known, n=1):
         return f'did you mean "{close[0]}"?'
@@ -75,26 +75,26 @@ def load(path: Path, schema: Mapping[str, Any]) -> Document:
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         line = None if mark is None else mark.line + 1
-        raise RequestError(f"{error.problem}; mend the YAML", path, line) from error
+        raise RequestError(f"{error.problem}; fix the YAML", path, line) from error
     except yaml.YAMLError as error:
         reason = str(error).splitlines()[0]
-        raise RequestError(f"not a text in UTF-8: {reason}", path) from error
+        raise RequestError(f"not UTF-8 text: {reason}", path) from error
     except RecursionError as error:
-        raise RequestError("nested too deeply; write it flat", path) from error
+        raise RequestError("nested too deeply; flatten it", path) from error
 
     faults = [best_match([error]) for error in Draft202012Validator(schema).iter_errors(value)]
     described = [_describe(error) for error in faults if error is not None]
     document = Document(path, value if isinstance(value, dict) else {}, lines)
     if described:
-        way, message = min(described, key=lambda fault: document.line_of(*fault[0]))
-        raise document.fault(message, *way)
+        keys, message = min(described, key=lambda fault: document.line_of(*fault[0]))
+        raise document.fault(message, *keys)
     return document
 
 
 class _Loader(yaml.SafeLoader):
-    """Knows no dates, which JSON has not, and no aliases, which may go round for ever."""
+    """Reads dates as strings, as JSON does, and refuses aliases, which may loop for ever."""
 
-    yaml_implicit_resolvers = {  # noqa: RUF012 -- pyyaml's own way of saying it
+    yaml_implicit_resolvers = {  # noqa: RUF012 -- pyyaml's own interface
         first: [(tag, pattern) for tag, pattern in rules if not tag.endswith(":timestamp")]
         for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
     }
@@ -111,13 +111,13 @@ class _Loader(yaml.SafeLoader):
 def _build(
     loader: _Loader,
     node: yaml.Node,
-    way: tuple[str | int, ...],
+    keys: tuple[str | int, ...],
     lines: dict[tuple[str | int, ...], int],
 ) -> Any:  # noqa: ANN401 -- any value that YAML can hold
-    """Make the value of ``node``, noting its lines; a fault raises a yaml error."""
-    lines.setdefault(way, node.start_mark.line + 1)
+    """Build the value of ``node`` and record its lines; an error raises a yaml error."""
+    lines.setdefault(keys, node.start_mark.line + 1)
     if isinstance(node, yaml.SequenceNode):
-        return [_build(loader, item, (*way, n), lines) for n, item in enumerate(node.value)]
+        return [_build(loader, item, (*keys, n), lines) for n, item in enumerate(node.value)]
     if not isinstance(node, yaml.MappingNode):
         try:
             return loader.construct_object(node)
@@ -129,23 +129,23 @@ def _build(
         if not key.tag.endswith(":str"):
             problem = "a key must be a string; put it in quotes"
         elif key.value in mapping:
-            problem = f'key "{key.value}" is there a second time; keep one'
+            problem = f'key "{key.value}" appears twice; keep one'
         if problem:
             raise yaml.MarkedYAMLError(problem=problem, problem_mark=key.start_mark)
-        lines[*way, key.value] = key.start_mark.line + 1
-        mapping[key.value] = _build(loader, item, (*way, key.value), lines)
+        lines[*keys, key.value] = key.start_mark.line + 1
+        mapping[key.value] = _build(loader, item, (*keys, key.value), lines)
     return mapping
 
 
 def _describe(error: ValidationError) -> tuple[tuple[str | int, ...], str]:
-    """Say where a fault is, and what mends it."""
-    way: tuple[str | int, ...] = tuple(error.absolute_path)
+    """Return the keys of a fault, and a message with its fix."""
+    keys: tuple[str | int, ...] = tuple(error.absolute_path)
     value: Any = error.instance
     wanted: Any = error.validator_value
     rules: Any = error.schema
     if "propertyNames" in error.absolute_schema_path:  # the value is the key itself
-        way = (*way, value)
-    here = next((f'"{name}"' for name in reversed(way) if isinstance(name, str)), "the document")
+        keys = (*keys, value)
+    here = next((f'"{name}"' for name in reversed(keys) if isinstance(name, str)), "the document")
     message = f"{here}: {error.message.splitlines()[0][:120]}"
     match error.validator:
         case "additionalProperties":
@@ -156,11 +156,11 @@ def _describe(error: ValidationError) -> tuple[tuple[str | int, ...], str]:
                 for key in value
                 if key not in known and not any(re.search(pattern, key) for pattern in patterns)
             )
-            way = (*way, extra)
-            message = f'no key "{extra}" is known here; {nearest(extra, known)}'
+            keys = (*keys, extra)
+            message = f'unknown key "{extra}"; {nearest(extra, known)}'
         case "required":
             missing = next(key for key in wanted if key not in value)
-            message = f'key "{missing}" is missing here; add it'
+            message = f'key "{missing}" is missing; add it'
         case "type":
             names = [TYPES[name] for name in ([wanted] if isinstance(wanted, str) else wanted)]
             message = f"{here} must be {' or '.join(names)}"
@@ -170,4 +170,4 @@ def _describe(error: ValidationError) -> tuple[tuple[str | int, ...], str]:
             message = f'{here} cannot be "{value}"; it must match {wanted}'
         case "minItems" | "minProperties":
             message = f"{here} is empty; fill it"
-    return way, " ".join(message.split())
+    return keys, " ".join(message.split())

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The two kinds of error that end a command: the user's, and the machinery's.
 
-What a kernel does wrong is neither: it is an outcome (see ``outcome``).
+A fault of the kernel is neither: it is an outcome (see ``outcome``).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class RequestError(Exception):
-    """What was asked for is wrong; exit status 2, said in one line.
+    """The request is wrong; exit status 2, with a message of one line.
 
-    ``path`` and ``line`` (from 1) name the place, the message ends with the mend.
+    ``path`` and ``line`` (from 1) locate the error; the message ends with the fix.
     """
 
     status = 2
@@ -25,15 +25,14 @@ class RequestError(Exception):
     def __init__(
         self, message: str, path: Path | str | None = None, line: int | None = None
     ) -> None:
-        place = "" if path is None else f"{path}: " if line is None else f"{path}:{line}: "
-        super().__init__(place + message)
+        location = "" if path is None else f"{path}: " if line is None else f"{path}:{line}: "
+        super().__init__(location + message)
 
 
 class MachineryError(Exception):
-    """We or the machine failed, so there is no verdict; exit status 3.
+    """kstep or the machine failed, so there is no verdict; exit status 3.
 
-    ``signature`` is one of the four for ``error``; ``details`` are the lines that
-    matter of a longer log.
+    ``signature`` is one of the four for ``error``; ``details`` are the relevant lines of a log.
     """
 
     status = 3

@@ -7,11 +7,11 @@ from enum import StrEnum
 
 
 class Outcome(StrEnum):
-    """What one cell came to."""
+    """The outcome of one cell."""
 
-    PASS = "pass"  # noqa: S105 -- no password
-    FAIL = "fail"  # the kernel did wrong
-    ERROR = "error"  # we or the machine did: no verdict
+    PASS = "pass"  # noqa: S105 -- not a password
+    FAIL = "fail"  # the kernel is at fault
+    ERROR = "error"  # kstep or the machine is at fault: no verdict
 
 
 class Signature(StrEnum):
@@ -31,8 +31,8 @@ class Signature(StrEnum):
     LIVELOCK = "livelock"
     WRONG_REGISTERS = "wrong-registers"
     WRONG_MEMORY = "wrong-memory"
-    WRONG_RESULT = "wrong-result"  # the stepped command came to another end than unstepped
-    SPLAT = "splat"  # the kernel complained
+    WRONG_RESULT = "wrong-result"  # a command's result, or a value shown, is wrong
+    SPLAT = "splat"  # the kernel printed a warning or an oops
     PANIC = "panic"
     HANG = "hang"
 
@@ -43,8 +43,8 @@ class Signature(StrEnum):
     INFRASTRUCTURE = "infrastructure"
 
 
-class KernelFault(Exception):  # noqa: N818 -- it is a finding, not an error of ours
-    """The kernel did wrong: how, in one word, and what was seen, in one sentence."""
+class KernelFault(Exception):  # noqa: N818 -- a finding, not an error of kstep
+    """A fault of the kernel: its signature, and a sentence about what happened."""
 
     def __init__(self, signature: Signature, message: str) -> None:
         super().__init__(message)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Patterns in what is typed: ``*`` stands for any characters, ``?`` for any one.
+"""Patterns in selectors: ``*`` matches any characters, ``?`` any one.
 
-Brackets mean nothing here, unlike in fnmatch: a case stands in brackets.
+Brackets are ordinary characters, unlike in fnmatch, because a case is written in brackets.
 """
 
 from __future__ import annotations
@@ -17,6 +17,6 @@ def is_pattern(text: str) -> bool:
 
 
 def matches(pattern: str, name: str) -> bool:
-    """Whether a pattern stands for a name, the whole of it."""
+    """Whether a pattern matches a whole name."""
     parts = (WILDCARDS.get(each) or re.escape(each) for each in pattern)
     return bool(re.fullmatch("".join(parts), name, re.DOTALL))

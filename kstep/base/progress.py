@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What is being done now, how far it is, and how long still: for people who wait.
+"""Progress for people who wait: what is being done, how far it is, and the time left.
 
 A terminal gets a live display, everything else plain lines.
 """
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from rich.console import RenderableType
 
 PLAIN_EVERY = 15.0  # seconds between two lines about one task, without a terminal
-SPARE = 4  # lines that are left free: for the cursor, and for more that is at hand
-TIMES = 10  # columns for how long something has been at hand
+SPARE = 4  # lines that stay free: for the cursor, and for more running items
+TIMES = 10  # columns for the time since an item began
 
 
 class Task(AbstractContextManager["Task"]):
-    """One piece of work under way; ``total`` counts ``unit``, None where it is not known."""
+    """One running task; ``total`` counts ``unit``, None if it is unknown."""
 
     def __init__(self, progress: Progress, title: str, total: int | None, unit: str) -> None:
         self.title = title
@@ -59,24 +59,24 @@ class Task(AbstractContextManager["Task"]):
         self.note(note)
 
     def begin(self, name: str) -> None:
-        """Name one of several things that are at hand now, until its ``end``."""
+        """Show one of several running items, until its ``end``."""
         self._going[name] = time.monotonic()
         self._progress.going(self._going)
 
     def end(self, name: str) -> None:
-        """Take back what was begun."""
+        """Remove an item that has begun."""
         self._going.pop(name, None)
         self._progress.going(self._going)
 
     def show(self, draw: Callable[[int, int], RenderableType]) -> None:
-        """Show below it what has come of it so far, until it is done; on a terminal only.
+        """Show the results so far below it, until it is done; only on a terminal.
 
-        ``draw`` is given columns and lines, as many as there is room for, and is called once.
+        ``draw`` gets the number of columns and lines that fit, and is called once.
         """
         self._progress.show(draw)
 
     def note(self, text: str) -> None:
-        """Show what is at hand."""
+        """Show what is running."""
         self._text = text
         if self._progress.live is not None and self._live is not None:
             self._progress.live.update(
@@ -118,13 +118,13 @@ class Task(AbstractContextManager["Task"]):
 
 
 class Display(LiveDisplay):
-    """A line for each task, below them one for each thing at hand now, and what came so far."""
+    """A line for each task, then one for each running item, then the results so far."""
 
     going: Mapping[str, float] = {}
     below: RenderableType | None = None
 
     def get_renderables(self) -> Iterable[RenderableType]:
-        """Give what is shown; rich asks for it at every refresh."""
+        """Return what is shown; rich calls it at every refresh."""
         yield from super().get_renderables()
         now = time.monotonic()
         for name, began in list(self.going.items()):
@@ -136,14 +136,14 @@ class Display(LiveDisplay):
 
 
 class Progress(AbstractContextManager["Progress"]):
-    """Where tasks are shown and lines are said; both go to standard error."""
+    """Shows tasks and prints lines, both on standard error."""
 
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self.live: Display | None = None
 
     def __enter__(self) -> Self:
-        if self.console.file.isatty():  # rich takes FORCE_COLOR for a terminal too
+        if self.console.file.isatty():  # rich also treats FORCE_COLOR as a terminal
             self.live = Display(
                 SpinnerColumn(),
                 TextColumn("{task.description}", markup=False),
@@ -169,16 +169,16 @@ class Progress(AbstractContextManager["Progress"]):
             self.live = None
 
     def say(self, text: str) -> None:
-        """Print one line that stays."""
+        """Print one line, which stays on the screen."""
         self.console.print(text, markup=False)
 
     def going(self, names: Mapping[str, float]) -> None:
-        """Show what is at hand now, with the time since it was begun; on a terminal only."""
+        """Show the running items, with the time since each began; only on a terminal."""
         if self.live is not None:
             self.live.going = dict(names)
 
     def show(self, draw: Callable[[int, int], RenderableType] | None) -> None:
-        """Show below all else what ``draw`` gives for columns and lines; see Task.show()."""
+        """Show the result of ``draw`` below everything; see Task.show()."""
         if self.live is not None:
             width, height = self.console.size
             room = height - len(self.live.tasks) - len(self.live.going) - SPARE

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A pseudo terminal, opened for a program that has its other end, wherever that runs."""
+"""A pseudo terminal, whose other end another program opens, in a container or not."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pty:
-    """``near`` is the descriptor of our end, ``path`` the name of the other."""
+    """``near`` is the descriptor of one end, ``path`` the name of the other."""
 
     near: int
     path: Path
 
     @classmethod
     def open(cls, stack: ExitStack, *, raw: bool = True) -> Pty:
-        """Open one that is closed with ``stack``; ``raw`` passes every byte on as it is.
+        """Open one that is closed with ``stack``; ``raw`` passes every byte unchanged.
 
-        The other end is held open as well, so that it outlives whoever opens and closes it.
+        The other end is held open too, so that it survives when a program closes it.
         """
         near, far = pty.openpty()
         stack.callback(os.close, near)

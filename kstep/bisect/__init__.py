@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which commit broke a session: git bisect run, with a kernel booted each step."""
+"""Which commit broke a session: git bisect run, with a kernel booted at each step."""

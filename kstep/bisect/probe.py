@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One revision's verdict: its kernel built and booted, and the session run on it."""
+"""The verdict on one revision: build and boot its kernel, and run the session on it."""
 
 from __future__ import annotations
 
@@ -32,16 +32,16 @@ if TYPE_CHECKING:
     from kstep.run.boot import Result
     from kstep.toolchain import Toolchain, Versions
 
-# What git bisect run takes a status of its command for.
+# The exit status of the command of git bisect run.
 GOOD, BAD, SKIP, ABORT = 0, 1, 125, 128
-FAILURES = 8  # of the bad revision, from which it is known how often the fault shows itself
-MOST = 40  # runs in which the bad revision has to fail so often, or fails rarely
-TRIES = 3  # of a run that came to no verdict
+FAILURES = 8  # of the bad revision, to measure how often the fault occurs
+MOST = 40  # runs of the bad revision, at most, to get so many failures
+TRIES = 3  # of a run without a verdict
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """The verdict on one revision; ``runs`` are the words of its runs, such as stuck or pass."""
+    """The verdict on one revision; ``runs`` are the results of its runs, such as stuck or pass."""
 
     commit: str
     subject: str
@@ -55,7 +55,7 @@ class Verdict:
 
     @property
     def result(self) -> str:
-        """How the runs ended, or why there were none."""
+        """The results of the runs, or why there were none."""
         if self.status == BAD:
             return f"{self.runs[-1]} in run {len(self.runs)}"
         passed = self.runs.count("pass")
@@ -64,7 +64,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Probe:
-    """Finds out of one revision after the other whether the session passes."""
+    """Finds out whether the session passes, revision by revision."""
 
     asked: BisectRequest
     folder: Path
@@ -78,7 +78,7 @@ class Probe:
     def make(
         cls, asked: BisectRequest, folder: Path, kind: str, cache: Cache, progress: Progress
     ) -> Probe:
-        """Get what every revision needs: the toolchain and the guest's programs."""
+        """Prepare what every revision needs: the toolchain and the guest's programs."""
         tools = toolchain.choose(kind, asked.root / "docker", progress)
         versions = tools.versions(GCC)
         guest = initramfs.make(
@@ -88,7 +88,7 @@ class Probe:
 
     @cached_property
     def work_tree(self) -> WorkTree:
-        """One for each repository, configuration and compiler."""
+        """The work tree: one for each repository, configuration and compiler."""
         objects = str(self.asked.repository.path("objects").resolve())
         config = self.asked.kconfig.on("6.1").digest
         parts = (objects, config, self.toolchain.kind, self.versions.compiler)
@@ -96,7 +96,7 @@ class Probe:
         return WorkTree(self.cache.folder("bisect", key))
 
     def verdict(self, commit: str, most: int) -> Verdict:
-        """Judge the commit that is checked out: bad by one failure, good by ``most`` passes."""
+        """Judge the checked-out commit: bad after one failure, good after ``most`` passes."""
         subject = self.work_tree.subject(commit)
         try:
             kernel = self._kernel(commit)
@@ -104,7 +104,7 @@ class Probe:
             why = "; ".join((str(error), *error.details[:1]))
             return Verdict(commit, subject, SKIP, (), why)
         if option := kconfig.lacking(self.asked.session.needs, kconfig.parse(kernel.config)):
-            return Verdict(commit, subject, SKIP, (), f"it is built without {option}")
+            return Verdict(commit, subject, SKIP, (), f"built without {option}")
         runs: list[str] = []
         while len(runs) < most:
             result = self.run(kernel, commit, len(runs) + 1)
@@ -117,7 +117,7 @@ class Probe:
         return Verdict(commit, subject, GOOD, tuple(runs))
 
     def failing(self, commit: str) -> tuple[Rate, Verdict]:
-        """Find out how often the bad commit, which is checked out, shows the fault."""
+        """Measure how often the bad commit, which is checked out, fails."""
         verdict = self.verdict(commit, MOST)
         if verdict.status != BAD:
             return Rate(0, len(verdict.runs)), verdict
@@ -132,7 +132,7 @@ class Probe:
         return Rate(failed, len(runs)), verdict
 
     def run(self, kernel: Kernel, commit: str, number: int) -> Result:
-        """Run the session once, on a machine of its own; one without a verdict, again."""
+        """Run the session once, on its own machine; repeat a run without a verdict."""
         cell = Cell(
             f"git:{commit[:12]}",
             self.asked.kconfig.name,
@@ -151,7 +151,7 @@ class Probe:
         return result
 
     def _kernel(self, commit: str) -> Kernel:
-        """Build what is checked out, or take the kernel at hand."""
+        """Build what is checked out, or return the cached kernel."""
         source = self.work_tree.source
         content = self.work_tree.content(commit)
         version = trees.makefile_version(source)
@@ -169,5 +169,5 @@ class Probe:
 
 
 def first_line(text: str) -> str:
-    """Return what stands before the first end of a line."""
+    """Return the first line of a text."""
     return text.partition("\n")[0]

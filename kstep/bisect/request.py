@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a bisection looks for: a session, and the two ends of a history."""
+"""The request of a bisection: a session, and the two ends of a history."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class BisectRequest:
-    """What is looked for, each part found to exist; nothing has been fetched or built."""
+    """A validated request: every part exists; nothing has been fetched or built."""
 
     root: Path
     repository: Repository
@@ -41,7 +41,7 @@ class BisectRequest:
 
     @property
     def what(self) -> str:
-        """The session, with the case in brackets where there is one."""
+        """The session, with the case in brackets if there is one."""
         return self.session.name if self.case is None else f"{self.session.name}[{self.case}]"
 
 
@@ -56,11 +56,11 @@ def look_up(
     kconfig_name: str = kconfig.BASE,
     confidence: float = CONFIDENCE,
 ) -> BisectRequest:
-    """Look everything up; raises RequestError for what is not there or cannot be."""
-    kind, _, place = tree.partition(":")
-    if kind != "git" or not place or "#" in place:
-        raise RequestError(f"--tree {tree}: a bisection takes a repository: git:DIR")
-    if not 0.5 <= confidence < 1:  # noqa: PLR2004 -- less than a coin knows is no confidence
+    """Look everything up; raises RequestError for what does not exist or is invalid."""
+    kind, _, folder = tree.partition(":")
+    if kind != "git" or not folder or "#" in folder:
+        raise RequestError(f"--tree {tree}: must be a repository for a bisection: git:DIR")
+    if not 0.5 <= confidence < 1:  # noqa: PLR2004 -- below 0.5 is worse than a coin
         raise RequestError(
             f"--confidence {confidence}: must be at least 0.5 and below 1, such as 0.95"
         )
@@ -71,11 +71,11 @@ def look_up(
     names = [name for name in script.case_names if name]
     if function and function not in names:
         raise RequestError(
-            f'--function "{function}" is no case of {session_name}; {nearest(function, names)}'
+            f'--function "{function}" is not a case of {session_name}; {nearest(function, names)}'
         )
     config = kconfig.load(kconfig_name, root / kconfig.FOLDER)
     kconfig.require_some({session_name: script.needs}, [config], root / kconfig.FOLDER)
-    repository = Repository(Path(place), f"tree {tree}")
+    repository = Repository(Path(folder), f"tree {tree}")
     return BisectRequest(
         root,
         repository,
@@ -99,8 +99,8 @@ def _ends(repository: Repository, good: str, bad: str) -> tuple[str, str]:
         )
     if not repository.is_ancestor(first, last):
         raise RequestError(
-            f"--bad {bad} is no descendant of --good {good}; name an ancestor of it as good"
+            f"--bad {bad} is not a descendant of --good {good}; name an ancestor of it as good"
         )
     if not repository.has(last, trees.LINUX):
-        raise RequestError(f"{repository.named}: {bad} is no Linux source with arch/arm64")
+        raise RequestError(f"{repository.named}: {bad} is not a Linux source with arch/arm64")
     return first, last

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Which commit broke a session: git bisect run over a history, a real kernel at every step.
 
-Git chooses the revisions and checks them out (``worktree``). Each is judged (``probe``) by
-a process of its own, which is this module too.
+Git chooses the revisions and checks them out (``worktree``). A separate process, also of this
+module, judges each (``probe``).
 """
 
 from __future__ import annotations
@@ -36,11 +36,11 @@ SUSPECT = re.compile(r"^# possible first bad commit: \[(\w+)\] (.*)$", re.MULTIL
 
 
 def times(failing: Rate, verdicts: int, confidence: float) -> int:
-    """Return how often a kernel has to pass to be called good.
+    """Return how often a kernel must pass to be called good.
 
-    ``failing.passes`` counts the runs in which the fault showed itself. With the lower
-    bound of that rate, a kernel that has the fault passes so often by chance, in any of
-    so many ``verdicts``, with a probability of at most 1 - ``confidence``.
+    ``failing.passes`` counts the runs that failed. With the lower bound of that rate, the
+    probability that a bad kernel passes so often by chance, in any of ``verdicts`` verdicts, is
+    at most 1 - ``confidence``.
     """
     low, _ = failing.interval(confidence)
     return max(1, math.ceil(math.log((1 - confidence) / verdicts) / math.log(1 - low)))
@@ -48,7 +48,7 @@ def times(failing: Rate, verdicts: int, confidence: float) -> int:
 
 @dataclass(frozen=True)
 class Found:
-    """How a bisection ended: ``first_bad``, or the commits that cannot be told apart."""
+    """The result of a bisection: ``first_bad``, or the commits among which it must be."""
 
     first_bad: Verdict | None
     suspects: tuple[str, ...]
@@ -58,17 +58,17 @@ class Found:
     confidence: float
 
     def text(self) -> list[str]:
-        """Say what was found, and how sure that is."""
+        """Describe the result and its confidence."""
         low, _ = self.failing.interval(self.confidence)
         sure = (
-            f"the fault showed itself in {self.failing.passes} of {self.failing.total} runs with"
-            f" --bad, so in at least {100 * low:.0f} % of them; each kernel called good passed"
+            f"--bad failed in {self.failing.passes} of {self.failing.total} runs, so it fails in at"
+            f" least {100 * low:.0f} %; each kernel called good passed"
             f" {self.times} times: {100 * self.confidence:.0f} % confidence that no bad kernel was"
             " called good"
         )
         if self.first_bad is None:
             listed = [f"  {each}" for each in self.suspects]
-            return ["the first bad commit is one of these, the others cannot be run:", *listed]
+            return ["the first bad commit is one of these; some cannot be run:", *listed]
         return [
             f"first bad commit: {self.first_bad.commit} {self.first_bad.subject}",
             f"  {first_line(self.first_bad.message)}" if self.first_bad.message else "",
@@ -83,10 +83,10 @@ def bisect(
     cache: Cache,
     progress: Progress,
 ) -> Found:
-    """Find the first commit with which the session fails; ``folder`` is new, for the runs' files.
+    """Find the first commit at which the session fails; ``folder`` is new, for the runs' files.
 
-    Raises RequestError where the ends are not as was said, MachineryError where git or
-    the machine fails.
+    Raises RequestError if --good fails or --bad passes, MachineryError if git or the machine
+    fails.
     """
     if asked.repository.is_dirty():
         progress.say(f"{asked.repository.named}: uncommitted changes are ignored")
@@ -97,7 +97,7 @@ def bisect(
         work_tree.borrow(asked.repository)
         number = asked.repository.count(asked.good, asked.bad)
         verdicts = max(1, math.ceil(math.log2(number)) + 1)
-        progress.say(f"{number} commits, about {verdicts - 1} steps, by {asked.what}")
+        progress.say(f"{number} commits, about {verdicts - 1} steps, with {asked.what}")
         with progress.task("checking out"):
             work_tree.check_out(asked.bad)
         failing, bad = probe.failing(asked.bad)
@@ -119,7 +119,7 @@ def bisect(
     first = FIRST_BAD.search(log)
     suspects = tuple(" ".join(each) for each in SUSPECT.findall(log))
     if not first and not suspects:
-        raise MachineryError("git bisect run came to no end", details=tuple(said[-5:]))
+        raise MachineryError("git bisect run ended without a result", details=tuple(said[-5:]))
     named = {each.commit: each for each in steps}
     found = Found(
         named[first[1]] if first else None, suspects, steps, failing, often, asked.confidence
@@ -129,7 +129,7 @@ def bisect(
 
 
 def _require(verdict: Verdict, status: int, option: str) -> None:
-    """Raise RequestError where an end of the history is not as was said."""
+    """Raise RequestError if an end of the history does not have the verdict ``status``."""
     if verdict.status == status:
         return
     if verdict.status == SKIP:
@@ -142,7 +142,7 @@ def _require(verdict: Verdict, status: int, option: str) -> None:
 
 
 def _git_bisect_run(probe: Probe, kind: str, often: int) -> list[str]:
-    """Let git choose the revisions; each is judged by a process of its own. Return its words."""
+    """Let git choose the revisions; a separate process judges each. Return git's output."""
     asked, work_tree = probe.asked, probe.work_tree
     users = {name: value for name, value in os.environ.items() if name.startswith("GIT_")}
     state = {
@@ -162,7 +162,7 @@ def _git_bisect_run(probe: Probe, kind: str, often: int) -> list[str]:
     path = probe.folder.absolute() / "state.json"
     path.write_text(json.dumps(state))
     work_tree.git("bisect", "start", asked.bad, asked.good)
-    # -P: what is checked out is under test, and nothing to import from.
+    # -P: never import from the working directory, which is the kernel under test.
     step = [sys.executable, "-P", "-m", "kstep.bisect.search", str(path)]
     inherited = {name: value for name, value in os.environ.items() if name not in users}
     git = work_tree.command
@@ -182,7 +182,7 @@ def _git_bisect_run(probe: Probe, kind: str, often: int) -> list[str]:
             said += [line.rstrip() for line in process.stdout or ()]
         except BaseException:
             os.killpg(process.pid, signal.SIGTERM)
-            for _ in process.stdout or ():  # ends when the last of them has
+            for _ in process.stdout or ():  # ends when all of its processes have ended
                 pass
             raise
     return said
@@ -196,13 +196,13 @@ def _steps(folder: Path) -> Iterator[Verdict]:
 
 
 def step(path: Path) -> int:
-    """Judge the commit that git bisect has checked out; return what to tell git.
+    """Judge the commit that git bisect has checked out; return the exit status for git.
 
-    Nothing but a verdict on the kernel may look like one: everything else ends the search.
+    Anything but a verdict on the kernel ends the search.
     """
     state = json.loads(path.read_text())
     for name in [name for name in os.environ if name.startswith("GIT_")]:
-        del os.environ[name]  # git's own, of the work tree
+        del os.environ[name]  # set by git for the work tree
     os.environ.update(state.pop("environment"))  # the user's, for the user's repository
     often, kind, folder = state.pop("times"), state.pop("toolchain"), Path(state.pop("folder"))
     try:
@@ -215,7 +215,7 @@ def step(path: Path) -> int:
         return ABORT + signal.SIGINT
     except (RequestError, MachineryError, OSError) as error:
         said = (f"kstep: {error}", *getattr(error, "details", ()))
-        print(*said, sep="\n  ", file=sys.stderr)  # noqa: T201 -- for who waits
+        print(*said, sep="\n  ", file=sys.stderr)  # noqa: T201 -- for the user
         return ABORT
     except Exception:  # noqa: BLE001 -- Python's own status, 1, would be a verdict
         traceback.print_exc()

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The private work tree of a bisection: the user's repository is read, and nothing more.
+"""The private work tree of a bisection: the user's repository is only read.
 
-Its objects are borrowed, not copied. The revisions are checked out one after the other, with
-one folder of objects beside them, so that each build compiles what differs from the one before.
+Its objects are borrowed, not copied. All revisions are checked out into the same folder and built
+into the same folder of objects, so each build compiles only what differs from the last.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class WorkTree:
-    """Where revisions are checked out and built: a repository without commits of its own."""
+    """The folder where revisions are checked out and built: a repository without own commits."""
 
     folder: Path
 
@@ -32,7 +32,7 @@ class WorkTree:
 
     @property
     def command(self) -> Git:
-        """Git, as it works here."""
+        """Git for this work tree."""
         return Git.private(self._repository.absolute(), self.source.absolute())
 
     @property
@@ -40,7 +40,7 @@ class WorkTree:
         return self.folder / "repository"
 
     def git(self, *arguments: str) -> str:
-        """Run git to its end; raises MachineryError with its words."""
+        """Run git to its end; raises MachineryError with its output if it fails."""
         done = self.command.run(*arguments)
         if done.returncode:
             said = (done.stderr + done.stdout).decode(errors="replace")
@@ -49,19 +49,19 @@ class WorkTree:
         return done.stdout.decode(errors="replace")
 
     def borrow(self, repository: Repository) -> None:
-        """Read the objects of the user's repository from here on."""
+        """Use the objects of the user's repository."""
         self.source.mkdir(parents=True, exist_ok=True)
         self.git("init", "--quiet")
         own = self._repository
         (own / "objects/info/alternates").write_text(f"{repository.path('objects')}\n")
-        (own / "BISECT_START").unlink(missing_ok=True)  # of one that was cut off
+        (own / "BISECT_START").unlink(missing_ok=True)  # left by an interrupted bisection
         (own / "index.lock").unlink(missing_ok=True)
         shallow = repository.path("shallow")
-        if shallow.exists():  # where a shallow history ends
+        if shallow.exists():  # the boundary of a shallow history
             (own / "shallow").write_bytes(shallow.read_bytes())
 
     def check_out(self, commit: str) -> None:
-        """Check a commit out; files that are the same are not touched."""
+        """Check a commit out; unchanged files keep their times."""
         self.git("checkout", "--quiet", "--force", "--detach", commit)
 
     def commit(self) -> str:

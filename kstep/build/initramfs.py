@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from kstep.toolchain import Toolchain
 
 ARCHIVE, FACTS = "initramfs.cpio.gz", "initramfs.json"
-RECIPE = "1"  # part of the key: count it up when the way of packing changes
+RECIPE = "1"  # part of the key: increase it when the packing changes
 PROGRAMS = (
     "syscall",
     "sleeper",
@@ -46,7 +46,7 @@ FOLDER, PROGRAM, LINK = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755, stat.S_IFLNK
 
 @dataclass(frozen=True)
 class Initramfs:
-    """An initramfs in the cache, and the busybox that is in it."""
+    """An initramfs in the cache, and the busybox in it."""
 
     path: Path
     sha256: str
@@ -73,7 +73,7 @@ def make(
                 (into / name).mkdir()
                 toolchain.own(into / name)
             debian.unpack(busybox, into / "package", toolchain)
-            # A copy, for a checkout may be one that only its owner can read.
+            # A copy, because only its owner may be able to read the checkout.
             source = Path(shutil.copytree(programs, into / "source", copy_function=shutil.copyfile))
             argv = ["make", "-C", str(source), f"OUT={into}/programs", f"CROSS_COMPILE={CROSS}"]
             try:
@@ -96,7 +96,7 @@ def make(
 
 
 def _damage(folder: Path) -> str | None:
-    """Return why a guest of the cache must not be used; None if it is what was made."""
+    """Return why a cached guest must not be used; None if it is undamaged."""
     if reason := digest.foreign(folder, stat.S_IFDIR):
         return reason
     for name in (FACTS, ARCHIVE):
@@ -105,7 +105,7 @@ def _damage(folder: Path) -> str | None:
     try:
         facts = json.loads((folder / FACTS).read_bytes())
     except ValueError:
-        return f"{FACTS} is no JSON"
+        return f"{FACTS} is not JSON"
     known = {field.name for field in fields(Initramfs)} - {"path"}
     if (
         not isinstance(facts, dict)
@@ -134,10 +134,10 @@ def _entries(busybox: Path, programs: Path) -> Iterable[tuple[str, int, bytes]]:
 
 
 def _newc(entries: Iterable[tuple[str, int, bytes]]) -> bytes:
-    """Pack (name, mode, content) as the kernel's buffer format has it, gzipped.
+    """Pack (name, mode, content) in the kernel's initramfs buffer format, gzipped.
 
-    Documentation/driver-api/early-userspace/buffer-format.rst; owner 0:0 and no times,
-    so that the same files give the same archive, and nobody need be root.
+    Documentation/driver-api/early-userspace/buffer-format.rst; owner 0:0 and no times, so that the
+    same files give the same archive, and root is not needed.
     """
     out = bytearray()
     for inode, (name, mode, data) in enumerate((*entries, ("TRAILER!!!", 0, b""))):

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Kernel configurations: fragments joined, or a whole one, and whether all of it was really set.
+"""Kernel configurations: fragments, or a whole .config, and whether Kconfig set every option.
 
 A line of a fragment may say in its comment which versions have the option: ``from 5.18:``,
-``up to 6.19:``, ``from 5.18 up to 6.19:``, the bounds included. It is left out elsewhere.
-In base, ``free:`` says that a whole configuration may have the option otherwise, and
-``whole:`` that it is asked of a whole configuration only, where that has the option.
+``up to 6.19:``, ``from 5.18 up to 6.19:``, bounds included. Other versions omit the option.
+In base, ``free:`` says that a whole configuration may have another value, and ``whole:`` that
+the line applies only to a whole configuration that has the option.
 """
 
 from __future__ import annotations
@@ -25,26 +25,26 @@ if TYPE_CHECKING:
 
 OPTION = re.compile(r'^(?P<name>CONFIG_\w+)=(?P<value>"[^"]*"|[^\s"]+)\s*(?:#\s*(?P<why>.*))?$')
 UNSET = re.compile(r"^# (?P<name>CONFIG_\w+) is not set\s*(?:#\s*(?P<why>.*))?$")
-# A comment that was meant to be UNSET; Kconfig would pass over it without a word.
+# A comment that was meant to be UNSET; Kconfig would ignore it silently.
 MISSPELT = re.compile(r"^#\s*CONFIG_\w+\s+is\s+not\s+set\b")
 WHOLE = re.compile(r"^# Linux/(?P<arch>\w+) \S+ Kernel Configuration$", re.MULTILINE)
 DECLARED = re.compile(r"^\s*(?:menu)?config\s+(\w+)", re.MULTILINE)
 FREE = "free:"
 WHOLLY = "whole:"
-# What Kconfig finds out about the compiler, and about itself.
-FOUND_OUT = re.compile(
+# Options that Kconfig sets for the compiler, and for itself.
+DETECTED = re.compile(
     r"^CONFIG_(CC_|GCC_|CLANG_|AS_|LD_|LLD_|RUSTC_|PAHOLE_|BINDGEN_|TOOLS_|ARCH_|HAVE_|HAS_)"
 )
-FOLDER = "kconfigs"  # of the fragments, in kstep
+FOLDER = "kconfigs"  # of kstep's fragments
 BASE = "base"
 SHOWN = 5  # options that a sentence names
 
 
 @dataclass(frozen=True)
-class Line:
-    """An option as a line asks for it; ``value`` "n" means not set.
+class OptionLine:
+    """An option that a line sets; ``value`` "n" means not set.
 
-    ``versions`` are those that have it.
+    ``versions`` are the versions that have it.
     """
 
     name: str
@@ -55,30 +55,30 @@ class Line:
     versions: Span = EVERY
 
     def begins(self, word: str) -> bool:
-        """Whether the reason begins with ``word``, behind the versions if there are any."""
+        """Whether the reason begins with ``word``, after the versions if there are any."""
         reason = self.why if self.versions == EVERY else self.why.partition(":")[2]
         return reason.lstrip().startswith(word)
 
 
 @dataclass(frozen=True)
 class Kconfig:
-    """A configuration of one version's kernel: these options, and the rest as ``others`` has it.
+    """The configuration of one version's kernel: ``options``, and ``others`` for the rest.
 
     ``options`` maps CONFIG_X to its value as .config spells it; "n" means not set.
-    ``others`` is allnoconfig or alldefconfig. Of the options in ``wishes``, which come from
-    a whole configuration, those that this kernel cannot have are no error. ``lines`` are
-    where the others were asked for.
+    ``others`` is allnoconfig or alldefconfig. The options in ``wishes`` come from a whole
+    configuration: if this kernel cannot have one, that is not an error. ``lines`` are the lines
+    that asked for the others.
     """
 
     name: str
     options: Mapping[str, str]
     others: str = "allnoconfig"
     wishes: frozenset[str] = frozenset()
-    lines: Mapping[str, Line] = field(default_factory=dict, compare=False)
+    lines: Mapping[str, OptionLine] = field(default_factory=dict, compare=False)
 
     @property
     def fragment(self) -> str:
-        """The options in the form that scripts/kconfig/merge_config.sh takes."""
+        """The options in the form that scripts/kconfig/merge_config.sh reads."""
         return "".join(
             f"# {name} is not set\n" if value == "n" else f"{name}={value}\n"
             for name, value in self.options.items()
@@ -86,34 +86,34 @@ class Kconfig:
 
     @property
     def digest(self) -> str:
-        """What the configuration asks for, as a hash."""
+        """A hash of what the configuration asks for."""
         others = "" if self.others == "allnoconfig" else f"{self.others}\n"
         return hashlib.sha256(f"{others}{self.fragment}".encode()).hexdigest()
 
     def check(self, config: Path) -> tuple[str, ...]:
-        """Return the wishes that Kconfig did not fulfil; raise where it dropped another option."""
+        """Return the wishes that Kconfig did not set; raise if it changed another option."""
         wrong = self._wrong(config)
         if asked := [said for name, said in wrong.items() if name not in self.wishes]:
             raise MachineryError(
-                f"kconfig {self.name}: Kconfig did not take {len(asked)} option(s) that were asked"
-                f" for, for a dependency that is not met: {'; '.join(asked)}"
+                f"kconfig {self.name}: Kconfig changed {len(asked)} requested option(s), because of"
+                f" an unmet dependency: {'; '.join(asked)}"
             )
-        return tuple(name for name in wrong if not FOUND_OUT.match(name))
+        return tuple(name for name in wrong if not DETECTED.match(name))
 
     def require_met(self, config: Path) -> None:
-        """Raise RequestError, with the line, for the first option that Kconfig did not take."""
+        """Raise RequestError, with the line, for the first option that Kconfig changed."""
         wrong = self._wrong(config)
         for name, line in self.lines.items():
             if name in wrong:
                 raise RequestError(
-                    f"Kconfig set {wrong[name]}: an unmet dependency, or selected elsewhere; ask"
-                    " for that too, or take the line out",
+                    f"Kconfig set {wrong[name]}: an unmet dependency, or selected elsewhere; set"
+                    " the dependency too, or remove the line",
                     line.path,
                     line.number,
                 )
 
     def _wrong(self, config: Path) -> dict[str, str]:
-        """Say what is otherwise in a .config."""
+        """Describe each option that differs in a .config, by name."""
         got = parse(config)
         return {
             name: f"{name}={got.get(name, 'n')}, not {value}"
@@ -124,17 +124,17 @@ class Kconfig:
 
 @dataclass(frozen=True)
 class KconfigRequest:
-    """A configuration that was asked for, for whatever version: its lines, the last winning.
+    """A requested configuration, for any version: its lines; the last for an option counts.
 
-    ``whole`` are the lines of a whole .config, which the others stand on; those of ``base``
-    are there for kstep's sake. ``text`` asks for the same from any folder.
+    ``whole`` are the lines of a whole .config, which the others change; kstep needs those of
+    ``base``. ``text`` requests the same from any folder.
     """
 
     name: str
     text: str
-    lines: tuple[Line, ...]
+    lines: tuple[OptionLine, ...]
     base: Path
-    whole: tuple[Line, ...] = ()
+    whole: tuple[OptionLine, ...] = ()
 
     def on(self, version: str) -> Kconfig:
         """Return the configuration for a kernel of ``version``, such as "6.1.192"."""
@@ -153,7 +153,7 @@ class KconfigRequest:
     def surely_lacks(self, option: str) -> bool:
         """Whether no kernel of this configuration has an option, whatever its version.
 
-        What a whole .config does not name may come by a default.
+        An option that a whole .config does not name may be set by default.
         """
         asked = [line for line in (*self.whole, *self.lines) if line.name == option]
         if not asked:
@@ -162,10 +162,10 @@ class KconfigRequest:
         return last.value == "n" and last.versions == EVERY
 
     def remarks(self, version: str) -> list[str]:
-        """Say what is not as the lines have it.
+        """List the differences from the lines.
 
-        That is what is left out for a version, what base has and a fragment takes back, and
-        what a whole .config has to take.
+        Options omitted for a version, options of base that a fragment changes, and options that
+        kstep changes in a whole .config.
         """
         left = [
             f"without {line.name} ({line.why})"
@@ -189,16 +189,19 @@ class KconfigRequest:
             }.values()
             if self.whole and line.path == self.base and not _has(wished, line.name, line.value)
         ]
-        return [*left, *([f"{some(added)} added or changed, for kstep needs it"] if added else [])]
+        return [
+            *left,
+            *([f"{first_few(added)} added or changed: needed by kstep"] if added else []),
+        ]
 
     def require_known(self, version: str, declared: frozenset[str]) -> None:
-        """Raise RequestError for an option that is set and that this Kconfig does not declare."""
+        """Raise RequestError for an option that is set but not declared in this Kconfig."""
         for line in self.lines:
             known = line.value == "n" or line.name in declared or line.begins(WHOLLY)
             if not known and line.versions.holds(version):
                 raise RequestError(
                     f"Linux {version.split(maxsplit=1)[0]} has no option {line.name};"
-                    " say behind the line which versions have it ('# up to 6.19: reason'), or"
+                    " say after the option which versions have it ('# up to 6.19: reason'), or"
                     f" {_fix(line.name, declared)}",
                     line.path,
                     line.number,
@@ -207,7 +210,7 @@ class KconfigRequest:
 
 def _fix(name: str, declared: frozenset[str]) -> str:
     close = difflib.get_close_matches(name, declared, n=1)
-    return f'did you mean "{close[0]}"?' if close else "take it out"
+    return f'did you mean "{close[0]}"?' if close else "remove it"
 
 
 def declared(source: Path) -> frozenset[str]:
@@ -227,8 +230,8 @@ def parse(path: Path) -> dict[str, str]:
     return {line.name: line.value for line in read(path)}
 
 
-def read(path: Path) -> tuple[Line, ...]:
-    """Read the lines of a fragment or a .config; a comment may stand behind an option."""
+def read(path: Path) -> tuple[OptionLine, ...]:
+    """Read the lines of a fragment or a .config; a comment may follow an option."""
     lines = []
     try:
         text = path.read_text(errors="replace")
@@ -240,7 +243,7 @@ def read(path: Path) -> tuple[Line, ...]:
             lines.append(_line(match, path, number))
         elif line.strip() and (not line.startswith("#") or MISSPELT.match(line)):
             raise RequestError(
-                f"{line.strip()[:60]!r} is no option; write CONFIG_NAME=value"
+                f"{line.strip()[:60]!r} is not an option; write CONFIG_NAME=value"
                 " or '# CONFIG_NAME is not set'",
                 path,
                 number,
@@ -248,9 +251,9 @@ def read(path: Path) -> tuple[Line, ...]:
     return tuple(lines)
 
 
-def _line(match: re.Match[str], path: Path, number: int) -> Line:
+def _line(match: re.Match[str], path: Path, number: int) -> OptionLine:
     why = (match["why"] or "").strip()
-    return Line(
+    return OptionLine(
         name=match["name"],
         value=match.groupdict().get("value", "n"),
         path=path,
@@ -261,25 +264,25 @@ def _line(match: re.Match[str], path: Path, number: int) -> Line:
 
 
 def _has(options: Mapping[str, str], name: str, value: str) -> bool:
-    """Whether an option has a value; one that is not there has "n", and is as good as empty."""
+    """Whether an option has a value; a missing option counts as "n", and as an empty string."""
     return options.get(name, value if value == '""' else "n") == value
 
 
-def some(names: Sequence[str]) -> str:
-    """Name the first of many, and say how many more there are."""
+def first_few(names: Sequence[str]) -> str:
+    """Join the first few names, and say how many more there are."""
     rest = len(names) - SHOWN
     return ", ".join(names[:SHOWN]) + (f" and {rest} more" if rest > 0 else "")
 
 
 def load(text: str, folder: Path) -> KconfigRequest:
-    """Return ``base``, or fragments on top of it, or of a whole .config, joined by "+".
+    """Return ``base``, or fragments on top of it or of a whole .config, joined by "+".
 
-    A fragment is one of ``folder``, or the path of a file. A whole .config comes first, and
-    takes the place of base: kstep adds what it needs.
+    A fragment is one of ``folder``, or the path of a file. A whole .config comes first and
+    replaces base: kstep adds what it needs.
     """
     names = [text] if Path(text).is_file() else text.split("+")
     if "" in names or len(set(names)) < len(names):
-        raise RequestError(f"kconfig {text}: between two + stands one name, and each name once")
+        raise RequestError(f"kconfig {text}: must be names joined by +, each name once")
     paths = [_find(name, folder) for name in names if name != BASE]
     base_path = folder / f"{BASE}.config"
     base = read(base_path)
@@ -288,7 +291,7 @@ def load(text: str, folder: Path) -> KconfigRequest:
     if wholes and (paths[0] not in wholes or BASE in names or len(wholes) > 1):
         raise RequestError(
             f"kconfig {text}: {wholes[-1]} is a whole configuration; name it first, alone or"
-            " with fragments behind it, and not with base"
+            " with fragments after it, and not with base"
         )
     own = tuple(line for path in paths if path not in wholes for line in parts[path])
     other = FREE if wholes else WHOLLY
@@ -303,16 +306,16 @@ def load(text: str, folder: Path) -> KconfigRequest:
 
 
 def lacking(needed: Iterable[str], options: Mapping[str, str]) -> str | None:
-    """Return the first option needed that is not built in; None where all are."""
+    """Return the first needed option that is not built in; None if all are."""
     return next((name for name in needed if options.get(name) != "y"), None)
 
 
 def require_some(
     needed: Mapping[str, Sequence[str]], configs: Sequence[KconfigRequest], folder: Path
 ) -> None:
-    """Raise RequestError where each session lacks an option that it needs, whatever is built.
+    """Raise RequestError if every session lacks a needed option in every configuration.
 
-    ``needed`` are the options by the session's name.
+    ``needed`` has the options by the session's name.
     """
     lacks = [
         (session, option, config)
@@ -323,26 +326,26 @@ def require_some(
     if len(lacks) == len(needed) * len(configs):
         session, option, config = lacks[0]
         raise RequestError(
-            f"session {session}: it needs {option}, which kconfig {config.name} does not have;"
+            f"session {session}: needs {option}, which kconfig {config.name} does not have;"
             f" {offering(option, folder)}"
         )
 
 
 def offering(option: str, folder: Path) -> str:
-    """Say how a kernel gets an option: the fragment of ``folder`` that has it, or by hand."""
+    """Say how a kernel gets an option: by the fragment of ``folder`` that has it, or by hand."""
     for path in sorted(folder.glob("*.config")):
         if parse(path).get(option) == "y":
             return f"--kconfig {path.stem} has it"
-    return f"put {option}=y into a fragment of yours"
+    return f"put {option}=y into your own fragment"
 
 
 def _find(name: str, folder: Path) -> Path:
     for path in (folder / f"{name}.config", Path(name)):
         if path.is_file():
             return path
-    there = ", ".join(sorted(p.stem for p in folder.glob("*.config")))
+    names = ", ".join(sorted(p.stem for p in folder.glob("*.config")))
     raise RequestError(
-        f"kconfig {name}: there is {there}, or the path of a fragment or of a .config"
+        f"kconfig {name}: must be one of {names}, or the path of a fragment or a .config"
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Kernels: one full build a tree and configuration, then what each variant's patch touches."""
+"""Kernels: one full build per tree and configuration, then the changes of each variant."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from kstep.base import digest
 from kstep.base.errors import MachineryError
 from kstep.build import leftover
-from kstep.build.kconfig import some
+from kstep.build.kconfig import first_few
 from kstep.results.printable import printable
 from kstep.source.patched import PatchedTree
 from kstep.toolchain import CommandError, LimitError
@@ -35,29 +35,29 @@ if TYPE_CHECKING:
     from kstep.source.tree import Tree
     from kstep.toolchain import Compiler, Toolchain
 
-RECIPE = "2"  # part of every kernel's key: count it up when the way of building changes
+RECIPE = "2"  # part of every kernel's key: increase it when the build changes
 BUILD_GIB = 3.0  # objects of a slim kernel with debug information, and the source's copy
-FULL_BUILD = 700  # objects of a first build, about: for the progress display only
+FULL_BUILD = 700  # objects of a first build, about; only for the progress display
 
-# Nothing of the machine or the hour may get into an image: identical sources must
-# give identical images (Documentation/kbuild/reproducible-builds.rst).
+# An image must not depend on the host or the time: identical sources must give identical
+# images (Documentation/kbuild/reproducible-builds.rst).
 REPRODUCIBLE = {
     "KBUILD_BUILD_TIMESTAMP": "2000-01-01",
     "KBUILD_BUILD_USER": "kstep",
     "KBUILD_BUILD_HOST": "kstep",
     "KBUILD_BUILD_VERSION": "1",
 }
-# What debug information calls the folder of a build: its own path would reach the image by the
-# build ID, which is a hash of that too. It is not -ffile-prefix-map, which would change the
-# names in BUG() and WARN(), that the kernel has relative to its source.
+# The name of a build's folder in debug information: the real path would change the build ID, a
+# hash that includes it, and so the image. Not -ffile-prefix-map, which would change the names in
+# BUG() and WARN(), which are relative to the kernel's source.
 DEBUG_FOLDER = "/kstep"
-# A cache that a patch under review can read, and cannot write what others would be made from.
+# A patch under review can read the cache, but cannot write objects for other kernels.
 READ_ONLY_CCACHE = {"CCACHE_READONLY": "1", "CCACHE_TEMPDIR": "/tmp"}  # noqa: S108 -- the container's
 UNPATCHED = PatchedTree({}, frozenset(), {}, {}, hashlib.sha256(b"").hexdigest())
 OTHERS = {"allnoconfig": ["-n"], "alldefconfig": []}  # of scripts/kconfig/merge_config.sh
 COMPILED = re.compile(r"^  (CC|AS)  +(\S+)")
-COMPLAINT = re.compile(r"error:|Error \d|undefined reference|No rule to make|fatal:", re.IGNORECASE)
-SIGNALLED = 128  # and above: the status of what a signal ended; below 0 of a child
+ERROR = re.compile(r"error:|Error \d|undefined reference|No rule to make|fatal:", re.IGNORECASE)
+SIGNALLED = 128  # and above: a signal ended the command; a child's status is below 0 then
 OUTPUTS = {
     "Image": "arch/arm64/boot/Image",
     "vmlinux": "vmlinux",
@@ -67,19 +67,19 @@ OUTPUTS = {
 SHA256 = re.compile(r"[0-9a-f]{64}")
 FACTS = "kernel.json"
 RECORDED = {"image_sha256": "Image", "vmlinux_sha256": "vmlinux", "config_sha256": "config"}
-# Not in the entries of before November 2026, which are as good without.
+# Missing in entries from before November 2026, which are still valid.
 RECORDED_SINCE = {"system_map_sha256": "System.map"}
 
 
 class BuildError(MachineryError):
-    """A source that does not become a kernel: no verdict, and no fault of the machine's."""
+    """The source does not build: no verdict, and no fault of the machine."""
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A built kernel in the cache; ``key`` is the hash of all that went into it.
+    """A built kernel in the cache; ``key`` is the hash of all its inputs.
 
-    ``build_seconds`` and ``objects_compiled`` are those of the build that made it.
+    ``build_seconds`` and ``objects_compiled`` are of the build that made it.
     """
 
     key: str
@@ -103,7 +103,7 @@ class Kernel:
 
     @property
     def system_map(self) -> Path:
-        """The addresses of its symbols, which hold at run time too: nokaslr."""
+        """The addresses of its symbols, which are the same at run time: nokaslr."""
         return self.folder / "System.map"
 
     @property
@@ -112,9 +112,9 @@ class Kernel:
         return self.folder / "config"
 
     def require_undamaged(self) -> None:
-        """Raise MachineryError if the image is not what was built, by its content as it is now.
+        """Raise MachineryError if the content of the image has changed since the build.
 
-        For whoever is about to boot it: a bit that changed since would condemn the patches.
+        Called before a boot: a flipped bit would look like a fault of the patches.
         """
         try:
             undamaged = digest.sha256(self.image) == self.image_sha256
@@ -122,13 +122,13 @@ class Kernel:
             raise MachineryError(f"{self.image}: {error.strerror}; run kstep again") from error
         if not undamaged:
             raise MachineryError(
-                f"{self.image} has changed since it was built: nothing that it does says anything"
-                " of the kernel; run kstep again, which makes it anew"
+                f"{self.image} has changed since it was built, so a verdict would not be of the"
+                " kernel; run kstep again, which rebuilds it"
             )
 
 
 def key(tree: Tree, kconfig: Kconfig, sources: str, compiler: str) -> str:
-    """Hash what goes into a kernel; ``sources`` is the digest of the patched files."""
+    """Hash the inputs of a kernel; ``sources`` is the digest of the patched files."""
     parts = (RECIPE, tree.sha256, kconfig.digest, sources, compiler)
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:24]
 
@@ -137,8 +137,8 @@ def key(tree: Tree, kconfig: Kconfig, sources: str, compiler: str) -> str:
 class Builder:
     """Builds the kernels of one tree and configuration, one after another.
 
-    ``checkout`` is a folder whose ``source`` is brought to its state by somebody else, with
-    the objects beside it; None where it is linked from the tree, and altered here.
+    ``checkout`` is a folder whose ``source`` somebody else checks out, with the objects beside
+    it; if it is None, the source is linked from the tree and patched here.
     """
 
     tree: Tree
@@ -152,11 +152,11 @@ class Builder:
     limits: Limits = field(default_factory=Limits.of_a_build)
 
     def build(self, patched: PatchedTree, title: str, *, apart: bool = False) -> Kernel:
-        """Build the tree with the files of a variant, or take the kernel at hand.
+        """Build the tree with the files of a variant, or return the cached kernel.
 
-        ``apart`` is for a patch under review: it is built in a copy of the objects, so that
-        whatever its build does to them reaches no other kernel. Raises BuildError, with the
-        compiler's complaints in ``details``.
+        ``apart`` is for a patch under review: it is built in a copy of the objects, so that its
+        build cannot affect any other kernel. Raises BuildError, with the compiler's errors in
+        ``details``.
         """
         name = key(self.tree, self.kconfig, patched.digest, self.compiler_version)
         cached = True
@@ -179,9 +179,9 @@ class Builder:
         )
 
     def require_configurable(self) -> None:
-        """Raise RequestError, with the line, for an option that the tree as it is cannot have.
+        """Raise RequestError, with the line, for an option that the unpatched tree cannot have.
 
-        Not asked again where a kernel of this tree and configuration has been built.
+        Skipped if a kernel of this tree and configuration has been built.
         """
         folder = self.cache.folder("build", self._family)
         built = folder / "obj/vmlinux"
@@ -200,7 +200,7 @@ class Builder:
             shutil.rmtree(scratch)
 
     def _folder_lock(self) -> AbstractContextManager[None]:
-        """Hold the folder of objects: kernels that share it are built one after another."""
+        """Lock the folder of objects: kernels that share it are built one after another."""
 
         def on_wait() -> None:
             config, tree = self.kconfig.name, self.tree.id
@@ -210,7 +210,7 @@ class Builder:
 
     @property
     def _family(self) -> str:
-        """What may share a folder of objects: those of a container are another user's."""
+        """The key of builds that may share objects: a container's belong to another user."""
         return key(self.tree, self.kconfig, self.toolchain.kind, self.compiler_version)
 
     def _make(
@@ -225,7 +225,7 @@ class Builder:
                 _link(self.tree.source, source)
             if apart and not _is_whole(objects):
                 _alter(self.tree.source, source, UNPATCHED, folder / "altered.json")
-                with _begun_anew_if_cut_off(objects):
+                with _restarted_if_interrupted(objects):
                     self._compile(source, objects, f"{title}: the tree without it")
             _alter(self.tree.source, source, patched, folder / "altered.json")
         if apart:
@@ -233,7 +233,7 @@ class Builder:
                 compiled = self._compile(source, objects, title, copy)
                 _collect(copy, into)
         else:
-            with _begun_anew_if_cut_off(objects):
+            with _restarted_if_interrupted(objects):
                 compiled = self._compile(source, objects, title)
             _collect(objects, into)
         recorded = {**RECORDED, **RECORDED_SINCE}
@@ -253,9 +253,9 @@ class Builder:
     def _compile(self, source: Path, objects: Path, title: str, copy: Path | None = None) -> int:
         """Configure and make; return how many objects were compiled.
 
-        ``copy`` is what the commands have as ``objects``, where they must not alter those.
+        If a ``copy`` is given, the commands see it as ``objects``, which they must not change.
         """
-        # One for each: what root writes on the host, the container's user cannot.
+        # One for each kind: the container's user cannot write files of the host's root.
         ccache = self.toolchain.own(self.cache.folder("ccache", self.toolchain.kind))
         real = copy or objects
         for path in (real.parent, real):
@@ -280,7 +280,7 @@ class Builder:
                 self.progress.say(
                     f"kconfig {self.kconfig.name}: {len(missed)} options differ from the requested"
                     " config (needed by kstep, unknown to this version, or to this compiler):"
-                    f" {some(missed)}"
+                    f" {first_few(missed)}"
                 )
             argv = ["make", "-C", str(source), f"O={objects}", f"-j{os.cpu_count() or 1}", "Image"]
             try:
@@ -300,24 +300,24 @@ class Builder:
                 )
             except LimitError as error:
                 raise BuildError(
-                    f"{title}: the build was {error}", details=_complaints(error.details, source)
+                    f"{title}: the build was {error}", details=_errors(error.details, source)
                 ) from error
             except CommandError as error:
                 raise BuildError(
                     f"{title}: the kernel does not build",
-                    details=_complaints(error.details, source),
+                    details=_errors(error.details, source),
                 ) from error
         _require_nothing_left(real, objects, source, title)
         return compiled
 
     def _configure(self, source: Path, objects: Path, copy: Path | None = None) -> None:
-        """Let the kernel's own script merge the fragment into the others' configuration.
+        """Merge the fragment with the kernel's own script.
 
-        Done for every variant, for a patch may touch Kconfig files; make looks at what
-        changed in .config, so an unchanged one costs no object.
+        Done for every variant, because a patch may change Kconfig files; make compares .config,
+        so an unchanged one compiles nothing.
         """
-        # The script writes into the folder that it runs in, so it runs in that of the
-        # objects, whose Makefile leads back to the source.
+        # The script writes into its working directory, so it runs in the folder of objects, whose
+        # Makefile includes that of the source.
         real = copy or objects
         if not (real / "Makefile").exists():
             (real / "Makefile").write_text(f"include {source}/Makefile\n")
@@ -341,7 +341,7 @@ class Builder:
         except CommandError as error:
             raise BuildError(
                 f"kconfig {self.kconfig.name}: Kconfig failed",
-                details=_complaints(error.details[-8:], source),
+                details=_errors(error.details[-8:], source),
             ) from error
 
     def _env(self, ccache: Path | None) -> dict[str, str]:
@@ -352,15 +352,15 @@ class Builder:
 
 
 def _is_whole(objects: Path) -> bool:
-    """Whether a build of them came to its end."""
+    """Whether a build of them was completed."""
     return (objects / "vmlinux").exists() and not objects.with_name("at-work").exists()
 
 
 @contextmanager
 def _copied(objects: Path) -> Iterator[Path]:
-    """Copy the folder of objects for one build, times and all: make looks at those."""
+    """Copy the folder of objects for one build, with its times, which make compares."""
     copy = objects.with_name("obj.apart")
-    shutil.rmtree(copy, ignore_errors=True)  # of a build that was cut off
+    shutil.rmtree(copy, ignore_errors=True)  # left by an interrupted build
     subprocess.run(["cp", "-a", "--reflink=auto", str(objects), str(copy)], check=True)
     try:
         yield copy
@@ -369,9 +369,9 @@ def _copied(objects: Path) -> Iterator[Path]:
 
 
 def _require_nothing_left(real: Path, objects: Path, source: Path, title: str) -> None:
-    """Raise BuildError if a build left what is harmful; nothing else is made from its objects.
+    """Raise BuildError if a build left harmful files, and delete its objects.
 
-    ``real`` is where they are, ``objects`` where the build has them.
+    ``real`` is their folder, ``objects`` the build's name for it.
     """
     found = leftover.harmful(real, {objects: real, source: source}, OUTPUTS.values())
     if found:
@@ -380,17 +380,17 @@ def _require_nothing_left(real: Path, objects: Path, source: Path, title: str) -
 
 
 def _without_path(folder: Path) -> dict[str, str]:
-    """Return what keeps the path of source and objects out of what is compiled from them."""
+    """Return flags that keep the path of source and objects out of compiled files."""
     flag = f"-fdebug-prefix-map={folder}={DEBUG_FOLDER}"
     return {"KCFLAGS": flag, "KAFLAGS": flag}
 
 
 @contextmanager
-def _begun_anew_if_cut_off(objects: Path) -> Iterator[None]:
-    """Make the folder of objects, without those of a build that was cut off.
+def _restarted_if_interrupted(objects: Path) -> Iterator[None]:
+    """Make the folder of objects, without those of an interrupted build.
 
-    What that was writing may be there in part and newer than what it is made from, as a
-    vmlinux that was being linked: make would take it for made. ccache has the rest.
+    A file that it was writing may be incomplete but newer than its sources, such as a vmlinux
+    that was being linked: make would consider it up to date. ccache has the rest.
     """
     at_work = objects.with_name("at-work")
     if at_work.exists():
@@ -407,13 +407,13 @@ def _begun_anew_if_cut_off(objects: Path) -> Iterator[None]:
 
 
 def _ended_by_itself(error: BuildError) -> bool:
-    """Whether make had the time to remove what it could not make; a shell adds 128 to a signal."""
+    """Whether make could remove its incomplete files; a shell adds 128 to a signal's number."""
     cause = error.__cause__
     return not isinstance(cause, CommandError) or 0 < cause.exit_status < SIGNALLED
 
 
 def _link(pristine: Path, source: Path) -> None:
-    """Copy a tree by hard links: nothing writes into a file, files are only replaced."""
+    """Copy a tree by hard links: files are only replaced, never written in place."""
     scratch = source.with_name("source.new")
     shutil.rmtree(scratch, ignore_errors=True)
     subprocess.run(["cp", "-al", str(pristine), str(scratch)], check=True)
@@ -426,10 +426,10 @@ def _alter(
     patched: PatchedTree,
     altered: Path,
 ) -> None:
-    """Bring ``source`` to pristine plus a variant, touching no file that is right already.
+    """Make ``source`` the pristine tree plus a variant, without touching files that are right.
 
-    What was altered for the variant before is noted first, so that a build that was cut
-    off leaves nothing behind that the next does not fix.
+    The altered files are recorded first, so that the next build can restore them after an
+    interruption.
     """
     files = patched.files
     before: list[str] = json.loads(altered.read_text()) if altered.exists() else []
@@ -474,9 +474,9 @@ def _collect(objects: Path, into: Path) -> None:
 
 
 def _damage(folder: Path) -> str | None:
-    """Return why a kernel of the cache must not be used; None if it is what was built.
+    """Return why a cached kernel must not be used; None if it is undamaged.
 
-    Its files must be there, whole and ours, and its record this version's and of this key.
+    Its files must exist, complete and ours, and its record must be of this version and key.
     """
     for path in (folder, *(folder / name for name in (FACTS, *OUTPUTS))):
         kind = stat.S_IFDIR if path == folder else stat.S_IFREG
@@ -485,7 +485,7 @@ def _damage(folder: Path) -> str | None:
     try:
         facts = json.loads((folder / FACTS).read_bytes())
     except ValueError:
-        return f"{FACTS} is no JSON"
+        return f"{FACTS} is not JSON"
     if not isinstance(facts, dict) or not _is_record(facts, folder.name):
         return f"{FACTS} is not the record of this kernel"
     for fact, name in {**RECORDED, **RECORDED_SINCE}.items():
@@ -506,10 +506,10 @@ def _is_record(facts: dict[str, object], name: str) -> bool:
     )
 
 
-def _complaints(lines: Iterable[str], source: Path) -> tuple[str, ...]:
-    """Return the lines of a build log that say what went wrong, with files as patches name them.
+def _errors(lines: Iterable[str], source: Path) -> tuple[str, ...]:
+    """Return the errors in a build log, with file names relative to the source.
 
-    A patch may have its build print anything: no terminal obeys what is returned.
+    A patch may make its build print anything, so control characters are escaped.
     """
-    said = tuple(printable(line.replace(f"{source}/", ""))[:400] for line in lines)
-    return tuple(line for line in said if COMPLAINT.search(line))[:8] or said[-8:]
+    log = tuple(printable(line.replace(f"{source}/", ""))[:400] for line in lines)
+    return tuple(line for line in log if ERROR.search(line))[:8] or log[-8:]

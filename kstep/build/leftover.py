@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a build must not leave behind: a patch under review has it run programs of its own.
+"""Harmful files that a build may leave behind: a patch under review can make it run any program.
 
-Whoever reads the objects on this machine would follow a link to elsewhere, and a set-uid
-program would have the rights of its owner for everybody here.
+A program on the host that reads the objects would follow a link to elsewhere, and a set-uid
+program would give everybody on the host the rights of its owner.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 
 
 def harmful(folder: Path, inside: Mapping[Path, Path], files: Iterable[str]) -> str | None:
-    """Name the first thing below ``folder`` that is harmful, and why; None if nothing is.
+    """Name the first harmful file below ``folder``, and why it is; None if there is none.
 
-    A link may lead to what is ``inside``: folders as the build had them, and where they are.
-    ``files``, relative to the folder, must be no links.
+    A link may lead to the folders in ``inside``, under the build's name (key) or the real one
+    (value). ``files``, relative to the folder, must not be links.
     """
     homes = [each.resolve() for pair in inside.items() for each in pair]
     outputs = {folder / name for name in files}
@@ -38,7 +38,7 @@ def _reason(path: Path, homes: Iterable[Path], *, is_output: bool) -> str | None
     if stat.S_ISLNK(mode):
         try:
             to = path.resolve()
-        except (OSError, RuntimeError):  # it leads to itself
+        except (OSError, RuntimeError):  # a loop
             return "a link that leads nowhere"
         if is_output or not any(to.is_relative_to(home) for home in homes):
             return f"a link to {path.readlink()}"
@@ -46,5 +46,5 @@ def _reason(path: Path, homes: Iterable[Path], *, is_output: bool) -> str | None
         if mode & (stat.S_ISUID | stat.S_ISGID):
             return "a program with the rights of its owner"
     elif not stat.S_ISDIR(mode):
-        return "which is neither file nor folder"
+        return "neither a file nor a folder"
     return None

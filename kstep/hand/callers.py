@@ -19,9 +19,9 @@ BRANCHES = (0b000101, 0b100101)  # the top six bits of B and BL
 
 
 def callers(kernel: Kernel, symbols: Symbols, targets: Collection[int]) -> list[str]:
-    """Name the functions that branch to one of ``targets``, and are not it, in address order.
+    """Name the functions that branch to one of ``targets``, except itself, in address order.
 
-    The image lies in memory as it is on disk, from ``_text`` on
+    The image has the same layout in memory as on disk, starting at ``_text``
     (Documentation/arm64/booting.rst).
     """
     words = array("I")
@@ -35,7 +35,7 @@ def callers(kernel: Kernel, symbols: Symbols, targets: Collection[int]) -> list[
         if word >> 26 in BRANCHES:
             instruction = decode(word, begin + 4 * number)
             if instruction.flow is Flow.BRANCH and instruction.target in targets:
-                found[symbols.place(instruction.pc).symbol] = None
+                found[symbols.locate(instruction.pc).symbol] = None
     for target in targets:
-        found.pop(symbols.place(target).symbol, None)
+        found.pop(symbols.locate(target).symbol, None)
     return list(found)

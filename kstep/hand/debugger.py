@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""gdb in the user's hands, on the kernel of a booted machine."""
+"""An interactive gdb on the kernel of a booted machine."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ if TYPE_CHECKING:
     from kstep.run.preparation import Prepared
     from kstep.toolchain import Process
 
-# Commands for the guest's shell cannot be typed while the kernel is stopped: they wait in
-# gdb's own queue, which is a line to kstep.
+# Commands for the guest's shell cannot be typed while the kernel is stopped: gdb writes them to
+# a pty, and kstep queues them.
 GUEST_COMMAND = """\
 import gdb
 class Guest(gdb.Command):
-    "guest COMMAND: have the guest's shell run a command once the kernel runs (continue)."
+    "guest COMMAND: run a command in the guest's shell once the kernel runs (continue)."
     def __init__(self):
         super().__init__("guest", gdb.COMMAND_RUNNING)
     def invoke(self, command, from_tty):
@@ -46,10 +46,9 @@ Guest()
 
 
 def debug(prepared: Prepared) -> None:
-    """Give the user a gdb that is connected to kgdb over the serial line, the kernel stopped.
+    """Run an interactive gdb, connected to kgdb over the serial line, with the kernel stopped.
 
-    What the guest says while it runs is shown between what gdb says. Ends the machine when
-    gdb ends.
+    The guest's output while it runs is shown among gdb's. Ends the machine when gdb ends.
     """
     built = prepared.built[0]
     with Terminal() as terminal, prepared.machine(built.require(), Hardware()) as machine:
@@ -60,15 +59,15 @@ def debug(prepared: Prepared) -> None:
         machine.console.on_text = terminal.show
         with Relay(machine.serial, machine.console, lambda: break_in(machine)) as relay:
             terminal.say(
-                f"kernel {built.first}, stopped: `guest COMMAND` has its shell run"
-                " something at the next `continue`; Ctrl-C stops it; `quit` ends the machine"
+                f"kernel {built.first}, stopped: `guest COMMAND` runs a command in its shell"
+                " at the next `continue`; Ctrl-C stops the kernel; `quit` ends the machine"
             )
             with _Gdb(prepared, machine, relay, terminal) as gdb:
                 gdb.run()
 
 
 class _Gdb(AbstractContextManager["_Gdb"]):
-    """gdb in the user's terminal: its own is a pty, as it may run in a container."""
+    """gdb in the user's terminal, through a pty, because gdb may run in a container."""
 
     def __init__(
         self, prepared: Prepared, machine: Machine, relay: Relay, terminal: Terminal
@@ -119,7 +118,7 @@ class _Gdb(AbstractContextManager["_Gdb"]):
         return f"target remote {self._prepared.toolchain.inside(self._relay.pty)}"
 
     def _script(self, folder: Path, queue: Path) -> str:
-        """Write the variant's own files; return gdb's settings, with where the sources are."""
+        """Write the variant's own files; return gdb's settings, with the paths of the sources."""
         built = self._prepared.built[0]
         rules = []
         compiled = source_folder(self._machine.kernel, self._prepared.toolchain)
@@ -128,7 +127,7 @@ class _Gdb(AbstractContextManager["_Gdb"]):
                 own = folder / "source" / name
                 own.parent.mkdir(parents=True, exist_ok=True)
                 own.write_bytes(content)
-                os.utime(own, (0, 0))  # no younger than the kernel
+                os.utime(own, (0, 0))  # not newer than the kernel
                 rules.append(_substitute(f"{compiled}/{name}", own))
         return "\n".join(
             [
@@ -154,7 +153,7 @@ class _Gdb(AbstractContextManager["_Gdb"]):
         self._machine.console.catch_up()
         with contextlib.suppress(BlockingIOError):
             self._commands.extend(os.read(self._queue, 4096).splitlines(keepends=True))
-        # Twice, for gdb steps over a breakpoint before it lets the kernel run.
+        # Twice, because gdb steps over a breakpoint before it resumes the kernel.
         if self._relay.running and self._ran and self._commands:
             self._machine.console.send(self._commands.popleft())
         self._ran = self._relay.running
@@ -162,5 +161,5 @@ class _Gdb(AbstractContextManager["_Gdb"]):
 
 
 def _substitute(compiled: str, own: Path) -> str:
-    """Have gdb look for sources elsewhere; it cuts a command into words as a shell does."""
+    """Redirect gdb to other sources; gdb splits a command into words as a shell does."""
     return f"set substitute-path {shlex.quote(compiled)} {shlex.quote(str(own))}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What runs where a command does not reach the function that it was to reach."""
+"""What runs if a command does not reach the function that it should reach."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from kstep.run.preparation import Prepared
 
 SYSTEM_CALL = "__arm64_sys_"  # asm/syscall_wrapper.h
-WATCHED = 3.0  # seconds that a command is watched for, before the time scale; some 100 MB of log
-KTHREADD = 2  # the parent of the kernel's own threads
-MOST = 8  # names that a list has
-FRAMES = 6  # functions of a task's backtrace that tell where it is
+WATCHED = 3.0  # seconds that a command is watched, before the time scale; about 100 MB of log
+KTHREADD = 2  # the parent of kernel threads
+MOST = 8  # names in a list
+FRAMES = 6  # functions of a task's backtrace that are shown
 
 
 def shortened(names: Sequence[str], most: int = MOST) -> str:
-    """Join names; of many the first, and how many there are besides."""
+    """Join names; of a long list only the first ``most``, and how many more there are."""
     shown = ", ".join(names[:most])
     return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
 
 
 def still_running(target: Target) -> str:
-    """Say where the command is that has not ended; raises KernelFault where nothing answers.
+    """Say where the command is that has not ended; raises KernelFault if nothing answers.
 
     The kernel is in kdb afterwards.
     """
@@ -49,7 +49,7 @@ def still_running(target: Target) -> str:
 
 
 def _location(target: Target, pid: int) -> str:
-    """Say where a task is; of one that BREAK has interrupted, where it was."""
+    """Say where a task is; if BREAK has interrupted it, where it was then."""
     frames = target.kdb.backtrace(pid)
     if "kgdb_handle_exception" in frames:
         handlers = [number for number, name in enumerate(frames) if INTERRUPT.search(name)]
@@ -64,18 +64,18 @@ def what_ran(
     stop_points: Collection[int],
     trigger: str,
 ) -> str:
-    """Say what a command does, on a machine that QEMU logs the code of; it misses ``stop_points``.
+    """Say what a command ran that misses ``stop_points``, from QEMU's log of executed code.
 
-    Its system calls (the shell's with them), which callers of the function ran, and what
-    else of the function's source file did.
+    Its system calls (including the shell's), which callers of the function ran, and which other
+    functions of its source file.
     """
     with prepared.machine(kernel, Hardware()) as machine:
         machine.boot()
         target = Target(machine, symbols)
         with machine.executed() as pcs, suppress(KernelFault):
             target.ask(trigger, WATCHED)
-    entered = [symbols.place(pc) for pc in sorted(pcs)]
-    ran = {place.symbol: place.address for place in entered if place.symbol and not place.offset}
+    entered = [symbols.locate(pc) for pc in sorted(pcs)]
+    ran = {each.symbol: each.address for each in entered if each.symbol and not each.offset}
     calls = [name.removeprefix(SYSTEM_CALL) for name in ran if name.startswith(SYSTEM_CALL)]
     lines = source_lines(kernel, [*stop_points, *ran.values()], prepared.toolchain)
     files = {address: line.rpartition(":")[0] for address, line in lines.items()}
@@ -84,7 +84,7 @@ def what_ran(
     return (
         f"what ran instead: the system calls {shortened(calls, 2 * MOST) or 'none'};"
         f" {_callers(callers(kernel, symbols, stop_points), ran)};"
-        f" of {shortened(sorted(own)) or 'its file'} {shortened(beside) or 'nothing'}"
+        f" in {shortened(sorted(own)) or 'its file'}: {shortened(beside) or 'nothing'}"
     )
 
 
@@ -92,7 +92,7 @@ def _callers(names: Iterable[str], ran: Collection[str]) -> str:
     did = [name for name in names if name in ran]
     did_not = [name for name in names if name not in ran]
     if did:
-        return f"of its callers {shortened(did)}, without calling it"
+        return f"its callers {shortened(did)}, which did not call it"
     if did_not:
-        return f"of its callers none, which are {shortened(did_not)}"
+        return f"none of its callers ({shortened(did_not)})"
     return "nothing calls it directly, so it is reached through a pointer or not at all"

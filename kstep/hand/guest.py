@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What an external machine must boot, as files."""
+"""The files that an external machine must boot."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def write(prepared: Prepared, folder: Path) -> None:
-    """Write ``folder``, new: the one kernel, the guest and the command line for it to boot."""
+    """Write a new ``folder`` with the one kernel, the guest and the kernel's command line."""
     kernel = prepared.built[0].require()
     folder.mkdir(parents=True)
     shutil.copyfile(kernel.image, folder / "Image")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where a function's code begins, be it inlined: what the debug information knows."""
+"""Addresses of a function's code, inlined copies included, from the debug information."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ LOCATION = re.compile(r"^\d+(?:\.\d+)?\s.*?\b0x(?P<address>[0-9a-f]{16})\b")
 
 
 def copies(kernel: Kernel, function: str, toolchain: Toolchain) -> tuple[int, ...]:
-    """Return where the code of a function begins, in itself and in others; empty for none.
+    """Return the addresses of a function's code, inlined copies included; empty if none.
 
-    gdb is asked where it would break, for it reads the debug information of one function
-    faster than all of it could be read. Empty too where gdb fails: the answer only helps
-    to say what to name instead.
+    gdb says where it would break, because it reads the debug information of one function faster
+    than we could read all of it. Also empty if gdb fails: the answer only helps to say what to
+    name instead.
     """
     argv = ["gdb-multiarch", "-nx", "-batch", "-ex", "set breakpoint pending off"]
     argv += ["-ex", f"break -function {function}", "-ex", "info breakpoints", str(kernel.vmlinux)]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The console of a booted machine in the user's hands: the guest's shell, and kdb a key away."""
+"""An interactive console of a booted machine: the guest's shell, and kdb."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ if TYPE_CHECKING:
 
 LEAVE, ENTER_KDB = b"\x1d", b"\x1c"  # Ctrl-] and Ctrl-\
 SHELL_PROMPT = b"guest# "  # tests/guest/init.c
-ASKS_CURSOR = b"\x1b[6n"  # what busybox's shell asks a terminal behind its prompt
+ASKS_CURSOR = b"\x1b[6n"  # busybox's shell asks for the cursor position after its prompt
 MAY_ASK = re.compile(rb"\x1b(\[6?)?\Z")
 PROMPT = re.compile(rb"(?P<prompt>guest# |(?:\[\d+\])?(?:kdb|(?P<more>more))> )(?:\x1b\[6n)?\Z")
 PATIENCE = 3600.0  # seconds for a command of a script
 
 
 def shell(prepared: Prepared) -> None:
-    """Give the user the console of the one kernel that was prepared, until they leave it.
+    """Connect the user to the console of the one prepared kernel, until they leave it.
 
-    Where input is no terminal, its lines are typed one by one, each when the shell or kdb
+    If the input is not a terminal, its lines are typed one by one, each when the shell or kdb
     prompts; the machine ends after the last.
     """
     built = prepared.built[0]
@@ -51,7 +51,7 @@ def _boot(machine: Machine, terminal: Terminal) -> None:
     begun = b""
 
     def show(data: bytes) -> None:
-        """Show all but the question where the cursor is, which comes in pieces."""
+        """Show all but the request for the cursor position, which may come in pieces."""
         nonlocal begun
         data = (begun + data).replace(ASKS_CURSOR, b"")
         begun = match[0] if (match := MAY_ASK.search(data)) else b""
@@ -62,7 +62,7 @@ def _boot(machine: Machine, terminal: Terminal) -> None:
 
 
 def break_in(machine: Machine) -> None:
-    """Enter kdb by sysrq-g: BREAK, then a letter."""
+    """Enter kdb by sysrq-g: BREAK, then `g`."""
     machine.send_break()
     os.write(machine.serial, b"g")
 
@@ -85,7 +85,7 @@ class _Console:
         return False
 
     def _look(self, said: bytes) -> bool:
-        """Tell the guest the terminal's size, which a serial line does not: at a prompt only."""
+        """Set the terminal size in the guest, at a prompt only: a serial line does not send it."""
         self._machine.require_alive()
         self._tail = (self._tail + said)[-80:]
         size = self._terminal.size

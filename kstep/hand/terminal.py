@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The user's terminal, joined to a line, and given back as it was."""
+"""The user's terminal, connected to a serial line, and restored afterwards."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ if TYPE_CHECKING:
     from types import FrameType, TracebackType
 
 CHUNK = 1 << 16  # bytes a read
-LOOK = 0.1  # seconds between two looks at whatever else there is
-END_OF_INPUT = b"\x04"  # Ctrl-D: what a terminal's program takes for it
+LOOK = 0.1  # seconds between two calls of ``look``
+END_OF_INPUT = b"\x04"  # Ctrl-D ends the input of a terminal's program
 
 
 class Terminal(AbstractContextManager["Terminal"]):
     """Standard input and output; a terminal is raw in the block, and restored after it.
 
-    ``size`` is rows and columns, None where input is no terminal; ``resized`` says that it
-    changed and nobody was told yet.
+    ``size`` is rows and columns, None if the input is not a terminal; ``resized`` says that the
+    size changed and the guest does not know yet.
     """
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ class Terminal(AbstractContextManager["Terminal"]):
 
     @property
     def size(self) -> tuple[int, int] | None:
-        """Rows and columns; None where there is no terminal, or it does not say."""
+        """Rows and columns; None if there is no terminal, or its size is unknown."""
         if not self.is_terminal:
             return None
         rows, columns = termios.tcgetwinsize(self._in)
@@ -70,7 +70,7 @@ class Terminal(AbstractContextManager["Terminal"]):
             data = data[os.write(self._out, data) :]
 
     def say(self, text: str) -> None:
-        """Write a line of ours."""
+        """Write a line of kstep's own."""
         self.show(f"{text}\r\n".encode() if self.is_terminal else f"{text}\n".encode())
 
     def carry(
@@ -79,10 +79,10 @@ class Terminal(AbstractContextManager["Terminal"]):
         keys: Mapping[bytes, Callable[[], bool]],
         look: Callable[[bytes], bool],
     ) -> None:
-        """Pass on what is typed to a line, and what that says to the screen.
+        """Pass what is typed to a serial line, and its output to the screen.
 
-        A key of ``keys`` is not passed on; it and ``look``, which is given what was shown
-        and is called at least ten times a second, return whether it is over.
+        A key of ``keys`` is not passed on; its function is called instead. ``look`` is called
+        with the output, at least ten times a second. Either returns whether to end.
         """
         poll = select.poll()
         poll.register(self._in, select.POLLIN)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""One ad-hoc session: any function, any trigger, and the path that steps take from there."""
+"""One ad-hoc session: any function, any trigger, and the path of the steps from there."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ if TYPE_CHECKING:
     from kstep.run.preparation import Built, Prepared
 
 PATIENCE = 20.0  # seconds for a trigger to reach the function, before the time scale
-NO_COMMAND = (126, 127)  # a shell's status of what it cannot run
+NO_COMMAND = (126, 127)  # a shell's status for a command that it cannot run
 
 
 @dataclass(frozen=True)
 class Walk:
-    """The steps that were taken, and how they ended: ``fault`` is None where all is well.
+    """The steps that were taken, and how they ended: ``fault`` is None if nothing went wrong.
 
     ``lines`` has ``file:line`` by address, ``sources`` the lines of text by file.
     """
 
-    start: Stop | None  # None where the kernel did wrong before it stopped
+    start: Stop | None  # None if a fault came before the stop
     steps: tuple[Step, ...]
     fault: KernelFault | None
     symbols: Symbols
@@ -49,15 +49,15 @@ class Walk:
     sources: Mapping[str, Sequence[str]]
 
     def text(self) -> list[str]:
-        """Describe each step: number, place, instruction, source line.
+        """Describe each step: number, address, instruction, source line.
 
         ``!`` marks a step that left program order, ``i`` those in the interrupt that it
         entered.
         """
         shown = []
         if self.start is not None and self.start.pc is not None:
-            at, cpu = self.symbols.place(self.start.pc), self.start.cpu
-            shown = [f"stopped at {at}, pid {self.start.pid}, processor {cpu}"]
+            at, cpu = self.symbols.locate(self.start.pc), self.start.cpu
+            shown = [f"stopped at {at}, pid {self.start.pid}, CPU {cpu}"]
         last, interrupted = "", False
         for step in self.steps:
             source = self.lines.get(step.instruction.pc, "")
@@ -74,7 +74,7 @@ class Walk:
 
     @property
     def ending(self) -> str:
-        """Say in one line how it ended."""
+        """Describe the end in one line."""
         if self.fault is not None:
             return f"{self.fault.signature}: {self.fault}"
         count = len(self.steps)
@@ -84,7 +84,7 @@ class Walk:
         end = self.steps[-1].path.end
         if end is None:
             return said
-        at, code = self.symbols.place(end.instruction.pc), self._disassemble(end.instruction)
+        at, code = self.symbols.locate(end.instruction.pc), self._disassemble(end.instruction)
         return f"{said}, to the path's end: {at} {code} ({end.why})"
 
     def _with_text(self, source: str) -> str:
@@ -102,7 +102,7 @@ class Walk:
             return f".word {instruction.word:#010x}"
         operands = str(decoded.op_str)
         if instruction.target is not None:
-            target = self.symbols.place(instruction.target)
+            target = self.symbols.locate(instruction.target)
             operands = operands.replace(f"#{instruction.target:#x}", str(target))
         return f"{decoded.mnemonic} {operands}".rstrip()
 
@@ -114,11 +114,11 @@ def walk(
     count: int,
     on_step: Callable[[], None],
 ) -> Walk:
-    """Step ``function`` on the one kernel that was prepared, up to ``count`` times.
+    """Step ``function`` on the one prepared kernel, up to ``count`` times.
 
-    Goes on where a step left program order, to show where it leads, unless the kernel is
-    stuck there. ``on_step`` is called at each. Raises RequestError for a function that is
-    not there, may not be stopped or stepped in, or is not reached by the trigger.
+    Continues after a step that left program order, to show where it leads, unless the kernel is
+    stuck there. ``on_step`` is called at each step. Raises RequestError for a function that does
+    not exist, cannot be stopped or stepped in, or is not reached by the trigger.
     """
     built = prepared.built[0]
     kernel = built.require()
@@ -149,7 +149,7 @@ def walk(
             raise RequestError(f"--trigger {trigger!r}: the guest cannot run it: {said}")
         raise RequestError(
             f"function {function}: the command {trigger!r} ended with status {start.status} and"
-            f" had not reached it; it said: {said};"
+            f" did not reach it; it printed: {said};"
             f" {what_ran(prepared, kernel, symbols, stop_points, command)}"
         )
     addresses = sorted({step.instruction.pc for step in steps})
@@ -159,9 +159,9 @@ def walk(
 
 
 def _start(target: Target, stop_points: Sequence[int], command: str, what: str) -> Stop | Answer:
-    """Have the command run until a stop point is reached, or it ends.
+    """Run the command until a stop point is reached, or it ends.
 
-    Raises RequestError where neither comes about, and KernelFault where nothing does.
+    Raises RequestError if neither happens, and KernelFault if the guest does not answer.
     """
     try:
         return target.stop_in(stop_points, command, PATIENCE)
@@ -173,29 +173,29 @@ def _start(target: Target, stop_points: Sequence[int], command: str, what: str) 
     except KernelFault as fault:
         raise KernelFault(
             Signature.HANG,
-            f"with the breakpoint set nothing answers any more, which happens where the debugger"
-            f" or the way into it needs the function: {fault}",
+            f"the guest hangs with the breakpoint set, which happens if the debugger itself, or its"
+            f" exception entry, runs the function: {fault}",
         ) from fault
     raise RequestError(
-        f"{what} has not reached it, and has not ended, after {PATIENCE:g} s; {instead}"
+        f"{what} did not reach it, and did not end, within {PATIENCE:g} s; {instead}"
     )
 
 
 def _require_unmasked(target: Target, function: str) -> None:
-    """Raise RequestError where no step would trap, and the next interrupt would be blamed.
+    """Raise RequestError if no step would trap, so that the next interrupt would be blamed.
 
-    A breakpoint is hit there all the same: BRK is no debug exception that D masks. So it is
-    with do_el0_svc(), on the way in from user space.
+    A breakpoint is hit there even so: PSTATE.D does not mask BRK. An example is do_el0_svc(), on
+    entry from user space.
     """
     if target.kdb.registers()["pstate"] & daif.DEBUG:
         raise RequestError(
-            f"function {function}: it is entered with debug exceptions masked (PSTATE.D), so"
-            " nothing is stepped until they are unmasked; name one that it calls"
+            f"function {function}: entered with debug exceptions masked (PSTATE.D), so no step"
+            " traps until they are unmasked; name one that it calls"
         )
 
 
 def _require_command(target: Target, trigger: str) -> None:
-    """Raise RequestError for what the guest's shell cannot read."""
+    """Raise RequestError for a syntax error in the trigger."""
     answer = target.ask(f"sh -n -c {shlex.quote(trigger)}")
     if answer.status:
         raise RequestError(f"--trigger {trigger!r}: {answer.text.strip()}")
@@ -204,7 +204,7 @@ def _require_command(target: Target, trigger: str) -> None:
 def _step(
     target: Target, count: int, on_step: Callable[[], None]
 ) -> tuple[list[Step], KernelFault | None]:
-    """Take the steps; return them and what was wrong with the first that was."""
+    """Take the steps; return them, and the first fault."""
     steps: list[Step] = []
     later: KernelFault | None = None
     try:
@@ -226,7 +226,7 @@ def _step(
 
 
 def _sources(built: Built, files: Iterable[str]) -> dict[str, list[str]]:
-    """Read the source files of a kernel, as its variant has them."""
+    """Read the source files of a kernel's variant."""
     altered = built.variants[0][1].files
     found = {}
     for file in files:

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a built kernel tells of itself: symbols and debug information."""
+"""A built kernel's symbols and debug information."""

@@ -18,17 +18,17 @@ if TYPE_CHECKING:
     from kstep.build.kernel import Kernel
     from kstep.toolchain import Toolchain
 
-SOURCE = re.compile(r".*?/source/")  # what stands before a file's name in the kernel's tree
+SOURCE = re.compile(r".*?/source/")  # the path of the kernel's tree before a file's name
 
 
 def source_lines(kernel: Kernel, wanted: Sequence[int], toolchain: Toolchain) -> dict[int, str]:
-    """Return ``file:line`` by address; none where the toolchain cannot tell."""
+    """Return ``file:line`` by address; empty if the toolchain fails."""
     said: list[str] = []
     argv = [f"{CROSS}addr2line", "-e", str(kernel.vmlinux), *map(hex, wanted)]
     try:
         toolchain.run(argv, cwd=kernel.folder, readable=[kernel.folder], on_line=said.append)
     except MachineryError:
-        return {}  # a path is worth showing without them
+        return {}  # a path without source lines is still useful
     plain = (SOURCE.sub("", line).removesuffix("?").partition(" (")[0] for line in said)
     return {
         address: line.removeprefix("./")
@@ -38,7 +38,7 @@ def source_lines(kernel: Kernel, wanted: Sequence[int], toolchain: Toolchain) ->
 
 
 def source_folder(kernel: Kernel, toolchain: Toolchain) -> str:
-    """Return the folder that a kernel's source was in when it was compiled."""
+    """Return the folder of a kernel's source when it was compiled."""
     start = Symbols.load(kernel.system_map).address("start_kernel")  # of init/main.c
     said: list[str] = []
     argv = [f"{CROSS}addr2line", "-e", str(kernel.vmlinux), f"{start:#x}"]
@@ -47,7 +47,7 @@ def source_folder(kernel: Kernel, toolchain: Toolchain) -> str:
 
 
 def keep(kernel: Kernel, traces: Iterable[Path], file: Path, toolchain: Toolchain) -> None:
-    """Write to ``file`` the source lines of all addresses in traces; none, no file."""
+    """Write to ``file`` the source lines of all addresses in traces; no file if there are none."""
     stepped = sorted({address for trace in traces for address in addresses(trace)})
     if stepped:
         write_lines(file, source_lines(kernel, stepped, toolchain))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Names of a kernel's addresses, from its System.map."""
+"""The functions of a kernel and their addresses, from its System.map."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ TEXT = frozenset("tTwW")
 
 
 @dataclass(frozen=True)
-class Place:
-    """An address as people write it: ``symbol+0xoffset``."""
+class CodeAddress:
+    """An address in a function, printed as ``symbol+0xoffset``."""
 
     address: int
     symbol: str
     offset: int
 
     def __str__(self) -> str:
-        """Return the place in kallsyms' form."""
+        """Return the address in the format of kallsyms."""
         if not self.symbol:
             return f"{self.address:#x}"
         return self.symbol if not self.offset else f"{self.symbol}+{self.offset:#x}"
@@ -34,8 +34,8 @@ class Place:
 class Symbols:
     """The functions of a kernel, by address and by name.
 
-    ``addresses`` ascend; ``names`` has one name for each, ``by_name`` every name that
-    there is (memcpy and memmove are one function).
+    ``addresses`` ascend; ``names`` has one name for each, ``by_name`` every name (memcpy and
+    memmove are one function).
     """
 
     addresses: tuple[int, ...]
@@ -44,7 +44,7 @@ class Symbols:
 
     @classmethod
     def load(cls, system_map: Path) -> Symbols:
-        """Read a System.map; of names at one address the last global one is shown."""
+        """Read a System.map; if an address has several names, ``names`` has the last global one."""
         shown: dict[int, str] = {}
         by_name: dict[str, int] = {}
         with system_map.open() as lines:
@@ -63,28 +63,28 @@ class Symbols:
         return name in self.by_name
 
     def address(self, name: str) -> int:
-        """Return the address of a function; KeyError where there is none."""
+        """Return the address of a function; KeyError if there is none."""
         return self.by_name[name]
 
     def all_named(self, name: str) -> tuple[int, ...]:
-        """Return the address of every function of a name, which static ones may share."""
+        """Return the address of every function of this name; static functions may share one."""
         shown = (a for a, n in zip(self.addresses, self.names, strict=True) if n == name)
         return tuple(sorted({self.by_name[name], *shown}))
 
     def span(self, name: str) -> range:
-        """Return the addresses of a function's instructions; KeyError where there is none."""
+        """Return the addresses of a function's instructions; KeyError if there is none."""
         start = self.address(name)
         following = bisect_right(self.addresses, start)
         end = self.addresses[following] if following < len(self.addresses) else start + 4
         return range(start, end, 4)
 
-    def place(self, address: int) -> Place:
-        """Return the function that an address is in."""
+    def locate(self, address: int) -> CodeAddress:
+        """Return the address with its function and offset."""
         index = bisect_right(self.addresses, address) - 1
         if index < 0:
-            return Place(address, "", 0)
-        return Place(address, self.names[index], address - self.addresses[index])
+            return CodeAddress(address, "", 0)
+        return CodeAddress(address, self.names[index], address - self.addresses[index])
 
     def like(self, name: str) -> list[str]:
-        """Return the functions whose names come nearest to ``name``."""
+        """Return the functions whose names are most similar to ``name``."""
         return get_close_matches(name, self.by_name, n=3)

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What steps must have done: order, registers, memory, masks, progress."""
+"""Checks of a step: program order, registers, memory, masks, progress."""

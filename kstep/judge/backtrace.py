@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Backtraces: what the frame records in memory say, and whether a printed one says the same."""
+"""Backtraces: reads frame records in memory, and compares a printed backtrace with them."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kstep.arm64.branch import unsigned
+from kstep.arm64.branch import strip_pac
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from kstep.image.symbols import Symbols
 
-# As "%pSb" prints it; since 6.13 arch/arm64/kernel/stacktrace.c adds where it knows it from.
+# The format of "%pSb"; since 6.13 arch/arm64/kernel/stacktrace.c adds the source of the entry.
 PRINTED = re.compile(
     r"^ (?P<symbol>[\w.$]+)\+0x(?P<offset>[0-9a-f]+)/0x[0-9a-f]+(?: \(\w+\))?$", re.MULTILINE
 )
-RECORD = struct.Struct("<QQ")  # the caller's record, and where the function returns to
+RECORD = struct.Struct("<QQ")  # the caller's record, and the return address
 DEEPEST = 100
 
 
@@ -35,15 +35,15 @@ class Frame:
         return f"{self.symbol}+{self.offset:#x}"
 
     def is_at(self, address: int, symbols: Symbols) -> bool:
-        """Whether this is ``address``, whichever of its names is printed.
+        """Whether this is ``address``, under any of its names.
 
-        An address behind a call may be where the next function begins, so the kernel looks up
-        the one before (kernel/kallsyms.c, sprint_backtrace()).
+        A return address may be the start of the next function, so the kernel looks up the
+        address before it (kernel/kallsyms.c, sprint_backtrace()).
         """
         if self.symbol in symbols and symbols.address(self.symbol) + self.offset == address:
             return True
-        place = symbols.place(address - 1)
-        return (place.symbol, place.offset + 1) == (self.symbol, self.offset)
+        found = symbols.locate(address - 1)
+        return (found.symbol, found.offset + 1) == (self.symbol, self.offset)
 
 
 def printed(text: str) -> list[Frame]:
@@ -52,10 +52,10 @@ def printed(text: str) -> list[Frame]:
 
 
 def recorded(pc: int, frame_pointer: int, read: Callable[[int, int], bytes]) -> list[int]:
-    """Follow the frame records (AAPCS64, 6.4.6) from where code is to where it was called from.
+    """Follow the frame records (AAPCS64, 6.4.6) from ``pc`` to the outermost caller.
 
-    The record that ends the kernel's part of a stack holds two zeros. A kernel that signs
-    its return addresses (CONFIG_ARM64_PTR_AUTH_KERNEL) has them signed there.
+    The record that ends the kernel's part of a stack holds two zeros. With
+    CONFIG_ARM64_PTR_AUTH_KERNEL the return addresses in the records are signed.
     """
     found = [pc]
     record = frame_pointer
@@ -63,22 +63,22 @@ def recorded(pc: int, frame_pointer: int, read: Callable[[int, int], bytes]) -> 
         record, back = RECORD.unpack(read(record, RECORD.size))
         if not back:
             break
-        found.append(unsigned(back))
+        found.append(strip_pac(back))
     return found
 
 
 def disagreement(shown: Sequence[Frame], stack: Sequence[int], symbols: Symbols) -> str:
-    """Say where the frames that are shown first differ from a stack; "" where they do not.
+    """Say where the shown frames first differ from a stack; "" if they do not.
 
-    The debugger's own frames may be shown before those of the stack.
+    The debugger's own frames may come before those of the stack.
     """
     start = next((n for n, frame in enumerate(shown) if frame.is_at(stack[0], symbols)), None)
     if start is None:
-        return f"{symbols.place(stack[0])} is not in it"
+        return f"{symbols.locate(stack[0])} is not in it"
     for number, address in enumerate(stack):
         here = start + number
         if here == len(shown):
-            return f"it ends where {symbols.place(address)} should come"
+            return f"it ends before {symbols.locate(address)}"
         if not shown[here].is_at(address, symbols):
-            return f"it shows {shown[here]} in the place of {symbols.place(address)}"
+            return f"it shows {shown[here]}, not {symbols.locate(address)}"
     return ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A call of a function that is looked into: what it owes its caller when it returns."""
+"""A call of a stepped function: what it must preserve for its caller."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ KEPT = (*(f"x{number}" for number in range(19, 30)), "sp")
 
 
 class Call:
-    """The call whose first instruction the kernel is stopped at.
+    """A call; the kernel is stopped at its first instruction.
 
-    Of a function that is to come back with interrupts as it found them.
+    The function must return with the interrupt masks that it was called with.
     """
 
     def __init__(self, function: str, kdb: Kdb) -> None:
@@ -29,33 +29,33 @@ class Call:
 
     @property
     def returns_to(self) -> int:
-        """The address behind the call."""
+        """The return address of the call."""
         return self._at_entry["x30"]
 
     def must_preserve_callee_saved(self, step: Step) -> None:
-        """Raise KernelFault where a step is the return, and not all is as it was."""
+        """Raise KernelFault if a step is the return, and something is not restored."""
         if step.returned and step.after.address == self.returns_to:
             self.must_have_restored()
 
     def must_have_restored(self) -> None:
-        """Raise KernelFault where the function has returned, and not all is as it was.
+        """Raise KernelFault if the function has returned without restoring something.
 
-        ``wrong-registers`` for those that are the caller's, ``masked-interrupts`` for DAIF.
+        ``wrong-registers`` for callee-saved registers, ``masked-interrupts`` for DAIF.
         """
         now = self._kdb.registers()
         changed = [
-            f"{name} was {self._at_entry[name]:#x} and is {now[name]:#x}"
+            f"{name} changed from {self._at_entry[name]:#x} to {now[name]:#x}"
             for name in KEPT
             if now[name] != self._at_entry[name]
         ]
         if changed:
             raise KernelFault(
                 Signature.WRONG_REGISTERS,
-                f"{self.function} returned, and {', '.join(changed)}",
+                f"{self.function} returned: {', '.join(changed)}",
             )
         before, after = self._at_entry["pstate"] & BITS, now["pstate"] & BITS
         if before != after:
             raise KernelFault(
                 Signature.MASKED_INTERRUPTS,
-                f"{self.function} returned, and DAIF was {before:#x} and is {after:#x}",
+                f"{self.function} returned: DAIF changed from {before:#x} to {after:#x}",
             )

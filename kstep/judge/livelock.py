@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Paths that make no progress: loops with the same registers again, and loops that wait.
+"""Paths that make no progress: loops that repeat the same registers, and loops that wait.
 
-Of a loop that waits, what one round leaves behind the next does not use: it writes nothing,
-neither a register nor memory, that a later round reads before it writes it. It ends only when
-something else changes what it reads: another processor, an interrupt, a device, the clock. A
-reader of a seqcount is one; and while a debugger steps there is time for the tick between any
-two instructions, which writes the timekeeper's count (timekeeping_advance() in
-kernel/time/timekeeping.c).
+In a loop that waits, no round depends on an earlier one: it writes no register and no memory
+that a later round reads before writing it. It ends only when something else changes what it
+reads: another CPU, an interrupt, a device, the clock. A seqcount reader is such a loop; and
+while a debugger steps, the tick comes between any two instructions and writes the timekeeper's
+count (timekeeping_advance() in kernel/time/timekeeping.c).
 """
 
 from __future__ import annotations
@@ -23,17 +22,17 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from kstep.arm64.operands import Access
-    from kstep.image.symbols import Place
+    from kstep.image.symbols import CodeAddress
     from kstep.judge.text import Text
 
-LOOPING = 16  # visits of one address after which its registers are looked at
-ROUNDS = 8  # rounds that leave nothing to the next after which a path gets nowhere
-TIMED = 256  # of a loop that reads a clock, and may be a delay: a tenth of a second and more
-LOOP = 64  # instructions, at the most, of a loop that is watched
+LOOPING = 16  # visits of one address after which its registers are compared
+ROUNDS = 8  # rounds independent of each other after which a path makes no progress
+TIMED = 256  # the same for a loop that reads a clock, maybe a delay: at least a tenth of a second
+LOOP = 64  # instructions, at most, of a loop that is watched
 
 
 class Debugger(Protocol):
-    """Who makes the kernel step: kdb or gdb."""
+    """The debugger that steps the kernel: kdb or gdb."""
 
     def registers(self) -> dict[str, int]:
         """Return x0 to x30, sp, pc and pstate of the stopped context."""
@@ -41,17 +40,17 @@ class Debugger(Protocol):
 
 @dataclass
 class Rounds:
-    """Rounds of a loop, one after another, each the instructions that were run."""
+    """Rounds of a loop, in order; a round is the instructions that ran."""
 
     count: int = 0
-    live: frozenset[int] = frozenset()  # read in some round before it was written there
+    live: frozenset[int] = frozenset()  # read in a round before that round wrote it
     written: frozenset[int] = frozenset()
     accesses: frozenset[Access] = frozenset()
     clock: bool = False
-    acts: bool = False  # does what is not known here
+    acts: bool = False  # has an instruction with unknown effects
 
     def add(self, words: Iterable[int]) -> None:
-        """Take another round."""
+        """Add a round."""
         self.count += 1
         written: set[int] = set()
         for word in words:
@@ -67,9 +66,9 @@ class Rounds:
         self.written |= written
 
     def wait(self, values: Mapping[str, int]) -> bool:
-        """Whether no round has left anything to the next; ``values`` are the registers between.
+        """Whether no round depends on an earlier one; ``values`` are the registers between rounds.
 
-        A store whose address is not known may be to whatever is read.
+        A store with an unknown address may change anything that is read.
         """
         if self.acts or self.live & self.written:
             return False
@@ -88,7 +87,7 @@ class Rounds:
 
 
 class Progress:
-    """Whether a path gets on; tell it of every instruction, in order, and ask it as often."""
+    """Whether a path makes progress: call ``visit`` and ``require`` for each step, in order."""
 
     def __init__(self, debugger: Debugger, text: Text) -> None:
         self._debugger = debugger
@@ -105,15 +104,14 @@ class Progress:
         """Count an instruction that was stepped."""
         self._visits[pc] += 1
 
-    def require(self, number: int, place: Place, word: int) -> None:
-        """Raise KernelFault ``livelock`` where one address comes again and nothing gets on.
+    def require(self, number: int, at: CodeAddress, word: int) -> None:
+        """Raise KernelFault ``livelock`` if an address repeats without progress.
 
-        That is: with the same registers, as where a store-exclusive fails for ever; or in a
-        loop that only waits for others, as for a CPU that is parked, or for a seqcount that
-        the tick writes at each step. Step ``number`` was of the instruction ``word`` at
-        ``place``.
+        That is: with the same registers, for example if a store-exclusive fails for ever; or in
+        a loop that only waits, for example for a stopped CPU, or for a seqcount that the tick
+        writes at each step. Step ``number`` was of the instruction ``word`` at ``at``.
         """
-        pc = place.address
+        pc = at.address
         if self._anchor is None and self._visits[pc] >= LOOPING:
             self._anchor, self._anchored = pc, number
             self._round, self._rounds = [word], Rounds()
@@ -133,18 +131,18 @@ class Progress:
         registers = self._debugger.registers()
         self._alike = self._alike + 1 if registers == self._registers else 0
         self._registers = registers
-        at = f"step {number} is at {place} for the {self._visits[pc]}th time"
+        seen = f"step {number} is at {at} for the {self._visits[pc]}th time"
         if self._alike >= ROUNDS:
             raise KernelFault(
                 Signature.LIVELOCK,
-                f"{at}, the last {ROUNDS} with the same registers{self._exclusive(pc)}",
+                f"{seen}, the last {ROUNDS} with the same registers{self._exclusive(pc)}",
             )
         enough = TIMED if self._rounds.clock else ROUNDS
         if self._rounds.count >= enough and self._rounds.wait(registers):
             raise KernelFault(
                 Signature.LIVELOCK,
-                f"{at}, in a loop of which no round leaves anything to the next: it waits for"
-                " what somebody else writes, and may do so again between any two steps",
+                f"{seen}, in a loop whose rounds are independent of each other: it waits for memory"
+                " that something else may change between any two steps",
             )
 
     def _exclusive(self, pc: int) -> str:

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The exception masks along a path: the code that is stepped finds them as it left them.
+"""The exception masks along a path: stepped code must read the DAIF that it wrote.
 
-It masks and unmasks interrupts itself; what a debugger masks for its own sake is none of that
-code's business. So what DAIF has to be is computed from where the path began and the
-instructions since, and from nothing that the debugger does.
+Stepped code masks and unmasks interrupts itself, and must not see what a debugger masks. So the
+expected DAIF is computed only from its value at the start of the path and the instructions
+since.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ if TYPE_CHECKING:
 
 @dataclass
 class Masks:
-    """What DAIF has to be as a path goes on; ``value`` is what it was where the path began."""
+    """The expected DAIF along a path; ``value`` begins as DAIF at the start of the path."""
 
     kdb: Kdb
     value: int
     reads: int = 0
     writes: int = 0
-    unmasked: int = 0  # times that interrupts came on again
+    unmasked: int = 0  # how often interrupts were unmasked
 
     @classmethod
     def here(cls, kdb: Kdb) -> Masks:
-        """Begin where the kernel is stopped now."""
+        """Start a path at the current stop."""
         return cls(kdb, kdb.registers()["pstate"] & daif.BITS)
 
     def must_match_daif(self, step: Step) -> None:
-        """Raise KernelFault ``masked-interrupts`` where the code finds other masks than it left.
+        """Raise KernelFault ``masked-interrupts`` if DAIF differs from the expected value.
 
-        Looked at after each instruction that reads or writes them: what it read, and the
-        stopped context's PSTATE.
+        Compared after each instruction that reads or writes DAIF: what it read, and the PSTATE
+        of the stopped context.
         """
         word = step.instruction.word
         if not daif.reads(word) and not daif.writes(word):
@@ -51,18 +51,18 @@ class Masks:
                 f"step {step.number} at {step.before} reads", daif.general(word, registers)
             )
         before = self.value
-        self.value = daif.after(word, before, registers)  # MSR leaves its register as it was
+        self.value = daif.after(word, before, registers)  # MSR does not change its register
         self.unmasked += bool(before & ~self.value & daif.INTERRUPTS)
         self._compare(f"step {step.number} at {step.before} leaves", registers["pstate"])
 
     def must_still_hold(self) -> None:
-        """Raise KernelFault ``masked-interrupts`` where they are others now."""
+        """Raise KernelFault ``masked-interrupts`` if DAIF differs now."""
         self._compare("the end of the path has", self.kdb.registers()["pstate"])
 
     def _compare(self, where: str, found: int) -> None:
         if found & daif.BITS != self.value:
             raise KernelFault(
                 Signature.MASKED_INTERRUPTS,
-                f"{where} DAIF as {daif.text(found)}, and the path so far makes it"
+                f"{where} DAIF as {daif.text(found)}, but the path so far has set it to"
                 f" {daif.text(self.value)}",
             )

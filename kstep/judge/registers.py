@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The registers and memory of what is stepped, compared with what each instruction makes of them.
+"""The registers and memory of stepped code, compared with the emulated effect of each instruction.
 
-What is loaded is not judged, but for the stack, since a tick may change it, as the debugger
-does: while it holds the CPU it counts in the task's own preempt_count, for one. What is stored
-is looked at where it is RAM: a device is changed by being read. And not in the task's own
-structure, where the debugger counts.
+Loads are judged only from the stack, because a tick or the debugger may change other memory:
+kgdb changes the task's preempt_count, for one, while it holds the CPU. Stores are compared only
+in RAM, because reading a device can change it, and not in the task's own structure, where the
+debugger counts.
 """
 
 from __future__ import annotations
@@ -22,26 +22,25 @@ if TYPE_CHECKING:
     from kstep.judge.stepper import Step
     from kstep.judge.text import Text
 
-# arch/arm64/include/asm/memory.h: with 48 bits of address, RAM as it lies, and nothing else
-# (from 5.4 on; before, it is the upper half).
+# arch/arm64/include/asm/memory.h: with 48-bit addresses, the linear map of RAM and nothing else
+# (since 5.4; before, the upper half).
 LINEAR_MAP: Final = range(0xFFFF_0000_0000_0000, 0xFFFF_8000_0000_0000)
-# A task_struct, which the way into the debugger counts in: preempt_count in
+# A task_struct, whose counters change on entry to the debugger: preempt_count in
 # debug_exception_enter() (arch/arm64/mm/fault.c), rcu_read_lock_nesting in the notifiers.
 TASK: Final = 4096
 
-SS = 1 << 21  # the debugger's own: set to step, and clear behind a step
-# Every instruction writes it: BR and BLR with what the page that they are in says, which nobody
-# knew, all others with zero (FEAT_BTI; a CPU without has zero always).
+SS = 1 << 21  # belongs to the debugger: set to step, clear after a step
+# Every instruction writes it: BR and BLR with a value that depends on their page, which is unknown,
+# all others with zero (FEAT_BTI; without it BTYPE is always zero).
 BTYPE = 3 << 10
 UNJUDGED = SS | BTYPE
 
 
 class Watch:
-    """The registers of what is stepped, held against what each instruction makes of them.
+    """The registers and stores of stepped code, compared with the emulated effect.
 
-    So is the memory that it stores to. ``judged`` counts the instructions whose every
-    register was foreseen, ``in_part`` those that loaded what nobody knew, ``stores`` those
-    that left something in memory which was looked at.
+    ``judged`` counts the instructions with every register predicted, ``in_part`` those that
+    loaded an unknown value, ``stores`` those whose store was compared.
     """
 
     def __init__(self, kdb: Kdb, text: Text, read: Read) -> None:
@@ -54,24 +53,23 @@ class Watch:
 
     @property
     def metrics(self) -> dict[str, float]:
-        """How many steps were judged, and how."""
+        """How many steps were judged, by kind."""
         return {name: self._counts[name] for name in ("judged", "in_part", "stores")}
 
     def must_match_emulator(self, step: Step) -> None:
-        """Raise KernelFault ``wrong-registers`` where a register is not what it must be.
+        """Raise KernelFault ``wrong-registers`` if a register has the wrong value.
 
-        ``wrong-memory`` where a store is not found where it must have gone. Call it once for
-        every step, before the next.
+        ``wrong-memory`` if memory does not hold what was stored. Call it once after each step.
         """
-        before, word, (foreseen, stored) = self._registers, self._word, self._effect
+        before, word, (predicted, stored) = self._registers, self._word, self._effect
         self._look(self._kdb.registers())
         if step.instruction.word != word:
             return  # patched by an interrupt, before it was stepped
-        self._counts["in_part" if None in foreseen.values() else "judged"] += 1
+        self._counts["in_part" if None in predicted.values() else "judged"] += 1
         wrong = [
             f"{name} {value:#x}, not {wanted:#x} (before: {before[name]:#x})"
             for name, value in self._registers.items()
-            if (wanted := foreseen[name]) is not None and value != wanted
+            if (wanted := predicted[name]) is not None and value != wanted
         ]
         if wrong:
             raise KernelFault(
@@ -93,10 +91,10 @@ class Watch:
             raise KernelFault(
                 Signature.WRONG_MEMORY,
                 f"step {step.number} from {step.before} ({step.instruction.word:08x}) leaves"
-                f" {found.hex()} at {known[0]:#x}, and was to store {wanted.hex()}",
+                f" {found.hex()} at {known[0]:#x}, but should have stored {wanted.hex()}",
             )
 
     def _look(self, registers: Registers) -> None:
         self._registers = {**registers, "pstate": registers["pstate"] & ~UNJUDGED}
         self._word = self._text.word(registers["pc"])
-        self._effect = self._emulator.foresee(self._word, self._registers)
+        self._effect = self._emulator.predict(self._word, self._registers)

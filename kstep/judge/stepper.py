@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A path: single steps one after another, each held against the oracle."""
+"""A path: consecutive single steps, each compared with the oracle."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from kstep.console.kdb import Stop
-    from kstep.image.symbols import Place, Symbols
+    from kstep.image.symbols import CodeAddress, Symbols
     from kstep.judge.livelock import Debugger
     from kstep.judge.text import Text
 
@@ -34,62 +34,60 @@ AFTERWARDS = 3  # steps taken after a departure, to tell where it leads
 
 @dataclass(frozen=True)
 class End:
-    """What a path ends at, for it cannot be stepped, and why not."""
+    """The instruction at which a path ends because it cannot be stepped, and the reason."""
 
     instruction: Instruction
     why: str
 
 
 WHY_ENDED = {
-    Flow.EXCEPTION_RETURN: "it returns from an exception, to user space or to what was interrupted",
-    Flow.EXCEPTION: "it raises an exception by design",
+    Flow.EXCEPTION_RETURN: "returns from an exception, to user space or to the interrupted code",
+    Flow.EXCEPTION: "raises an exception by design",
 }
-MASKS_DEBUG = "it masks debug exceptions: nothing is stepped until they are unmasked"
-FINDS_WORK = (
-    "it does what is due on the way to user space, mostly schedule(), and kgdb holds a lock"
-)
+MASKS_DEBUG = "masks debug exceptions: no step traps until they are unmasked"
+FINDS_WORK = "exit-to-user work (usually schedule()) cannot be stepped: kgdb holds dbg_slave_lock"
 
 
 @dataclass(frozen=True)
 class Step:
-    """One step: where it was, where the oracle lets it go, where it went."""
+    """One step: the address before it, the addresses that the oracle allows, the address after."""
 
     number: int
-    before: Place
+    before: CodeAddress
     instruction: Instruction
     expected: frozenset[int]
-    after: Place
+    after: CodeAddress
     stop: Stop
     path: SteppedPath = field(repr=False)
 
     @property
     def in_order(self) -> bool:
-        """Whether the step went where program order goes."""
+        """Whether the step followed program order."""
         return self.after.address in self.expected
 
     @property
     def returned(self) -> bool:
         """Whether the step was a return from a function.
 
-        Then nothing is half done there. That matters to whoever says `go`: kgdb holds
-        dbg_slave_lock from the first step to `go`, so what is stepped finds a preemption
-        count that is one higher, and would write it back (kernel/debug/debug_core.c).
+        Then it is safe to `go`. kgdb holds dbg_slave_lock from the first step until `go`, so
+        stepped code reads a preemption count that is one too high, and a function resumed
+        halfway would write it back (kernel/debug/debug_core.c).
         """
         return self.instruction.flow is Flow.INDIRECT and not self.instruction.links
 
     def must_follow_program_order(self) -> None:
-        """Raise KernelFault where the step went elsewhere."""
+        """Raise KernelFault if the step went elsewhere."""
         if not self.in_order:
             raise self.path.departure(self)
 
     def must_make_progress(self) -> None:
-        """Raise KernelFault ``livelock`` where the path goes round and changes nothing."""
+        """Raise KernelFault ``livelock`` if the path loops without progress."""
         self.path.progress.require(self.number, self.before, self.instruction.word)
 
 
 @dataclass
 class Tally:
-    """What the steps of a cell add up to, over all its paths."""
+    """Totals of the steps of a cell, over all its paths."""
 
     steps: int = 0
     in_order: int = 0
@@ -111,9 +109,9 @@ class Tally:
 
 
 class SteppedPath:
-    """The steps from a stop on; ``trace`` gets one line of JSON a step.
+    """The steps from a stop; ``trace`` gets one line of JSON per step.
 
-    ``take`` makes the kernel step and returns where it stopped; ``tally`` counts.
+    ``take`` makes one step and returns the stop; ``tally`` counts.
     """
 
     def __init__(
@@ -140,13 +138,12 @@ class SteppedPath:
         self._steps = 0
 
     def steps(self, count: int) -> Iterator[Step]:
-        """Take up to ``count`` steps; end sooner where the path leaves what can be stepped.
+        """Take up to ``count`` steps; end earlier if the path cannot be stepped further.
 
-        It ends before an exception return, for that leads to user space or to whatever
-        was interrupted, before an instruction that raises an exception by design, and
-        before debug exceptions are masked (local_daif_mask() on the way to user space),
-        for nothing can be stepped until they are unmasked; and before what a system call has
-        to do on that way (see WORK).
+        It ends before an exception return, which leads to user space or to the interrupted
+        code; before an instruction that raises an exception by design; before debug exceptions
+        are masked (local_daif_mask() on exit to user space), because no step traps until they
+        are unmasked; and before exit-to-user work (see WORK).
         """
         for _ in range(count):
             instruction = self._instruction()
@@ -165,14 +162,14 @@ class SteppedPath:
         return ""
 
     def _is_work(self, pc: int) -> bool:
-        return is_work(self._symbols.place(pc))
+        return is_work(self._symbols.locate(pc))
 
     def _instruction(self) -> Instruction:
         try:
             return decode(self._text.word(self.pc), self.pc)
         except UnmappedError as error:
             raise KernelFault(
-                Signature.OFF_ORDER, f"the path leads to {self.pc:#x}, where nothing is"
+                Signature.OFF_ORDER, f"the path leads to {self.pc:#x}, which is not mapped"
             ) from error
 
     def _successors(self, instruction: Instruction) -> frozenset[int]:
@@ -184,9 +181,9 @@ class SteppedPath:
         began = time.monotonic()
         stop = self._take()
         seconds = time.monotonic() - began
-        assert stop.pc is not None  # noqa: S101 -- likewise
+        assert stop.pc is not None  # noqa: S101 -- breakpoints and steps name their PC
         if stop.pc not in expected:
-            # The text may have been patched since it was read: look again before judging.
+            # The text may have been patched since it was read: read it again before judging.
             self._text.forget()
             again = decode(self._text.word(instruction.pc), instruction.pc)
             if again.word != instruction.word and not again.needs_registers:
@@ -194,10 +191,10 @@ class SteppedPath:
         self._steps += 1
         step = Step(
             number=self._steps,
-            before=self._symbols.place(instruction.pc),
+            before=self._symbols.locate(instruction.pc),
             instruction=instruction,
             expected=expected,
-            after=self._symbols.place(stop.pc),
+            after=self._symbols.locate(stop.pc),
             stop=stop,
             path=self,
         )
@@ -213,23 +210,23 @@ class SteppedPath:
         return step
 
     def departure(self, step: Step) -> KernelFault:
-        """Say how a step left program order; takes some more steps to see where it leads.
+        """Say how a step left program order; takes a few more steps to see where it leads.
 
-        ``stuck`` where the same PC comes again and again, else what the place tells.
+        ``stuck`` if the PC stays the same; otherwise the address after the step decides.
         """
-        places = [step.after]
+        visited = [step.after]
         later = ""
         try:
-            while len(places) <= AFTERWARDS:
-                places.append(self._step(self._instruction()).after)
+            while len(visited) <= AFTERWARDS:
+                visited.append(self._step(self._instruction()).after)
         except (KernelFault, MachineryError) as error:
-            # Where it went may be no place to step from; that it went there is seen already.
+            # Stepping on may be impossible there; the departure itself is already known.
             later = f"; then: {error}"
-        return self.fault(step, places, later)
+        return self.fault(step, visited, later)
 
-    def fault(self, step: Step, places: Sequence[Place], later: str = "") -> KernelFault:
-        """Say what a departure is by where it and the steps after it went."""
-        stuck = len(places) > AFTERWARDS and len({place.address for place in places}) == 1
+    def fault(self, step: Step, visited: Sequence[CodeAddress], later: str = "") -> KernelFault:
+        """Classify a departure by the addresses after it and the steps that follow."""
+        stuck = len(visited) > AFTERWARDS and len({each.address for each in visited}) == 1
         if stuck or step.after == step.before:
             signature = Signature.STUCK
         elif is_interrupt(step.after):
@@ -240,9 +237,9 @@ class SteppedPath:
             signature = Signature.OFF_ORDER
         if stuck:
             later = ", and stays there"
-        elif places[1:]:
-            later = f", and then to {', '.join(map(str, places[1:]))}{later}"
-        wanted = " or ".join(str(self._symbols.place(a)) for a in sorted(step.expected))
+        elif visited[1:]:
+            later = f", and then to {', '.join(map(str, visited[1:]))}{later}"
+        wanted = " or ".join(str(self._symbols.locate(a)) for a in sorted(step.expected))
         why = "" if step.stop.reason == "SS trap" else f" ({step.stop.reason})"
         return KernelFault(
             signature,

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Text:
-    """The live text of a guest, read some at a time while it is stopped.
+    """The live text of a guest, read in chunks while it is stopped.
 
     It differs from vmlinux: alternatives and static keys are patched in at run time.
     """
@@ -29,5 +29,5 @@ class Text:
         return int.from_bytes(self._chunks[begin][offset : offset + 4], "little")
 
     def forget(self) -> None:
-        """Drop what was read: the guest has run, and may have patched itself."""
+        """Drop what was read, because the guest has run and may have patched itself."""
         self._chunks.clear()

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Machines that boot a kernel, and what each of them can do."""
+"""Machines that boot a kernel, and the capabilities of each."""

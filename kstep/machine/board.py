@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A machine that is not ours: on a serial port, on TCP, or behind a program that has its line.
+"""An external machine: a board, or a VM that kstep did not start, at a serial line.
 
-It boots a kernel of kstep's by its own means, with kstep's guest in it. There is only the
-line: memory is read through kdb, and what only QEMU can give is not there (``Line.offer``).
+Its user boots kstep's kernel and guest on it. There is only the serial line: memory is read
+through kdb, and capabilities that only QEMU has are missing (``Line.offer``).
 """
 
 from __future__ import annotations
@@ -31,27 +31,27 @@ if TYPE_CHECKING:
     from kstep.results.transcript import Transcript
     from kstep.toolchain import Toolchain
 
-OPENS = 10.0  # seconds for the line to be there after a reset
-SILENT = 60.0  # seconds without a word after a reset; firmware may take its time
+OPENS = 10.0  # seconds until the line exists after a reset
+SILENT = 60.0  # seconds without output after a reset; firmware may be slow
 BOOT = 300.0  # seconds for a whole boot: firmware, network, kernel
 ANSWER = 10.0  # seconds within which a guest that is up answers
-SCALE = 3.0  # every timeout times this: a serial port is slow, and nobody has measured the board
-ASCII = 0.8  # of what is heard, at the least; below, the line's speed is not ours
+SCALE = 3.0  # factor for every timeout: a serial port is slow, and the board was not measured
+ASCII = 0.8  # least part of the output; with less, the baud rate is wrong
 CHUNK = 256  # bytes read at once: a tenth of a second at 115200 baud
 NOTES = re.compile(r"^(?:[0-9a-f]{2}){16,}$", re.MULTILINE)
 TEXT = re.compile(r"^(?P<address>[0-9a-f]{16}) T _text$", re.MULTILINE)
 HEX = re.compile(r"^[0-9a-f]+$", re.MULTILINE)
 
-# The kernel's build id stands in its notes, and so in its image. (Which kernel runs.)
+# The kernel's build id, which identifies it, is in its notes and in its image.
 IDENTIFY = (
     "cat /proc/version; hexdump -v -e '1/1 \"%02x\"' /sys/kernel/notes; echo;"
     ' grep " T _text$" /proc/kallsyms; echo kgdboc="$(cat /sys/module/kgdboc/parameters/kgdboc)"'
 )
-PREPARED = "write what it must boot with ./inv guest --out DIR"
+PREPARED = "./inv guest --out DIR writes the files that it must boot"
 
 
 class Board(Machine):
-    """One use of a machine that is not ours: reset where that can be had, and spoken to.
+    """One use of an external machine, which is reset first if ``line`` has a command for that.
 
     It must run ``kernel`` with kstep's guest.
     """
@@ -67,7 +67,7 @@ class Board(Machine):
 
     @property
     def offer(self) -> Offer:
-        """What its line lets it do."""
+        """The capabilities of its line."""
         return self.line.offer
 
     @property
@@ -95,10 +95,10 @@ class Board(Machine):
             except RequestError as error:
                 if not deadline.left:
                     raise MachineryError(str(error), Signature.CONSOLE_LOST) from error
-                time.sleep(0.1)  # nothing tells when a port is there
+                time.sleep(0.1)  # there is no event when a port appears
 
     def boot(self, transcript: Transcript | None = None) -> None:
-        """Wait until the guest takes commands, and see that it is the kernel that was named."""
+        """Wait until the guest accepts commands, and check that it runs the right kernel."""
         self.console.transcript = transcript
         if self.line.reset:
             self._await_ready()
@@ -118,9 +118,9 @@ class Board(Machine):
             ) from error
 
     def _identify(self) -> None:
-        """Ask the guest which kernel it runs; raises MachineryError where it is another."""
+        """Ask the guest which kernel it runs; raises MachineryError if it is another."""
         command = Command(IDENTIFY, 0)
-        if not self.line.reset:  # who had the line before may have left it in kdb, or amid a line
+        if not self.line.reset:  # the last user may have left it in kdb, or amid a line
             self.console.send(b"go\r\n")
         self.console.send(command.line)
         try:
@@ -138,52 +138,52 @@ class Board(Machine):
         elif bytes.fromhex(notes[0]) not in self.kernel.image.read_bytes():
             wrong = f"the guest runs another kernel than {self.kernel.image}; {PREPARED}"
         elif f"{text['address']} T _text" not in self.kernel.system_map.read_text():
-            wrong = "the kernel is not where it was linked; put nokaslr on its command line"
+            wrong = "the kernel does not run at its link address; add nokaslr to its command line"
         elif "kgdboc=\n" in said:
-            wrong = "kgdb has no line; put kgdboc=TTY on the kernel's command line"
+            wrong = "kgdb has no serial line; add kgdboc=TTY to the kernel's command line"
         if wrong:
             raise MachineryError(
-                f"{self.line.spec}: {wrong}", Signature.NO_BOOT, (f"it says: {release}",)
+                f"{self.line.spec}: {wrong}", Signature.NO_BOOT, (f"it printed: {release}",)
             )
 
     def _silent(self, error: SilenceError) -> MachineryError:
         heard = error.heard
         readable = sum(byte in b"\r\n\t\x1b" or 32 <= byte < 127 for byte in heard)  # noqa: PLR2004 -- ASCII
         if not heard:
-            mend = (
+            fix = (
                 "it is silent: is it on, is the cable right, is this line its console= and kgdboc=?"
             )
         elif readable < ASCII * len(heard):
-            mend = f"it says what is no text: is its speed {self.line.baud} baud?"
+            fix = f"its output is not text: is its speed {self.line.baud} baud?"
         else:
-            mend = f"no shell of kstep's guest answers: {PREPARED}"
-        return MachineryError(f"{self.line.spec}: {error}; {mend}", Signature.NO_BOOT, _last(heard))
+            fix = f"no shell of kstep's guest answers: {PREPARED}"
+        return MachineryError(f"{self.line.spec}: {error}; {fix}", Signature.NO_BOOT, _last(heard))
 
     def require_alive(self) -> None:
-        """Nobody can tell; a lost line says so when it is read."""
+        """Do nothing: only reading a lost line shows that it is lost."""
 
     def send_break(self) -> None:
-        """Send a BREAK, which a serial port can and others cannot."""
+        """Send a BREAK; only a serial port can."""
         if Capability.BREAK not in self.offer.capabilities:
             raise self._cannot(Capability.BREAK)
         self._port.send_break()
 
     def read(self, address: int, size: int) -> bytes:
-        """Read memory through kdb (``mdr``), at whose prompt the kernel must be.
+        """Read memory through kdb (``mdr``); the kernel must be at kdb's prompt.
 
-        Raises MachineryError if it is not: anybody else who has the line would not take what
-        is typed for a command, and the kernel would be blamed for the silence.
+        Raises MachineryError if it is not: nothing else on the line would execute the command,
+        and the kernel would be blamed for the silence.
         """
         prompt = PROMPT.search(self.console.unanswered)
         if prompt is None or prompt["kind"] != b"kdb":
             raise MachineryError(
-                f"{self.line.spec}: kdb reads the memory of this machine, and does not have the"
-                f" line now: {size} bytes at {address:#x} are not read"
+                f"{self.line.spec}: cannot read {size} bytes at {address:#x}: only kdb can read the"
+                " memory of this machine, and it does not have the serial line now"
             )
         try:
             text = Kdb(self.console, self.scale).command(f"mdr {address:#x} {size}")
         except CommandRefusedError as error:
-            raise MachineryError(f"{self.line.spec}: memory is not read: {error}") from error
+            raise MachineryError(f"{self.line.spec}: cannot read memory: {error}") from error
         match = HEX.search(text)
         if match is None or "Bad address" in text or len(match[0]) != 2 * size:
             raise UnmappedError(f"kdb cannot read {size} bytes at {address:#x}: {text.strip()}")

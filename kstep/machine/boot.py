@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How a boot ends, as its serial line tells: what is waited for, and for how long."""
+"""Waits for the end of a boot on its serial line: the guest is ready, or the kernel is down."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from kstep.console.shell import READY
 if TYPE_CHECKING:
     from kstep.console.console import Console
 
-# What ends a boot: the guest's word, or the kernel's last one (kernel/panic.c; kdb is
-# entered by a panic and an oops, and nobody has set a breakpoint yet).
+# The end of a boot: the guest's READY line, or the kernel's last line (kernel/panic.c; a panic or
+# an oops enters kdb, and no breakpoint is set yet).
 PANIC = rb"---\[ end Kernel panic[^\n]*\n"
 UP_OR_DOWN = re.compile(
     READY.pattern + rb"|(?P<down>" + PANIC + rb"|(?P<prompt>(\[\d+\])?(kdb|more)> \Z))"
 )
 UP_OR_PANIC = re.compile(READY.pattern + rb"|(?P<down>" + PANIC + rb")")
-# What ends a boot and may be our doing: a guest that is broken or too small a machine
+# Ends of a boot that kstep may have caused: a broken guest, or too small a machine
 # (init/do_mounts.c, init/main.c, kernel/exit.c, mm/oom_kill.c; die() in tests/guest/init.c).
-# A kernel that kills init by a fault of its own has said so before, and that counts.
+# A kernel whose own fault kills init has printed a splat before, which counts.
 OURS = re.compile(
     r"VFS: Unable to mount root fs"
     r"|No working init found"
@@ -34,15 +34,15 @@ OURS = re.compile(
     r"|System is deadlocked on memory"
 )
 LAST_LINES = 12
-READINESS = "word from the guest that it is ready"
+READINESS = "line from the guest that it is ready"
 
 
 def await_end(
     console: Console, pattern: re.Pattern[bytes], quiet: float, deadline: Deadline
 ) -> re.Match[bytes]:
-    """Wait until the boot has ended by one of the above.
+    """Wait until ``pattern`` ends the boot.
 
-    Raises SilenceError after ``quiet`` seconds without a word, or at the deadline.
+    Raises SilenceError after ``quiet`` seconds without output, or at the deadline.
     """
     heard = 0
     while True:
@@ -55,7 +55,7 @@ def await_end(
 
 
 class BootFault(KernelFault):
-    """The kernel said what is wrong with it on the way up, and did not come up."""
+    """The kernel printed a fault during boot, and did not come up."""
 
 
 def await_up(
@@ -68,33 +68,33 @@ def await_up(
 ) -> re.Match[bytes]:
     """Wait until the guest is up, or stopped in kdb if it ``waits`` for that; see await_end().
 
-    Whether it comes up is waited for also after ``console.on_text`` has raised. Raises then
-    what that raised; BootFault if it does not come up, for what a kernel itself says on the
-    line is a fact about it; and MachineryError ``no-boot``, with the last lines of the console,
-    if it said nothing, or what may be our doing (OURS).
+    Keeps waiting after ``console.on_text`` has raised a splat, and raises it once the guest is
+    up. Raises BootFault if the guest does not come up after a splat; MachineryError ``no-boot``,
+    with the last lines of the console, if there was no splat, or one that kstep may have caused
+    (OURS).
     """
-    complaint: KernelFault | None = None
+    splat: KernelFault | None = None
     try:
         try:
             match = await_end(console, pattern, quiet, deadline)
         except KernelFault as fault:
-            complaint, console.on_text = fault, None
+            splat, console.on_text = fault, None
             match = await_end(console, pattern, quiet, deadline)
     except SilenceError as error:
-        raise _down(complaint, str(error), error.heard) from error
+        raise _down(splat, str(error), error.heard) from error
     if match["down"] and not (waits and match["prompt"]):
-        raise _down(complaint, "it ends in the debugger or a panic", match.string)
-    if complaint is not None:
-        raise complaint
+        raise _down(splat, "it ends in the debugger or a panic", match.string)
+    if splat is not None:
+        raise splat
     return match
 
 
-def _down(complaint: KernelFault | None, why: str, console: bytes) -> KernelFault | MachineryError:
-    if complaint is not None and not OURS.search(str(complaint)):
-        return BootFault(complaint.signature, f"the kernel does not boot: {complaint}")
+def _down(splat: KernelFault | None, why: str, console: bytes) -> KernelFault | MachineryError:
+    if splat is not None and not OURS.search(str(splat)):
+        return BootFault(splat.signature, f"the kernel does not boot: {splat}")
     lines = console.decode(errors="replace").replace("\r", "").splitlines()[-LAST_LINES:]
     return MachineryError(
-        f"the kernel does not boot: {complaint or why}",
+        f"the kernel does not boot: {splat or why}",
         Signature.NO_BOOT,
-        tuple(lines) or ("it said nothing",),
+        tuple(lines) or ("it printed nothing",),
     )

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a machine can do beyond carrying the kernel and its serial line.
+"""What a machine can do beyond running the kernel with a serial line.
 
-A session states what it needs and why, a kind of machine what it has, and ``run.skip``
-compares the two. Every machine reads memory while kdb has the line: by kdb, if by nothing
-better.
+A session states what it needs and why, a kind of machine what it can do, and ``run.skip``
+compares the two. Every machine can read memory while kdb has the line, by kdb's commands if
+there is no better way.
 """
 
 from __future__ import annotations
@@ -17,28 +17,28 @@ if TYPE_CHECKING:
 
 
 class Capability(StrEnum):
-    """One thing that some machines can do; its value names it for people."""
+    """One thing that some machines can do; its value describes it."""
 
     MEMORY_PAST_KERNEL = "reading memory without the kernel's help"
-    MEMORY_WITHOUT_KDB = "reading memory while kdb does not have the line, as under gdb"
+    MEMORY_WITHOUT_KDB = "reading memory while kdb does not have the line (under gdb)"
     PHYSICAL_MEMORY = "reading physical memory"
     EXECUTION_LOG = "logging what the guest executes"
-    GDBSTUB = "a gdbstub of the machine's own"
-    GDBSTUB_MASKS = "a gdbstub that can hold interrupts back while it steps"
+    GDBSTUB = "the machine's own gdbstub"
+    GDBSTUB_MASKS = "a gdbstub that can mask interrupts during a step"
     BREAK = "BREAK on the serial line"
-    VISIBLE_RESET = "telling that the guest resets the machine"
-    PROCESSORS = "any number of processors"
-    CPU_MODEL = "another processor model"
+    VISIBLE_RESET = "noticing that the guest resets the machine"
+    PROCESSORS = "any number of CPUs"
+    CPU_MODEL = "another CPU model"
     EL2 = "starting the kernel at EL2"
-    PARAMETERS = "kernel parameters of the session's own"
+    PARAMETERS = "the session's own kernel parameters"
     FRESH_BOOT = "a fresh boot for each session"
 
 
 @dataclass(frozen=True)
 class Offer:
-    """What one kind of machine can do: ``name`` is how people call it.
+    """What one kind of machine, called ``name``, can do.
 
-    ``lacks`` says why it cannot do what is not among its ``capabilities``.
+    ``lacks`` says why it does not have a capability.
     """
 
     name: str
@@ -46,12 +46,12 @@ class Offer:
     lacks: Mapping[Capability, str] = field(default_factory=dict)
 
     def why_not(self, requires: Mapping[Capability, str]) -> str | None:
-        """Say why what is required (capability: reason) cannot be had; None if all can."""
+        """Say why a required capability (capability: reason) is missing; None if none is."""
         for capability, reason in requires.items():
             if capability not in self.capabilities:
                 return f"{reason}; {self.lack(capability)}"
         return None
 
     def lack(self, capability: Capability) -> str:
-        """Say why it cannot do something."""
+        """Say why it does not have a capability."""
         return self.lacks.get(capability, f"this machine cannot do that: {capability}")

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The machine that a session asks for."""
+"""The machine that a session needs."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from kstep.machine.capability import Capability
 
 @dataclass(frozen=True)
 class Hardware:
-    """The machine that a session asks for.
+    """The machine that a session needs.
 
-    The default processor has LSE atomics: an exclusive pair never gets through while it
-    is stepped, for every exception clears the monitor (Arm ARM, B2.9.5).
+    The default CPU has LSE atomics, because an exclusive pair never succeeds while it is stepped:
+    every exception clears the monitor (Arm ARM, B2.9.5).
     """
 
     cpus: int = 1
     cpu: str = "cortex-a76"
     el2: bool = False  # the kernel is started at EL2, and stays there (VHE)
-    parameters: str = ""  # more of the kernel's command line
-    kgdboc: bool = True  # kgdb speaks on the serial line; otherwise its prompts are for others
-    waits: bool = False  # the parameters have the boot wait for a debugger
+    parameters: str = ""  # appended to the kernel's command line
+    kgdboc: bool = True  # kgdb uses the serial line from the start
+    waits: bool = False  # the parameters make the boot wait for a debugger
 
     @property
     def requires(self) -> dict[Capability, str]:
-        """What a machine must be able to do to be this one, and why."""
+        """The capabilities that this machine needs, and why."""
         found: dict[Capability, str] = {}
         if self.cpus != Hardware.cpus:
-            found[Capability.PROCESSORS] = f"it needs {self.cpus} processors"
+            found[Capability.PROCESSORS] = f"it needs {self.cpus} CPUs"
         if self.cpu != Hardware.cpu:
             found[Capability.CPU_MODEL] = f"it needs a {self.cpu}"
         if self.el2:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a machine is: one boot of a kernel, with a serial line to it."""
+"""The interface of a machine: one boot of a kernel, with a serial line to it."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ if TYPE_CHECKING:
 
 
 class UnmappedError(MachineryError):
-    """The guest has nothing at an address."""
+    """An address is not mapped in the guest."""
 
 
 class Machine(AbstractContextManager["Machine"], ABC):
-    """One boot: entered, booted, spoken to by ``console``, and always ended.
+    """One boot: entered, booted, used through ``console``, and always ended.
 
     ``serial`` is the descriptor of its serial line. ``boot_seconds`` runs from ``began``
-    (time.monotonic()) to the guest's word that it is ready. ``scale`` stretches every
-    timeout. ``stopped`` is what was said up to where the boot waits for a debugger.
-    ``toolchain`` has the gdb that debugs it.
+    (time.monotonic()) until the guest prints that it is ready. ``scale`` stretches every timeout.
+    ``stopped`` is the output up to the stop if the boot waits for a debugger. ``toolchain`` has
+    the gdb that debugs it.
 
-    What not every machine can do raises MachineryError unless ``offer`` has it.
+    A method that needs a capability raises MachineryError if ``offer`` does not have it.
     """
 
-    chunk: int  # bytes of memory that are best read at once
+    chunk: int  # bytes of memory to read at once, for best speed
     console: Console
     serial: int
 
@@ -64,7 +64,7 @@ class Machine(AbstractContextManager["Machine"], ABC):
     @property
     @abstractmethod
     def offer(self) -> Offer:
-        """What it can do."""
+        """Its capabilities."""
 
     @property
     @abstractmethod
@@ -73,15 +73,15 @@ class Machine(AbstractContextManager["Machine"], ABC):
 
     @property
     def by_hand(self) -> str:
-        """A shell script that boots the same by hand; "" if there is no such thing."""
+        """A shell script that boots the same machine by hand; "" if that is impossible."""
         return ""
 
     @abstractmethod
     def boot(self, transcript: Transcript | None = None) -> None:
-        """Wait until the guest takes commands, or waits for a debugger if its hardware says so.
+        """Wait until the guest accepts commands, or waits for a debugger if its hardware says so.
 
-        Raises boot.BootFault if it does not come up and the kernel said why, MachineryError
-        ``no-boot`` if it did not.
+        Raises boot.BootFault if it does not come up and the kernel printed why, MachineryError
+        ``no-boot`` if the kernel did not.
         """
 
     @abstractmethod
@@ -90,16 +90,16 @@ class Machine(AbstractContextManager["Machine"], ABC):
 
     @abstractmethod
     def read(self, address: int, size: int) -> bytes:
-        """Read memory at a virtual address, as the CPU that is stopped maps it.
+        """Read memory at a virtual address, in the mapping of the stopped CPU.
 
-        Raises UnmappedError if it maps nothing there. Without MEMORY_WITHOUT_KDB, kdb must
-        have the line.
+        Raises UnmappedError if it is not mapped. Without MEMORY_WITHOUT_KDB, kdb must have the
+        line.
         """
 
-    # -- what some machines can do
+    # -- capabilities of some machines
 
     def read_physical(self, address: int, size: int) -> bytes:  # noqa: ARG002 -- of others
-        """Read memory at a physical address, whatever the CPU runs."""
+        """Read memory at a physical address, while the CPU runs or is stopped."""
         raise self._cannot(Capability.PHYSICAL_MEMORY)
 
     def send_break(self) -> None:
@@ -107,16 +107,16 @@ class Machine(AbstractContextManager["Machine"], ABC):
         raise self._cannot(Capability.BREAK)
 
     def resets(self, cause: Callable[[], None], seconds: float) -> bool:  # noqa: ARG002 -- of others
-        """Whether the guest resets the machine within ``seconds`` of what is to cause it."""
+        """Call ``cause``; whether the guest resets the machine within ``seconds``."""
         raise self._cannot(Capability.VISIBLE_RESET)
 
     def executed(self) -> AbstractContextManager[set[int]]:
-        """Collect what the guest executes in the block; the set is filled when it is left."""
+        """Collect what the guest executes in the block; the set is filled at its end."""
         raise self._cannot(Capability.EXECUTION_LOG)
 
     @property
     def gdbstub(self) -> Path:
-        """The socket at which the machine's own gdbstub waits for a gdb."""
+        """The socket of the machine's own gdbstub."""
         raise self._cannot(Capability.GDBSTUB)
 
     def _cannot(self, capability: Capability) -> MachineryError:

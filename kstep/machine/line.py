@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The serial line of a machine that kstep did not start: a port, TCP, or a program that has it."""
+"""The serial line of an external machine: a serial port, TCP, or a program that has the line."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ FORM = re.compile(
 )
 FORMS = (
     "serial:/dev/ttyUSB0, serial:/dev/ttyUSB0@115200, tcp:HOST:PORT, labgrid:PLACE or"
-    " exec:PROGRAM, one that shows the line on its terminal"
+    " exec:PROGRAM (a program that shows the line on its terminal)"
 )
 PORTS = 65535
 RESET = 120.0  # seconds for the command that resets the machine
-QEMU_LINE = "tcp:HOST:PORT,server=on,wait=off,nodelay=on"  # without nodelay 40 ms an answer
+QEMU_LINE = "tcp:HOST:PORT,server=on,wait=off,nodelay=on"  # without nodelay 40 ms per answer
 
-# What a machine on a line cannot do, whatever the line is, and why.
-BY_KDB = "kdb reads the memory of this machine, at its prompt"
-SET_FOR_QEMU = "kstep can set that for QEMU only"
+# What an external machine cannot do, on any kind of line, and why.
+BY_KDB = "only kdb can read the memory of this machine"
+SET_FOR_QEMU = "kstep can set that only for QEMU"
 NO_MONITOR = "only QEMU's monitor can do that"
 LACKS = {
     Capability.MEMORY_PAST_KERNEL: BY_KDB,
@@ -46,7 +46,7 @@ LACKS = {
     Capability.EXECUTION_LOG: NO_MONITOR,
     Capability.GDBSTUB: "only QEMU has a gdbstub",
     Capability.GDBSTUB_MASKS: "only QEMU has a gdbstub",
-    Capability.VISIBLE_RESET: "only QEMU's monitor tells of a reset",
+    Capability.VISIBLE_RESET: "only QEMU's monitor reports a reset",
     Capability.PROCESSORS: SET_FOR_QEMU,
     Capability.CPU_MODEL: SET_FOR_QEMU,
     Capability.EL2: SET_FOR_QEMU,
@@ -58,13 +58,13 @@ class Port(Protocol):
     """An open serial line."""
 
     def fileno(self) -> int:
-        """Return what is read from and written to."""
+        """Return the descriptor to read and write."""
 
     def close(self) -> None:
-        """Let go of the line."""
+        """Close the line."""
 
     def send_break(self) -> None:
-        """Send a BREAK; MachineryError if there is no way to."""
+        """Send a BREAK; MachineryError if that is impossible."""
 
 
 class ProgramPort:
@@ -74,28 +74,28 @@ class ProgramPort:
         self._child = PtyProcess.spawn(list(argv), preexec_fn=_raw)
 
     def fileno(self) -> int:
-        """Return our end of the program's terminal."""
+        """Return kstep's end of the program's terminal."""
         return int(self._child.fd)
 
     def close(self) -> None:
-        """Hang up, and end the program where that does not."""
+        """Hang up, and kill the program if it does not end."""
         self._child.close(force=True)
 
     def send_break(self) -> None:
-        """Nothing says how this program would."""
-        raise MachineryError("a program has the line, and how it sends BREAK is not known")
+        """Raise MachineryError: kstep does not know how the program sends BREAK."""
+        raise MachineryError("a program has the line, and kstep does not know how it sends BREAK")
 
 
 def _raw() -> None:
-    """Have the terminal of a program pass every byte on as it is."""
+    """Let the terminal of a program pass every byte unchanged."""
     tty.setraw(0)
 
 
 @dataclass(frozen=True)
 class Line:
-    """Where the machine's serial line is, and the command that resets it; empty for none.
+    """The serial line of an external machine, and the command that resets it; empty for none.
 
-    ``program`` is what has the line, where one does; else ``url`` says where to open it.
+    ``program`` is the program that has the line; if there is none, ``url`` is the line.
     """
 
     spec: str
@@ -112,7 +112,7 @@ class Line:
         if self.url.startswith("/"):
             can.add(Capability.BREAK)
         elif self.program:
-            lacks[Capability.BREAK] = "how the program that has the line sends BREAK is not known"
+            lacks[Capability.BREAK] = "kstep does not know how the line's program sends BREAK"
         else:
             lacks[Capability.BREAK] = "there is no BREAK over TCP"
         if self.reset:
@@ -123,10 +123,10 @@ class Line:
 
     @classmethod
     def parse(cls, spec: str, reset: str) -> Line:
-        """Read one of FORMS; RequestError for all else."""
+        """Read one of FORMS; raises RequestError for anything else."""
         match = FORM.fullmatch(spec)
         if match is None or not 0 < int(match["port"] or 1) <= PORTS:
-            raise RequestError(f"--machine {spec}: it is {FORMS}")
+            raise RequestError(f"--machine {spec}: must be {FORMS}")
         baud = int(match["baud"] or BAUD)
         if place := match["place"]:
             client = ("labgrid-client", "-p", place)
@@ -141,13 +141,13 @@ class Line:
             try:
                 return cls(spec, "", baud, reset, tuple(shlex.split(match["program"])))
             except ValueError as error:
-                raise RequestError(f"--machine {spec}: {error}; mend the quoting") from None
+                raise RequestError(f"--machine {spec}: {error}; fix the quoting") from None
         if match["device"]:
             return cls(spec, match["device"], baud, reset)
         return cls(spec, f"socket://{match['host']}:{match['port']}", baud, reset)
 
     def open(self) -> Port:
-        """Open the line; RequestError says what is wrong with it, and the mend."""
+        """Open the line; raises RequestError, with the fix."""
         try:
             if self.program:
                 return ProgramPort(self.program)
@@ -158,14 +158,14 @@ class Line:
             raise RequestError(f"--machine {self.spec}: {_why(error)}") from error
 
     def require(self) -> None:
-        """Raise RequestError where the line cannot be opened and no reset would bring it."""
+        """Raise RequestError if the line cannot be opened, and no reset could change that."""
         if self.program and not shutil.which(self.program[0]):
             raise RequestError(f"--machine {self.spec}: there is no program {self.program[0]}")
         if not self.reset:
             self.open().close()
 
     def send_reset(self) -> None:
-        """Run the command that resets the machine; MachineryError where it fails."""
+        """Run the command that resets the machine; raises MachineryError if it fails."""
         what = f"--reset {self.reset!r}"
         try:
             done = subprocess.run(
@@ -178,7 +178,7 @@ class Line:
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise MachineryError(f"{what} has not ended after {RESET:g} s") from None
+            raise MachineryError(f"{what} did not end within {RESET:g} s") from None
         if done.returncode:
             said = tuple((done.stdout + done.stderr).strip().splitlines()[-5:])
             raise MachineryError(f"{what} ended with status {done.returncode}", details=said)
@@ -186,16 +186,16 @@ class Line:
 
 def _why(error: Exception) -> str:
     text = str(error)
-    for known, mend in (
+    for known, fix in (
         ("No such file", "there is no such device; is it plugged in?"),
-        ("Permission denied", "you may not open it; on Debian, be in the group dialout"),
+        ("Permission denied", "you may not open it; on Debian, join the group dialout"),
         ("exclusively lock", "another program has it; end that (fuser names it)"),
         ("busy", "another program has it; end that (fuser names it)"),
         ("refused", f"nobody listens there; for QEMU: -serial {QEMU_LINE}"),
-        ("Inappropriate ioctl", "it is no serial port"),
+        ("Inappropriate ioctl", "it is not a serial port"),
         ("Name or service", "no host has this name"),
         ("Temporary failure", "no host has this name"),
     ):
         if known in text:
-            return mend
+            return fix
     return text.splitlines()[0] if text else type(error).__name__

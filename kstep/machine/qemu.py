@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A QEMU machine with a kernel in it: started, looked into, and always ended.
+"""A QEMU machine that boots a kernel, and is always ended.
 
-Its serial line is a pty of this machine, opened here and handed to QEMU, which may run
-in a container; so a terminal program or gdb can use the same line.
+Its serial line is a pty of the host, opened here and passed to QEMU, which may run in a
+container; so a terminal program or gdb can use the same line.
 """
 
 from __future__ import annotations
@@ -36,21 +36,21 @@ if TYPE_CHECKING:
     from kstep.toolchain import Process, Toolchain
 
 BOOT = 90.0  # seconds for QEMU to start and the guest to be ready
-QUIET = 20.0  # seconds of a boot without a word; ten times what a whole one usually takes
-USUAL_BOOT = 2.0  # seconds that this takes on an idle machine of 2024
-MOST_SCALE = 10.0  # no machine is that much slower; then something else is wrong
+QUIET = 20.0  # seconds of a boot without output; ten times a usual boot
+USUAL_BOOT = 2.0  # seconds of a boot on an idle host of 2024
+MOST_SCALE = 10.0  # no host is slower than that; then something else is wrong
 PAGE = 4096
 GDBSTUB = "gdb"  # its socket, in the folder of the machine
 
 VARIABLES = ("$kernel", "$initramfs")
 BY_HAND = """\
 #!/bin/sh
-# Boots what kstep booted for this cell, with the serial line on this terminal:
+# Boots the same machine as kstep did for this cell, with the serial line on this terminal:
 # Ctrl-A x ends it, Ctrl-A c is QEMU's monitor (and back), Ctrl-A b sends BREAK.
 # The QEMU that kstep ran is named in results.json, under toolchain.
 #
-# kstep itself gave this instead of -serial mon:stdio, where PTY is its end of the serial line
-# and FOLDER one for its sockets (QEMU's monitor, and the gdbstub of QEMU; -s has it on TCP):
+# kstep itself used these options instead of -serial mon:stdio; PTY is its end of the serial
+# line and FOLDER a folder for sockets (QEMU's monitor and gdbstub; -s opens it on TCP):
 #   -chardev serial,id={line},path=PTY
 #   -serial chardev:{line}
 #   -qmp unix:FOLDER/qmp,server=on,wait=off
@@ -62,7 +62,7 @@ exec {command}
 """
 
 
-OWN_PROCESSOR = "with KVM the guest has the host's processor"
+HOST_CPU = "with KVM the guest has the host's CPU"
 NO_TRANSLATOR = "with KVM QEMU does not see what the guest executes"
 OFFERS = {
     Accel.TCG: Offer("QEMU", frozenset(Capability)),
@@ -76,8 +76,8 @@ OFFERS = {
             Capability.GDBSTUB_MASKS,
         },
         {
-            Capability.CPU_MODEL: OWN_PROCESSOR,
-            Capability.EL2: "KVM has EL2 for itself",
+            Capability.CPU_MODEL: HOST_CPU,
+            Capability.EL2: "KVM itself uses EL2",
             Capability.EXECUTION_LOG: NO_TRANSLATOR,
             Capability.GDBSTUB_MASKS: "KVM steps with interrupts on",
         },
@@ -86,7 +86,7 @@ OFFERS = {
 
 
 class QemuMachine(Machine):
-    """A QEMU of the toolchain, whose scale is the time that the boot takes over the usual one."""
+    """A QEMU of the toolchain; its scale is the ratio of its boot time to the usual one."""
 
     chunk = PAGE
 
@@ -104,7 +104,7 @@ class QemuMachine(Machine):
 
     @property
     def offer(self) -> Offer:
-        """What its accelerator lets it do."""
+        """The capabilities of its accelerator."""
         return OFFERS[self.accel]
 
     @property
@@ -149,9 +149,9 @@ class QemuMachine(Machine):
         cpu, gic = hardware.cpu, "3"
         if self.accel is Accel.KVM:
             if cpu != Hardware.cpu:
-                raise MachineryError(f"a {cpu} is not to be had with KVM, which has the host's")
+                raise MachineryError(f"KVM cannot emulate a {cpu}: the guest has the host's CPU")
             if hardware.el2:
-                raise MachineryError("EL2 is not to be had with KVM, which has it for itself")
+                raise MachineryError("KVM cannot start a guest at EL2, which it uses itself")
             cpu, gic = "host", "host"
         virtualization = ",virtualization=on" if hardware.el2 else ""
         parameters = "console=ttyAMA0 kgdboc=ttyAMA0 nokaslr"
@@ -175,7 +175,7 @@ class QemuMachine(Machine):
 
     @property
     def by_hand(self) -> str:
-        """A shell script that boots the same with the serial line on its terminal."""
+        """A shell script that boots the same machine, with the serial line on its terminal."""
         first, *options = self._argv(["-serial", "mon:stdio"], "$kernel", "$initramfs")
         return BY_HAND.format(
             kernel=shlex.quote(str(self.kernel.image)),
@@ -186,7 +186,7 @@ class QemuMachine(Machine):
         )
 
     def boot(self, transcript: Transcript | None = None) -> None:
-        """Wait until the guest takes commands, or waits for a debugger where it is to.
+        """Wait until the guest accepts commands, or waits for a debugger if it should.
 
         Raises as await_up() does.
         """
@@ -202,11 +202,11 @@ class QemuMachine(Machine):
 
     @property
     def gdbstub(self) -> Path:
-        """The socket at which QEMU's own stub waits for a gdb."""
+        """The socket of QEMU's own gdbstub."""
         return self._scratch / GDBSTUB
 
     def require_alive(self) -> None:
-        """Raise MachineryError where QEMU is gone."""
+        """Raise MachineryError if QEMU has ended."""
         if not self._process.alive():
             said = self._process.output().strip().splitlines()[-5:]
             raise MachineryError("QEMU ended", Signature.MACHINE_DIED, tuple(said))
@@ -233,7 +233,7 @@ class QemuMachine(Machine):
 
 
 def _lines(options: list[str]) -> list[str]:
-    """Put each option on a line with its value, quoted for a shell."""
+    """Put each option and its value on one line, quoted for a shell."""
     lines: list[str] = []
     for word in options:
         quoted = f'"{word}"' if word in VARIABLES else shlex.quote(word)

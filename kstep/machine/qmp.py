@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""QEMU's monitor: what a machine of ours can be asked and told beside its serial line."""
+"""QEMU's monitor (QMP): reads the guest's memory and controls the machine."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ EXECUTED = re.compile(rb"^Trace \d+: \S+ \[[0-9a-f]+/(?P<pc>[0-9a-f]+)/", re.MUL
 
 
 class Monitor(AbstractContextManager["Monitor"]):
-    """The monitor behind a socket; ``scratch`` is a folder that QEMU may write into.
+    """The monitor at a socket; ``scratch`` is a folder that QEMU may write into.
 
-    Connects when it is first needed. Raises MachineryError ``machine-died`` where QEMU is gone.
+    Connects at the first command. Raises MachineryError ``machine-died`` if QEMU is gone.
     """
 
     def __init__(self, socket: Path, scratch: Path) -> None:
@@ -43,15 +43,15 @@ class Monitor(AbstractContextManager["Monitor"]):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        # The other end may be gone: close() tells of that once more.
+        # The other end may be gone, and close() would raise that again.
         with contextlib.suppress(QMPError, OSError, EOFError):
             if self._connection is not None:
                 self._connection.close()
 
     def read(self, address: int, size: int) -> bytes:
-        """Read the guest's memory at a virtual address, as its running CPU maps it.
+        """Read the guest's memory at a virtual address, in the mapping of its running CPU.
 
-        Raises UnmappedError where that CPU maps nothing.
+        Raises UnmappedError if it is not mapped.
         """
         file = self._scratch / "memory"
         signed = address - (address >> 63 << 64)  # QMP's int has 64 bits with a sign
@@ -65,7 +65,7 @@ class Monitor(AbstractContextManager["Monitor"]):
         return file.read_bytes()
 
     def read_physical(self, address: int, size: int) -> bytes:
-        """Read the guest's memory at a physical address, whatever its CPU runs."""
+        """Read the guest's memory at a physical address, while its CPU runs or is stopped."""
         file = self._scratch / "memory"
         self._command("pmemsave", val=address, size=size, filename=str(file))
         return file.read_bytes()
@@ -76,11 +76,11 @@ class Monitor(AbstractContextManager["Monitor"]):
 
     @contextlib.contextmanager
     def executed(self) -> Iterator[set[int]]:
-        """Collect what the guest executes in the block: where each piece of code begins.
+        """Collect what the guest executes in the block: the address of each translation block.
 
-        The set that is yielded is filled when the block is left. QEMU ends a piece at every
-        branch, so each function that runs has one at its beginning. Slow: a second of the
-        guest becomes some twenty, and some tens of megabytes of log.
+        The set is filled at the end of the block. QEMU ends a translation block at every branch,
+        so each function that runs has one at its beginning. Slow: a second of guest time takes
+        about twenty, and tens of megabytes of log.
         """
         log = self._scratch / "executed"
         pcs: set[int] = set()
@@ -88,15 +88,15 @@ class Monitor(AbstractContextManager["Monitor"]):
         self._human("log exec,nochain")
         yield pcs
         self._human("log none")
-        self._human(f"logfile {self._scratch / 'log'}")  # so that all of the other is on disk
+        self._human(f"logfile {self._scratch / 'log'}")  # flushes the other file to disk
         with log.open("rb") as lines:
             for line in lines:
                 if match := EXECUTED.match(line):
                     pcs.add(int(match["pc"], 16))
 
     def resets(self, cause: Callable[[], None], seconds: float) -> bool:
-        """Whether the guest resets the machine, which ends QEMU, after what is to cause it."""
-        self._command("query-status")  # events come once there is a connection
+        """Call ``cause``; whether the guest then resets the machine, which ends QEMU."""
+        self._command("query-status")  # connects, so that events arrive
         cause()
         deadline = Deadline.after(seconds)
         while deadline.left:
@@ -106,8 +106,8 @@ class Monitor(AbstractContextManager["Monitor"]):
         return False
 
     def _event(self, seconds: float) -> dict[str, Any]:
-        """Return the next event; none has no name."""
-        assert self._connection is not None  # noqa: S101 -- resets() sees to it
+        """Return the next event, or an empty one."""
+        assert self._connection is not None  # noqa: S101 -- resets() connects
         try:
             return self._connection.pull_event(wait=seconds) or {}
         except TimeoutError:
@@ -118,7 +118,7 @@ class Monitor(AbstractContextManager["Monitor"]):
     def _human(self, line: str) -> None:
         said = self._command("human-monitor-command", **{"command-line": line})
         if said:
-            raise MachineryError(f"QEMU does not take {line!r}: {said}")
+            raise MachineryError(f"QEMU refuses {line!r}: {said}")
 
     def _command(self, name: str, **arguments: object) -> object:
         try:

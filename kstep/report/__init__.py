@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Reports, each drawn from a run's record alone, so that any old run can be drawn again.
+"""Reports, each made only from a run's record, so that reports of old runs can be made again.
 
-- what they share: grid (the cells, tests down and variants across), area (what a session is
-  about), effect (what a variant fixes and breaks, with its figure, the number that tells), story
-  (a cell and a run in words), command (how to repeat them), picture (steps), anchor (where
-  report.html shows a cell)
+- shared: grid (the cells, tests down and variants across), area (the subject of a session),
+  effect (what a variant fixes and breaks), figure (that in numbers), story (a cell and a run in
+  words), command (how to repeat them), picture (steps), anchor (a cell's address in report.html)
 - for people: table (the terminal; live: while a run goes on), page (report.html, from its
   outline), summary (Markdown for a web page), reply (a mail), compare and compare_page (two runs)
 - for machines: junit, ktap, kcidb; annotation (GitHub's, at a session's file and line)
@@ -32,7 +31,7 @@ FILES: Mapping[str, Callable[[Record], str]] = {
 
 
 def write(record: Record) -> None:
-    """Draw every file of a run, in its folder."""
+    """Write every report of a run into its folder."""
     for name, draw in FILES.items():
         part = record.folder / f"{name}.part"
         try:

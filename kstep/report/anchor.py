@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where report.html shows a cell: the fragment of its address, which any report can write."""
+"""The fragment of a cell's address in report.html, for links from any report."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 def anchor(cell: Cell) -> str:
     """Return the fragment: the folder of the cell's files, without the repeat.
 
-    All repeats of a cell share it, and no other cell does. It has no character that an address
-    would have to escape but ``%``, which a browser compares as it stands.
+    All repeats of a cell share it, and no other cell does. ``%`` is the only character in it that
+    an address would have to escape, and a browser compares it unchanged.
     """
     return str(cell_folder(cell).parent)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Annotations: what is not as expected, as GitHub shows it at a session's file and line."""
+"""GitHub annotations of unexpected results, at a session's file and line."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ if TYPE_CHECKING:
     from kstep.results.cell import CellRecord
     from kstep.results.record import Record
 
-MOST = 10  # that GitHub shows of a step
+MOST = 10  # annotations that GitHub shows per step
 
 
 def annotate(record: Record) -> list[str]:
-    """Return a workflow command for each session and fault, over all that they were seen in.
+    """Return a workflow command for each session and fault, over all cells with it.
 
     A run as expected has none. The last one counts those that GitHub would not show.
     """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a session is about, as the record says: the groups that a first look needs."""
+"""The subject of a session, from the record: the groups of a first overview."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from kstep.results.record import Record
 
-# In the order in which a reader asks. A session may state another: it comes after these.
+# In the order of importance. Other areas come after these.
 ORDER = (
     "steps",
     "resuming (go)",
@@ -26,5 +26,5 @@ def area(record: Record, session: str) -> str:
 
 
 def rank(name: str) -> tuple[int, str]:
-    """Sort key of areas: those of ORDER, then others by name, and last of all the empty one."""
+    """Sort key of areas: those of ORDER, then others by name, and last the empty one."""
     return (ORDER.index(name) if name in ORDER else len(ORDER) + (not name), name)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The command that repeats a run, or one cell of it, from the request that the run kept.
 
-It is given in kstep's folder. A run of before requests were kept has the command as it was
-typed, for its cells too.
+It must be run in kstep's folder. An old run without a request has the command as typed, for
+its cells too.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from kstep.results.record import Record
     from kstep.results.request import Asked
 
-ROOT = "--search-root"  # which ./inv puts before what was typed
+ROOT = "--search-root"  # ./inv adds it before what was typed
 USUAL = {"matrix": "each", "repeat": "1", "jobs": "0", "toolchain": "auto", "accel": "auto"}
 
 
 def whole(record: Record) -> str:
-    """Return the run's own command, to be given anew."""
+    """Return the command that repeats the run."""
     if record.request is not None:
         return _command(record.request)
     argv = record.run.argv
@@ -32,10 +32,10 @@ def whole(record: Record) -> str:
 
 
 def narrowed(record: Record, cell: Cell) -> str:
-    """Return the command for the one cell, on its variant and on ``none`` beside it.
+    """Return the command for one cell, on its variant and on ``none``.
 
-    A machine that kstep did not start runs one kernel: there ``none`` is left out. Of merged
-    runs it is the command of the first that asked for the cell.
+    An external machine runs only one kernel, so ``none`` is omitted there. For merged runs it is
+    the command of the first run that has the cell.
     """
     for asked in requests(record):
         if asked.asks(cell):

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from kstep.results.record import Record
 
 WIDTH = 80
-FEW = 10  # tests named of those that only one of the runs has
-RARE = 0.05  # p below which rates are said to differ
+FEW = 10  # tests that only one run has: so many are named
+RARE = 0.05  # rates differ if p is below
 KINDS = {
     "broken": "passed, and fails now",
     "otherwise": "fails in another way",
@@ -59,7 +59,7 @@ class Change:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that differs; ``common`` is how many tests both runs have a verdict on."""
+    """All differences; ``common`` is the number of tests with a verdict in both runs."""
 
     changes: tuple[Change, ...]
     provenance: tuple[str, ...]
@@ -86,7 +86,7 @@ class Comparison:
 
     @property
     def kinds(self) -> list[tuple[str, list[Change]]]:
-        """The changes by kind, in words, what broke first; kinds without a change are left out."""
+        """The changes by kind, in words, broken tests first; kinds without a change are omitted."""
         return [
             (words, found)
             for kind, words in KINDS.items()
@@ -97,7 +97,7 @@ class Comparison:
         return sum(change.kind in kinds for change in self.changes)
 
     def text(self) -> list[str]:
-        """Say it in lines of 80 columns."""
+        """Describe the differences in lines of 80 columns."""
         lines: list[str] = []
         for words, found in self.kinds:
             told = found if found[0].kind in (*WORSE, *BETTER) else found[:FEW]
@@ -173,7 +173,7 @@ def _faults(cells: Sequence[CellRecord]) -> set[str]:
 
 
 def _seen(cells: Sequence[CellRecord]) -> str:
-    """Say the results of all repeats, and how often they passed if there are several."""
+    """Describe the results of all repeats, and how often they passed if there are several."""
     if not cells:
         return "nothing"
     words = "/".join(sorted({each.seen for each in cells}))
@@ -197,7 +197,7 @@ def _provenance(record: Record) -> dict[str, str]:
 
 
 def _differences(old: Mapping[str, str], new: Mapping[str, str]) -> Iterator[str]:
-    """Tell what both runs have and is not the same; what only one has was told as cells."""
+    """List properties that differ between the runs; those that only one run has show as cells."""
     for name, value in old.items():
         if new.get(name, value) != value:
             yield f"  {name}: {value} -> {new[name]}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Two runs beside each other as a page: what differs first, with links into both reports."""
+"""A page that compares two runs: differences first, with links into both reports."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FEW = 40  # tests of a kind; more are folded
 
 
 def compare_page(before: Record, after: Record, found: Comparison, folder: Path) -> str:
-    """Draw what ``compare`` found, as a page for ``folder``, to be written in UTF-8."""
+    """Return the result of ``compare`` as a page for ``folder``, to write in UTF-8."""
     template = environment().get_template("compare.html.j2")
     return template.render(
         runs=[(run, _report(run, folder)) for run in (before, after)],
@@ -32,7 +32,7 @@ def compare_page(before: Record, after: Record, found: Comparison, folder: Path)
 
 
 def _report(run: Record, folder: Path) -> str:
-    """Address a run's report from ``folder``; empty if it has none."""
+    """Return the address of a run's report relative to ``folder``; empty if it has none."""
     path = run.folder.resolve() / "report.html"
     if not path.is_file():
         return ""

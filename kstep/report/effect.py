@@ -31,9 +31,9 @@ class Share:
     """The tests of one area that a variant fixes, or that it breaks.
 
     ``area`` is empty for sessions that state none. ``names`` are the tests. ``total`` counts
-    what could be fixed there, or broken: the tests that the unpatched kernel fails, or passes.
-    ``figure`` is the number that tells, empty where there is none. ``said`` names the tests in
-    few words: the sessions, with how many cases where these are many.
+    the tests that could be fixed, or broken: those that the unpatched kernel fails, or passes.
+    ``figure`` is the effect in numbers, empty if there is none. ``said`` names the tests briefly:
+    the sessions, with the number of cases if there are many.
     """
 
     area: str
@@ -54,17 +54,17 @@ class Share:
 
     @property
     def short(self) -> str:
-        """What it is, and the number that tells."""
+        """The title, with the effect in numbers."""
         return f"{self.title} ({self.figure})" if self.figure else self.title
 
 
 @dataclass(frozen=True)
 class Effect:
-    """What one variant does. ``column`` is the key of the verdict, ``label`` as short as it can be.
+    """The effect of one variant. ``column`` is the key of the verdict, ``label`` its shortest name.
 
     ``failing`` and ``passing`` count the tests that the unpatched kernel fails and passes,
-    ``unchanged`` those that the variant leaves so, ``still`` those of them that fail. All are 0
-    if there is nothing to compare with; ``alone`` says that the unpatched kernel was not run.
+    ``unchanged`` those with the same result, ``still`` those of them that fail. All are 0 if
+    there is nothing to compare with; ``alone`` says that the unpatched kernel was not run.
     """
 
     column: str
@@ -100,7 +100,7 @@ class Effect:
 
     @property
     def rest(self) -> str:
-        """What stayed as it was, or why there is nothing to say."""
+        """The number of unchanged tests, or why there is nothing to compare with."""
         if not self.total:
             why = f'the unpatched kernel ("{BASE}") was not run'
             if not self.alone:
@@ -112,7 +112,7 @@ class Effect:
 
     @property
     def rates(self) -> tuple[str, ...]:
-        """What varies, a sentence each; p is Fisher's exact test of the two rates."""
+        """A sentence for each flaky test; p is Fisher's exact test of the two rates."""
         return tuple(
             f"{each.name} passes {each.after}, unpatched {each.before}, p = {each.p:.2g}."
             for each in self.chances
@@ -120,7 +120,7 @@ class Effect:
 
     @property
     def lines(self) -> list[str]:
-        """All of it, a line for each: what it fixes, what it breaks, what stays, what varies."""
+        """A line each for what it fixes, what it breaks, what is unchanged, what is flaky."""
         fixes = "; ".join(share.short for share in self.fixes)
         breaks = "; ".join(
             f"{share.short}: {', '.join(share.said)}" if share.area else share.short
@@ -136,9 +136,9 @@ class Effect:
 
 
 def effects(record: Record) -> list[Effect]:
-    """Say what each variant does, in the order of the columns.
+    """Return the effect of each variant, in the order of the columns.
 
-    A variant that there is nothing to compare with has an effect that says so.
+    If there is nothing to compare a variant with, its effect says so.
     """
     columns: dict[tuple[str, str, str], Tests] = defaultdict(lambda: defaultdict(list))
     for each in record.cells:
@@ -194,7 +194,7 @@ def _effect(
 def _shares(
     record: Record, changed: Iterable[str], could: Sequence[str], before: Tests, after: Tests
 ) -> tuple[Share, ...]:
-    """Sort what changed by area; ``could`` is what might have changed so."""
+    """Group the changed tests by area; ``could`` are the tests that might have changed so."""
 
     def area_of(name: str) -> str:
         return area(record, before[name][0].cell.session)
@@ -217,7 +217,7 @@ def _shares(
 
 
 def _said(names: Iterable[str], tests: Tests, cases: Mapping[str, int]) -> tuple[str, ...]:
-    """Name tests; where a session has many, say how many of its cases they are."""
+    """Name tests; for many cases of a session, only their number."""
     said: list[str] = []
     for session, group in itertools.groupby(names, lambda name: tests[name][0].cell.session):
         found = list(group)

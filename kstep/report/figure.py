@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The number that tells what a patch did to a group of tests, from the metrics of their cells."""
+"""The effect of a patch on a group of tests in numbers, from the metrics of their cells."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Measure:
-    """A count that sessions keep: ``got`` is what came, ``due`` what should have, if that is known.
+    """A count that sessions keep: ``got`` is the measured, ``due`` the right number, if known.
 
-    Both are names of metrics, of which the first that a cell has counts.
+    Both are names of metrics; the first that a cell has counts.
     """
 
     what: str
@@ -26,7 +26,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Count:
-    """How many came, of how many that were due; ``due`` is None if that is not known."""
+    """A measured number, and the right one; ``due`` is None if that is unknown."""
 
     got: int
     due: int | None
@@ -35,8 +35,8 @@ class Count:
         return f"{self.got:,}" if self.due is None else f"{self.got:,} of {self.due:,}"
 
 
-# The wake-ups of irq-exit-preemption are named by what the thread slept beside; it ends at the
-# first that fails, so the last that a cell has is the one that tells.
+# The metrics of irq-exit-preemption are named after what ran beside the thread; it ends at the
+# first fault, so the last metric of a cell is the decisive one.
 MEASURES = (
     Measure("steps in order", ("in_order",), ("steps",)),
     Measure("hits counted", ("hits",), ("due", "calls", "times")),
@@ -47,10 +47,10 @@ Pair = tuple["Sequence[CellRecord]", "Sequence[CellRecord]"]
 
 
 def figure(pairs: Iterable[Pair]) -> str:
-    """Say in numbers what became of tests; each is a pair: its cells before and after.
+    """Describe the effect on tests in numbers; each test is a pair: its cells before and after.
 
-    Empty where no measure is in the metrics of both sides, and where both sides say the same.
-    Of several measures the one counts that most of the tests have.
+    Empty if no measure is in the metrics of both sides, or if both sides are equal. Of several
+    measures, the one that most of the tests have is used.
     """
     tests = list(pairs)
     counted = [(measure, *_counts(measure, tests)) for measure in MEASURES]
@@ -89,7 +89,7 @@ def _sum(counts: Iterable[Count]) -> Count:
 
 
 def _first(metrics: Mapping[str, object], names: Iterable[str]) -> int | None:
-    """Return the first of some metrics that is there, and is a whole number."""
+    """Return the first of some metrics that exists and is a whole number."""
     for name in names:
         value = metrics.get(name)
         if isinstance(value, int) and not isinstance(value, bool):

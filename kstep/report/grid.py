@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The cells of a run in order: tests down by area, variants across, as every form shows them."""
+"""The cells of a run in the order of every report: tests down by area, variants across."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Grid:
 
     @property
     def repeats(self) -> int:
-        """How many a cell has at most; some have fewer while a run goes on."""
+        """The most repeats of a cell; some have fewer during a run."""
         return max(map(len, self.cells.values()))
 
 
@@ -56,7 +56,7 @@ def grids(record: Record) -> list[Grid]:
 
 
 def columns(record: Record) -> dict[str, list[CellRecord]]:
-    """Sort the cells by column, the columns and what is in them in order."""
+    """Sort the cells by column; the columns and their cells keep their order."""
     found: dict[tuple[str, str, str], list[CellRecord]] = defaultdict(list)
     for each in record.cells:
         found[each.cell.tree, each.cell.kconfig, each.cell.variant].append(each)

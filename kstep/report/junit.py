@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The report that CI reads: JUnit XML, one flat suite a variant.
+"""The report for CI: JUnit XML, one flat suite per variant.
 
-``classname`` is ``kstep.<tree>.<kconfig>.<variant>``. Viewers take what follows the last dot
-for the class and the rest for its package, so ``debian:6.1`` may keep its dot; a variant may
-not, and has ``_`` there. The suite's name and properties hold the names as they are.
+``classname`` is ``kstep.<tree>.<kconfig>.<variant>``. Viewers treat what follows the last dot as
+the class and the rest as its package, so ``debian:6.1`` may keep its dot; in a variant ``_``
+replaces it. The suite's name and properties have the names unchanged.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from kstep.results.cell import CellRecord
     from kstep.results.record import Record
 
-# junit-xml leaves out a time of 0 and writes shorter ones with an exponent.
+# junit-xml omits a time of 0 and writes shorter ones with an exponent.
 SHORTEST = 0.001
 LONGEST = 200  # characters of a message: viewers show it on one line; the body has all of it
 
 
 def junit(record: Record) -> str:
-    """Draw junit.xml, to be written in UTF-8."""
+    """Return junit.xml, to write in UTF-8."""
     suites: dict[tuple[str, str, str], list[CellRecord]] = defaultdict(list)
     for each in record.cells:
         suites[each.cell.tree, each.cell.kconfig, each.cell.variant].append(each)
@@ -93,7 +93,7 @@ def _case(record: Record, each: CellRecord, *, numbered: bool) -> TestCase:
         file=printable(each.files.get("session", "")),
         line=session.line if (session := record.sessions.get(cell.session)) else None,
     )
-    # An element without a message and a body would be left out, and the case would pass.
+    # junit-xml would omit an element without message and body, and the case would pass.
     if each.outcome is Outcome.ERROR:
         case.add_error_info(_line(f"{each.seen}: {each.message}"), _body(record, each), each.seen)
     elif not each.matched:
@@ -107,7 +107,7 @@ def _case(record: Record, each: CellRecord, *, numbered: bool) -> TestCase:
 
 
 def _surprise(each: CellRecord) -> str:
-    """Say in a line how the cell differs from what was expected."""
+    """Describe in a line how the cell differs from the expectation."""
     said = story.surprise(each)
     return said if each.outcome is Outcome.PASS else _line(f"{said}: {each.message}")
 

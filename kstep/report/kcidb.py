@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""kcidb.json: the run in the form in which kernel CI systems pass results on.
+"""kcidb.json: the run in the format in which kernel CI systems exchange results.
 
 A checkout for each variant, with the build of each kconfig, and a test for each cell. The
-status is what the kernel did, whatever was expected: whether a fault is known is for the
-reader's own rules (``misc`` has the expectation). Nothing is sent anywhere.
+status is what the kernel did, even if it was expected: the reader's own rules decide whether a
+fault is known (``misc`` has the expectation). Nothing is sent anywhere.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from kstep.results.record import Record
 
 ORIGIN = "kstep"
-EXCERPT = 16384  # characters, the most that the schema takes
-WORD = re.compile(r"[^a-zA-Z0-9_-]")  # what a path of KCIDB does not take
+EXCERPT = 16384  # characters, the most that the schema allows
+WORD = re.compile(r"[^a-zA-Z0-9_-]")  # not allowed in a path of KCIDB
 STATUS = {Outcome.PASS: "PASS", Outcome.FAIL: "FAIL", Outcome.ERROR: "MISS"}
 
 
 def kcidb(record: Record) -> str:
-    """Draw kcidb.json, to be written in UTF-8."""
+    """Return kcidb.json, to write in UTF-8."""
     kernels = {
         f"{kernel.tree}/{kernel.kconfig}/{kernel.variant}": kernel for kernel in record.kernels
     }
@@ -126,8 +126,8 @@ def _id(record: Record, *names: str) -> str:
     return ":".join([ORIGIN, "/".join([record.run.started, record.run.id, *names])])
 
 
-def _clean(value: Any) -> Any:  # noqa: ANN401 -- whatever JSON holds
-    """Make every text fit to be shown: the schema forbids NUL, and UTF-8 lone surrogates."""
+def _clean(value: Any) -> Any:  # noqa: ANN401 -- any JSON value
+    """Make every text printable: the schema forbids NUL, and UTF-8 forbids lone surrogates."""
     if isinstance(value, str):
         return printable(value)
     if isinstance(value, dict):

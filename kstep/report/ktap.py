@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""results.ktap: the form of the kernel's own tests (Documentation/dev-tools/ktap.rst).
+"""results.ktap: the format of the kernel's own tests (Documentation/dev-tools/ktap.rst).
 
-One nested test a variant. A fault that was expected is ``ok … # XFAIL``, as kselftest.h
-writes it, so that a reader who does not know the directive goes by the ``ok``.
+One nested test per variant. An expected fault is ``ok … # XFAIL``, as in kselftest.h, so a parser
+that does not know the directive uses the ``ok``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def ktap(record: Record) -> str:
-    """Draw results.ktap, to be written in UTF-8."""
+    """Return results.ktap, to write in UTF-8."""
     suites = columns(record)
     lines = ["KTAP version 1", f"1..{len(suites)}"]
     for number, (name, cells) in enumerate(suites.items(), 1):

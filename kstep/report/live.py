@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The table on a terminal while a run goes on: it grows as cells end, surprises on top."""
+"""The table on a terminal during a run: it grows as cells end, with surprises on top."""
 
 from __future__ import annotations
 
@@ -20,16 +20,15 @@ if TYPE_CHECKING:
     from kstep.results.cell import CellRecord
     from kstep.results.record import Record
 
-NAMES = 16  # columns that the sessions get at least
-LEAST = 4  # lines below which a table says nothing
+NAMES = 16  # columns for the sessions, at least
+LEAST = 4  # lines; a shorter table is useless
 
 
 def so_far(record: Record, width: int, height: int) -> Text:
-    """Draw what has ended, in at most ``height`` lines of ``width`` columns.
+    """Show the cells that have ended, in at most ``height`` lines of ``width`` columns.
 
-    First each cell that is not as expected; then a row for each session, those with surprises
-    first and of the others the latest. A row shows for each variant the mark that all cases
-    share, or how many of them passed.
+    First each unexpected result; then a row for each session, those with surprises first, then
+    the latest. For each variant a row shows the mark that all cases share, or how many passed.
     """
     wrong = [each for each in record.cells if not each.matched]
     lines = _surprises(record, wrong, width, height // 2)
@@ -86,7 +85,7 @@ def _well(cells: Sequence[CellRecord]) -> bool:
 
 
 def _mark(cells: Sequence[CellRecord]) -> tuple[str, str]:
-    """Return what stands for the cells that have ended, and its style."""
+    """Return the text for the cells that have ended, and its style."""
     marks = {mark(each) for each in cells}
     if not marks:
         return "", ""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The outline of a page: its parts, blocks, cases and tests, with all that each of them shows."""
+"""The outline of a page: its parts, blocks, cases and tests, with everything that they show."""
 
 from __future__ import annotations
 
@@ -32,17 +32,17 @@ if TYPE_CHECKING:
     from kstep.results.provenance import SessionRecord
     from kstep.results.record import Record
 
-STATES = ("pass", "known", "error", "wrong")  # of cells, what matters most last
+STATES = ("pass", "known", "error", "wrong")  # of cells, the most important last
 SURPRISES = ("error", "wrong")
 ALIKE = 3  # cases with the same marks that share a row
 GIST = 200  # characters, of which a page shows as many as fit
-SCRIPT = 8192  # characters of one, which has about a thousand
-LONG, BRIEF = 40, 15  # last lines of the console: where a cell surprises, and where not
+SCRIPT = 8192  # characters of a script, which has about a thousand
+LONG, BRIEF = 40, 15  # last lines of the console: of an unexpected cell, and of others
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A cell as it is shown opened.
+    """The details of a cell.
 
     ``logs`` are further files, with their names; ``walk`` is the number of its picture;
     ``machine`` is the script that boots its machine by hand, empty if there is none.
@@ -64,15 +64,15 @@ class Opened:
 
     @property
     def gist(self) -> str:
-        """What was seen, in the one line that stands while the cell is closed."""
+        """What was seen, in one line, which is shown while the cell is closed."""
         return " ".join(self.happened.split())[:GIST]
 
 
 @dataclass(frozen=True)
 class Shown:
-    """All repeats of a cell; ``marks`` are the words for them, each with how it is drawn.
+    """All repeats of a cell; ``marks`` are the words for them, each with its style.
 
-    ``letter`` stands for them in the map: that of the repeat that matters most.
+    ``letter`` represents them in the map: that of the most important repeat.
     """
 
     id: str
@@ -96,20 +96,20 @@ class Shown:
 
     @property
     def words(self) -> str:
-        """The marks in a line."""
+        """The marks in one line."""
         return ", ".join(word for word, _ in self.marks)
 
     @property
     def gist(self) -> str:
-        """That of the repeat that matters most."""
+        """The state of the most important repeat."""
         return max(self.repeats, key=lambda each: STATES.index(each.state)).gist
 
 
 @dataclass(frozen=True)
 class Case:
-    """A row of the table: a case of a session, or all of one that has no cases.
+    """A row of the table: a case of a session, or a session without cases.
 
-    ``cells`` has None where a variant did not run it.
+    ``cells`` has None for a variant that did not run it.
     """
 
     name: str | None
@@ -117,20 +117,20 @@ class Case:
 
     @property
     def surprises(self) -> bool:
-        """Whether something in it is not as expected."""
+        """Whether a result in it is unexpected."""
         return any(each.state in SURPRISES for each in self.cells if each is not None)
 
     @property
     def marks(self) -> tuple[object, ...]:
-        """What the row says: rows that say the same need not be told apart."""
+        """The content of the row: rows with the same content can be merged."""
         return tuple(each and (each.marks, each.rate) for each in self.cells)
 
 
 @dataclass(frozen=True)
 class Block:
-    """One session on one tree and kconfig, with the drawing of its rates, if it has some.
+    """One session on one tree and kconfig, with the chart of its rates, if it has any.
 
-    ``area`` is what it is about; empty if it does not say.
+    ``area`` is its subject; empty if it states none.
     """
 
     name: str
@@ -142,15 +142,15 @@ class Block:
 
     @property
     def surprises(self) -> bool:
-        """Whether something in it is not as expected."""
+        """Whether a result in it is unexpected."""
         return any(case.surprises for case in self.cases)
 
     @property
     def rows(self) -> list[tuple[str, Case, str]]:
-        """Return the rows of the table: what each is called, its marks, where they lead.
+        """Return the rows of the table: the name, the marks, the target of their links.
 
-        Three cases or more that say the same are one row, which leads to the session; an
-        empty target stands for the cells' own.
+        Three or more cases with the same content are one row, which links to the session; an
+        empty target means that the cells have their own.
         """
         ((common, count),) = Counter(case.marks for case in self.cases).most_common(1)
         if count < ALIKE:
@@ -181,7 +181,7 @@ class Part:
 
     @property
     def areas(self) -> list[tuple[str, list[Block]]]:
-        """The blocks by area, which is the order in which they are."""
+        """The blocks by area, in their order."""
         return [
             (name, list(blocks)) for name, blocks in groupby(self.blocks, lambda each: each.area)
         ]
@@ -202,7 +202,7 @@ class Part:
 
     @property
     def letters(self) -> dict[str, str]:
-        """The letters of the map that stand for a fault, each with its signature."""
+        """The letters of the map for faults, each with its signature."""
         return {
             letter(each).lower(): str(each.signature)
             for cells in self.grid.cells.values()
@@ -212,10 +212,10 @@ class Part:
 
     @property
     def choice(self) -> dict[str, object]:
-        """What the page's script compares two variants by.
+        """The data with which the page's script compares two variants.
 
-        ``tests`` has for each test its name, and for each variant an index into ``cells`` of
-        what was seen: outcome, state, words; with -1 where it was not run.
+        ``tests`` has the name of each test, and for each variant an index into ``cells``, which
+        has outcome, state and words; -1 if it was not run.
         """
         seen: dict[tuple[str, str, str], int] = {}
         tests = []
@@ -238,9 +238,9 @@ class Part:
 
 
 class Outline:
-    """The parts of a page, with the pictures and drawings of rates that their cells name.
+    """The parts of a page, with the pictures and charts of rates of their cells.
 
-    ``pictures`` and ``rates`` are what the page's script draws from, by number.
+    ``pictures`` and ``rates`` are the data for the page's script, by number.
     """
 
     def __init__(self, record: Record) -> None:
@@ -338,7 +338,7 @@ class Outline:
         return found
 
     def _link(self, each: CellRecord, name: str) -> str:
-        """Address a file of a cell from report.html; empty where it is not there."""
+        """Return the address of a cell's file relative to report.html; empty if it is missing."""
         if self.record.path(each, name) is None:
             return ""
         return quote(each.files[name], safe="/=,+~")
@@ -364,7 +364,7 @@ class Outline:
 
 
 def state(each: CellRecord) -> str:
-    """Say how a cell is drawn: as a pass, a known fault, no verdict, or a surprise."""
+    """Return the state of a cell: a pass, a known fault, no verdict, or a surprise."""
     if each.outcome is Outcome.ERROR:
         return "error"
     if not each.matched:
@@ -373,7 +373,7 @@ def state(each: CellRecord) -> str:
 
 
 def _script(path: Path | None) -> str:
-    """Read a script to be shown; empty where there is none."""
+    """Read a script to show; empty if there is none."""
     if path is None:
         return ""
     try:

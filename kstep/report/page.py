@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""report.html: one file that needs no network, for people who want to look closer.
+"""report.html: one file that needs no network, with all details.
 
-The template, the style and the script are in the folder ``template``. Vega draws; a page of
-another origin, or text of a guest that looks like a script, runs nothing: the page's policy
-names its two scripts by their hashes.
+The template, the style and the script are in the folder ``template``. Vega draws the charts.
+Another origin, or a guest's output that looks like a script, cannot run anything: the page's
+content security policy allows only its two scripts, by their hashes.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ FOLDER = Path(__file__).with_name("template")
 
 
 def page(record: Record) -> str:
-    """Draw report.html, to be written in UTF-8."""
+    """Return report.html, to write in UTF-8."""
     outline = Outline(record)
     parts = outline.parts
     data = {
@@ -69,7 +69,7 @@ def page(record: Record) -> str:
 
 
 def style() -> Markup:
-    """Return the style sheet, to be put into a page."""
+    """Return the style sheet, to insert into a page."""
     return Markup((FOLDER / "page.css").read_text("utf-8"))  # noqa: S704 -- our own file
 
 
@@ -90,7 +90,7 @@ def _same(kernel: KernelRecord) -> str:
 
 
 def _embedded(data: object) -> str:
-    """Write JSON that can stand in a script element: nothing in it ends that."""
+    """Return JSON that is safe in a script element: nothing in it ends the element."""
     text = json.dumps(data, separators=(",", ":"))
     return text.replace("<", "\\u003c")
 
@@ -101,7 +101,7 @@ def _hash(text: str) -> str:
 
 @functools.cache
 def environment() -> jinja2.Environment:
-    """Return how templates are filled in: nothing that a value holds becomes markup."""
+    """Return the template environment, which escapes every value."""
     made = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER),
         autoescape=True,

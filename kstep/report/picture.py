@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the pictures of stepped paths are drawn from: short enough for 500 cells on one page.
+"""The data for the pictures of stepped paths: small enough for 500 cells on one page.
 
-Instructions are listed once, by function and offset, whatever kernel they are in; a path is
-the list of the instructions that it stood at. Equal paths are listed once.
+Instructions are listed once, by function and offset, for all kernels; a path is a list of
+instructions. Equal paths are listed once.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
     from kstep.results.trace import Taken
 
-IN_ORDER, IN_INTERRUPT, ELSEWHERE = range(3)  # where a path is, as page.js knows it
-ADDRESS = re.compile(r"#0x([0-9a-f]{9,16})\b")  # of the kernel: no immediate is as long
+IN_ORDER, IN_INTERRUPT, ELSEWHERE = range(3)  # states of a path; page.js uses the same numbers
+ADDRESS = re.compile(r"#0x([0-9a-f]{9,16})\b")  # of the kernel: no immediate is so long
 CONDITIONAL = re.compile(r"b\.|cbn?z|tbn?z")
 
 Row = tuple[int, int, str, int]
@@ -31,14 +31,14 @@ Row = tuple[int, int, str, int]
 
 @dataclass
 class Pictures:
-    """Everything that is drawn, collected path by path; ``data`` is what the page gets.
+    """The data of all pictures, collected path by path; ``data`` is for the page.
 
     ``functions``, ``lines``: names. ``instructions``: index of the function, offset, text,
-    index of the source line (-1: not known). ``paths``: for each path ``at``, the indices of
-    the instructions where it stood, one more than it has steps for each start; ``begins``,
-    the positions where it was started; ``spans``, pairs of a position and IN_ORDER,
-    IN_INTERRUPT or ELSEWHERE from there on; ``left``, the positions whose step left program
-    order, with the reason of the stop where it is another than the step itself.
+    index of the source line (-1: unknown). ``paths``: for each path ``at``, the indices of its
+    instructions, one more than it has steps for each start; ``begins``, the positions of its
+    starts; ``spans``, pairs of a position and the state from there: IN_ORDER, IN_INTERRUPT or
+    ELSEWHERE; ``left``, the positions whose step left program order, with the reason of the stop
+    if it is not the step itself.
     """
 
     functions: dict[str, int] = field(default_factory=dict)
@@ -58,7 +58,7 @@ class Pictures:
         }
 
     def add(self, steps: Sequence[Taken], lines: Mapping[int, str]) -> int | None:
-        """Take in the steps of a cell; return the number of their path, None without steps."""
+        """Add the steps of a cell; return the number of their path, None without steps."""
         if not steps:
             return None
         names = _Names(steps)
@@ -105,11 +105,11 @@ class Pictures:
 
 
 class _Excursion:
-    """Whether a path is in program order, in an interrupt that it fell into, or elsewhere."""
+    """The state of a path: in program order, in an interrupt that it entered, or elsewhere."""
 
     def __init__(self) -> None:
         self._kind = IN_ORDER
-        self._back: frozenset[int] = frozenset()  # where program order goes on
+        self._back: frozenset[int] = frozenset()  # where program order continues
 
     def begin(self, spans: list[tuple[int, int]], position: int) -> None:
         self._kind = IN_ORDER
@@ -117,7 +117,7 @@ class _Excursion:
         spans.append((position, IN_ORDER))
 
     def follow(self, step: Taken, spans: list[tuple[int, int]], position: int) -> None:
-        """Take the step that leads to ``position``."""
+        """Add the step that leads to ``position``."""
         kind = self._kind
         if step.to in self._back:
             kind, self._back = IN_ORDER, frozenset()
@@ -132,7 +132,7 @@ class _Excursion:
 
 
 class _Names:
-    """The names that a trace has for addresses; functions are known as far as it went."""
+    """The names of addresses in a trace; it knows only functions that it reached."""
 
     def __init__(self, steps: Sequence[Taken]) -> None:
         self._exact = {step.to: step.to_at for step in steps} | {s.pc: s.at for s in steps}
@@ -147,7 +147,7 @@ class _Names:
     def put_into(self, text: str, symbol: str, start: int) -> str:
         """Name the addresses in an instruction of a function that begins at ``start``.
 
-        A conditional branch stays in its function, so its target has a name in any case.
+        A conditional branch stays in its function, so its target always has a name.
         """
 
         def named(match: re.Match[str]) -> str:
@@ -170,7 +170,7 @@ class _Names:
 
 
 def _split(spot: str) -> tuple[str, int]:
-    """Take ``symbol+0xoffset`` apart; an address without a symbol is its own name."""
+    """Split ``symbol+0xoffset``; an address without a symbol is its own name."""
     symbol, _, offset = spot.rpartition("+0x")
     try:
         return (symbol, int(offset, 16)) if symbol else (spot, 0)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """reply.txt: the mail that answers a patch mail, in plain text, 72 columns wide.
 
-What each variant fixes comes first, then what it breaks, with what was seen. A Tested-by line
-is there only if something was measured and nothing regressed; whose it is, the sender fills in.
+First what each variant fixes, then what it breaks, with what was seen. There is a Tested-by line
+only if something was measured and nothing regressed; the sender fills in the name.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
 WIDTH = 72
 SHORT = 12  # characters of a hash
-FEW = 6  # tests of an area of which is told what was seen
+FEW = 6  # tests of an area whose results are described
 TESTED_BY = "Tested-by: YOUR NAME <YOUR@ADDRESS>"
 
 
 def reply(record: Record) -> str:
-    """Draw reply.txt, to be written in UTF-8."""
+    """Return reply.txt, to write in UTF-8."""
     parts = [
         *_effects(record),
         _left(record),
@@ -58,7 +58,7 @@ def may_sign(record: Record) -> bool:
 
 
 def _effects(record: Record) -> list[list[str]]:
-    """Tell what each variant does, or why nothing can be said."""
+    """Describe the effect of each variant, or why it is unknown."""
     found = effects(record)
     if all(effect.alone for effect in found):
         return [
@@ -84,7 +84,7 @@ def _effect(record: Record, effect: Effect) -> list[str]:
 
 
 def _seen(record: Record, effect: Effect, share: Share) -> Iterator[str]:
-    """Tell what was seen of the tests that a variant breaks, in the first repeat that failed."""
+    """Describe the tests that a variant breaks, by the first repeat that failed."""
     failed: dict[str, CellRecord] = {}
     for each in sorted(record.cells, key=lambda each: each.cell.repeat):
         if each.cell.column == effect.column and each.outcome is Outcome.FAIL:
@@ -96,7 +96,7 @@ def _seen(record: Record, effect: Effect, share: Share) -> Iterator[str]:
 
 
 def _left(record: Record) -> list[str]:
-    """Tell what has no verdict, what was compared with what, and what was skipped."""
+    """Describe what has no verdict, what was compared with what, and what was skipped."""
     lines = []
     errors = sum(each.outcome is Outcome.ERROR for each in record.cells)
     if errors:
@@ -147,13 +147,13 @@ def _repeat(record: Record) -> list[str]:
 
 
 def _wrapped(words: str) -> list[str]:
-    r"""Break a command where a shell reads on: after a ``\`` at the end of a line."""
+    r"""Break a command into lines that end with ``\``, which a shell joins."""
     room = WIDTH - len("  ") - len(" \\")
     lines = textwrap.wrap(words, room, break_long_words=False, break_on_hyphens=False)
     found: list[str] = []
     for number, line in enumerate(lines):
         last = number == len(lines) - 1
-        # A word that is too long goes on in the first column, for a blank would end it.
+        # A word that is too long continues in the first column, because a blank would end it.
         chunks = [line[at : at + room] for at in range(0, len(line), room)]
         found += [
             ("  " if at == 0 else "") + chunk + ("\\" if at < len(chunks) - 1 else "")

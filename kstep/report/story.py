@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The result of a cell and of a run in words, from what the record holds and nothing else."""
+"""The result of a cell and of a run in words, only from the record."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 def happened(each: CellRecord) -> str:
-    """Say what was seen; the message of a fault, or what a pass was measured by."""
+    """Say what was seen: the message of a fault, or what a pass measured."""
     if each.message:
         return printable(each.message)
     if each.outcome is not Outcome.PASS:
@@ -36,7 +36,7 @@ def happened(each: CellRecord) -> str:
 
 
 def expectation(each: CellRecord) -> str:
-    """Say what was expected, and whether it came."""
+    """Say what was expected, and whether it happened."""
     if each.outcome is Outcome.ERROR:
         return f"{each.wanted} was expected; there is no verdict"
     if each.expected is not None:
@@ -56,7 +56,7 @@ def expectation(each: CellRecord) -> str:
 
 
 def surprise(each: CellRecord) -> str:
-    """Say in a few words how a cell that did not match differs from what was expected."""
+    """Say briefly how a cell that did not match differs from the expectation."""
     if each.outcome is Outcome.ERROR:
         return f"no verdict: {each.seen}"
     if each.held and each.expected is None:
@@ -67,7 +67,7 @@ def surprise(each: CellRecord) -> str:
 
 
 def headline(cells: Sequence[CellRecord]) -> str:
-    """Say in one sentence whether a run came out as expected."""
+    """Say in one sentence whether the results of a run are as expected."""
     if not cells:
         return "No test was run: there is no verdict."
     total = tests(len(cells))
@@ -101,10 +101,10 @@ def _compared(cells: Sequence[CellRecord], wrong: Sequence[CellRecord]) -> list[
 
 
 def look_first(record: Record) -> CellRecord | None:
-    """Return the cell to look at first; None if all came out as expected.
+    """Return the cell to look at first; None if all results are as expected.
 
-    A kernel that fails unexpectedly comes before one that passes unexpectedly, and that before
-    no verdict; then the areas come in their order.
+    An unexpected fault comes before an unexpected pass, and that before no verdict; then the
+    order of the areas counts.
     """
 
     def key(each: CellRecord) -> tuple[object, ...]:
@@ -120,7 +120,7 @@ def look_first(record: Record) -> CellRecord | None:
 
 
 def called(record: Record, cell: Cell) -> str:
-    """Name a cell in a line: its test, and its variant, with the tree if there are several."""
+    """Name a cell in one line: its test and variant, with the tree if there are several."""
     several = len({(each.cell.tree, each.cell.kconfig) for each in record.cells}) > 1
     name = f"{cell.name} with {cell.column if several else cell.variant}"
     return " ".join(printable(name).split())
@@ -138,9 +138,9 @@ def remarks(record: Record) -> list[str]:
 
 
 def _without_expectations(record: Record) -> list[str]:
-    """Say for the series and sessions that have no expectations what they are compared with.
+    """Say what series and sessions without expectations are compared with.
 
-    A session whose file is not in kstep's folder is the user's: no series speaks of it.
+    A session whose file is not in kstep's folder is the user's: no series has a rule for it.
     """
     held = [each for each in record.cells if each.held and each.cell.variant != BASE]
     if not held:

@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from kstep.results.cell import CellRecord
     from kstep.results.record import Record
 
-MANY = 30  # rows from which on a table is folded
+MANY = 30  # rows; a longer table is folded
 LINES = 20  # of the console, for each fault
-MOST = 1024 * 1024 - 64 * 1024  # bytes: GitHub takes a MiB a step, and others may add theirs
+MOST = 1024 * 1024 - 64 * 1024  # bytes: GitHub allows a MiB per step, and others may add theirs
 
 
 def summary(record: Record) -> str:
-    """Draw summary.md, to be written in UTF-8."""
+    """Return summary.md, to write in UTF-8."""
     lines = [f"# kstep: {_plain(record.run.id)}", "", f"**{_plain(headline(record.cells))}**"]
     if (first := look_first(record)) is not None:
         lines[-1] += f" Look first at {_plain(f'{called(record, first.cell)}: {surprise(first)}')}."
@@ -45,7 +45,7 @@ def summary(record: Record) -> str:
 
 
 def _effect(effect: Effect) -> Iterator[str]:
-    """Tell what a variant fixes and breaks, area by area; the names of what it breaks with it."""
+    """List what a variant fixes and breaks, by area, with the names of broken tests."""
     yield f"- **{_plain(effect.label)}**"
     for line, shares, named in (
         (effect.fixed, effect.fixes, False),
@@ -61,7 +61,7 @@ def _effect(effect: Effect) -> Iterator[str]:
 
 
 def _folded(grid: Grid) -> Iterator[str]:
-    """Draw a table, folded if it is long."""
+    """Format a table, folded if it is long."""
     yield f"## {_plain(grid.tree)}, kconfig {_plain(grid.kconfig)}"
     yield ""
     fold = len(grid.names) > MANY
@@ -88,7 +88,7 @@ def _row(cells: Sequence[str]) -> str:
 
 
 def _marks(cells: Sequence[CellRecord]) -> str:
-    """Tell all repeats of a cell, with counts where there are several, and with a rate."""
+    """Describe all repeats of a cell, with counts if there are several, and with a rate."""
     counted = Counter(map(_mark, cells))
     if len(cells) == 1:
         return _mark(cells[0])
@@ -108,9 +108,9 @@ def _mark(each: CellRecord) -> str:
 
 
 def _unmatched(record: Record, room: int) -> list[str]:
-    """Tell what was not as expected; repeats with the same result are told once.
+    """List unexpected results; repeats with the same result are listed once.
 
-    What does not fit into ``room`` bytes any more is counted, not told.
+    Results that do not fit into ``room`` bytes are only counted.
     """
     alike: dict[tuple[str, str, str], list[CellRecord]] = defaultdict(list)
     for each in record.cells:
@@ -126,12 +126,12 @@ def _unmatched(record: Record, room: int) -> list[str]:
         lines += told
         left -= 1
     if left:
-        lines += [f"And {left} more, for which there is no room here: see report.html.", ""]
+        lines += [f"And {left} more, which do not fit here: see report.html.", ""]
     return lines
 
 
 def _told(record: Record, group: Sequence[CellRecord]) -> Iterator[str]:
-    """Tell repeats with the same result, with the console of the first."""
+    """Describe repeats with the same result, with the console of the first."""
     first = min(group, key=lambda each: each.cell.repeat)
     times = f", {len(group)} times" if len(group) > 1 else ""
     yield f"### {_plain(first.cell.column)}: {_plain(first.cell.name)}"
@@ -164,5 +164,5 @@ _MARKUP = re.compile(r"([\\`*_\[\]|~#$])")
 
 
 def _plain(text: str) -> str:
-    """``text`` in one line, with nothing in it that Markdown or HTML would obey."""
+    """``text`` in one line, with Markdown and HTML escaped."""
     return _MARKUP.sub(r"\\\1", html.escape(" ".join(printable(text).split()), quote=False))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The table on the terminal: sessions down, variants across, a mark for each cell.
 
-No mark needs colour to be read: ``pass`` and ``(stuck)`` are as expected, ``pass!`` and
-``stuck!`` are not, ``?boot`` is no verdict. Below it stands what each variant does.
+Marks are readable without colour: ``pass`` and ``(stuck)`` are as expected, ``pass!`` and
+``stuck!`` are not, ``?boot`` is no verdict. Below the table is the effect of each variant.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from kstep.results.cell import CellRecord
     from kstep.results.record import Record
 
-# What does not say itself in the five letters that leave room for seven variants.
+# Short forms of signatures with more than five letters, so that seven variants fit.
 SHORT = {
     Signature.ENTERS_INTERRUPT: "irq",
     Signature.ENTERS_EXCEPTION: "exc",
@@ -53,7 +53,7 @@ SHORT = {
     Signature.MACHINE_DIED: "died",
     Signature.INFRASTRUCTURE: "infra",
 }
-# One for each, where there is room for no more; upper case is not as expected.
+# One letter for each, if there is no room for more; upper case is unexpected.
 LETTERS = {
     Signature.STUCK: "s",
     Signature.ENTERS_INTERRUPT: "i",
@@ -84,8 +84,8 @@ REPEATS = (
     " A mark without a count holds for every repeat; 50% (30-70): so many passed, and the 95 %"
     " interval of the rate."
 )
-NAMES = 16  # columns of a terminal that the sessions get at least
-MARKS = 7  # as wide as the widest mark, (stuck)
+NAMES = 16  # columns of the terminal for the sessions, at least
+MARKS = 7  # the width of the widest mark, (stuck)
 
 
 def table(record: Record, width: int) -> Group:
@@ -103,9 +103,8 @@ def table(record: Record, width: int) -> Group:
 def tables(record: Record, width: int) -> Group:
     """Draw the tables alone.
 
-    Cases that all have the same marks stand on one line, for the session is what is asked
-    about; where they differ each has its own. Where the variants do not fit side by side,
-    they go on in a further table below.
+    Cases that all have the same marks share one line; otherwise each has its own. If the
+    variants do not fit side by side, another table below continues.
     """
     parts: list[Table | Text] = []
     for grid in grids(record):
@@ -115,7 +114,7 @@ def tables(record: Record, width: int) -> Group:
 
 
 def legend(record: Record) -> str:
-    """Say what the marks mean, and those of them that are short for a signature."""
+    """Explain the marks, and the short forms of signatures among them."""
     repeated = any(each.cell.repeat > 1 for each in record.cells)
     used = {each.signature for each in record.cells if each.signature in SHORT}
     words = [f"{SHORT[signature]} = {signature}" for signature in sorted(used - {None})]
@@ -123,7 +122,7 @@ def legend(record: Record) -> str:
 
 
 def mark(each: CellRecord) -> str:
-    """Say the result of a cell in one word, and whether it was expected."""
+    """Return the result of a cell in one word, marked if it was unexpected."""
     word = each.seen if each.signature is None else SHORT.get(each.signature, each.seen)
     if each.outcome is Outcome.ERROR:
         return f"?{word}"
@@ -135,9 +134,9 @@ def mark(each: CellRecord) -> str:
 
 
 def letter(each: CellRecord) -> str:
-    """Say the result of a cell in one letter: ``·`` passes, ``!`` passes against expectation.
+    """Return the result of a cell in one letter: ``·`` passes, ``!`` passes unexpectedly.
 
-    A fault has its letter, in upper case if it is not as expected; ``?`` is no verdict.
+    A fault has its letter, in upper case if it is unexpected; ``?`` is no verdict.
     """
     if each.outcome is Outcome.ERROR:
         return "?"
@@ -148,9 +147,9 @@ def letter(each: CellRecord) -> str:
 
 
 def _marks(cells: Sequence[CellRecord], repeats: int) -> list[str]:
-    """Mark all repeats of a cell: one mark, or where they differ or some are missing, counts.
+    """Mark all repeats of a cell: one mark, or counts if they differ or some are missing.
 
-    Where some passed and some did not, the rate comes after them.
+    If only some passed, the rate follows.
     """
     counted = Counter(map(mark, cells)).most_common()
     if len(counted) == 1 and len(cells) == repeats:
@@ -161,7 +160,7 @@ def _marks(cells: Sequence[CellRecord], repeats: int) -> list[str]:
 
 
 def _abreast(grid: Grid, width: int) -> list[dict[str, int]]:
-    """Share the variants out among as few tables as ``width`` allows, with their widths."""
+    """Divide the variants among as few tables as ``width`` allows, with their widths."""
     marks: dict[str, list[str]] = {variant: [] for variant in grid.variants}
     for (*_, variant), cells in grid.cells.items():
         marks[variant] += _marks(cells, grid.repeats)
@@ -206,7 +205,7 @@ def _cell(cells: Sequence[CellRecord], repeats: int) -> Text:
 
 
 def style(word: str) -> str:
-    """Say in which style a mark is drawn."""
+    """Return the style of a mark."""
     return "bold red" if "!" in word else STYLES.get(word[0], "")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The sessions as a list to choose from: claim, cases, needs and usual time."""
+"""The list of sessions: claim, cases, needs and usual time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MINUTE = 60.0  # seconds
 def lines(sessions: Iterable[Session], usual: Mapping[str, float], width: int) -> Iterator[str]:
     """Describe each session in a few lines of at most ``width`` columns.
 
-    ``usual`` are the seconds by the name of a cell; a time that is not known is not given.
+    ``usual`` are the seconds by the name of a cell; an unknown time is omitted.
     """
     for script in sessions:
         yield from _head(script.name, len(script.case_names), seconds.of(script, usual), width)
@@ -30,7 +30,7 @@ def lines(sessions: Iterable[Session], usual: Mapping[str, float], width: int) -
         if needs := _needs(script):
             yield from _wrapped(f"needs: {'; '.join(needs)}", "    ", width)
         if script.unsettled:
-            why = f"run only by its full name: {script.unsettled}"
+            why = f"runs only by its full name: {script.unsettled}"
             yield from _wrapped(why, "    ", width)
         yield ""
 
@@ -51,18 +51,18 @@ def choice_lines(
 
 
 def duration(time: float) -> str:
-    """Say a time in seconds, or in minutes."""
+    """Format a time in seconds, or in minutes."""
     return f"{max(1, round(time))} s" if time < 2 * MINUTE else f"{round(time / MINUTE)} min"
 
 
 def _head(name: str, tests: int, time: float | None, width: int) -> Iterator[str]:
     counted = f"{tests} test{'s' * (tests != 1)}"
-    facts = counted if time is None else f"{counted}, {duration(time)} a kernel"
+    facts = counted if time is None else f"{counted}, {duration(time)} per kernel"
     yield f"{name}{facts:>{max(len(facts) + 1, width - len(name))}}"
 
 
 def _needs(script: Session) -> list[str]:
-    """What a kernel and a machine must have for any case of it."""
+    """What a kernel and a machine must have for its cases."""
     wanted: dict[str, None] = dict.fromkeys(script.needs)
     for case in script.case_names:
         wanted |= dict.fromkeys(map(str, script.requires_for(case)))

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Checks: cases that are scripts of their own, where one boot serves many.
+"""Checks: cases that are separate scripts; one boot serves many.
 
-A check leaves the guest, kdb and its breakpoints as it found them.
+A check restores the guest, kdb and its breakpoints.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
     from kstep.machine.hardware import Hardware
     from kstep.session.target import Target
 
-SHOWN = 200  # characters, at the most, of a value in a message
+SHOWN = 200  # characters, at most, of a value in a message
 
 
 @dataclass(frozen=True)
 class Check:
-    """A case whose claim stands in its script's docstring.
+    """A case whose claim is its script's docstring.
 
     ``requires`` is what it needs of a machine beyond what its session does, and why.
     """
@@ -38,7 +38,7 @@ class Check:
         return self.script.__name__
 
     def run(self, target: Target) -> None:
-        """Run the script; what kdb refuses it should have taken."""
+        """Run the script; a command that kdb refuses is a fault."""
         try:
             self.script(target)
         except CommandRefusedError as error:
@@ -47,25 +47,25 @@ class Check:
 
 @dataclass(frozen=True)
 class Boot(Check):
-    """A check with a machine of its own."""
+    """A check with its own machine."""
 
     hardware: Hardware
 
 
 def checks(*scripts: Callable[[Target], None]) -> tuple[Check, ...]:
-    """Make cases of scripts."""
+    """Make cases from scripts."""
     return tuple(Check(script) for script in scripts)
 
 
-def must(holds: bool, otherwise: str) -> None:  # noqa: FBT001 -- it is what the name says
-    """Raise KernelFault ``wrong-result`` where something does not hold."""
+def must(holds: bool, otherwise: str) -> None:  # noqa: FBT001 -- the name says what it is
+    """Raise KernelFault ``wrong-result``, with the message ``otherwise``, unless ``holds``."""
     if not holds:
         raise KernelFault(Signature.WRONG_RESULT, otherwise)
 
 
 def must_be(shown: object, true: object, what: str) -> None:
-    """Raise KernelFault ``wrong-result`` where what is shown is not what is true."""
-    must(shown == true, f"{what}: kdb has {_short(shown)}, and it is {_short(true)}")
+    """Raise KernelFault ``wrong-result`` unless the shown value is the true one."""
+    must(shown == true, f"{what}: {_short(shown)}, not {_short(true)}")
 
 
 def _short(value: object) -> str:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Kernel functions of different kinds, each with a command that reaches it exactly once.
 
-Nothing else in the guest reaches them: neither the shell nor a timer. The paths behind
-them are long, for stepping goes on in the callers until the return to user space.
+Nothing else in the guest reaches them: neither the shell nor a timer. Their paths are long,
+because stepping continues in the callers until the return to user space.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ FUNCTIONS = (
     TAKES_SPINLOCK,
     # fs/namei.c
     Stepped("vfs_mkdir", "mkdir /tmp/new && rmdir /tmp/new", "one in the VFS"),
-    # kernel/printk/printk.c; then vprintk_emit, where the first report of the fault was
+    # kernel/printk/printk.c; then vprintk_emit, which the first report of the fault
     # stepped, and which the kernel's own messages reach too
     Stepped("devkmsg_write", "echo kstep > /dev/kmsg", "printk's path"),
 )

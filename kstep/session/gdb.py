@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""gdb's access to a kernel: over the serial line, by kgdb, or by QEMU's own stub."""
+"""gdb's access to a kernel: through kgdb on the serial line, or QEMU's own gdbstub."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ if TYPE_CHECKING:
     from kstep.session.dialogue import Dialogue
     from kstep.session.stops import Stops
 
-SWITCHED = re.compile(rb"\$3#33\r?\n")  # kdb's last words, kdb_kgdb() in kdb_main.c
-# What sysrq_handle_dbg() says, in kernel/debug/debug_core.c.
+SWITCHED = re.compile(rb"\$3#33\r?\n")  # kdb's last output, kdb_kgdb() in kdb_main.c
+# The message of sysrq_handle_dbg() in kernel/debug/debug_core.c.
 WAITS_FOR_GDB = re.compile(rb"KGDB or \$3#33 for KDB\r?\n")
-ANNOUNCED = 2.0  # seconds within which it is said, if it is
-NOBODY = b"\xff" * 4
+ANNOUNCED = 2.0  # seconds within which the message comes, if it comes
+NO_CPU = b"\xff" * 4
 
 
 class GdbAccess:
-    """How gdb comes to a kernel, and leaves it; into ``folder`` goes what it was told and said."""
+    """Attaches gdb to a kernel, and detaches it; ``folder`` gets a log of its commands."""
 
     def __init__(
         self,
@@ -55,10 +55,10 @@ class GdbAccess:
 
     @contextmanager
     def in_gdb(self, *, detach: bool = False, waits: bool = False) -> Iterator[Gdb]:
-        """Go from kdb to gdb for the block, which is left with the kernel stopped.
+        """Switch from kdb to gdb for the block, which must end with the kernel stopped.
 
-        Afterwards kdb has it, stopped; or with ``detach`` it runs, and kgdb's next stop is
-        for a gdb, that comes with ``waits``: see expect_wait_for_gdb().
+        Afterwards the kernel is stopped in kdb. With ``detach`` it runs, and kgdb's next stop
+        waits for a gdb: then use ``waits``, see expect_wait_for_gdb().
         """
         with (
             self._log() as log,
@@ -78,9 +78,9 @@ class GdbAccess:
         """Switch kgdb from kdb to gdb's protocol for the block (``kgdb``), and back after it.
 
         gdb connects to the relay's pty, and leaves the kernel stopped (``disconnect``): not
-        at a breakpoint of its own, which kdb_stub() takes for an oops, so that `go` is to be
-        said twice (kernel/debug/kdb/kdb_debugger.c). Without ``back`` it is left to gdb, and
-        without ``switch`` it speaks the protocol already.
+        at gdb's own breakpoint, which kdb_stub() would treat as an oops that needs `go` twice
+        (kernel/debug/kdb/kdb_debugger.c). Without ``back`` kgdb stays with gdb, and without
+        ``switch`` it uses gdb's protocol already.
         """
         if switch:
             self.switch_to_gdb()
@@ -95,32 +95,32 @@ class GdbAccess:
         stop = self._dialogue.listen("kdb after gdb")
         if isinstance(stop, Answer):
             raise KernelFault(
-                Signature.RUNAWAY, "the guest runs where it was stopped when gdb disconnected"
+                Signature.RUNAWAY, "the guest runs after gdb disconnected with it stopped"
             )
         self._stops.last = stop
 
     def switch_to_gdb(self) -> None:
-        """Have kgdb speak gdb's protocol instead of kdb (``kgdb``)."""
+        """Switch kgdb from kdb to gdb's protocol (``kgdb``)."""
         self._dialogue.require("switch_to_gdb", State.KDB)
         self._dialogue.send(b"kgdb\r")
         try:
-            self._dialogue.listen_for(SWITCHED, "word that gdb may come")
+            self._dialogue.listen_for(SWITCHED, "line that gdb may attach")
         except SilenceError as error:
             raise KernelFault(Signature.HANG, f"kdb gives {error}") from error
         self._dialogue.hand_to_gdb()
 
     def expect_wait_for_gdb(self, active: int) -> None:
-        """Wait until sysrq-g has stopped a kernel whose last debugger was a gdb, now gone.
+        """Wait until sysrq-g has stopped a kernel whose last debugger was a gdb, now detached.
 
-        It says so; but from 7.0 on by a thread, which is stopped as well, so what counts in the
-        end is ``kgdb_active``, at the address ``active``: the number of the processor that is
-        in kgdb, or -1.
+        The kernel prints a message. Since 7.0 a thread prints it, which is stopped too, so
+        ``kgdb_active`` at the address ``active`` decides: the number of the CPU that is in kgdb,
+        or -1.
         """
         self._dialogue.require("expect_wait_for_gdb", State.RUNNING)
         try:
-            self._dialogue.listen_for(WAITS_FOR_GDB, "word of it", ANNOUNCED)
+            self._dialogue.listen_for(WAITS_FOR_GDB, "line about it", ANNOUNCED)
         except SilenceError:
-            if self._machine.read(active, 4) == NOBODY:
+            if self._machine.read(active, 4) == NO_CPU:
                 raise KernelFault(Signature.HANG, "sysrq-g does not stop the kernel") from None
         self._dialogue.hand_to_gdb()
 
@@ -132,7 +132,7 @@ class GdbAccess:
         return Transcript(self._folder / name, self._machine.began)
 
     def gdb_at(self, relay: Relay, log: Transcript | None = None) -> Gdb:
-        """Return a gdb, not started, that may use a relay."""
+        """Return a gdb for a relay, not started yet."""
 
         def look() -> None:
             relay.require_sound()
@@ -151,9 +151,9 @@ class GdbAccess:
 
     @contextmanager
     def in_gdbstub(self, step_mask: int) -> Iterator[Gdb]:
-        """Have gdb on QEMU's own stub for the block, which is left with the kernel running.
+        """Use gdb on QEMU's own stub for the block, which must end with the kernel running.
 
-        ``step_mask`` is that of "Advanced debugging options" in QEMU's manual.
+        ``step_mask`` is described in "Advanced debugging options" of QEMU's manual.
         """
         self._dialogue.require("in_gdbstub", State.SHELL)
         machine = self._machine
@@ -180,29 +180,29 @@ class GdbAccess:
     def expect_breakpoint_in_gdb(self, gdb: Gdb, breakpoint_: Breakpoint) -> None:
         """Wait until gdb sees a breakpoint hit."""
         self._dialogue.require("expect_breakpoint_in_gdb", State.GDB)
-        what = f"stop at {self._symbols.place(breakpoint_.address)}"
+        what = f"stop at {self._symbols.locate(breakpoint_.address)}"
         try:
             stop = gdb.wait(what)
         except KernelFault as fault:
             if fault.signature is Signature.HANG and (answer := self._ended()) is not None:
                 raise KernelFault(
                     Signature.MISSED_HITS,
-                    f"the command ended with status {answer.status} and gdb saw no {what}",
+                    f"the command ended with status {answer.status}, but gdb saw no {what}",
                 ) from fault
             raise
         self._stops.text.forget()
         if stop.pc is None:
-            raise MachineryError(f"gdb names no place of the {what}: {stop.reason}")
+            raise MachineryError(f"gdb names no address of the {what}: {stop.reason}")
         if stop.reason != BREAKPOINT_HIT or stop.pc != breakpoint_.address:
             raise KernelFault(
                 Signature.OFF_ORDER,
-                f"gdb sees {stop.reason} at {self._symbols.place(stop.pc)}, not a hit of"
-                f" {self._symbols.place(breakpoint_.address)}",
+                f"gdb sees {stop.reason} at {self._symbols.locate(stop.pc)}, not a hit of"
+                f" {self._symbols.locate(breakpoint_.address)}",
             )
         self._stops.take(stop)
 
     def _ended(self) -> Answer | None:
-        """Return the end of the command that runs, None if it has not been said yet."""
+        """Return the answer of the running command; None if it has not ended."""
         try:
             heard = self._dialogue.listen("end of the command", 0)
         except KernelFault as fault:

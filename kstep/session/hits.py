@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Hits of break- and watchpoints, compared with how often there was one to be counted."""
+"""Hits of breakpoints and watchpoints, compared with the true number."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from kstep.base.outcome import KernelFault, Signature
 
 
 def must_not_be_missed(hits: int, due: int, what: str, share: float = 1.0) -> None:
-    """Raise KernelFault ``missed-hits`` where less than a ``share`` of what was due was counted."""
+    """Raise KernelFault ``missed-hits`` if less than a ``share`` of ``due`` hits was counted."""
     if hits < share * due:
-        raise KernelFault(Signature.MISSED_HITS, f"{hits} hits were counted of {due} {what}")
+        raise KernelFault(Signature.MISSED_HITS, f"{hits} hits counted for {due} {what}")
 
 
 def must_be_exact(hits: int, due: int, what: str, share: float = 1.0) -> None:
-    """Raise KernelFault ``missed-hits`` or ``double-hits`` where another number was counted."""
+    """Raise KernelFault ``missed-hits`` or ``double-hits`` if the number is wrong."""
     must_not_be_missed(hits, due, what, share)
     if hits > due:
-        raise KernelFault(Signature.DOUBLE_HITS, f"{hits} hits were counted of {due} {what}")
+        raise KernelFault(Signature.DOUBLE_HITS, f"{hits} hits counted for {due} {what}")

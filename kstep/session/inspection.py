@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from kstep.console.kdb import Stop
-    from kstep.image.symbols import Place, Symbols
+    from kstep.image.symbols import CodeAddress, Symbols
     from kstep.machine.interface import Machine
     from kstep.session.dialogue import Dialogue
     from kstep.session.stops import Stops
@@ -52,11 +52,11 @@ class Inspection:
                 return address
         raise MachineryError(f"{function} has no instruction of the kind that is looked for")
 
-    def place(self, stop: Stop) -> Place:
-        """Return where a stop is."""
+    def locate(self, stop: Stop) -> CodeAddress:
+        """Return the code address of a stop."""
         if stop.pc is None:
-            raise MachineryError(f"the place of a stop that names none: {stop.reason}")
-        return self._symbols.place(stop.pc)
+            raise MachineryError(f"kdb named no address for this stop: {stop.reason}")
+        return self._symbols.locate(stop.pc)
 
     def successors(self, address: int) -> frozenset[int]:
         """Return where the instruction at an address leads, with the registers as they are."""

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""How long each cell usually takes: what a run measured, kept beside the sessions."""
+"""The usual time of each cell, measured by a run and stored beside the sessions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FILE = "seconds.json"
 
 
 def load(folder: Path) -> dict[str, float]:
-    """Return the usual seconds by the name of a cell, its boot included; none if not kept."""
+    """Return the usual seconds by the name of a cell, boot included; empty if not stored."""
     path = folder / FILE
     if not path.exists():
         return {}
@@ -40,7 +40,7 @@ def measured(records: Iterable[CellRecord]) -> dict[str, float]:
 
 
 def save(folder: Path, usual: Mapping[str, float]) -> None:
-    """Keep what was measured, beside what is known of other cells."""
+    """Store measured times, and keep those of other cells."""
     kept = {**load(folder), **usual}
     text = json.dumps(dict(sorted(kept.items())), indent=0, sort_keys=True)
     scratch = folder / f".{FILE}.new"
@@ -49,7 +49,7 @@ def save(folder: Path, usual: Mapping[str, float]) -> None:
 
 
 def of(script: Session, usual: Mapping[str, float]) -> float | None:
-    """Return the usual seconds of all cases of a session; None if one is not known."""
+    """Return the usual seconds of all cases of a session; None if one is unknown."""
     names = [
         script.name if case is None else f"{script.name}[{case}]" for case in script.case_names
     ]

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What ``--sessions`` selects: names, patterns, cases, named choices, files of the user's.
+"""What ``--sessions`` selects: names, patterns, cases, named choices, the user's own files.
 
-A selector is ``[FILE.py::]SESSION[CASE]``, of which everything but one part may be missing.
-``*`` and ``?`` stand for any characters and for any one.
+A selector is ``[FILE.py::]SESSION[CASE]``; at least one part must be given.
+``*`` matches any characters, ``?`` any one.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ LISTED = "./inv sessions lists them"
 
 @dataclass(frozen=True)
 class Selector:
-    """One part of ``--sessions``; ``session`` and ``case`` are patterns, "" for every one.
+    """One part of ``--sessions``; ``session`` and ``case`` are patterns, "" for all.
 
-    ``file`` is as it was typed, "" for kstep's own sessions.
+    ``file`` is as typed, "" for kstep's own sessions.
     """
 
     text: str
@@ -53,7 +53,7 @@ class Selector:
 
     @classmethod
     def parse(cls, text: str) -> Selector:
-        """Read a selector; raises RequestError if it is none."""
+        """Read a selector; raises RequestError if it is invalid."""
         found = FORM.fullmatch(text)
         if found is None or found["case"] == "[]" or not (found["file"] or found["session"]):
             raise RequestError(
@@ -63,16 +63,16 @@ class Selector:
 
     @property
     def is_pattern(self) -> bool:
-        """Whether it may stand for more than one session."""
+        """Whether it may match more than one session."""
         return not self.session or is_pattern(self.session)
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What was selected.
+    """The selected sessions.
 
-    ``sessions`` have only the cases that were selected, ``known`` are all that there are, with
-    all of theirs. ``selectors`` select the same again, one by one, without patterns.
+    ``sessions`` have only the selected cases, ``known`` are all sessions with all cases.
+    ``selectors`` select the same again, without patterns.
     """
 
     sessions: tuple[Session, ...]
@@ -81,23 +81,23 @@ class Selection:
 
 
 def choices(folder: Path) -> dict[str, list[str]]:
-    """Read the named choices that stand beside the sessions; none if there is no such file."""
+    """Read the named choices beside the sessions; none if there is no such file."""
     path = folder / CHOICES
     return dict(document.load(path, LISTS).value) if path.exists() else {}
 
 
 def select(folder: Path, texts: Sequence[str]) -> Selection:
-    """Find what is selected from the sessions of a folder and from files of the user's.
+    """Select from the sessions of a folder and from the user's own files.
 
-    Without a selector these are all that are settled. Raises RequestError, with what is near
-    or possible, for what selects nothing.
+    Without a selector, all settled sessions. Raises RequestError, with similar or possible
+    names, for a selector that selects nothing.
     """
     named = choices(folder)
     selectors = [Selector.parse(each) for text in texts for each in named.get(text, [text])]
     files = {each.file: Path(each.file) for each in selectors if each.file}
     for typed, path in files.items():
         if not path.is_file():
-            raise RequestError(f"--sessions {typed}: there is no such file")
+            raise RequestError(f"--sessions {typed}: no such file")
     known = session.load(folder, list(files.values()))
     if not selectors:
         settled = [each for each in known.values() if not each.unsettled]
@@ -109,7 +109,7 @@ def select(folder: Path, texts: Sequence[str]) -> Selection:
             cases.setdefault(script.name, set()).update(_cases(each, script))
             typed_as[script.name] = f"{each.file}::{script.name}" if each.file else script.name
     for name in [name for name, chosen in cases.items() if not chosen]:
-        del cases[name]  # a pattern's session that has no such case
+        del cases[name]  # matches the pattern, but has no such case
     return Selection(
         tuple(_narrowed(known[name], chosen) for name, chosen in cases.items()),
         known,
@@ -124,8 +124,8 @@ def select(folder: Path, texts: Sequence[str]) -> Selection:
 def _sessions(
     each: Selector, known: Mapping[str, Session], named: Mapping[str, Sequence[str]]
 ) -> list[Session]:
-    """Return the sessions of a selector that have a case of it."""
-    there = {
+    """Return the sessions that match a selector and have a matching case."""
+    candidates = {
         name: script
         for name, script in known.items()
         if (
@@ -134,14 +134,14 @@ def _sessions(
             else not script.own
         )
     }
-    if not each.is_pattern and each.session not in there:
-        near = nearest(each.session, [*there, *([] if each.file else named)])
+    if not each.is_pattern and each.session not in candidates:
+        near = nearest(each.session, [*candidates, *([] if each.file else named)])
         raise RequestError(f'session "{each.session}" does not exist; {near}')
-    found = [script for name, script in there.items() if matches(each.session or "*", name)]
+    found = [script for name, script in candidates.items() if matches(each.session or "*", name)]
     if each.is_pattern and not each.file:
         if found and all(script.unsettled for script in found):
             raise RequestError(
-                f"--sessions {each.text}: matches only {found[0].name}, which is run only by its"
+                f"--sessions {each.text}: matches only {found[0].name}, which runs only by its"
                 f" full name: {found[0].unsettled}"
             )
         found = [script for script in found if not script.unsettled]
@@ -162,7 +162,7 @@ def _refuse_case(each: Selector, found: Sequence[Session]) -> None:
     names = {name for script in found for name in script.case_names if name}
     what = f"{found[0].name} has" if len(found) == 1 else "these sessions have"
     if not names:
-        raise RequestError(f"--sessions {each.text}: {what} no cases; leave [{each.case}] out")
+        raise RequestError(f"--sessions {each.text}: {what} no cases; remove [{each.case}]")
     raise RequestError(
         f'--sessions {each.text}: {what} no case "{each.case}"; {nearest(each.case, names)}'
     )
@@ -173,7 +173,7 @@ def _narrowed(script: Session, chosen: Iterable[str | None]) -> Session:
 
 
 def _again(typed: str, script: Session, chosen: set[str | None]) -> list[str]:
-    """Return the selectors of some cases of a session, or of all."""
+    """Return selectors for the chosen cases of a session, or one for all."""
     if chosen == set(script.case_names):
         return [typed]
     return [f"{typed}[{name}]" for name in script.case_names if name in chosen]

@@ -24,25 +24,25 @@ if TYPE_CHECKING:
 
 
 class Case(Protocol):
-    """What a session is run over; ``name`` stands in the cell."""
+    """One case of a session; ``name`` is part of the cell's name."""
 
     @property
     def name(self) -> str:
-        """Name the case, in the characters of a C identifier."""
+        """The name of the case, a C identifier."""
 
 
 @runtime_checkable
 class EquippedCase(Case, Protocol):
-    """A case that asks for another machine than its session does."""
+    """A case that needs another machine than its session."""
 
     @property
     def hardware(self) -> Hardware:
-        """The machine that it is run on."""
+        """The machine that it runs on."""
 
 
 @runtime_checkable
 class DemandingCase(Case, Protocol):
-    """A case that needs more of a machine than its session does."""
+    """A case that needs more capabilities than its session."""
 
     @property
     def requires(self) -> Mapping[Capability, str]:
@@ -60,16 +60,14 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Session:
-    """A script and what it needs. ``cases`` is empty where there are none.
+    """A script and what it needs. ``cases`` is empty if there are none.
 
-    ``needs`` are the options of the kernel, as CONFIG_X, without which it is not run;
-    ``requires`` is what its machine must be able to do, and why, in words that go on from the
-    session's name. What ``hardware`` takes is known from it.
-    ``text`` is the docstring of its file. ``unsettled`` says why a session is run only
-    if it is named: what it measures is not known well enough to be predicted. ``own`` is
-    whether it is the user's, from a file that is not in kstep's folder. ``area`` is what the
-    claim is about, in words that stand over its results in a report, such as ``steps``; empty
-    if it shares that with no other.
+    ``needs`` are kernel options, as CONFIG_X, without which it is skipped. ``requires`` is what
+    its machine must be able to do, and why, as a clause that follows the session's name;
+    ``hardware`` adds its own. ``text`` is the docstring of its file. ``unsettled`` says why a
+    session runs only if it is named: its result cannot be predicted yet. ``own`` is whether it
+    is the user's, from a file outside kstep's folder. ``area`` is the subject of the claim, a
+    heading over its results in a report, such as ``steps``; empty if no other session shares it.
     """
 
     name: str
@@ -88,7 +86,7 @@ class Session:
 
     @property
     def case_names(self) -> tuple[str | None, ...]:
-        """The names of the cases; one None where there are none."""
+        """The names of the cases; one None if there are none."""
         return tuple(case.name for case in self.cases) or (None,)
 
     @property
@@ -97,7 +95,7 @@ class Session:
         return self.file if self.own else None
 
     def hardware_for(self, case: str | None) -> Hardware:
-        """Return the machine that a case asks for, or else the session's."""
+        """Return the machine that a case needs, or the session's if it needs no other."""
         found = self._case(case)
         return found.hardware if isinstance(found, EquippedCase) else self.hardware
 
@@ -108,7 +106,7 @@ class Session:
         return {**self.hardware_for(case).requires, **self.requires, **own}
 
     def run(self, target: Target, case: str | None) -> None:
-        """Run the script, over one case where it has cases."""
+        """Run the script, with one case if it has cases."""
         found = self._case(case)
         if found is None:
             self.script(target)
@@ -134,7 +132,7 @@ def session(
     requires: Mapping[Capability, str] | None = None,
     area: str = "",
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Mark a function as a session; its name, with dashes, is the session's."""
+    """Mark a function as a session, named like the function, with dashes."""
 
     def mark(script: Callable[..., None]) -> Callable[..., None]:
         name = script.__name__.replace("_", "-")
@@ -145,7 +143,7 @@ def session(
                 f"{here} is in {_found[name].file} too; give the function another name"
             )
         if len({case.name for case in cases}) < len(cases):
-            raise MachineryError(f"{here} has two cases of one name")
+            raise MachineryError(f"{here} has two cases with the same name")
         for case in cases:
             if not CASE_NAME.fullmatch(case.name):
                 raise MachineryError(
@@ -176,18 +174,18 @@ def session(
 def load(folder: Path, own: Sequence[Path] = ()) -> dict[str, Session]:
     """Import every script of a folder; return the sessions by name, in file order.
 
-    ``own`` are files of the user's, which may be anywhere; their sessions come last. The
-    folder's parent's parent must be on the import path: scripts share their cases by import,
-    and one may run another's script. Raises MachineryError for a script of the folder that
-    defines no session; RequestError, with the line, for a file of the user's that cannot be
-    loaded, defines no session or gives one a name that is taken.
+    ``own`` are the user's files, from any folder; their sessions come last. The folder's
+    parent's parent must be on the import path: scripts share their cases by import, and one may
+    run another's script. Raises MachineryError for a script of the folder that defines no
+    session; RequestError, with the line, for a user's file that cannot be loaded, defines no
+    session or uses a name that is taken.
     """
     _found.clear()
     paths = {f"tests.sessions.{path.stem}": path for path in sorted(folder.glob("[!_]*.py"))}
     for name in paths:
         sys.modules.pop(name, None)
     for name, path in paths.items():
-        if name not in sys.modules:  # else a script before it has imported it
+        if name not in sys.modules:  # another script may have imported it
             _execute(_spec(name, path))
     defining = {each.script.__module__ for each in _found.values()}
     for name, path in paths.items():
@@ -199,13 +197,13 @@ def load(folder: Path, own: Sequence[Path] = ()) -> dict[str, Session]:
     return found
 
 
-NO_SESSION = "it defines no session; mark a function with @session, or move it elsewhere"
+NO_SESSION = "defines no session; mark a function with @session, or move it elsewhere"
 
 
 def _spec(name: str, path: Path) -> ModuleSpec:
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None:
-        raise MachineryError(f"{path}: cannot be imported; a script's name ends in .py")
+        raise MachineryError(f"{path}: cannot be imported; a script's name must end in .py")
     return spec
 
 
@@ -217,9 +215,9 @@ def _execute(spec: ModuleSpec) -> None:
 
 
 def _load_own(name: str, path: Path) -> dict[str, Session]:
-    """Import one file of the user's; what stands beside it can be imported by it."""
+    """Import one of the user's files; it can import files beside it."""
     known = set(_found)
-    # Last, so that nothing there takes the place of a module of Python's or of kstep's.
+    # Last, so that nothing there replaces a module of Python or kstep.
     sys.path.append(str(path.parent.absolute()))
     try:
         _execute(_spec(name, path.absolute()))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from kstep.console.gdb import Gdb
-    from kstep.image.symbols import Place, Symbols
+    from kstep.image.symbols import CodeAddress, Symbols
     from kstep.judge.stepper import Step
     from kstep.session.dialogue import Dialogue
     from kstep.session.inspection import Inspection
@@ -28,9 +28,9 @@ WALKS = 3
 
 @dataclass(frozen=True)
 class Window:
-    """An interrupt that met the step from a place, and what it would be a fault of."""
+    """An interrupt that ended the step from ``before``, and the fault that it would be."""
 
-    place: Place
+    before: CodeAddress
     fault: KernelFault
 
 
@@ -119,7 +119,7 @@ class Stepping:
             step.must_follow_program_order()
             reached = step.after.address == address
         if not reached:
-            raise MachineryError(f"the path does not end at {self._symbols.place(address)}")
+            raise MachineryError(f"the path does not end at {self._symbols.locate(address)}")
 
     def step_over_brk(self, brk: int, walk: Walk | None = None) -> bool:
         """Step over a BRK, at which the kernel is stopped and which it handles itself.
@@ -130,8 +130,8 @@ class Stepping:
         but in an interrupt it is no fault of a ``walk``: then this returns False.
         """
         behind = {brk + 4, *self._inspection.successors(brk + 4)}
-        ended = self._inspection.place(self._stops.step())
-        at = self._symbols.place(brk)
+        ended = self._inspection.locate(self._stops.step())
+        at = self._symbols.locate(brk)
         if walk is not None and is_interrupt(ended):
             walk.window = Window(
                 at,
@@ -149,14 +149,14 @@ class Stepping:
         self._metrics["unseen_instructions"] = int(ended.address != brk + 4)
         return True
 
-    def step_past_mask(self, masks: Place) -> Place:
+    def step_past_mask(self, masks: CodeAddress) -> CodeAddress:
         """Step over an instruction that masks debug exceptions; return where that comes back.
 
         QEMU still traps right behind such an instruction; then once more.
         """
-        ended = self._inspection.place(self._stops.step())
+        ended = self._inspection.locate(self._stops.step())
         if ended.address == masks.address + 4:
-            ended = self._inspection.place(self._stops.step())
+            ended = self._inspection.locate(self._stops.step())
         return ended
 
     def walks(self) -> Iterator[Walk]:

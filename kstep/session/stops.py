@@ -40,7 +40,7 @@ class Stops:
         """Where the last stop is, as a symbol and an offset."""
         if self.last is None or self.last.pc is None:
             return "an unknown place"
-        return str(self._symbols.place(self.last.pc))
+        return str(self._symbols.locate(self.last.pc))
 
     def take(self, stop: Stop) -> None:
         """Take a stop for the latest, and stay there for some ticks."""
@@ -71,7 +71,7 @@ class Stops:
         return self._expect(reason, pc)
 
     def _expect(self, reason: str, pc: int | None = None) -> Stop:
-        what = f"stop for {reason}" + ("" if pc is None else f" at {self._symbols.place(pc)}")
+        what = f"stop for {reason}" + ("" if pc is None else f" at {self._symbols.locate(pc)}")
         heard = self._dialogue.listen(what)
         if isinstance(heard, Answer):
             raise KernelFault(
@@ -136,7 +136,7 @@ class Stops:
 
     def unexpected(self, stop: Stop) -> KernelFault:
         """Say what a stop that nobody waited for is."""
-        where = "nowhere" if stop.pc is None else str(self._symbols.place(stop.pc))
+        where = "nowhere" if stop.pc is None else str(self._symbols.locate(stop.pc))
         if stop.reason == STEPPED:
             return KernelFault(
                 Signature.STEP_FLOOD, f"a step that nobody asked for stops at {where}"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The kernel's own note that something went wrong, which stays when a message was not heard."""
+"""The kernel's taint, which shows a fault even if its message was missed."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from kstep.session.dialogue import State
 if TYPE_CHECKING:
     from kstep.session.target import Target
 
-# The shell reads it itself: nothing is forked and executed for it, after every cell.
+# Only built-in commands of the shell: no fork and exec after every cell.
 COMMAND = "read -r taint < /proc/sys/kernel/tainted; echo $taint"
 MASK = re.compile(r"^(\d+)\r?$", re.MULTILINE)
 
-# The bits that say of a fault, by number: taint_flags[] in kernel/panic.c and TAINT_* in
-# include/linux/panic.h. The others say of modules, firmware, and how the kernel was built.
+# The bits for faults, by number: taint_flags[] in kernel/panic.c and TAINT_* in
+# include/linux/panic.h. The others are about modules, firmware, and the kernel's build.
 FAULTS = {
     4: "M (TAINT_MACHINE_CHECK)",
     5: "B (TAINT_BAD_PAGE)",
@@ -29,16 +29,16 @@ FAULTS = {
 
 
 def faults(mask: int) -> list[str]:
-    """Return the names of the faults that a mask tells of."""
+    """Return the names of the faults in a mask."""
     return [name for bit, name in FAULTS.items() if mask >> bit & 1]
 
 
 def after(target: Target, known: int) -> int | None:
-    """Look at the kernel's taint after a script that passed; return it.
+    """Read the kernel's taint after a script that passed; return it.
 
-    ``known`` is what it was before. None if the guest is not at its shell, or does not answer: a
-    script that passed may leave it so, and that is no verdict. Raises KernelFault ``splat`` for
-    a fault that is new, unless the script excused splats: then it is that of what it brought about.
+    ``known`` is the taint before. None if the guest is not at its shell, or does not answer: a
+    script that passed may leave it so, which is no verdict. Raises KernelFault ``splat`` for a new
+    fault, unless the script excused splats, which taint the kernel too.
     """
     if target.state is not State.SHELL:
         return None
@@ -58,7 +58,7 @@ def after(target: Target, known: int) -> int | None:
     if new and not target.has_excused:
         raise KernelFault(
             Signature.SPLAT,
-            f"the kernel is tainted {', '.join(new)}: something went wrong in the session, and"
-            f" no message of it was recognized (/proc/sys/kernel/tainted is {mask})",
+            f"the kernel is tainted {', '.join(new)}: there was a fault in the session, but its"
+            f" message was not recognized (/proc/sys/kernel/tainted is {mask})",
         )
     return mask

@@ -76,7 +76,7 @@ class Target:
         inspection = Inspection(machine, symbols, dialogue, stops)
         self.known = inspection.known
         self.find = inspection.find
-        self.place = inspection.place
+        self.locate = inspection.locate
         self.successors = inspection.successors
         self.fixup = inspection.fixup
         self.must_show_stack = inspection.must_show_stack

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Kernel sources and patch series: where they come from, and what a variant of them is."""
+"""Kernel sources, patch series, and the variants of a source that a series makes."""

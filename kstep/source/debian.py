@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Debian packages that kstep uses: kernel sources, and the guest's busybox.
 
-They are fetched by a private apt configuration, run inside the toolchain: nothing is
-added to the machine's own suites or architectures. The archives are those that the
-toolchain's apt is configured for; only the suite changes.
+apt fetches them with a private configuration, inside the toolchain: nothing is added to the
+host's own suites or architectures. The archives are those in the toolchain's apt
+configuration; only the suite changes.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ if TYPE_CHECKING:
 
 DAY = 86400.0  # seconds
 
-# Everything that apt would read or write elsewhere stands in the shelf's own folder. It
-# is given with -c, which outranks the machine's apt.conf.d; hooks found there are dropped.
-# An index that has expired is taken, and said so: its signature still holds, a mirror or a
-# snapshot that stands still is good enough, and the record has the version.
+# apt reads and writes only in the folder of its download ("shelf"). -c overrides the host's
+# apt.conf.d; its hooks are dropped. An expired index is used, and the message says so: its
+# signature is still valid, an old mirror or snapshot is good enough, and the record has the
+# version.
 APT_CONF = """\
 #clear APT::Architectures;
 #clear APT::Update::Pre-Invoke;
@@ -57,15 +57,15 @@ Dir::Cache "{shelf}";
 Dir::Cache::Archives "{shelf}/archives";
 """
 
-SUITES = ("bullseye", "bookworm", "trixie", "forky", "sid")  # that are looked through
-# Where linux-source-X is looked for first: facts of the archive, November 2026.
+SUITES = ("bullseye", "bookworm", "trixie", "forky", "sid")  # searched for kernel sources
+# The suite to try first for linux-source-X: as of November 2026.
 USUAL = {"5.10": "bullseye", "6.1": "bookworm", "6.12": "trixie", "7.2": "sid"}
 SOURCE = "linux-source-"
 
 
 @dataclass(frozen=True)
 class Package:
-    """One package file; ``origin`` is the suite that has it, and how old its index is if old."""
+    """One package file; ``origin`` is its suite, and the date of the suite's index if expired."""
 
     name: str
     version: str
@@ -81,10 +81,10 @@ class MissingError(MachineryError):
 def kernel_source(
     version: str, toolchain: Toolchain, cache: Cache, say: Callable[[str], None] = ignore
 ) -> Package:
-    """Fetch ``linux-source-<version>``, the newest of the suite that has it.
+    """Fetch the newest ``linux-source-<version>`` of the suite that has it.
 
-    ``say`` is told of each suite that is asked, which takes some seconds. Raises RequestError,
-    with what there is, if no suite has it.
+    ``say`` gets a line for each suite that is searched, which takes some seconds. Raises
+    RequestError, listing what is available, if no suite has it.
     """
     name = f"{SOURCE}{version}"
     if version in USUAL:
@@ -101,10 +101,10 @@ def kernel_source(
     if version in offers:
         return fetch(name, offers[version], toolchain, cache, say)
     if not offers:
-        raise MachineryError("no suite of Debian's answers", details=tuple(silent))
-    there = ", ".join(f"debian:{known} ({offers[known]})" for known in sorted(offers, key=_number))
+        raise MachineryError("no Debian suite answers", details=tuple(silent))
+    known = ", ".join(f"debian:{each} ({offers[each]})" for each in sorted(offers, key=_number))
     raise RequestError(
-        f"tree debian:{version}: no suite of Debian's has {name} now; there is {there}"
+        f"tree debian:{version}: no Debian suite has {name} now; available: {known}"
         + "".join(f"; {each}" for each in silent)
     )
 
@@ -114,7 +114,7 @@ def _number(version: str) -> list[int]:
 
 
 def _kernel_sources(suite: str, toolchain: Toolchain, cache: Cache) -> list[str]:
-    """List the versions of which a suite has the kernel's source; asked once a day."""
+    """List the versions of kernel sources in a suite; its index is fetched once a day."""
     shelf = cache.folder("downloads", f"index-{suite}")
     note = shelf / "names"
     with cache.lock(f"download-index-{suite}"):
@@ -146,14 +146,14 @@ def fetch(
 ) -> Package:
     """Return the newest ``name`` of ``suite`` for arm64.
 
-    The archive is asked once a day; where it does not answer, the copy at hand serves, unless
-    it is damaged: then it is fetched again, which ``say`` is told in one line.
+    The archive is contacted once a day; if it does not answer, the cached copy is used. A damaged
+    copy is fetched again, and ``say`` is called with a line about it.
     """
     shelf = cache.folder("downloads", f"{name}-{suite}")
     note = shelf / "current"
     with cache.lock(f"download-{name}-{suite}"):
         if os.path.lexists(note) and (reason := _damage(shelf)):
-            say(f"cache: package {name} of Debian {suite} is fetched again: {reason}")
+            say(f"cache: fetching package {name} of Debian {suite} again: {reason}")
             note.unlink()
         if not _is_fresh(note):
             try:
@@ -164,11 +164,11 @@ def fetch(
             except CommandError as error:
                 if not note.exists():
                     raise MachineryError(
-                        f"package {name} of Debian {suite} cannot be fetched",
+                        f"cannot fetch package {name} of Debian {suite}",
                         details=error.details[-5:],
                     ) from error
         version, sha256, file, *date = note.read_text().split()
-    origin = f"Debian {suite}" + (f" as of {date[0]}, an index that has expired" if date else "")
+    origin = f"Debian {suite}" + (f" as of {date[0]}, an expired index" if date else "")
     return Package(name, version, sha256, shelf / file, origin)
 
 
@@ -179,16 +179,16 @@ def unpack(package: Package, into: Path, toolchain: Toolchain) -> None:
 
 
 def _damage(shelf: Path) -> str | None:
-    """Return why the package of a shelf must not be used; None if it is what was fetched."""
+    """Return why the package of a shelf must not be used; None if it is undamaged."""
     if reason := digest.foreign(shelf / "current"):
         return reason
     try:
         _, sha256, file, *_ = (shelf / "current").read_text().split()
     except ValueError:
         return "its note is incomplete"
-    # Whose the file is says nothing: apt runs as the toolchain's user. Its hash does.
+    # The owner does not matter, because apt runs as the toolchain's user; the hash does.
     if "/" in file or (shelf / file).is_symlink():
-        return f"{file} is no file of the cache's"
+        return f"{file} is not a file in the cache"
     return digest.differs(shelf / file, sha256)
 
 
@@ -244,7 +244,7 @@ def _download(name: str, suite: str, toolchain: Toolchain, shelf: Path) -> None:
 
 
 def _expired(shelf: Path, suite: str) -> str:
-    """Return the day of the suite's index where it has expired; else nothing."""
+    """Return the date of the suite's index if it has expired, or an empty string."""
     for path in (shelf / "lists").glob(f"*_dists_{suite}_InRelease"):
         fields = email.message_from_string(path.read_text().partition("\n\n")[2])
         until = fields["Valid-Until"]

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Diffs, as git apply reads them and puts them into a folder."""
+"""Diffs, read and applied by git apply."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ if TYPE_CHECKING:
     from subprocess import CompletedProcess
 
 REFUSED_HUNK = re.compile(
-    r"^error: while searching for:\n(?P<hunk>.*?)\nerror: patch failed: (?P<place>.+:\d+)$",
+    r"^error: while searching for:\n(?P<hunk>.*?)\nerror: patch failed: (?P<line>.+:\d+)$",
     re.MULTILINE | re.DOTALL,
 )
 
 
 def apply(options: Sequence[str], diff: bytes, folder: Path = Path("/")) -> CompletedProcess[bytes]:
-    """Run git apply on ``diff`` in ``folder``, which may be anywhere."""
+    """Run git apply on ``diff`` in ``folder``, inside a checkout or not."""
     command = ("apply", "--whitespace=nowarn", *options, "-")
     return Git.without_repository(folder).run(*command, given=diff)
 
 
-def complaint(result: CompletedProcess[bytes]) -> str:
-    """Say in one line why git apply refused: the hunk that it did not find, or its own words."""
+def refusal(result: CompletedProcess[bytes]) -> str:
+    """Say in one line why git apply failed: the hunk that it did not find, or its message."""
     said = result.stderr.decode(errors="replace")
     if refused := REFUSED_HUNK.search(said):
         lines = [line.strip() for line in refused["hunk"].splitlines() if line.strip()]
-        return f"at {refused['place']} there is no '{' / '.join(lines[:3])[:120]}'"
+        return f"at {refused['line']} there is no '{' / '.join(lines[:3])[:120]}'"
     words = [
         line.removeprefix("error: ") for line in said.splitlines() if line.startswith("error: ")
     ]

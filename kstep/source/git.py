@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""git, run in one way: on the repository that is named, whatever is around the command.
+"""git, always run on the named repository, whatever its environment says.
 
-In a hook, a step of a bisection or an alias, git says by its environment which repository it
-works on. A git that is run from there asks that one, whatever folder it is in (git(1), "The
-Git Repository"). So a command gets none of the variables called GIT_*, but for the few that
-say how to reach or read a repository and not which (KEPT).
+In a hook, a step of a bisection or an alias, git's environment names a repository. A git that is
+run from there uses that one, whatever folder it is in (git(1), "The Git Repository"). So a
+command gets none of the GIT_* variables except the few that say how to reach or read a
+repository, not which (KEPT).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from subprocess import CompletedProcess
 
-# Where the user's configuration is, and how blobs of a partial clone are fetched.
+# The location of the user's configuration, and how to fetch blobs of a partial clone.
 KEPT = (
     "GIT_CONFIG_GLOBAL",
     "GIT_CONFIG_NOSYSTEM",
@@ -34,19 +34,19 @@ KEPT = (
     "GIT_SSH_COMMAND",
     "GIT_SSH_VARIANT",
 )
-# Git's words are read, so they are English; it asks nothing, and shows nothing in a pager.
-# gettext prefers LANGUAGE even to C.UTF-8.
+# git's messages are parsed, so they must be English; it must not ask questions or start a
+# pager. gettext prefers LANGUAGE even to C.UTF-8.
 PLAIN = {
     "LC_ALL": "C.UTF-8",
     "LANGUAGE": "",
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_ASKPASS": "",
     "GIT_PAGER": "cat",
-    "GIT_OPTIONAL_LOCKS": "0",  # of a repository that is only read, not even the index is written
+    "GIT_OPTIONAL_LOCKS": "0",  # do not even write the index of a repository that is only read
 }
 NO_CONFIGURATION = {"GIT_CONFIG_NOSYSTEM": "1", "GIT_CONFIG_GLOBAL": os.devnull}
-# What a user's or a repository's configuration may not change: a revision is the same files,
-# and a commit the same patch, for everybody.
+# Settings that a user's or a repository's configuration must not change: a revision must give the
+# same files, and a commit the same patch, for everybody.
 SETTINGS = {
     "color.ui": "false",
     "core.attributesFile": os.devnull,
@@ -88,7 +88,7 @@ SHOWN = 12  # branches and tags that an error lists
 
 @dataclass(frozen=True)
 class Git:
-    """How git is run for one purpose: the folder, its environment, settings that come first."""
+    """How to run git for one purpose: the folder, the environment, overriding settings."""
 
     folder: Path
     environment: Mapping[str, str]
@@ -96,7 +96,7 @@ class Git:
 
     @classmethod
     def of_user(cls, folder: Path) -> Self:
-        """Read the repository that ``folder`` is in; the user's configuration is honoured."""
+        """Read the repository of ``folder``, with the user's configuration."""
         inherited = {
             name: value
             for name, value in os.environ.items()
@@ -106,27 +106,27 @@ class Git:
 
     @classmethod
     def without_repository(cls, folder: Path = Path("/")) -> Self:
-        """Work on files in ``folder``, though it be in a checkout, by nobody's configuration.
+        """Work on files in ``folder`` without any repository or configuration.
 
-        In a checkout around the folder git apply would pass over files without a word.
+        If the folder were in a checkout, git apply would silently skip files.
         """
         return cls(folder, {**_bare(), "GIT_DIR": os.devnull}, {})
 
     @classmethod
     def private(cls, repository: Path, work_tree: Path) -> Self:
-        """Work in a repository of kstep's own, by nobody's configuration; both are absolute."""
+        """Work in kstep's own repository, without configuration; both paths are absolute."""
         own = {"GIT_DIR": str(repository), "GIT_WORK_TREE": str(work_tree)}
         return cls(work_tree, {**_bare(), **own}, {})
 
     def argv(self, *arguments: str) -> list[str]:
-        """Return the command, which is to be run with ``environment``."""
+        """Return the command, to run with ``environment``."""
         settings = [
             word for name, value in self.settings.items() for word in ("-c", f"{name}={value}")
         ]
         return ["git", "--no-pager", "-C", str(self.folder), *settings, *arguments]
 
     def run(self, *arguments: str, given: bytes = b"") -> CompletedProcess[bytes]:
-        """Run git to its end, whatever its status; raises MachineryError where there is none."""
+        """Run git to its end, whatever its status; raises MachineryError if git is missing."""
         try:
             return subprocess.run(
                 self.argv(*arguments),
@@ -144,9 +144,9 @@ def _bare() -> dict[str, str]:
 
 
 def _safe_directories() -> dict[str, str]:
-    """Keep of the settings in the environment those of whom the user trusts, and no others.
+    """Keep only safe.directory from the settings in the environment.
 
-    A container's or a CI's environment is where it is said (git-config(1), safe.directory).
+    Containers and CI set it there (git-config(1), safe.directory).
     """
     count = os.environ.get("GIT_CONFIG_COUNT", "")
     names = (
@@ -165,7 +165,7 @@ def _safe_directories() -> dict[str, str]:
 
 
 def reason(said: bytes) -> str:
-    """Return in one line why git refused: its first error, or else its first line."""
+    """Return in one line why git failed: its first error, or its first line if there is none."""
     lines = said.decode(errors="replace").splitlines()
     errors = [line for line in lines if line.startswith(("fatal: ", "error: "))]
     first = (errors or lines or ["it gives no reason"])[0]
@@ -174,7 +174,7 @@ def reason(said: bytes) -> str:
 
 @dataclass(frozen=True)
 class Repository:
-    """The user's repository in ``folder``: its commits are read, its checkout is not touched.
+    """The user's repository in ``folder``, which is only read, never written.
 
     ``named`` is what the user wrote, for messages.
     """
@@ -183,10 +183,10 @@ class Repository:
     named: str
 
     def ask(self, *arguments: str) -> str | None:
-        """Return what git prints, names of files decoded as Python's os has them.
+        """Return what git prints, decoded as file names are (os.fsdecode()).
 
-        None where it says no without a word. Raises RequestError with the reason where it
-        gives one.
+        None if it fails with status 1 and no message. Raises RequestError with the message
+        otherwise.
         """
         done = Git.of_user(self.folder).run(*arguments)
         if done.returncode and (done.stderr or done.returncode != 1):
@@ -194,7 +194,7 @@ class Repository:
         return None if done.returncode else os.fsdecode(done.stdout)
 
     def commit(self, revision: str) -> str:
-        """Return the commit's full name; raises RequestError where there is no such revision."""
+        """Return the commit's full hash; raises RequestError if there is no such revision."""
         wanted = f"{revision}^{{commit}}"
         found = self.ask("rev-parse", "--verify", "--quiet", "--end-of-options", wanted)
         if not found or not revision:
@@ -206,20 +206,20 @@ class Repository:
         return found.strip()
 
     def count(self, old: str, new: str) -> int:
-        """Count the commits that ``new`` has and ``old`` has not."""
+        """Count the commits in ``new`` that are not in ``old``."""
         return int(self.ask("rev-list", "--count", f"{old}..{new}") or 0)
 
     def is_ancestor(self, old: str, new: str) -> bool:
-        """Whether ``new`` came of ``old``."""
+        """Whether ``old`` is an ancestor of ``new``."""
         return self.ask("merge-base", "--is-ancestor", old, new) is not None
 
     def base(self, one: str, other: str) -> str | None:
-        """Return the commit that both came of; None where their histories share none."""
+        """Return the merge base of two commits; None if their histories share none."""
         found = self.ask("merge-base", one, other)
         return found and found.strip()
 
     def is_dirty(self) -> bool:
-        """Whether the checkout has changes to files of the repository that are in no commit."""
+        """Whether the checkout has uncommitted changes to tracked files."""
         if (self.ask("rev-parse", "--is-inside-work-tree") or "").strip() != "true":
             return False
         return bool(self.ask("status", "--porcelain", "--untracked-files=no"))
@@ -230,16 +230,16 @@ class Repository:
         return len(listed.splitlines()) == len(names)
 
     def path(self, name: str) -> Path:
-        """Return where git keeps a thing, such as ``objects``."""
+        """Return the path of git's own file or folder, such as ``objects``."""
         said = self.ask("rev-parse", "--path-format=absolute", "--git-path", name) or ""
         return Path(said.strip())
 
     def description(self) -> str:
-        """Return git's name for what is checked out, with -dirty where that was changed."""
+        """Return git's name for the checkout, with -dirty if it has changes."""
         return (self.ask("describe", "--always", "--dirty") or "").strip()
 
     def files(self) -> list[str]:
-        """Return the names below the folder of what git would commit; some may be gone."""
+        """Return the files below the folder that git would commit; some may be deleted."""
         said = self.ask("ls-files", "-z", "--cached", "--others", "--exclude-standard") or ""
         return [name for name in said.split("\0") if name]
 
@@ -250,6 +250,6 @@ class Repository:
         )
 
     def format_patches(self, old: str, new: str, folder: Path) -> None:
-        """Write the commits between two as patch files, in order; merges are left out."""
+        """Write the commits between two as patch files, in order, without merges."""
         into = f"-o{folder.absolute()}"
         self.ask("format-patch", "--quiet", *PATCH_OPTIONS, into, f"{old}..{new}")

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a variant does to a tree: which patches go in or out, and which files that makes.
+"""A tree with a variant: which patches are applied or reverted, and the resulting files.
 
-git apply is asked, in scratch folders with no more than the files that the patches touch.
+git apply decides, in scratch folders with only the files that the patches touch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
 from kstep.base.errors import RequestError
-from kstep.source.diff import apply, complaint
+from kstep.source.diff import apply, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -27,27 +27,27 @@ UNUSABLE = re.compile(r"binary patch|removal patch|only garbage|corrupt|old cont
 
 
 class DependentError(RequestError):
-    """A patch applies with its whole series, and not in the variant that leaves some out."""
+    """A patch applies with its whole series, but not in a variant without some of them."""
 
 
 class Action(StrEnum):
     """What was done about a patch to get a variant."""
 
     APPLIED = "applied"
-    REVERTED = "reverted"  # the tree has it, the variant has not
+    REVERTED = "reverted"  # the tree has it, the variant does not
     PRESENT = "present"  # both have it
     ABSENT = "absent"  # neither has it
 
 
 @dataclass(frozen=True)
 class PatchedTree:
-    """What makes a variant of a pristine tree.
+    """A variant of a pristine tree.
 
-    ``files`` has the new content of every file that differs from pristine, or None
-    where the file is to go; of these, ``executable`` must have that mode. ``actions``
-    goes by "series/patch", over the variant's own series, or over all for ``none``; so does
-    ``patches``, which has each patch as it fits this tree: itself or one of its ports.
-    Two variants with the same resulting tree have the same ``digest``.
+    ``files`` has the new content of every file that differs from pristine, or None for a deleted
+    file; those in ``executable`` have that mode. ``actions`` and ``patches`` have a key
+    "series/patch" for each patch of the variant's series, or of all series for ``none``;
+    ``patches`` has the patch that fits this tree: itself or one of its ports. Two variants with
+    the same resulting tree have the same ``digest``.
     """
 
     files: Mapping[str, bytes | None]
@@ -64,12 +64,12 @@ class _File:
 
 
 def make(sources: Path, series_list: Sequence[Series], variant: Variant) -> PatchedTree:
-    """Work out what ``variant`` changes in the pristine tree ``sources``, which is only read.
+    """Compute what ``variant`` changes in the pristine tree ``sources``, which is only read.
 
-    Whether a patch is in is asked of git apply, series by series, from the last patch
-    to the first: one that reverses is in. Of a patch and its ports that one counts which is
-    in, or else the first that applies. Raises RequestError for a patch that neither is in
-    nor applies, with the hunk that was refused.
+    git apply decides whether the tree has a patch, series by series, from the last patch to the
+    first: it does if the patch reverses. Of a patch and its ports, the one in the tree is used,
+    or the first that applies. Raises RequestError, with the hunk that failed, for a patch that is
+    not in the tree and does not apply.
     """
     patches = [each for series in series_list for patch in series.patches for each in patch.forms]
     touched = sorted({name for patch in patches for name in patch.touched})
@@ -98,7 +98,7 @@ def make(sources: Path, series_list: Sequence[Series], variant: Variant) -> Patc
                 if patch.id in variant.members:
                     fault = f"patch {series.name}/{patch.id} does not apply in {variant.name}"
                     try:
-                        _put_in(patch, tree, fault, fix="leave that variant out")
+                        _put_in(patch, tree, fault, fix="remove that variant")
                     except RequestError as error:
                         raise DependentError(str(error)) from error
         result = _read(tree, touched)
@@ -124,7 +124,7 @@ def make(sources: Path, series_list: Sequence[Series], variant: Variant) -> Patc
 
 
 def _refuse_other_kinds(sources: Path, patches: Iterable[Patch]) -> None:
-    """Raise for what is no plain file in the tree: there git apply sees no more than the files."""
+    """Raise for a path that is not a plain file in the tree, which git apply would not notice."""
     top = sources.resolve()
     for patch in patches:
         for name in patch.touched:
@@ -135,14 +135,14 @@ def _refuse_other_kinds(sources: Path, patches: Iterable[Patch]) -> None:
             above = [folder for folder in (top / name).parents if folder.is_file()]
             if above or (top / name).is_dir():
                 raise RequestError(
-                    f"{name} is a file where the tree has a folder, or the other way round;"
+                    f"{name} is a file in the patch and a folder in the tree, or the reverse;"
                     " give it another name",
                     patch.path,
                 )
 
 
 def _copy(source: Path, target: Path, names: Iterable[str]) -> Path:
-    """Make ``target`` with those of the files that there are."""
+    """Make ``target`` with those of the files that exist."""
     target.mkdir(parents=True)
     for name, file in _read(source, names).items():
         (target / name).parent.mkdir(parents=True, exist_ok=True)
@@ -160,7 +160,7 @@ def _read(tree: Path, names: Iterable[str]) -> dict[str, _File]:
 
 
 def _present(series: Series, tree: Path) -> dict[str, Patch]:
-    """Give what ``tree`` has of a series, each patch as it is in, and reverse it there."""
+    """Return the patches of a series in ``tree``, in the form that is there, and reverse them."""
     return {
         patch.id: form
         for patch in reversed(series.patches)
@@ -169,30 +169,30 @@ def _present(series: Series, tree: Path) -> dict[str, Patch]:
 
 
 def _reverse(patch: Patch, tree: Path) -> bool:
-    """Reverse a patch where that changes something: a bare mode always reverses."""
+    """Reverse a patch; whether that changed something, because a mode alone always reverses."""
     before = _read(tree, patch.touched)
     reversed_ = not apply(["--reverse"], patch.diff, tree).returncode
     return reversed_ and _read(tree, patch.touched) != before
 
 
 def _take_out(series: Series, present: Mapping[str, Patch], tree: Path) -> None:
-    """Reverse what is present; another series of the run may have the same patch, and was first."""
+    """Reverse what is present, unless an earlier series of the run has the same patch."""
     for patch in present.values():
         if not apply(["--reverse"], patch.diff, tree).returncode:
             continue
         if apply(["--check"], patch.diff, tree).returncode:
-            fault = f"patch {series.name}/{patch.id} is in the tree and cannot be taken out"
+            fault = f"patch {series.name}/{patch.id} is in the tree and cannot be reverted"
             raise RequestError(f"{fault} after the series before it; run it alone", patch.path)
 
 
 def _fit(series: Series, present: Mapping[str, Patch], tree: Path) -> Series:
-    """Give the series in the form that fits ``tree``, and put it in there, patch by patch."""
+    """Return the series in the form that fits ``tree``, and apply it there, patch by patch."""
     fitting = []
     for patch in series.patches:
         forms = (present[patch.id],) if patch.id in present else patch.forms
         form = next((each for each in forms if not apply([], each.diff, tree).returncode), None)
         if form is None:
-            fault = f"patch {series.name}/{patch.id} neither is in the tree nor applies"
+            fault = f"patch {series.name}/{patch.id} is not in the tree and does not apply"
             fault += f", nor does one of its {len(patch.ports)} ports" if patch.ports else ""
             _put_in(patch, tree, fault, fix="rebase it")
         fitting.append(form or patch)
@@ -202,8 +202,8 @@ def _fit(series: Series, present: Mapping[str, Patch], tree: Path) -> Series:
 def _put_in(patch: Patch, tree: Path, fault: str, *, fix: str) -> None:
     applied = apply(["--verbose"], patch.diff, tree)
     if applied.returncode:
-        said = complaint(applied)
-        if UNUSABLE.search(said):  # whatever the tree
+        said = refusal(applied)
+        if UNUSABLE.search(said):  # in any tree
             fix = "make it again, with git format-patch --binary"
         raise RequestError(f"{fault}: {said}; {fix}", patch.path)
 

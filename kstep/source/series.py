@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A patch series, and where it comes from: a folder, a file, a thread, commits."""
+"""A patch series, read from a folder, a file, a thread or commits."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from kstep.base import document
 from kstep.base.document import nearest
 from kstep.base.errors import RequestError
 from kstep.source import thread
-from kstep.source.diff import apply, complaint
+from kstep.source.diff import apply, refusal
 from kstep.source.git import Repository
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ TAG = re.compile(r"^\s*(\[[^]]*\]\s*)+")
 LINK_OR_SUBMODULE = re.compile(
     rb"^ (create mode|delete mode|mode change|mode change \d+ =>) (120000|160000)\b", re.MULTILINE
 )
-# Names that are the same on both sides have no a/ and b/, which git apply would look for.
+# Names that are the same on both sides lack the a/ and b/ that git apply strips.
 BARE = re.compile(
     rb"^(?:diff --git (?!\w/)(?P<git>.+) (?P=git)"
     rb"|--- (?!\w/)(?P<plain>[^\t\n]+)(?:\t.*)?\n\+\+\+ (?P=plain)(?:\t.*)?)$",
@@ -46,12 +46,12 @@ SENT_IN_CRLF = re.compile(rb"^(?:diff --git |\+\+\+ ).*\r$", re.MULTILINE)
 
 @dataclass(frozen=True)
 class Patch:
-    """One patch; ``id`` is its place in the series, from "1".
+    """One patch; ``id`` is its number in the series, from "1".
 
-    ``diff`` is what git apply is given: the file as it is, or the mail's decoded
-    text; ``sha256`` is over it. ``touched`` are the files before and after, relative
-    to the tree's top. ``merged`` says which trees have it. ``ports`` are the same change as
-    it was made to other trees; ``port`` is the file's place below the series, of a port.
+    ``diff`` is the input of git apply: the file, or the mail's decoded text; ``sha256`` is its
+    hash. ``touched`` are the files before and after, relative to the tree's top. ``merged`` says
+    which trees have it. ``ports`` are the same change for other trees; a port's ``port`` is its
+    path below the series.
     """
 
     id: str
@@ -73,23 +73,23 @@ class Patch:
 
 @dataclass(frozen=True)
 class Series:
-    """Patches in order; ``folder`` is None where they come from a single file."""
+    """Patches in order; ``folder`` is None if they come from a single file."""
 
     name: str
     patches: tuple[Patch, ...]
     folder: Path | None
     subject: str | None = None
-    message_id: str | None = None  # of the cover letter, or else of the first patch
+    message_id: str | None = None  # of the cover letter, or of the first patch if there is none
     origin: str | None = None
     base_commit: str | None = None
 
 
 def load(spec: str, root: Path) -> Series:
-    """Read a series from where it is.
+    """Read a series.
 
-    That is a name under ``root``/patches, a folder of patches, an mbox, one patch file,
-    commits as git:DIR#A..B, or a thread's message id. Raises RequestError, with the line
-    where there is one; MachineryError where a thread cannot be fetched.
+    ``spec`` is a name under ``root``/patches, a folder of patches, an mbox, one patch file,
+    commits as git:DIR#A..B, or a thread's message id. Raises RequestError, with the line if
+    known; MachineryError if a thread cannot be fetched.
     """
     named = root / "patches" / spec
     if NAME.fullmatch(spec) and named.is_dir():
@@ -105,12 +105,12 @@ def load(spec: str, root: Path) -> Series:
         return _load_thread(spec)
     names = [folder.name for folder in (root / "patches").glob("*/")]
     raise RequestError(
-        f'series "{spec}" is no folder under patches/, and no file; {nearest(spec, names)}'
+        f'series "{spec}" is not a folder under patches/, nor a file; {nearest(spec, names)}'
     )
 
 
 def save(series: Series, name: str, folder: Path) -> None:
-    """Write ``folder``, new, with series.yaml and the patches, numbered in their order."""
+    """Write a new ``folder`` with series.yaml and the patches, numbered in their order."""
     files = {
         f"{number:04}-{_safe(patch.subject)[:60].rstrip('-.')}.patch": patch
         for number, patch in enumerate(series.patches, 1)
@@ -147,7 +147,7 @@ def _load_folder(folder: Path) -> Series:
     mails = [(path, _only_mail(path)) for path in sorted(folder.glob("*.patch"), key=_by_number)]
     patches = [(path, mail) for path, mail in mails if not thread.is_cover(mail)]
     if not patches:
-        raise RequestError("holds no *.patch; put the series there", folder)
+        raise RequestError("contains no *.patch; put the series there", folder)
     _require_order(patches)
     covers = [mail for _, mail in mails if thread.is_cover(mail)]
     return Series(
@@ -159,19 +159,19 @@ def _load_folder(folder: Path) -> Series:
 
 
 def _by_number(path: Path) -> list[tuple[int, str]]:
-    """Order 2.patch before 10.patch."""
+    """Sort 2.patch before 10.patch."""
     parts = re.split(r"(\d+)", path.name)
     return [(int(part) if part.isdecimal() else -1, part) for part in parts]
 
 
 def _require_order(patches: Sequence[tuple[Path, bytes]]) -> None:
-    """Raise where the names of mails that are numbered put them in another order."""
+    """Raise if file names sort numbered mails in another order."""
     numbers = [(path, thread.number(mail)) for path, mail in patches]
     for (before, earlier), (path, later) in itertools.pairwise(numbers):
         if earlier and later and earlier[1] == later[1] and earlier > later:
             raise RequestError(
-                f"its subject says {later[0]}/{later[1]}, and by name it comes after"
-                f" {before.name}, {earlier[0]}/{earlier[1]}; name them in order, or list them in"
+                f"its subject says {later[0]}/{later[1]}, but its name sorts after"
+                f" {before.name}, {earlier[0]}/{earlier[1]}; rename them in order, or list them in"
                 " series.yaml",
                 path,
             )
@@ -182,11 +182,11 @@ def _load_listed(folder: Path) -> Series:
     found = {str(path.relative_to(folder)) for path in folder.rglob("*.patch")}
     seen: set[str] = set()
 
-    def read(n: int, file: str, *place: str | int) -> Patch:
+    def read(n: int, file: str, *keys: str | int) -> Patch:
         if file not in found:
-            raise listed.fault(f"no file {file} here; {nearest(file, found)}", *place, "file")
+            raise listed.fault(f"no file {file} here; {nearest(file, found)}", *keys, "file")
         if file in seen:
-            raise listed.fault(f"{file} is listed a second time; keep one", *place, "file")
+            raise listed.fault(f"{file} is listed twice; keep one", *keys, "file")
         seen.add(file)
         return _patch(n + 1, folder / file, _only_mail(folder / file), line=1)
 
@@ -219,7 +219,7 @@ def _load_listed(folder: Path) -> Series:
 
 
 def _load_file(path: Path) -> Series:
-    """Read an mbox, or a single patch, which may be a mail or not."""
+    """Read an mbox, or a single patch, as a mail or a bare diff."""
     mails = thread.split(path)
     if len(mails) > 1 and thread.is_thread(mails):
         return _of_thread(_safe(path.stem), path, mails)
@@ -228,7 +228,7 @@ def _load_file(path: Path) -> Series:
         return Series(_safe(path.stem), patches, None, **_heading([], mails))
     mail = _read_mail(path)
     if not thread.is_patch(mail):
-        raise RequestError("holds no patch; give a diff, or mails that have one", path)
+        raise RequestError("contains no patch; give a diff, or mails that have one", path)
     patch = _patch(1, path, mail, line=1)
     return Series(_safe(path.stem), (patch,), None, **_heading([], [mail]))
 
@@ -250,29 +250,29 @@ def _of_thread(name: str, path: Path, mails: Sequence[bytes]) -> Series:
 
 def _load_range(spec: str) -> Series:
     """Read commits as patches; the name is that of the last revision, or of the folder."""
-    place, _, revisions = spec.removeprefix("git:").partition("#")
+    folder, _, revisions = spec.removeprefix("git:").partition("#")
     old, dots, new = revisions.partition("..")
-    if not (place and old and dots and new) or new.startswith("."):
-        raise RequestError(f"series {spec}: commits are named so: git:DIR#A..B; one: B~..B")
-    repository = Repository(Path(place), f"series {spec}")
+    if not (folder and old and dots and new) or new.startswith("."):
+        raise RequestError(f"series {spec}: must be git:DIR#A..B; for one commit: B~..B")
+    repository = Repository(Path(folder), f"series {spec}")
     first, last = repository.commit(old), repository.commit(new)
     if not repository.count(first, last):
         back = repository.count(last, first)
         fix = "swap them" if back else "they are the same commit"
-        raise RequestError(f"series {spec}: {new} has no commit that {old} has not; {fix}")
+        raise RequestError(f"series {spec}: {new} has no commits that are not in {old}; {fix}")
     with TemporaryDirectory(prefix="kstep-range-") as scratch:
         repository.format_patches(first, last, Path(scratch))
         mails = [path.read_bytes() for path in sorted(Path(scratch).iterdir())]
     if not mails:
-        raise RequestError(f"series {spec}: there are merges only; name the commits merged")
-    name = Path(place).resolve().name if new == "HEAD" else new
+        raise RequestError(f"series {spec}: has only merges; name the merged commits")
+    name = Path(folder).resolve().name if new == "HEAD" else new
     patches = tuple(_patch(n, Path(spec), mail) for n, mail in enumerate(mails, 1))
     return Series(
         _safe(name),
         patches,
         None,
         patches[0].subject if len(patches) == 1 else f"{len(patches)} commits up to {new}",
-        origin=f"{new} ({last[:12]}), from {old} ({first[:12]}) on",
+        origin=f"{new} ({last[:12]}), since {old} ({first[:12]})",
         base_commit=repository.base(first, last) or first,
     )
 
@@ -284,7 +284,7 @@ class _Heading(TypedDict):
 
 
 def _heading(covers: Sequence[bytes], mails: Sequence[bytes]) -> _Heading:
-    """Tell what is said of a series as a whole: by its cover letter, or by its only patch."""
+    """Return what the cover letter, or the only patch, says about the whole series."""
     heads = [*covers, *mails[:1]]
     whole = heads[0] if covers or len(mails) == 1 else None
     bases = [found for mail in (*covers, *mails) if (found := BASE.search(thread.text(mail)))]
@@ -299,7 +299,7 @@ def _only_mail(path: Path) -> bytes:
     mails = thread.split(path)
     patches = sum(map(thread.is_patch, mails))
     if patches > 1:
-        raise RequestError(f"holds {patches} patches; give each a file, or name the mbox", path)
+        raise RequestError(f"contains {patches} patches; give each a file, or name the mbox", path)
     return _read_mail(path)
 
 
@@ -309,32 +309,32 @@ def _read_mail(path: Path) -> bytes:
         raw = path.read_bytes()
     except OSError as error:
         raise RequestError(f"cannot be read: {error.strerror}", path) from error
-    if SENT_IN_CRLF.search(raw):  # the mail program's, not those of the file that is changed
+    if SENT_IN_CRLF.search(raw):  # the mail program added them, they are not in the changed file
         raw = raw.replace(b"\r\n", b"\n")
     return raw
 
 
 def _patch(number: int, path: Path, mail: bytes, *, line: int | None = None) -> Patch:
-    """Ask git what the diff touches; refuse what is no patch or leaves the tree.
+    """Ask git what the diff touches; refuse what is not a patch or leaves the tree.
 
-    ``line`` is where the mail begins in the file, None where that is not known.
+    ``line`` is the first line of the mail in the file, None if unknown.
     """
     diff = thread.text(mail)
     if bare := BARE.search(diff):
         raise RequestError(
-            f"its names have no a/ and b/ before them: {os.fsdecode(bare['git'] or bare['plain'])};"
+            f"its file names lack a/ and b/: {os.fsdecode(bare['git'] or bare['plain'])};"
             " make it with git format-patch --src-prefix=a/ --dst-prefix=b/",
             path,
             line + diff.count(b"\n", 0, bare.start()) if line and diff is mail else None,
         )
     names: set[str] = set()
-    for direction in ([], ["--reverse"]):  # one gives the names after, the other those before
+    for direction in ([], ["--reverse"]):  # the names after, and the names before
         listed = apply(["--numstat", "-z", *direction], diff)
         if listed.returncode:
-            reason = complaint(listed).partition(" (allow")[0]
+            reason = refusal(listed).partition(" (allow")[0]
             at = re.search(r" line (\d+)", reason)
             at_line = line + int(at[1]) - 1 if at and line and diff is mail else None
-            fault = f"is no patch: {reason}; make it with git format-patch"
+            fault = f"is not a patch: {reason}; make it with git format-patch"
             raise RequestError(fault, path, at_line)
         rows = listed.stdout.split(b"\0")[:-1]
         names.update(os.fsdecode(row.split(b"\t", 2)[2]) for row in rows)
@@ -342,10 +342,10 @@ def _patch(number: int, path: Path, mail: bytes, *, line: int | None = None) -> 
         parts = PurePosixPath(name).parts
         if name.startswith("/") or ".." in parts or ".git" in {part.lower() for part in parts}:
             raise RequestError(
-                f"patch {number} reaches outside the tree: {name}; take that out", path
+                f"patch {number} reaches outside the tree: {name}; remove that", path
             )
     if LINK_OR_SUBMODULE.search(apply(["--summary"], diff).stdout):
-        fault = f"patch {number} has a symbolic link or submodule; only plain files are taken"
+        fault = f"patch {number} has a symbolic link or submodule; only plain files are allowed"
         raise RequestError(fault, path)
     return Patch(
         id=str(number),
@@ -359,5 +359,5 @@ def _patch(number: int, path: Path, mail: bytes, *, line: int | None = None) -> 
 
 
 def _safe(name: str) -> str:
-    """Make a name that can stand in a variant's, and in a path."""
+    """Make a name that is safe in a variant's name, and in a path."""
     return re.sub(r"[^A-Za-z0-9._-]+", "-", name).strip("-._") or "series"

@@ -1,8 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Mails that hold a series: cut apart by git, and put in order by b4.
+"""Mails that contain a series: git splits and decodes them, b4 finds the series in them.
 
-Which revision counts, which mail is a reply, whose trailers go where: b4 knows. What is
-the text of a mail, whatever its encoding: git knows.
+b4 knows which revision counts, which mail is a reply, and where trailers go.
 """
 
 from __future__ import annotations
@@ -25,15 +24,15 @@ if TYPE_CHECKING:
     from email.message import EmailMessage
     from subprocess import CompletedProcess
 
-ID = re.compile(r"<?[^\s<>/@]+@[^\s<>/@]+>?|https?://\S+")  # a message id, or where it is read
+ID = re.compile(r"<?[^\s<>/@]+@[^\s<>/@]+>?|https?://\S+")  # a message id, or its address
 DIFF = re.compile(rb"^(diff --git |--- .+\n\+\+\+ )", re.MULTILINE)
 COVER = re.compile(r"\[[^]]*\bPATCH\b[^]]*?\b0+/\d+\s*\]", re.IGNORECASE)
 NUMBER = re.compile(r"\[[^]]*?\b(\d+)/(\d+)\s*\]")
-GZIP = b"\x1f\x8b"  # as lore.kernel.org gives a thread
-MISSING = re.compile(r"missing \[(\d+)/(\d+)\]")  # what b4 says of a gap
-REMARK = re.compile(r"latest revision|partial reroll")  # what else it says that a reader needs
-SAVED = "thread"  # what b4 is told to call what it saves
-# b4 asks for no key, and looks no name up.
+GZIP = b"\x1f\x8b"  # lore.kernel.org compresses a thread
+MISSING = re.compile(r"missing \[(\d+)/(\d+)\]")  # b4's message about a gap
+REMARK = re.compile(r"latest revision|partial reroll")  # other messages that a reader needs
+SAVED = "thread"  # the name for what b4 saves
+# b4 checks no signatures, and resolves no names.
 UNATTESTED = {
     "GIT_CONFIG_COUNT": "1",
     "GIT_CONFIG_KEY_0": "b4.attestation-policy",
@@ -43,7 +42,7 @@ UNATTESTED = {
 
 @dataclass(frozen=True)
 class Thread:
-    """A whole series as mails that git am takes, in order; ``said`` is what b4 remarked."""
+    """A whole series as mails for git am, in order; ``said`` are b4's remarks."""
 
     patches: tuple[bytes, ...]
     cover: bytes | None
@@ -51,7 +50,7 @@ class Thread:
 
 
 def split(path: Path) -> tuple[bytes, ...]:
-    """Cut an mbox into its mails; what does not begin like one is a single mail or diff.
+    """Split an mbox into its mails; a file that does not begin like one is a single mail or diff.
 
     Raises RequestError for a file that is empty, compressed, or cannot be read.
     """
@@ -69,18 +68,18 @@ def split(path: Path) -> tuple[bytes, ...]:
             "mailsplit", "-b", "-d8", f"-o{folder}", "--", str(path.absolute())
         )
         if done.returncode:
-            raise RequestError("cannot be cut into mails by git mailsplit; save it again", path)
+            raise RequestError("git mailsplit cannot split it into mails; save it again", path)
         return tuple(mail.read_bytes() for mail in sorted(Path(folder).iterdir()))
 
 
 def read(path: Path, mails: Sequence[bytes]) -> Thread:
-    """Have b4 find the series among the ``mails`` of the mbox ``path``: its last revision.
+    """Let b4 find the last revision of the series in the ``mails`` of the mbox ``path``.
 
-    Raises RequestError where there is none, or not all of it.
+    Raises RequestError if there is none, or it is incomplete.
     """
-    # Maildirs, for b4 takes any line of an mbox that begins with "From " for a new mail.
-    with TemporaryDirectory(prefix="kstep-thread-") as place:
-        folder = Path(place)
+    # Maildirs, because b4 starts a new mail at any line of an mbox that begins with "From ".
+    with TemporaryDirectory(prefix="kstep-thread-") as scratch:
+        folder = Path(scratch)
         for name in ("cur", "new", "tmp"):
             (folder / "given" / name).mkdir(parents=True)
         for number, mail in enumerate(mails, 1):
@@ -101,8 +100,8 @@ def read(path: Path, mails: Sequence[bytes]) -> Thread:
     unsent = sum(not _header(mail)["message-id"] and is_patch(mail) for mail in mails)
     if len(patches) < unsent:
         raise RequestError(
-            f"has {unsent} patches, and b4 finds {len(patches)} by number;"
-            " make it with git format-patch --numbered, one revision a file",
+            f"has {unsent} patches, but b4 finds {len(patches)} by number;"
+            " make it with git format-patch --numbered, one revision per file",
             path,
         )
     remarks = (line.strip() for line in said.splitlines() if REMARK.search(line))
@@ -110,19 +109,19 @@ def read(path: Path, mails: Sequence[bytes]) -> Thread:
 
 
 def fetch(message_id: str) -> tuple[bytes, ...]:
-    """Have b4 get the mails of a message's thread, as the user's own b4 would.
+    """Let b4 fetch the mails of a message's thread, with the user's configuration.
 
-    Raises MachineryError where they cannot be got, which may be for want of a network.
+    Raises MachineryError if it fails, for example without a network.
     """
-    with TemporaryDirectory(prefix="kstep-fetched-") as place:
-        asked = (f"-o{place}", f"-n{SAVED}.maildir", "--save-as-maildir", message_id)
-        done = _b4(["mbox", *asked], Git.of_user(Path(place)).environment)
-        mails = _saved(Path(place))
+    with TemporaryDirectory(prefix="kstep-fetched-") as scratch:
+        asked = (f"-o{scratch}", f"-n{SAVED}.maildir", "--save-as-maildir", message_id)
+        done = _b4(["mbox", *asked], Git.of_user(Path(scratch)).environment)
+        mails = _saved(Path(scratch))
     if not mails:
         words = done.stderr.decode(errors="replace").splitlines()
         raise MachineryError(
-            f"{message_id}: b4 cannot get the thread;"
-            " save it as an mbox where there is a network, and name that",
+            f"{message_id}: b4 cannot fetch the thread;"
+            " save it as an mbox on a machine with a network, and name that",
             details=tuple(words[-3:]),
         )
     return mails
@@ -134,29 +133,29 @@ def _saved(folder: Path) -> tuple[bytes, ...]:
 
 
 def is_cover(mail: bytes) -> bool:
-    """Whether it is number 0 of its series; it may show a diff all the same."""
+    """Whether it is number 0 of its series; it may still contain a diff."""
     return bool(COVER.search(subject(mail)))
 
 
 def number(mail: bytes) -> tuple[int, int] | None:
-    """Give which patch of how many its subject says it is."""
+    """Return the patch number and the total that its subject states."""
     found = NUMBER.search(subject(mail))
     return (int(found[1]), int(found[2])) if found else None
 
 
 def is_thread(mails: Sequence[bytes]) -> bool:
-    """Whether the mails were sent, or are numbered: else their order is all there is to go by."""
+    """Whether the mails were sent, or are numbered; otherwise only their order counts."""
     return any(message_id(mail) or number(mail) or not is_patch(mail) for mail in mails)
 
 
 def is_patch(mail: bytes) -> bool:
-    """Whether it has a diff of its own: not quoted, nor proposed in a reply."""
+    """Whether it has its own diff: not quoted, nor proposed in a reply."""
     reply = subject(mail).lower().startswith("re:")
     return not reply and not is_cover(mail) and bool(DIFF.search(text(mail)))
 
 
 def text(mail: bytes) -> bytes:
-    """Give a mail's text in the clear, under the headers that matter; a plain one as it is."""
+    """Return a mail's decoded text, with the headers that matter; a plain mail unchanged."""
     header = _header(mail)
     encoding = str(header["content-transfer-encoding"] or "").lower()
     if not header.is_multipart() and encoding not in {"base64", "quoted-printable"}:
@@ -167,7 +166,7 @@ def text(mail: bytes) -> bytes:
             "mailinfo", "-k", "--quoted-cr=strip", str(message), str(patch), given=mail
         )
         if done.returncode:
-            return mail  # whoever looks for a patch in it will say that there is none
+            return mail  # the caller will report that it contains no patch
         fields = dict(line.split(": ", 1) for line in done.stdout.decode().splitlines() if line)
         kept = {
             "From": f"{fields.get('Author', '')} <{fields.get('Email', '')}>",
@@ -180,12 +179,12 @@ def text(mail: bytes) -> bytes:
 
 
 def subject(mail: bytes) -> str:
-    """Give the subject, with what stands in brackets before it."""
+    """Return the subject, with its bracketed prefix."""
     return " ".join(str(_header(mail)["subject"] or "").split())
 
 
 def message_id(mail: bytes) -> str | None:
-    """Give the message id, without its brackets."""
+    """Return the message id, without its brackets."""
     return str(_header(mail)["message-id"] or "").strip(" <>") or None
 
 
@@ -194,7 +193,7 @@ def _header(mail: bytes) -> EmailMessage:
 
 
 def _with_id(mail: bytes, number: int) -> bytes:
-    """Give a mail that was never sent an id, for b4 knows mails by theirs; drop the postmark."""
+    """Add an id to a mail that was never sent, because b4 needs one; drop the "From " line."""
     mark, _, rest = mail.partition(b"\n")
     body = rest if mark.startswith(b"From ") else mail
     return body if _header(mail)["message-id"] else b"Message-ID: <%d@unsent>\n" % number + body
@@ -203,9 +202,9 @@ def _with_id(mail: bytes, number: int) -> bytes:
 def _b4(
     arguments: Sequence[str], environment: Mapping[str, str] | None = None
 ) -> CompletedProcess[bytes]:
-    """Run b4, by nobody's configuration, so that a thread is the same series everywhere.
+    """Run b4 without configuration, so that a thread is the same series everywhere.
 
-    That is unless an ``environment`` is given.
+    ``environment`` replaces that.
     """
     with TemporaryDirectory(prefix="kstep-b4-") as home:
         own = {

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A kernel source: where it comes from, which version it is, and a copy that stays as it is."""
+"""A kernel source: its origin, its version, and a copy that is never changed."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from kstep.toolchain import Toolchain
 
 FORMS = "debian:6.1, path:DIR, git:DIR#REV or tar:FILE"
-LINUX = ("Makefile", "Kconfig", "arch/arm64/Makefile")  # what every source of ours has
-TREE_GIB = 3.0  # a source tree, unpacked, with room to move
+LINUX = ("Makefile", "Kconfig", "arch/arm64/Makefile")  # files of every arm64 kernel source
+TREE_GIB = 3.0  # an unpacked source tree, and space to unpack it
 CHUNK = 1 << 20
 
 
@@ -35,10 +35,9 @@ CHUNK = 1 << 20
 class Tree:
     """A kernel source in the cache.
 
-    ``id`` is what the user wrote, ``version`` what its Makefile says (with the package's
-    version, the commit, or git's description where there is one), ``sha256`` the hash of the
-    package, archive or files.
-    Nothing ever writes below ``source``.
+    ``id`` is what the user wrote, ``version`` the version in its Makefile (with the package's
+    version, the commit, or git's description if there is one), ``sha256`` the hash of the
+    package, archive or files. Nothing ever writes below ``source``.
     """
 
     id: str
@@ -49,53 +48,53 @@ class Tree:
 
 @dataclass(frozen=True)
 class TreeRequest:
-    """A tree that was asked for, and checked as far as it can be without fetching it."""
+    """A requested tree, checked as far as possible without fetching it."""
 
     id: str
     kind: str
-    place: str
+    location: str
 
     def get(self, toolchain: Toolchain, cache: Cache, progress: Progress) -> Tree:
-        """Fetch and unpack the tree, or take the copy at hand."""
+        """Fetch and unpack the tree, or return the cached copy."""
         cache.require_space(TREE_GIB, f"the source of {self.id}")
         with progress.task(f"tree {self.id}") as task:
             tree = GETTERS[self.kind](self, toolchain, cache, progress)
             task.note(tree.version)
-        if self.kind == "git" and _repository(self.id, self.place).is_dirty():
+        if self.kind == "git" and _repository(self.id, self.location).is_dirty():
             progress.say(f"tree {self.id}: uncommitted changes are ignored")
         return tree
 
 
 def parse(text: str) -> TreeRequest:
-    """Read one of FORMS; raises RequestError where it is none or names nothing."""
-    kind, _, place = text.partition(":")
-    if kind not in GETTERS or not place:
-        raise RequestError(f"tree {text}: a tree is {FORMS}")
+    """Read one of FORMS; raises RequestError if it is invalid or does not exist."""
+    kind, _, location = text.partition(":")
+    if kind not in GETTERS or not location:
+        raise RequestError(f"tree {text}: must be {FORMS}")
     if kind == "debian":
-        if not re.fullmatch(r"\d+\.\d+", place):
-            there = ", ".join(f"debian:{version}" for version in debian.USUAL)
-            raise RequestError(f"tree {text}: name a version, such as {there}")
+        if not re.fullmatch(r"\d+\.\d+", location):
+            known = ", ".join(f"debian:{version}" for version in debian.USUAL)
+            raise RequestError(f"tree {text}: name a version, such as {known}")
     elif kind == "path":
-        _require_linux(text, Path(place))
+        _require_linux(text, Path(location))
     elif kind == "tar":
-        if not Path(place).is_file():
-            raise RequestError(f"tree {text}: there is no such file")
+        if not Path(location).is_file():
+            raise RequestError(f"tree {text}: no such file")
     else:
-        _commit(text, place)
-    return TreeRequest(text, kind, place)
+        _commit(text, location)
+    return TreeRequest(text, kind, location)
 
 
 def _require_linux(text: str, folder: Path) -> None:
     if not folder.is_dir():
-        raise RequestError(f"tree {text}: there is no such folder")
+        raise RequestError(f"tree {text}: no such folder")
     if not all((folder / name).is_file() for name in LINUX):
-        raise RequestError(f"tree {text}: this is no Linux source with arch/arm64")
+        raise RequestError(f"tree {text}: is not a Linux source with arch/arm64")
     if not re.match(r"\d+\.\d+", makefile_version(folder)):
-        raise RequestError(f"tree {text}: its Makefile states no VERSION and PATCHLEVEL")
+        raise RequestError(f"tree {text}: its Makefile has no VERSION and PATCHLEVEL")
 
 
 def makefile_version(source: Path) -> str:
-    """Return the version that the top Makefile of a kernel source states."""
+    """Return the version in the top Makefile of a kernel source."""
     makefile = (source / "Makefile").read_text(errors="replace")
     fields = dict(re.findall(r"^(\w+) *= *(\S*)$", makefile, re.MULTILINE))
     numbers = [fields.get(name, "") for name in ("VERSION", "PATCHLEVEL", "SUBLEVEL")]
@@ -137,7 +136,7 @@ def _untar(archive: Path, into: Path, toolchain: Toolchain) -> None:
 
 
 def _debian(request: TreeRequest, toolchain: Toolchain, cache: Cache, progress: Progress) -> Tree:
-    package = debian.kernel_source(request.place, toolchain, cache, progress.say)
+    package = debian.kernel_source(request.location, toolchain, cache, progress.say)
 
     def make(into: Path) -> None:
         unpacked = into / "package"
@@ -153,7 +152,7 @@ def _debian(request: TreeRequest, toolchain: Toolchain, cache: Cache, progress: 
 
 
 def _tar(request: TreeRequest, toolchain: Toolchain, cache: Cache, _progress: Progress) -> Tree:
-    archive = Path(request.place).absolute()
+    archive = Path(request.location).absolute()
 
     def make(into: Path) -> None:
         try:
@@ -162,20 +161,20 @@ def _tar(request: TreeRequest, toolchain: Toolchain, cache: Cache, _progress: Pr
             said = next(filter(None, (*error.details, str(error))))
             raise RequestError(
                 f"tree {request.id}: tar cannot unpack it: {said};"
-                " get it again, or unpack it and name path:DIR"
+                " download it again, or unpack it and name path:DIR"
             ) from error
         top = sorted(path.name for path in (into / "source").iterdir())
         if "Makefile" not in top:
             raise RequestError(
-                f"tree {request.id}: below its first folder is {', '.join(top[:3]) or 'nothing'};"
-                " a kernel's files lie in one folder, as kernel.org packs them"
+                f"tree {request.id}: its top folder has {', '.join(top[:3]) or 'nothing'};"
+                " a kernel's files must be in one top folder, as in kernel.org's archives"
             )
 
     return _entry(request, _hash(archive), cache, make)
 
 
 def _path(request: TreeRequest, _toolchain: Toolchain, cache: Cache, _progress: Progress) -> Tree:
-    folder = Path(request.place).absolute()
+    folder = Path(request.location).absolute()
     names = _files(request.id, folder)
     digest = hashlib.sha256()
     for name in names:
@@ -192,7 +191,7 @@ def _path(request: TreeRequest, _toolchain: Toolchain, cache: Cache, _progress: 
         listed = into / "files"
         listed.write_bytes(os.fsencode("\0".join(names)))
         packed = ["tar", "-C", str(folder), "--create", "--null", f"--files-from={listed}"]
-        # Whoever builds need not be the one who may read the user's folder.
+        # The user who builds may not be allowed to read the user's folder.
         pack = subprocess.Popen([*packed, "--mode=a+rX"], stdout=subprocess.PIPE)
         with pack:
             subprocess.run(["tar", "-C", str(source), "--extract"], stdin=pack.stdout, check=True)
@@ -201,41 +200,41 @@ def _path(request: TreeRequest, _toolchain: Toolchain, cache: Cache, _progress: 
 
     state = ""
     if (folder / ".git").exists():
-        with suppress(RequestError):  # nothing is committed yet
+        with suppress(RequestError):  # no commit yet
             state = Repository(folder, f"tree {request.id}").description()
     return _entry(request, digest.hexdigest(), cache, make, state)
 
 
 def _files(text: str, folder: Path) -> list[str]:
-    """Return what belongs to a source: what git would commit, or all that there is."""
+    """Return the files of a source: those that git would commit, or all without git."""
     if (folder / ".git").exists():
         names = Repository(folder, f"tree {text}").files()
-        found = (folder / name for name in names)  # one may be a checkout of its own
+        found = (folder / name for name in names)  # a submodule's folder is not a file
     else:
         if (folder / ".config").exists() or (folder / "include/config").exists():
-            raise RequestError(f"tree {text}: it has been built in; run: make mrproper")
+            raise RequestError(f"tree {text}: contains a build; run: make mrproper")
         found = folder.rglob("*")
     return sorted(str(p.relative_to(folder)) for p in found if p.is_symlink() or p.is_file())
 
 
-def _repository(text: str, place: str) -> Repository:
-    return Repository(Path(place.partition("#")[0]), f"tree {text}")
+def _repository(text: str, location: str) -> Repository:
+    return Repository(Path(location.partition("#")[0]), f"tree {text}")
 
 
-def _commit(text: str, place: str) -> str:
-    _, _, revision = place.partition("#")
+def _commit(text: str, location: str) -> str:
+    _, _, revision = location.partition("#")
     if not revision:
         raise RequestError(f"tree {text}: the revision is missing: git:DIR#REV")
-    return _repository(text, place).commit(revision)
+    return _repository(text, location).commit(revision)
 
 
 def _git(request: TreeRequest, toolchain: Toolchain, cache: Cache, _progress: Progress) -> Tree:
-    commit = _commit(request.id, request.place)
+    commit = _commit(request.id, request.location)
     archive = cache.folder("downloads", "git") / f"{commit}.tar"
     with cache.lock(f"git-{commit}"):
         if not archive.exists():
             scratch = archive.with_suffix(".new")
-            _repository(request.id, request.place).archive(commit, "linux", scratch)
+            _repository(request.id, request.location).archive(commit, "linux", scratch)
             scratch.rename(archive)
     sha256 = _hash(archive)
     make = functools.partial(_untar, archive, toolchain=toolchain)

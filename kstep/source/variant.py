@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The variants of a series: which patches are in, and which of them make a run."""
+"""The variants of a series: which patches each has, and which variants a run has."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
     from kstep.source.series import Series
 
-MOST = 64  # variants of a run that nobody named one by one: at a minute each, an hour
+MOST = 64  # variants that a matrix may have: at a minute each, an hour
 
 
 @dataclass(frozen=True)
 class Variant:
-    """Which patches are in; ``none`` belongs to no series."""
+    """A set of patches of a series; ``none`` belongs to no series."""
 
     name: str
     series: str | None
@@ -42,12 +42,12 @@ def _prefixes(ids: Sequence[str]) -> Iterable[Collection[str]]:
 
 
 def _subsets(ids: Sequence[str]) -> Iterable[Collection[str]]:
-    return (some for count in range(1, len(ids) + 1) for some in combinations(ids, count))
+    return (subset for count in range(1, len(ids) + 1) for subset in combinations(ids, count))
 
 
 MATRICES: dict[str, Callable[[Sequence[str]], Iterable[Collection[str]]]] = {
     "each": _each,  # every patch alone, and all together
-    "prefixes": _prefixes,  # as they are applied, one after the other
+    "prefixes": _prefixes,  # patch 1, patches 1 to 2, and so on
     "subsets": _subsets,
 }
 COUNTS: dict[str, Callable[[int], int]] = {
@@ -58,7 +58,7 @@ COUNTS: dict[str, Callable[[int], int]] = {
 
 
 def variants(series_list: Sequence[Series], name: str = "each") -> list[Variant]:
-    """List ``none``, and of each series the variants that the matrix called ``name`` has.
+    """List ``none``, and the variants of each series in the matrix ``name``.
 
     Raises RequestError for another name, and for more variants than MOST.
     """
@@ -69,7 +69,7 @@ def variants(series_list: Sequence[Series], name: str = "each") -> list[Variant]
         patches = ", ".join(f"{len(series.patches)} in {series.name}" for series in series_list)
         raise RequestError(
             f"--matrix {name}: {total} variants (patches: {patches}) are more than {MOST};"
-            " name those that matter with --variants, or take --matrix prefixes"
+            " name those that matter with --variants, or use --matrix prefixes"
         )
     found = [NONE]
     for series in series_list:
@@ -79,17 +79,17 @@ def variants(series_list: Sequence[Series], name: str = "each") -> list[Variant]
 
 
 def select(series_list: Sequence[Series], names: Sequence[str], matrix: str = "") -> list[Variant]:
-    """List the variants that are named; without a name, those of the matrix.
+    """List the named variants; without names, those of the matrix.
 
-    ``*`` and ``?`` in a name stand for any characters and for any one, in the names of the
-    matrix. Raises RequestError for a name or pattern that is none, and for a matrix beside
-    names that do not need it.
+    ``*`` and ``?`` in a name match any characters and any one, in the names of the matrix. Raises
+    RequestError for a name or pattern that matches none, and for a matrix with names that do not
+    need it.
     """
     if not names:
         return variants(series_list, matrix or "each")
     patterns = [name for name in names if is_pattern(name)]
     if matrix and not patterns:
-        raise RequestError("--matrix and --variants both say which variants; leave one out")
+        raise RequestError("--matrix and --variants both select variants; remove one")
     possible = variants(series_list, matrix or "each") if patterns else []
     found: list[Variant] = []
     for name in names:
@@ -97,8 +97,8 @@ def select(series_list: Sequence[Series], names: Sequence[str], matrix: str = ""
         if name not in patterns:
             matching = [parse(name, series_list)]
         elif not matching:
-            there = ", ".join(each.name for each in possible)
-            raise RequestError(f"--variants {name}: matches no variant; there are: {there}")
+            all_names = ", ".join(each.name for each in possible)
+            raise RequestError(f"--variants {name}: matches no variant; there are: {all_names}")
         found += [each for each in matching if name not in patterns or each not in found]
     for index, each in enumerate(found):
         if each in found[:index]:
@@ -107,18 +107,18 @@ def select(series_list: Sequence[Series], names: Sequence[str], matrix: str = ""
 
 
 def parse(name: str, series_list: Sequence[Series]) -> Variant:
-    """Make the variant called ``name``, such as "none" or "v5/1+3"; the order does not matter.
+    """Return the variant ``name``, such as "none" or "v5/1+3"; the order does not matter.
 
-    Raises RequestError for a series or patch that is not there.
+    Raises RequestError for a series or patch that does not exist.
     """
     if name == NONE.name:
         return NONE
     wanted, _, members = name.rpartition("/")
     known = {series.name: series for series in series_list}
     if wanted not in known:
-        there = [f"{series.name}/{patch.id}" for series in series_list for patch in series.patches]
-        near = nearest(name, [NONE.name, *there])
-        raise RequestError(f'variant "{name}" is of no series of this run; {near}')
+        names = [f"{series.name}/{patch.id}" for series in series_list for patch in series.patches]
+        near = nearest(name, [NONE.name, *names])
+        raise RequestError(f'variant "{name}" does not belong to a series of this run; {near}')
     series = known[wanted]
     ids = [patch.id for patch in series.patches]
     for member in members.split("+"):

@@ -11,28 +11,28 @@ _SPAN = re.compile(r"(?:from (?P<first>\d+\.\d+))?(?:\b ?up to (?P<last>\d+\.\d+
 
 
 def number(text: str) -> tuple[int, int]:
-    """Return what a version such as "6.1.192" begins with; (0, 0) where it is none."""
+    """Return the first two numbers of a version such as "6.1.192"; (0, 0) if it is none."""
     found = re.match(r"(\d+)\.(\d+)", text)
     return (int(found[1]), int(found[2])) if found else (0, 0)
 
 
 @dataclass(frozen=True)
 class Span:
-    """Versions from ``first`` to ``last``, both included; None where that end is open."""
+    """Versions from ``first`` to ``last``, both included; None for an open end."""
 
     first: tuple[int, int] | None = None
     last: tuple[int, int] | None = None
 
     @classmethod
     def parse(cls, text: str) -> Self | None:
-        """Read a span; None where the text is none, as the empty one."""
+        """Read a span; None if the text is not one, or empty."""
         found = _SPAN.fullmatch(text)
         if not text or found is None:
             return None
         return cls(*(number(end) if end else None for end in found.group("first", "last")))
 
     def holds(self, version: str) -> bool:
-        """Whether a kernel of ``version``, such as "6.1.192", is one of them."""
+        """Whether ``version``, such as "6.1.192", is in the span."""
         at = number(version)
         return (self.first or at) <= at <= (self.last or at)
 

@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where the compiler, the emulator and gdb run: in a container, or on this machine.
+"""Where the compiler, the emulator and gdb run: in a container, or on the host.
 
-A patch under review is untrusted code, and a kernel build runs what it brings
-(Makefiles, host programs). In the container a build has no network, no capabilities
-and no root; on the host it has what the user has, which is why ``docker`` is taken
-where an engine answers.
+A patch under review is untrusted code, and a kernel build runs parts of it (Makefiles, host
+programs). In the container a build has no network, no capabilities and no root; on the host it
+has all that the user has. So ``auto`` chooses ``docker`` if an engine answers.
 
 Paths are the same inside the container and outside, so a message means the same on
 either side.
@@ -52,21 +51,21 @@ __all__ = [
 
 
 def choose(kind: str, docker_folder: Path, progress: Progress) -> Toolchain:
-    """Return the toolchain ``docker``, ``host``, or for ``auto`` the one that can be had.
+    """Return the toolchain ``docker``, ``host``, or for ``auto`` the first that is available.
 
-    Raises MachineryError where ``docker`` is asked for and no engine answers, or where
-    packages are missing that may not be installed here.
+    Raises MachineryError if ``docker`` is requested and no engine answers, or if missing packages
+    may not be installed here.
     """
     if kind not in ("auto", "docker", "host"):
         raise RequestError(f"--toolchain {kind}: must be auto, docker or host")
     if kind == "host":
-        return HostToolchain.ready(docker_folder, "asked for", progress)
+        return HostToolchain.ready(docker_folder, "requested", progress)
     if fault := engine_fault():
         if kind == "docker":
             raise MachineryError(
                 f"--toolchain docker: no Docker engine answers ({fault});"
-                " start one, or take --toolchain host"
+                " start one, or use --toolchain host"
             )
         return HostToolchain.ready(docker_folder, f"no Docker engine answers: {fault}", progress)
-    why = "asked for" if kind == "docker" else "a Docker engine answers"
+    why = "requested" if kind == "docker" else "a Docker engine answers"
     return DockerToolchain.ready(docker.from_env(timeout=600), docker_folder, why, progress)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What runs the guest's instructions: QEMU's translator, or the processor itself by KVM."""
+"""What runs the guest's instructions: QEMU's translator (TCG), or the host's CPU (KVM)."""
 
 from __future__ import annotations
 
@@ -22,42 +22,42 @@ class Accel(StrEnum):
 
     @property
     def devices(self) -> tuple[Path, ...]:
-        """The devices of this machine that QEMU opens for it."""
+        """The devices of the host that QEMU opens for it."""
         return (DEVICE,) if self is Accel.KVM else ()
 
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen, and why, for people."""
+    """The accelerator that was chosen, and why."""
 
     accel: Accel
     why: str
 
 
 def choose(asked: str) -> Choice:
-    """Return what ``auto``, ``kvm`` or ``tcg`` comes to on this machine.
+    """Return the accelerator for ``auto``, ``kvm`` or ``tcg`` on this host.
 
-    RequestError for another word, MachineryError where KVM is asked for and not to be had.
+    Raises RequestError for another word, MachineryError if KVM is requested and not available.
     """
     if asked not in ("auto", *Accel):
         raise RequestError(f"--accel {asked}: must be auto, kvm or tcg")
     if asked == Accel.TCG:
-        return Choice(Accel.TCG, "asked for")
+        return Choice(Accel.TCG, "requested")
     lacking = _lacking()
     if not lacking:
-        why = "asked for" if asked == Accel.KVM else f"an arm64 machine with {DEVICE}"
+        why = "requested" if asked == Accel.KVM else f"an arm64 host with {DEVICE}"
         return Choice(Accel.KVM, why)
     if asked == Accel.KVM:
-        raise MachineryError(f"--accel kvm: {lacking}; take --accel tcg")
+        raise MachineryError(f"--accel kvm: {lacking}; use --accel tcg")
     return Choice(Accel.TCG, f"no KVM for arm64: {lacking}")
 
 
 def _lacking() -> str:
-    """Say why KVM cannot run an arm64 guest here; "" where it can."""
+    """Say why KVM cannot run an arm64 guest here; "" if it can."""
     if platform.machine() not in ("aarch64", "arm64"):
-        return f"this machine is {platform.machine()}"
+        return f"this host is {platform.machine()}"
     if not DEVICE.exists():
         return f"there is no {DEVICE}"
     if not os.access(DEVICE, os.R_OK | os.W_OK):
-        return f"{DEVICE} may not be opened by this user"
+        return f"this user cannot open {DEVICE}"
     return ""

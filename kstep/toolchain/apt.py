@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Debian packages: those that this machine needs, and those that the guest is made of."""
+"""Debian packages and archives of this host, as its apt and dpkg know them."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ INDEX_ARGV = (
     "Created-By: Packages",
 )
 
-# The suites of a release that is called X: X, X-updates, X-security, and for old
-# releases X/updates. Others (X-pgdg, say) are not Debian's.
+# The suites of a release X: X, X-updates, X-security, and for old releases X/updates.
+# Others, such as X-pgdg, are not Debian's.
 SUITE = re.compile(r"^(?P<release>[a-z]+)(?P<part>-updates|-security|/updates)?$")
 # What the archive calls the release of the day. Other archives have a "stable" too.
 ROLLING = ("oldstable", "stable", "testing", "unstable", "sid")
@@ -37,15 +37,15 @@ ROLLING = ("oldstable", "stable", "testing", "unstable", "sid")
 
 @dataclass(frozen=True)
 class Sources:
-    """The Debian archives that apt is configured for, without their suites' release."""
+    """The Debian archives in apt's configuration, without the release of their suites."""
 
     entries: tuple[tuple[str, str, str], ...]  # URI, part such as "-security", signed-by
 
     @classmethod
     def parse(cls, text: str, release: str) -> Sources:
-        """Read what INDEX_ARGV prints; keep the archives of ``release`` that are Debian's.
+        """Read the output of INDEX_ARGV; keep Debian's archives of ``release``.
 
-        If none is of that name: those of the first name in ROLLING that there is.
+        If none has that name: those of the first name in ROLLING that has any.
         """
         found: dict[str, dict[tuple[str, str, str], None]] = {}
         for line in text.splitlines():
@@ -67,13 +67,13 @@ class Sources:
 
 
 def own_sources() -> Sources:
-    """Return the Debian archives that this machine's apt is configured for.
+    """Return the Debian archives in the configuration of this host's apt.
 
-    Raises MachineryError, without the fix, if there are none.
+    Raises MachineryError if there are none; its message does not name a fix.
     """
     release = own_release()
     if shutil.which("apt-get") is None:
-        raise MachineryError("no Debian mirror: this machine has no apt-get")
+        raise MachineryError("no Debian mirror: this host has no apt-get")
     done = subprocess.run(INDEX_ARGV, capture_output=True, text=True, check=False)
     if done.returncode:
         raise MachineryError(f"no Debian mirror: apt fails: {_reason(done.stderr)}")
@@ -84,10 +84,10 @@ def own_sources() -> Sources:
 
 
 def own_release() -> str:
-    """Return the codename of this machine's Debian, such as "trixie".
+    """Return the codename of this host's Debian release, such as "trixie".
 
-    Raises MachineryError, without the fix, if it has another system. A sid says that it is the
-    release to come (os-release(5), and base-files of Debian).
+    On sid it is the codename of the next release (package base-files). Raises MachineryError if
+    the host is not Debian; its message does not name a fix.
     """
     try:
         fields = platform.freedesktop_os_release()
@@ -95,26 +95,26 @@ def own_release() -> str:
         fields = {}
     if fields.get("ID") == "debian" and (release := fields.get("VERSION_CODENAME")):
         return release
-    raise MachineryError(f"this machine runs {fields.get('PRETTY_NAME', 'Linux')}, not Debian")
+    raise MachineryError(f"this host runs {fields.get('PRETTY_NAME', 'Linux')}, not Debian")
 
 
 def missing(packages: Sequence[str]) -> list[str]:
-    """Return those of ``packages`` that are not installed on this machine."""
+    """Return those of ``packages`` that are not installed on this host."""
     if shutil.which("dpkg-query") is None:
         raise MachineryError(
-            "--toolchain host needs Debian's packages and this machine has no dpkg;"
-            " take --toolchain docker"
+            "--toolchain host needs Debian's packages and this host has no dpkg;"
+            " use --toolchain docker"
         )
     argv = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *packages]
     said = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
-    there = {line.split()[0] for line in said.splitlines() if line.endswith(" installed")}
-    return [name for name in packages if name not in there]
+    installed = {line.split()[0] for line in said.splitlines() if line.endswith(" installed")}
+    return [name for name in packages if name not in installed]
 
 
 def install(packages: Sequence[str], progress: Progress) -> None:
-    """Install what is missing where that is allowed, and otherwise name the command.
+    """Install missing packages if that is allowed; otherwise name the command.
 
-    Allowed means root, or sudo that asks for no password.
+    It is allowed for root, or if sudo asks for no password.
     """
     wanted = missing(packages)
     if not wanted:
@@ -137,7 +137,7 @@ def install(packages: Sequence[str], progress: Progress) -> None:
 
 
 def _sudo_works() -> bool:
-    """Whether there is a sudo, and it asks for no password."""
+    """Whether sudo exists and asks for no password."""
     if shutil.which("sudo") is None:
         return False
     return not subprocess.run(["sudo", "-n", "true"], capture_output=True, check=False).returncode

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What kernels are compiled with.
+"""The compilers for kernels.
 
-Another compiler is another record like GCC. What its programs say of their versions goes into
-a kernel's key.
+Another compiler is another record like GCC. The versions that its programs print go into a
+kernel's key.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ CROSS = "aarch64-linux-gnu-"  # the prefix of Debian's binutils and gcc for arm6
 
 @dataclass(frozen=True)
 class Compiler:
-    """A cross compiler for arm64, with the linker that goes with it.
+    """A cross compiler for arm64, with its linker.
 
-    ``environment`` is what a kernel's make and Kconfig's scripts find them by; ``host`` is
-    what compiles the programs that a build runs.
+    ``environment`` is how a kernel's make and Kconfig's scripts find them; ``host`` compiles the
+    programs that a build runs.
     """
 
     name: str
@@ -34,7 +34,7 @@ class Compiler:
 
     @property
     def make_arguments(self) -> tuple[str, ...]:
-        """What a kernel's make is told, so that ccache answers for what was compiled before."""
+        """The arguments of a kernel's make, which make it compile through ccache."""
         return (f"CC=ccache {self.cc.name}", f"HOSTCC=ccache {self.host}")
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What kernels are booted in. How it is started is the machine's business (kstep/machine)."""
+"""The emulator that boots kernels; kstep/machine starts it."""
 
 from __future__ import annotations
 

@@ -91,7 +91,7 @@ class HostToolchain(Toolchain):
         except MachineryError as error:
             raise MachineryError(
                 f"--toolchain host: {error}; it needs Debian 12 or later, with an archive of that"
-                " release in /etc/apt; or take --toolchain docker"
+                " release in /etc/apt; or use --toolchain docker"
             ) from error
         apt.install(wanted, progress)
         return cls(why)

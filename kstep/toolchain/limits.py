@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a command of the toolchain may use before it is ended: time, memory, processes, disk.
+"""Limits of a command of the toolchain: time, memory, processes, disk.
 
-A patch under review runs programs of its own while it is built. What a container bounds by
-itself (memory, processes) is given to the engine; a Watch looks after the rest.
+A patch under review can make its build run any program. The container engine limits memory and
+processes; a Watch limits the rest.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ if TYPE_CHECKING:
     from types import TracebackType
 
 GIB = 1 << 30
-LOOK = 0.5  # seconds between two looks at the clock
-SHARE = 20  # the disk is looked at for at most one such part of the time
+LOOK = 0.5  # seconds between two checks of the time
+SHARE = 20  # checking the disk takes at most this part (1/20) of the time
 
 
 def _memory() -> int:
-    """Three quarters of this machine's memory, in bytes: the rest goes on."""
+    """Three quarters of the host's memory, in bytes; the rest is for other programs."""
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4 * 3
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a command may use.
+    """The limits of a command.
 
-    ``seconds`` are those of the clock, ``silence`` those without a line of output; ``memory`` is
-    in bytes; ``disk`` is what the folders may hold that it can write to, in bytes.
+    ``seconds`` is the run time, ``silence`` the time without a line of output, in seconds;
+    ``memory`` is in bytes; ``disk`` is the size of the folders that it can write to, in bytes.
     """
 
     seconds: float
@@ -45,12 +45,12 @@ class Limits:
 
     @classmethod
     def of_a_build(cls) -> Limits:
-        """What no build of a kernel needs: the largest take some 20 GiB and an hour."""
+        """More than any kernel build needs: the largest take about 20 GiB and an hour."""
         return cls(4 * 3600.0, 1800.0, _memory(), 8192, 40 * GIB)
 
 
 class Watch(AbstractContextManager["Watch"]):
-    """Ends a command that goes past its limits of time and disk; then ``reason`` says why."""
+    """Ends a command that exceeds its limits of time or disk; then ``reason`` says which."""
 
     def __init__(self, limits: Limits, folders: Sequence[Path], end: Callable[[], None]) -> None:
         self.reason = ""
@@ -62,7 +62,7 @@ class Watch(AbstractContextManager["Watch"]):
         self._thread = threading.Thread(target=self._look, daemon=True)
 
     def heard(self) -> None:
-        """Take note of a line of output."""
+        """Record that there was a line of output."""
         self._heard = time.monotonic()
 
     def __enter__(self) -> Self:
@@ -79,7 +79,7 @@ class Watch(AbstractContextManager["Watch"]):
         self._thread.join()
 
     def _look(self) -> None:
-        again = self._began  # when the disk is looked at next
+        again = self._began  # the time of the next check of the disk
         while not self._over.wait(LOOK):
             now = time.monotonic()
             if now >= again:
@@ -97,7 +97,7 @@ class Watch(AbstractContextManager["Watch"]):
 
 
 def size(folder: Path) -> int:
-    """Return what the files below a folder hold on the disk, in bytes; links are not followed."""
+    """Return the disk usage of the files below a folder, in bytes; links are not followed."""
     total = 0
     for where, _, names in os.walk(folder):
         for name in names:

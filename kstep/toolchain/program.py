@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A program of the toolchain, and how it says its version."""
+"""A program of the toolchain, and how it prints its version."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Program:
-    """``says`` is what the line of its ``--version`` begins with that names the version."""
+    """A program; in its ``--version``, the line that begins with ``says`` names the version."""
 
     name: str
     says: str
 
     def version(self, said: Iterable[str]) -> str:
-        """Find its line among those that several programs printed; "" where there is none."""
+        """Find its line in the output of several programs; "" if there is none."""
         return next((line for line in said if line.startswith(self.says)), "")

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// cpus [ROUNDS]: goes from processor to processor, ROUNDS times (3) over all
-// that are online, and asks each whether it is alive: it must run us, and wake
-// us by a timer of its own. On the way the clocks are compared: none may go
-// back from one processor to the next, and the monotonic clock must keep its
-// distance to the architected counter, which runs whatever the kernel does.
-// Says that distance (offset_us), and by how much jiffies are before the monotonic
-// clock (jiffies_ms: the most that was seen, as they may come late but never early),
-// so that two runs can be compared as well. Exit status 0 if all that is so.
+// cpus [ROUNDS]: moves from CPU to CPU, ROUNDS times (3) over all online CPUs, and
+// checks that each is alive: it must run this program, and wake it by its own timer.
+// Compares the clocks on the way: none may go back from one CPU to the next, and the
+// monotonic clock must keep its distance to the architected counter, which always
+// runs. Prints that distance (offset_us), and how far jiffies are ahead of the
+// monotonic clock (jiffies_ms: the maximum, as they may be late but never early), to
+// compare two runs. Exit status 0 if all checks pass.
 
 #include <limits.h>
 #include <sched.h>
@@ -21,7 +20,7 @@
 #define CLOCKS 4
 
 static const struct timespec a_while = { 0, 2000000 };  // two ticks of 1000 Hz
-static const long long slack_ns = 100000;       // one tick less or more shows
+static const long long slack_ns = 100000;       // less than a tick
 
 static long long clock_ns(clockid_t clock)
 {
@@ -71,7 +70,7 @@ int main(int argc, char **argv)
 			back += now < last[i];
 			last[i] = now;
 		}
-		// The distance lies between the two, however long we wait in between.
+		// The distance is between the two, however long it takes to read them.
 		before = counter_ns();
 		now = clock_ns(CLOCK_MONOTONIC);
 		after = counter_ns();

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* Perf events that the guest's programs count and interrupt with. Each dies with the
- * program's name where something cannot be had. */
+/* Perf events, which count hits and cause interrupts. Each function exits with an error
+ * message if it fails. */
 
 #ifndef EVENT_H
 #define EVENT_H
@@ -32,8 +32,8 @@ static int open_event(struct perf_event_attr *attr, pid_t pid, int cpu)
 	return fd;
 }
 
-/* Counts how often the instruction at an address is run (HW_BREAKPOINT_X), or the long
- * at it written (HW_BREAKPOINT_W); pid and cpu as in perf_event_open(2). */
+/* Counts how often the instruction at an address runs (HW_BREAKPOINT_X), or the long
+ * there is written (HW_BREAKPOINT_W); pid and cpu as in perf_event_open(2). */
 static inline int count_hits(int type, uint64_t address, pid_t pid, int cpu)
 {
 	struct perf_event_attr attr = {
@@ -46,8 +46,8 @@ static inline int count_hits(int type, uint64_t address, pid_t pid, int cpu)
 	return open_event(&attr, pid, cpu);
 }
 
-/* The same for a place of the kernel's, as x:ADDRESS or w:ADDRESS. On CPU 0, whatever runs
- * there: the event is in the debug registers all the time. */
+/* The same for a kernel address, as x:ADDRESS or w:ADDRESS. For all tasks on CPU 0: the
+ * event is always in the debug registers. */
 static inline int count_kernel_hits(const char *spec)
 {
 	unsigned long long address;
@@ -60,8 +60,8 @@ static inline int count_kernel_hits(const char *spec)
 	return count_hits(*kind == 'x' ? HW_BREAKPOINT_X : HW_BREAKPOINT_W, address, -1, 0);
 }
 
-/* A source of interrupts: an hrtimer that starts itself again, whatever its task
- * does (perf_swevent_hrtimer() in kernel/events/core.c). Off at first. */
+/* A source of interrupts: an hrtimer that always restarts (perf_swevent_hrtimer() in
+ * kernel/events/core.c). Off at first. */
 static inline int interrupt_every(unsigned long us)
 {
 	struct perf_event_attr attr = {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// herd MS ADDRESS: two tasks a processor call settimeofday(NULL, &tz) as fast as
-// they can, and one a processor, SCHED_FIFO, wakes every millisecond and calls it
-// ten times, for MS milliseconds; all are free to go where the scheduler has them.
-// On each processor a perf event counts how often the kernel runs the instruction
-// at ADDRESS, which the call is to pass once. Says how many calls there were, how
-// many hits, and how often a task was seen on another processor than before.
+// herd MS ADDRESS: two tasks per CPU call settimeofday(NULL, &tz) as fast as they can,
+// and one per CPU, SCHED_FIFO, wakes every millisecond and calls it ten times, for MS
+// milliseconds; the scheduler may move all of them. On each CPU a perf event counts
+// how often the kernel runs the instruction at ADDRESS, which a call must pass once.
+// Prints the number of calls, of hits, and how often a task was on another CPU than
+// before.
 
 #include "event.h"
 
@@ -13,11 +13,11 @@
 #include <sys/wait.h>
 #include <time.h>
 
-#define MOST 8                  // processors
-#define LOOK 100                // calls between two looks at where a task is
+#define MOST 8                  // CPUs
+#define LOOK 100                // calls between two checks of a task's CPU
 #define NS 1000000000LL
 
-// What the tasks share, each with a line of its own.
+// Shared by the tasks; each has its own cache line.
 struct worker {
 	uint64_t calls, moved;
 	int cpu;
@@ -71,14 +71,14 @@ int main(int argc, char **argv)
 	long long end;
 
 	if (ms <= 0 || !address || cpus > MOST) {
-		fprintf(stderr, "usage: herd MS ADDRESS, on %d processors at most\n", MOST);
+		fprintf(stderr, "usage: herd MS ADDRESS, on %d CPUs at most\n", MOST);
 		return 2;
 	}
 	workers = mmap(NULL, 3 * cpus * sizeof(*workers), PROT_READ | PROT_WRITE,
 		       MAP_SHARED | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
 	if (workers == MAP_FAILED)
 		die("mmap");
-	call(&before);          // the first of a boot takes another way (timekeeping_warp_clock())
+	call(&before);          // the first call of a boot takes another path (timekeeping_warp_clock())
 	for (int cpu = 0; cpu < cpus; cpu++)
 		events[cpu] = count_hits(HW_BREAKPOINT_X, address, -1, cpu);
 	end = now_ns() + ms * 1000000;

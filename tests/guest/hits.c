@@ -1,24 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // hits COUNT PERIOD_US IRQ TASK...: calls settimeofday(NULL, &tz) in a loop, until
-// COUNT interrupts have come, with perf events open that count how often the kernel
-// runs the instruction at an address (x:ADDRESS) or writes the long at it
-// (w:ADDRESS). Each TASK is to be a place that the call passes once, IRQ one that
-// every interrupt passes once. Beside the tick an interrupt comes every PERIOD_US,
-// or none if that is 0. Prints what the events counted, those of all TASKs as one,
-// beside what there was to be counted: its own calls, and the interrupts as
-// /proc/stat has them. One CPU.
+// COUNT interrupts have come, with perf events that count how often the kernel runs
+// the instruction at an address (x:ADDRESS) or writes the long at it (w:ADDRESS). Each
+// TASK must be an address that a call passes once, IRQ one that every interrupt passes
+// once. Beside the tick an interrupt comes every PERIOD_US, or none if that is 0.
+// Prints what the events counted, the sum for all TASKs, and the true numbers: its own
+// calls, and the interrupts in /proc/stat. One CPU.
 
 #include "event.h"
 
 #include <fcntl.h>
 #include <sys/ioctl.h>
 
-#define BETWEEN_LOOKS 100       // calls; looking at /proc/stat takes longer than one
+#define BETWEEN_LOOKS 100       // calls; reading /proc/stat takes longer than one
 #define TRIES 1000
 #define MOST 5                  // TASKs: a Cortex-A76 has six breakpoints
 
-// Interrupts so far, by adding up the single ones: the sum that stands in front
-// of them counts IPIs twice (show_stat() in fs/proc/stat.c).
+// Interrupts so far: adds up the single ones, because the sum before them counts IPIs
+// twice (show_stat() in fs/proc/stat.c).
 static uint64_t interrupts(void)
 {
 	static char text[65536];
@@ -50,8 +49,8 @@ struct reading {
 
 static uint64_t unsettled;
 
-// Both at one moment: no interrupt came in between. A machine may be too slow for
-// such a moment; then the interrupts that came count as unsettled.
+// Reads both with no interrupt in between. A machine may be too slow for that; then the
+// interrupts that came count as unsettled.
 static struct reading reading(int irq)
 {
 	struct reading r;
@@ -82,7 +81,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: hits COUNT PERIOD_US IRQ TASK...\n");
 		return 2;
 	}
-	// The first call of a boot takes another way (timekeeping_warp_clock()).
+	// The first call of a boot takes another path (timekeeping_warp_clock()).
 	if (syscall(SYS_settimeofday, NULL, &zone) < 0)
 		die("settimeofday");
 	irq = count_kernel_hits(argv[3]);

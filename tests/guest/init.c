@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// PID 1 of the guest: mounts what triggers need, gives the serial console to a
-// shell that reads commands from it, says when the first can be typed, and
-// reaps. It changes no kernel setting: the kernel under test stays as it booted.
+// PID 1 of the guest: mounts what triggers need, starts a shell on the serial console,
+// prints when the first command can be typed, and reaps processes. It changes no
+// kernel setting.
 
 #include <errno.h>
 #include <fcntl.h>
@@ -29,15 +29,15 @@ static const struct {
 	{ "debugfs", "/sys/kernel/debug", 1 },
 };
 
-// No prompt and no line editing: a terminal's cursor query would turn up in the
-// middle of what the driver reads. The trap keeps the shell when ^C stops a
-// command, so that what follows on the line (a marker, say) still runs; a
-// subshell has no trap, so a loop that ^C should stop goes in parentheses.
+// No prompt and no line editing: a query of the cursor position would appear in what
+// the driver reads. The trap keeps the shell when ^C stops a command, so that the rest
+// of the line (a marker, say) still runs; a subshell has no trap, so put a loop that
+// ^C should stop in parentheses.
 static const char plain[] = "trap : INT; echo \"$1\"; . /proc/self/fd/0";
 static const char interactive[] = "echo \"$1\"; PS1='guest# ' exec sh -i";
 
-// PID 1 must not end: the kernel panics, which the driver sees at once, where a
-// loop here would cost it a whole timeout.
+// Ends PID 1 on purpose: the kernel panics, which the driver sees at once; a loop here
+// would cost a whole timeout.
 static void die(const char *what)
 {
 	fprintf(stderr, "KSTEP-INIT %s: %s\n", what, strerror(errno));
@@ -57,14 +57,14 @@ static void first_line(const char *path, char *text, int size)
 }
 
 // The tty behind /dev/console, for stdin, stdout and stderr and as controlling
-// terminal, without which ^C reaches nobody. It belongs to init's own session:
-// were the shell the session's leader, its end would hang up the serial port.
+// terminal, which ^C needs. It belongs to init's own session: if the shell were the
+// session's leader, its end would hang up the serial port.
 static void open_console(void)
 {
 	char active[128], path[160], *name;
 
 	first_line("/sys/class/tty/console/active", active, sizeof(active));
-	name = strrchr(active, ' ');    // of several, the last is what /dev/console stands for
+	name = strrchr(active, ' ');    // the last of several is /dev/console
 	name = name ? name + 1 : active;
 	snprintf(path, sizeof(path), "/dev/%s", *name ? name : "console");
 	setsid();
@@ -75,8 +75,8 @@ static void open_console(void)
 	dup2(0, 2);
 }
 
-// Whatever the last shell left: an interactive one that was killed leaves the
-// terminal raw and to its own process group, and then SIGTTOU would stop us here.
+// Restores the terminal: an interactive shell that was killed leaves it raw and in its
+// own process group, so SIGTTOU would stop init here.
 static void sane_console(void)
 {
 	struct termios t;
@@ -85,11 +85,11 @@ static void sane_console(void)
 	tcsetpgrp(0, getpgrp());
 	if (tcgetattr(0, &t) < 0)
 		die("tcgetattr");
-	t.c_iflag = ICRNL | IGNBRK;     // no IXON: no byte may stop the console
+	t.c_iflag = ICRNL | IGNBRK;     // no IXON: no byte must stop the console
 	t.c_oflag = OPOST | ONLCR;
 	t.c_cflag |= CREAD | CLOCAL;
 	t.c_lflag = ICANON | ISIG | ECHO | ECHOE | ECHOK | ECHOCTL
-		| NOFLSH;               // ^C throws away no output: it is evidence
+		| NOFLSH;               // ^C must not discard output: it is evidence
 	tcsetattr(0, TCSANOW, &t);
 	signal(SIGTTOU, SIG_DFL);
 }

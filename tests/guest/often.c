@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// often NS COMMAND [ARG...]: becomes the command, and while that has the
-// processor an interrupt comes every NS nanoseconds: an hrtimer of perf's that
-// starts itself again (perf_swevent_hrtimer() in kernel/events/core.c). The
-// descriptor stays open across exec, and the event with it.
+// often NS COMMAND [ARG...]: executes the command; while it has the CPU, an interrupt
+// comes every NS nanoseconds: an hrtimer of perf that always restarts
+// (perf_swevent_hrtimer() in kernel/events/core.c). The descriptor, and with it the
+// event, stays open across exec.
 
 #include <linux/perf_event.h>
 #include <stdio.h>

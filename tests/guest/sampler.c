@@ -1,9 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// sampler PERIOD COMMAND [ARG...]: runs a command on processor 0 while the PMU
-// there samples the kernel, whoever runs, every PERIOD processor cycles. Says
-// how many samples there are and, one a line, at which addresses how many (`at
-// ADDRESS COUNT`); other records tell of samples that the kernel held back.
-// Exit status: the command's, or 2.
+// sampler PERIOD COMMAND [ARG...]: runs a command on CPU 0 while the PMU there samples
+// the kernel, in all tasks, every PERIOD CPU cycles. Prints the number of samples and a
+// line for each address (`at ADDRESS COUNT`); other records are about samples that the
+// kernel throttled or lost. Exit status: the command's, or 2.
 
 #include <errno.h>
 #include <linux/perf_event.h>
@@ -20,7 +19,7 @@
 
 #define PAGES 128               // of samples: a power of two
 
-// What the kernel writes for PERF_SAMPLE_IP alone.
+// The record that the kernel writes for PERF_SAMPLE_IP alone.
 struct sample {
 	struct perf_event_header header;
 	uint64_t ip;
@@ -33,8 +32,8 @@ static int up(const void *a, const void *b)
 	return (one > other) - (one < other);
 }
 
-// The buffer is never drained while samples come, so nothing in it wraps: the
-// kernel drops what does not fit, and says so where there is room again.
+// The buffer is not drained while samples come, so it does not wrap: the kernel drops
+// what does not fit, and records that when there is room again.
 static void report(const struct perf_event_mmap_page *page, const char *data)
 {
 	static uint64_t ips[PAGES * 4096 / sizeof(struct sample)];

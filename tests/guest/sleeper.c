@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// sleeper [--fifo PRIO] INTERVAL_US COUNT: sleeps to COUNT points of absolute
-// time, INTERVAL_US apart, and says how many of them it woke for. One that had
-// passed by the time it woke for an earlier one is missed, so that
-// woken + missed = due; worst_us is the longest delay from due time to awake.
+// sleeper [--fifo PRIO] INTERVAL_US COUNT: sleeps until each of COUNT absolute times,
+// INTERVAL_US apart, and prints how often it woke. A time that has passed when it
+// wakes for an earlier one is missed, so woken + missed = due; worst_us is the longest
+// delay from due time to awake.
 
 #include <sched.h>
 #include <stdio.h>
@@ -41,7 +41,7 @@ int main(int argc, char **argv)
 		return 2;
 	}
 	next = now_ns() + interval;
-	// An absolute time, as a relative one would hide every delay in the next sleep.
+	// Absolute times, because relative ones would hide every delay in the next sleep.
 	for (long long passed = 0; passed < count; woken++) {
 		struct timespec at = { next / NS, next % NS };
 

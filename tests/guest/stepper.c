@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// stepper STEPS [PLACE]: single-steps a child by ptrace while a timer of 100 Hz sends it
-// signals, until it has run STEPS instructions. The child goes round a block whose
-// order is known: straight on, branches taken and not, a loop, a call, a return, a
-// branch through a register, a system call; and a signal leads into a handler, on
-// into the vDSO, and back. Ends at the first stop that is elsewhere, or is not told as a
-// step's, and says so. With a PLACE in the kernel, x:ADDRESS, which the system call passes
-// once, perf counts how often that is hit, and an instruction of the handler and the
-// variable that it writes, where no signal can come between; and an interrupt comes every
-// 100 microseconds.
+// stepper STEPS [EVENT]: single-steps a child by ptrace while a timer of 100 Hz sends it
+// signals, until it has run STEPS instructions. The child loops through a block whose
+// order is known: straight code, branches taken and not, a loop, a call, a return, a
+// branch through a register, a system call; a signal leads to a handler, then to the
+// vDSO, and back. Ends with a message at the first stop that is elsewhere, or is not
+// reported as a step. With an EVENT, x:ADDRESS in the kernel, which the system call passes
+// once, perf counts its hits, those of an instruction of the handler and those of the
+// variable that it writes, where no signal can come between; and an interrupt comes
+// every 100 microseconds.
 
 #include "event.h"
 
@@ -24,8 +24,8 @@
 #define INTERVAL_NS 10000000
 #define OFTEN_US 100
 
-// The numbers are those of `order`. Global, for gcc reaches what is not its own
-// through the GOT, where local labels would all become the first one.
+// The numbers are those in `order`. Global, because gcc uses the GOT for symbols that it
+// does not define, where local labels would all become the first one.
 __asm__(
 "	.text\n"
 "	.globl block, handler\n"
@@ -42,7 +42,7 @@ __asm__(
 "9:	br	x10\n"
 "10:	b	0b\n"
 "11:	cbz	xzr, 13f\n"
-"12:	brk	#1\n"                   // passed over
+"12:	brk	#1\n"                   // skipped
 "13:	ret\n"
 "handler:\n"
 "0:	adrp	x1, handled\n"
@@ -58,8 +58,8 @@ _Alignas(8) int handled;        // the child counts, the parent reads
 static const int order[] = { 0, 1, 2, 3, 4, 1, 3, 4, 1, 2, 3, 4, 5, 11, 13, 6, 7, 8, 9, 10 };
 #define ORDER ((int)(sizeof(order) / sizeof(*order)))
 #define COUNT 2         // the instruction that the child counts
-#define CALL 16         // where 7, the system call, stands in it
-#define WATCHED 3       // of the handler's instructions the one whose runs perf counts
+#define CALL 16         // the index of 7, the system call, in it
+#define WATCHED 3       // the handler's instruction that perf counts
 #define HANDLER 6       // instructions, and two more of the vDSO
 #define HANDLER_CALL (HANDLER + 1)
 
@@ -69,7 +69,7 @@ struct position {
 };
 
 static pid_t pid;
-static uint64_t vdso;   // of __kernel_rt_sigreturn, once it has been seen
+static uint64_t vdso;   // the address of __kernel_rt_sigreturn, once known
 static struct position here, back;
 static bool after_call;
 static long taken, repeated, calls, counts;
@@ -106,7 +106,7 @@ static uint64_t pc(void)
 	return registers().pc;
 }
 
-// Lets the child run one instruction, or take a signal. Returns what it stops with.
+// Lets the child run one instruction, or take a signal. Returns the signal of its stop.
 static int step(int signal)
 {
 	int status;
@@ -122,7 +122,7 @@ static int step(int signal)
 	return WSTOPSIG(status);
 }
 
-// Whether the last stop is told as send_user_sigtrap() tells one of a step
+// Whether the last stop is reported as a step, as send_user_sigtrap() does
 // (arch/arm64/kernel/debug-monitors.c).
 static bool told_as_a_step(void)
 {
@@ -147,8 +147,8 @@ static struct position next(struct position p)
 	return p.at < HANDLER_CALL ? (struct position){ true, p.at + 1 } : back;
 }
 
-// Where the child stopped must be the next place, or where it was if a signal came
-// first. After a system call there is a stop more in the same place: one is told by
+// The child must stop at the next instruction, or at the same one if a signal came
+// first. After a system call it stops twice at the same address: one stop is by
 // syscall_trace_exit() (arch/arm64/kernel/ptrace.c), one by the step itself.
 static bool arrived(int signal)
 {
@@ -186,7 +186,7 @@ int main(int argc, char **argv)
 	int signal, status, runs = -1, writes = -1, place = -1;
 
 	if (steps <= 0 || argc > 3) {
-		fprintf(stderr, "usage: stepper STEPS [PLACE]\n");
+		fprintf(stderr, "usage: stepper STEPS [EVENT]\n");
 		return 2;
 	}
 	pid = fork();
@@ -202,7 +202,7 @@ int main(int argc, char **argv)
 		place = count_kernel_hits(argv[2]);
 		writes = count_hits(HW_BREAKPOINT_W, (uintptr_t)&handled, pid, -1);
 	}
-	// Through the C library to the block; the first signal may come sooner.
+	// Through the C library to the block; the first signal may come earlier.
 	for (signal = 0; pc() != (uintptr_t)block; signals += signal == SIGALRM)
 		signal = step(signal == SIGALRM ? SIGALRM : 0);
 	count = registers().regs[11];
@@ -226,7 +226,7 @@ int main(int argc, char **argv)
 		       signal, (unsigned long long)pc(), (unsigned long long)address(next(here)),
 		       (unsigned long long)address(here), (void *)block, (void *)handler);
 	if (!told)
-		printf("the stop at %#llx is not told as a step's\n", (unsigned long long)pc());
+		printf("the stop at %#llx is not reported as a step\n", (unsigned long long)pc());
 	count = registers().regs[11] - count;
 	errno = 0;
 	handled = ptrace(PTRACE_PEEKDATA, pid, &handled, 0);
@@ -237,7 +237,7 @@ int main(int argc, char **argv)
 		       (unsigned long long)hits_of(place), (unsigned long long)hits_of(runs),
 		       (unsigned long long)hits_of(writes));
 	kill(pid, SIGKILL);
-	printf("steps=%ld stuck=%ld off_order=%ld told_otherwise=%d repeated=%ld signals=%ld"
+	printf("steps=%ld stuck=%ld off_order=%ld reported_otherwise=%d repeated=%ld signals=%ld"
 	       " handled=%d counts=%ld counted=%lld\n", taken, stuck, off_order, !told, repeated,
 	       signals, handled, counts, (long long)count);
 	return 0;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// tally PLACE COMMAND [ARG...]: runs a command while a perf event counts the hits of
-// a place of the kernel's, x:ADDRESS (run) or w:ADDRESS (the long there written), on
-// CPU 0, and says how many there were. Its exit status is the command's.
+// tally EVENT COMMAND [ARG...]: runs a command while a perf event counts the hits of a
+// kernel address, x:ADDRESS (executed) or w:ADDRESS (the long there written), on CPU 0,
+// and prints them. Its exit status is the command's.
 
 #include "event.h"
 

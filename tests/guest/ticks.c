@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// ticks MS [ENOUGH]: keeps its CPU busy for MS milliseconds of the architected
-// counter, which runs whatever the kernel does, or until the coarse clock has
-// advanced ENOUGH times, and counts how often it did, which only the timer tick makes
-// it do (tick_do_update_jiffies64() in kernel/time/tick-sched.c). Exit status 0 if it
-// did. With several CPUs it is the tick of whichever of them keeps the time.
+// ticks MS [ENOUGH]: keeps its CPU busy for MS milliseconds of the architected counter,
+// which always runs, or until the coarse clock has advanced ENOUGH times, and counts
+// how often it did. Only the timer tick advances it (tick_do_update_jiffies64() in
+// kernel/time/tick-sched.c), on the CPU that keeps the time. Exit status 0 if it
+// advanced.
 
 #include <limits.h>
 #include <stdint.h>

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// untouched TIMES [PERIOD_US PLACE]: makes a system call TIMES times with a value of
-// its own in every register of the program's, and looks which of them the call
-// changed. The kernel gives all back but x0, the result (kernel_exit in
-// arch/arm64/kernel/entry.S): the general ones, those of floating point with their
-// control and status, the flags, the thread pointer and the stack's. With PERIOD_US an
-// interrupt comes that often, and perf watches a PLACE of the kernel's, x:ADDRESS or
-// w:ADDRESS. Prints the registers that the first such call changed, how many calls did,
-// and the hits.
+// untouched TIMES [PERIOD_US EVENT]: makes a system call TIMES times with a known value
+// in every register, and checks which of them the call changed. The kernel restores
+// all except x0, the result (kernel_exit in arch/arm64/kernel/entry.S): the general
+// registers, floating point with control and status, the flags, the thread pointer and
+// the stack pointer. With PERIOD_US an interrupt comes that often, and perf counts the
+// hits of EVENT, x:ADDRESS or w:ADDRESS in the kernel. Prints the registers that the
+// first such call changed, how many calls changed some, and the hits.
 
 #include "event.h"
 
@@ -16,7 +15,7 @@
 #define NUMBER 178      // gettid: a process of one thread gets its own id
 
 struct registers {
-	uint64_t x[31];         // of x0 only what the call is to return
+	uint64_t x[31];         // x0 is only the expected result
 	uint64_t sp, tpidr, nzcv, fpcr, fpsr;
 	uint64_t v[32][2];
 };
@@ -31,8 +30,8 @@ _Static_assert(offsetof(struct registers, v) == 288, "v");
 
 struct registers before, after;
 
-// Takes the registers of `before` but sp and the thread pointer, of which it takes note,
-// makes the call, and puts all into `after`.
+// Loads the registers from `before`, except sp and the thread pointer, which it stores
+// there; makes the call, and stores all in `after`.
 void call_with_before(void);
 __asm__(
 "	.text\n"
@@ -146,7 +145,7 @@ static void fill(unsigned long turn)
 	}
 	before.nzcv = (turn & 15) << 28;
 	before.fpcr = (turn & 31) << 22;        // RMode, FZ, DN, AHP
-	before.fpsr = turn & 1 ? 0x0800009f : 0;  // QC and what was ever raised
+	before.fpsr = turn & 1 ? 0x0800009f : 0;  // QC and the cumulative exception bits
 }
 
 static void tell(const char *name, uint64_t was, uint64_t is)
@@ -185,7 +184,7 @@ int main(int argc, char **argv)
 	int place = -1, often = -1;
 
 	if (!times || (argc != 2 && (argc != 4 || !period))) {
-		fprintf(stderr, "usage: untouched TIMES [PERIOD_US PLACE]\n");
+		fprintf(stderr, "usage: untouched TIMES [PERIOD_US EVENT]\n");
 		return 2;
 	}
 	if (period) {

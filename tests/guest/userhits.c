@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// userhits executed|written TIMES PERIOD_US: calls a function of its own, or writes a
-// variable, TIMES times, and says how often a perf event on that place was hit, while
-// an interrupt comes every PERIOD_US. One CPU.
+// userhits executed|written TIMES PERIOD_US: calls its own function, or writes a
+// variable, TIMES times, and prints the hits of a perf event on it, while an interrupt
+// comes every PERIOD_US. One CPU.
 
 #include "event.h"
 
@@ -25,7 +25,7 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: userhits executed|written TIMES PERIOD_US\n");
 		return 2;
 	}
-	variable = 1;		// the page is there, so that each write is made once
+	variable = 1;		// maps the page, so that each write runs once
 	if (what == 'e')
 		event = count_hits(HW_BREAKPOINT_X, (uintptr_t)called, 0, -1);
 	else

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// zeros [PLACE] COMMAND [ARG...]: until the command ends, reads /dev/zero, 256 MiB a
-// call, into one and the same MiB, and says how many calls it began. The kernel clears
-// it page by page without a lock, and with nothing in between but cond_resched()
-// (read_iter_zero() in drivers/char/mem.c), which is empty with CONFIG_PREEMPT: a
-// path of some hundred milliseconds that does not give way. With a PLACE in the kernel,
-// x:ADDRESS or w:ADDRESS, a perf event counts how often it is hit meanwhile. Exit
-// status of COMMAND.
+// zeros [EVENT] COMMAND [ARG...]: until the command ends, reads /dev/zero, 256 MiB per
+// call, into the same MiB, and prints how many calls it began. The kernel clears it page
+// by page without a lock, with only cond_resched() in between (read_iter_zero() in
+// drivers/char/mem.c), which is empty with CONFIG_PREEMPT: a path of a few hundred
+// milliseconds that does not yield. With an EVENT in the kernel, x:ADDRESS or
+// w:ADDRESS, a perf event counts its hits meanwhile. Exit status of COMMAND.
 
 #include "event.h"
 
@@ -27,7 +26,7 @@ static void on_end(int signal)
 
 int main(int argc, char **argv)
 {
-	const struct sigaction action = { .sa_handler = on_end };       // and cuts a read short
+	const struct sigaction action = { .sa_handler = on_end };       // interrupts a read
 	struct iovec pieces[PIECES];
 	int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC), event = -1, rounds, status;
 	pid_t pid;
@@ -38,10 +37,10 @@ int main(int argc, char **argv)
 		argv++;
 	}
 	if (argc < 2) {
-		fprintf(stderr, "usage: zeros [PLACE] COMMAND [ARG...]\n");
+		fprintf(stderr, "usage: zeros [EVENT] COMMAND [ARG...]\n");
 		return 2;
 	}
-	// No page fault in the middle of the path: it would give way.
+	// No page fault in the middle of the path, which would yield.
 	memset(memory, 1, sizeof(memory));
 	for (int i = 0; i < PIECES; i++)
 		pieces[i] = (struct iovec){ memory, sizeof(memory) };

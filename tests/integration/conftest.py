@@ -30,5 +30,5 @@ def prepared() -> Prepared:
 
 @pytest.fixture(scope="session")
 def source(prepared: Prepared) -> Path:
-    """Give the kernel's source as it was fetched."""
+    """Return the kernel's source as it was fetched."""
     return prepared.trees[0].source

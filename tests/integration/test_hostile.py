@@ -45,7 +45,7 @@ TIGHT = Limits(seconds=60, silence=8, memory=GIB // 4, processes=64, disk=GIB //
 
 @pytest.fixture(scope="module")
 def tools(prepared: Prepared) -> DockerToolchain:
-    """Give the toolchain, which must be one that contains."""
+    """Return the toolchain, which must be one that contains."""
     if not isinstance(prepared.toolchain, DockerToolchain):
         pytest.skip("no Docker engine answers, and the host contains nothing")
     return prepared.toolchain
@@ -101,7 +101,7 @@ class Attack:
 
 @pytest.fixture
 def attack(tmp_path: Path, tools: DockerToolchain) -> Iterator[Attack]:
-    """Give a place to attack; whatever comes, what it holds besides is as before."""
+    """Return a folder to attack; everything else in it must stay unchanged."""
     made = Attack(tmp_path, tools)
     before = made.none()
     image = before.image.read_bytes()
@@ -215,7 +215,7 @@ def test_one_that_never_ends_its_line(attack: Attack) -> None:
         ("ln -s /etc/shadow $(O)/shadow", "a link to /etc/shadow"),
         ("ln -sf ../../../../secret $(O)/up", "a link to ../../../../secret"),
         ("ln -s round $(O)/round", "a link that leads nowhere"),
-        ("mkfifo $(O)/fifo", "neither file nor folder"),
+        ("mkfifo $(O)/fifo", "neither a file nor a folder"),
         (
             "touch $(O)/all && ln -sf $(O)/all $(O)/System.map && touch $(O)/vmlinux; exit 0; :",
             "System.map, a link",

@@ -47,8 +47,8 @@ def test_a_path_into_an_interrupt_goes_on_there() -> None:
 @pytest.mark.parametrize(
     ("function", "trigger", "said"),
     [
-        ("vfs_mkdri", "true", "the nearest names: vfs_mkdir"),
-        ("fdget_pos", "true", "it is inlined into "),
+        ("vfs_mkdri", "true", "similar names: vfs_mkdir"),
+        ("fdget_pos", "true", "inlined into "),
         ("enter_from_kernel_mode", "true", ".noinstr.text; name one that calls it: "),
         ("do_el0_svc", "true", "entered with debug exceptions masked (PSTATE.D)"),
         ("vfs_mkdir", "no-such-command", "not found"),

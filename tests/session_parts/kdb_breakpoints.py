@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Checks of kdb's commands for breakpoints, and of `go`.
 
-The truth is the instruction in memory, read by QEMU while the guest runs, and whether the
-function stops. A breakpoint is cleared or disabled before `go`: getting over one is what
-`continue-past-breakpoint` asks.
+They compare with the instruction in memory, read by QEMU while the guest runs, and check whether
+the function stops. A breakpoint is cleared or disabled before `go`:
+`continue-past-breakpoint` tests `go` from a breakpoint.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 
 BRK = 0xD420_8000  # brk #0x400: KGDB_DYN_DBG_BRK_IMM (arch/arm64/include/asm/brk-imm.h)
 MOST = 16  # KDB_MAXBPT (kernel/debug/kdb/kdb_private.h)
-# As kernel/debug/kdb/kdb_bp.c prints one.
+# The format of kernel/debug/kdb/kdb_bp.c.
 LISTED = re.compile(
     r"BP #(?P<number>\d+) at 0x(?P<address>[0-9a-f]+) \((?P<name>\S+)\)\n +is (?P<state>\w+)"
 )
-# System calls that this guest makes when it is told to.
+# System calls that the guest makes only on request.
 NAMES = """
 getitimer setitimer timer_create timer_settime timer_gettime timer_getoverrun timer_delete
 capget capset getsid getpgid sched_getscheduler sched_getparam getpriority setpriority
@@ -38,14 +38,14 @@ CALL = FUNCTIONS[0]
 
 @dataclass(frozen=True)
 class LiveText:
-    """The kernel's text in physical memory: user space, where the guest may be, maps none."""
+    """The kernel's text in physical memory, because user space has no mapping of it."""
 
     target: Target
     offset: int  # of virtual addresses, as arch/arm64/mm/mmu.c keeps it
 
     @classmethod
     def find(cls, target: Target) -> LiveText:
-        """Ask kdb where it is."""
+        """Ask kdb for its offset."""
         with target.in_kdb() as kdb:
             return cls(target, word_at(target, kdb.address("kimage_voffset")))
 
@@ -64,7 +64,7 @@ def listed(kdb: Kdb) -> dict[int, tuple[int, str]]:
 
 
 def bp_and_bc(target: Target) -> None:
-    """`bp` plants a breakpoint that stops and `bl` lists, `bc` takes it out for good."""
+    """`bp` sets a breakpoint that stops and `bl` lists; `bc` removes it."""
     text = LiveText.find(target)
     address = target.symbols.address(CALL)
     original = text[address]
@@ -72,11 +72,11 @@ def bp_and_bc(target: Target) -> None:
         call = kdb.breakpoint(CALL)
         must_be(call.address, address, "the breakpoint's address")
         must_be(listed(kdb), {call.number: (address, "enabled")}, "bl")
-        must_be(text[address], original, "the instruction while kdb has the machine")
-        must(kdb.refusal(f"bp {CALL}") != "", "a second breakpoint in one place is taken")
+        must_be(text[address], original, "the instruction while the machine is in kdb")
+        must(kdb.refusal(f"bp {CALL}") != "", "bp accepts a second breakpoint at one address")
     must_be(text[address], BRK, "the instruction while the guest runs")
     with target.running(TRIGGER):
-        must_be(target.expect_breakpoint(call).cpu, 0, "the processor of the stop")
+        must_be(target.expect_breakpoint(call).cpu, 0, "the CPU of the stop")
         kdb.clear(call)
         must_be(listed(kdb), {}, "bl after bc")
         target.go()
@@ -85,7 +85,7 @@ def bp_and_bc(target: Target) -> None:
 
 
 def bd_and_be(target: Target) -> None:
-    """`bd` takes a breakpoint out and keeps it, `be` plants it again."""
+    """`bd` disables a breakpoint, `be` enables it again."""
     text = LiveText.find(target)
     with target.in_kdb() as kdb:
         call = kdb.breakpoint(CALL)
@@ -106,19 +106,19 @@ def bd_and_be(target: Target) -> None:
 
 
 def bp_many(target: Target) -> None:
-    """There may be sixteen breakpoints, each planted; `bc *` takes all of them out."""
+    """Sixteen breakpoints can be set, and each is installed; `bc *` removes all of them."""
     text = LiveText.find(target)
     addresses = [target.symbols.address(name) for name in FUNCTIONS]
     original = [text[address] for address in addresses]
     with target.in_kdb() as kdb:
         points = [kdb.breakpoint(name) for name in FUNCTIONS[:MOST]]
-        must("Too many" in kdb.refusal(f"bp {FUNCTIONS[MOST]}"), "there is a seventeenth")
+        must("Too many" in kdb.refusal(f"bp {FUNCTIONS[MOST]}"), "bp accepts a seventeenth")
         must_be([each.address for each in points], addresses[:MOST], "the addresses")
         must_be(len(listed(kdb)), MOST, "the breakpoints in bl")
     must_be({text[each.address] for each in points}, {BRK}, "the instructions")
     with target.running(TRIGGER):
         target.expect_breakpoint(points[0])
-        must("not found" in kdb.refusal("bc 99"), "bc of a breakpoint that is none is taken")
+        must("not found" in kdb.refusal("bc 99"), "bc accepts a breakpoint that does not exist")
         kdb.command("bc *")
         must_be(listed(kdb), {}, "bl after bc *")
         target.go()
@@ -127,31 +127,31 @@ def bp_many(target: Target) -> None:
 
 
 def bp_refused(target: Target) -> None:
-    """`bp` refuses what is no address, what is not mapped, and what kgdb cannot do without."""
+    """`bp` refuses unknown symbols, unmapped addresses, and code that kgdb itself needs."""
     with target.in_kdb() as kdb:
-        for place in ("no_such_function", "0x10", "0", "do_debug_exception", "brk_handler"):
-            must(kdb.refusal(f"bp {place}") != "", f"bp {place} is taken")
-        must_be(listed(kdb), {}, "bl after what was refused")
+        for where in ("no_such_function", "0x10", "0", "do_debug_exception", "brk_handler"):
+            must(kdb.refusal(f"bp {where}") != "", f"bp accepts {where}")
+        must_be(listed(kdb), {}, "bl after the refusals")
 
 
 def go_many_times(target: Target) -> None:
-    """`go` lets the guest run on, its clock ticking, as often as kdb is entered."""
+    """`go` resumes the guest every time kdb is entered, and its clock ticks."""
     for _ in range(20):
         with target.in_kdb() as kdb:
-            must(kdb.refusal("go one two") != "", "go with two arguments is taken")
+            must(kdb.refusal("go one two") != "", "go accepts two arguments")
     target.must_tick()
 
 
 def ss_again(target: Target) -> None:
-    """`ss` comes back in the same task, a bare Enter steps again; `go` ends it."""
+    """`ss` stops again in the same task, a bare Enter steps again; `go` ends stepping."""
     with target.stopped_at(CALL, TRIGGER) as call:
         before = call.stop
         call.clear()
-        must(target.kdb.refusal("ss 5") != "", "ss with an argument is taken")
+        must(target.kdb.refusal("ss 5") != "", "ss accepts an argument")
         first = target.step_unjudged()
         again = target.step_unjudged("")
         for stop in (first, again):
-            must_be((stop.pid, stop.cpu), (before.pid, before.cpu), "task and processor of a step")
+            must_be((stop.pid, stop.cpu), (before.pid, before.cpu), "task and CPU of a step")
     target.must_tick()
 
 

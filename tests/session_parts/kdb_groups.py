@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The groups of kdb's commands, and commands by which it is seen which of them are allowed.
+"""The groups of kdb's commands, and commands that show which groups are allowed.
 
-The groups are those of include/linux/kdb.h, and which a command needs is said by the tables
-in kernel/debug/kdb/.
+include/linux/kdb.h defines the groups, and the tables in kernel/debug/kdb/ say which a command
+needs.
 """
 
 from __future__ import annotations
@@ -28,20 +28,20 @@ NO = "Permission denied"
 
 @dataclass(frozen=True)
 class Probe:
-    """A command, and the groups that it needs.
+    """A command, and the sets of groups that it needs.
 
-    One of each: an address as argument needs READ or FLOW, whatever the command.
+    One group of each set: an address as argument needs READ or FLOW, whatever the command.
     """
 
     command: str
     needs: tuple[int, ...]
 
     def is_allowed(self, groups: int) -> bool:
-        """Whether kdb should take it with these groups allowed."""
+        """Whether kdb should accept it with these groups allowed."""
         return all(groups & need for need in self.needs)
 
 
-# They do nothing where they are taken.
+# Commands without an effect if kdb accepts them.
 PROBES = (
     *(
         Probe(command, (READ,))
@@ -77,8 +77,8 @@ PROBES = (
         )
     ),
 )
-MODULES = (Probe("lsmod", (INSPECT,)),)  # there with CONFIG_MODULES
-# They would do something where they are taken, so they are sent only where they must not be.
+MODULES = (Probe("lsmod", (INSPECT,)),)  # needs CONFIG_MODULES
+# Commands with an effect, so they are sent only when kdb must refuse them.
 DOERS = (
     Probe("reboot", (REBOOT,)),
     Probe("go 0x10", (REG_WRITE, READ | FLOW)),
@@ -89,12 +89,12 @@ DOERS = (
 
 
 def must_keep_to(kdb: Kdb, groups: int, probes: tuple[Probe, ...] = PROBES) -> None:
-    """Check that kdb takes the commands of some groups and no others."""
+    """Check that kdb accepts the commands of these groups and no others."""
     for probe in probes:
         why = kdb.refusal(probe.command)
         must(
             (why == NO) != probe.is_allowed(groups),
-            f"with groups {groups:#x} {probe.command!r} comes to {why or 'an answer'!r}",
+            f"with groups {groups:#x} kdb answers {probe.command!r} with {why or 'a result'!r}",
         )
     for probe in DOERS:
         if not probe.is_allowed(groups):
@@ -103,7 +103,7 @@ def must_keep_to(kdb: Kdb, groups: int, probes: tuple[Probe, ...] = PROBES) -> N
 
 @contextmanager
 def allowed(target: Target, groups: int) -> Iterator[Kdb]:
-    """Enter kdb with some groups of commands allowed."""
+    """Enter kdb with only these groups of commands allowed."""
     target.run(f"echo {groups} > {PARAMETER}")
     with target.in_kdb() as kdb:
         yield kdb

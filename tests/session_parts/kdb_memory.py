@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Checks of kdb's commands for memory, registers and addresses.
 
-The truth is what QEMU reads at the same addresses, past the kernel, and System.map.
+They compare with what QEMU reads at the same addresses, without the kernel, and System.map.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ LINE = re.compile(
 )
 SUPPRESSED = re.compile(r"^0x(?P<first>[0-9a-f]{16})-0x(?P<last>[0-9a-f]{16}) zero suppressed")
 REGISTERS = (*(f"x{number}" for number in range(31)), "sp", "pc", "pstate")
-CONSTANT = "linux_banner"  # init/version.c: text that nothing writes to
-SCRATCH = "sys_tz"  # kernel/time/time.c: eight bytes that only settimeofday(2) writes to
+CONSTANT = "linux_banner"  # init/version.c: text that nothing writes
+SCRATCH = "sys_tz"  # kernel/time/time.c: eight bytes that only settimeofday(2) writes
 ARGUMENTS = (0x1234, 0x5678_9ABC, 77)
 
 
@@ -50,7 +50,7 @@ def word_at(target: Target, address: int, size: int = 8) -> int:
 
 
 def md_widths(target: Target) -> None:
-    """`mdWcN` shows N words of W bytes, digit for digit; a width that is none is refused."""
+    """`mdWcN` shows N words of W bytes, with all digits; other widths are refused."""
     with target.in_kdb() as kdb:
         start = kdb.address(CONSTANT)
         for width in (1, 2, 4, 8):
@@ -60,12 +60,12 @@ def md_widths(target: Target) -> None:
                 digits = {len(word) for line in LINE.finditer(text) for word in line[2].split()}
                 must_be(digits, {2 * width}, f"the digits of a word of md{width}c{count}")
         for width in (3, 5, 6, 7, 9):
-            must("BYTESPERWORD" in kdb.refusal(f"md{width}c1 {CONSTANT}"), f"md{width} is taken")
-        must(kdb.refusal(f"md10c1 {CONSTANT}") != "", "md10c1 is taken")
+            must("BYTESPERWORD" in kdb.refusal(f"md{width}c1 {CONSTANT}"), f"kdb accepts md{width}")
+        must(kdb.refusal(f"md10c1 {CONSTANT}") != "", "kdb accepts md10c1")
 
 
 def md_goes_on(target: Target) -> None:
-    """`md` shows as many lines as it is told, and goes on by itself and by a bare Enter."""
+    """`md` shows as many lines as asked; a bare `md` or Enter continues."""
     with target.in_kdb() as kdb:
         start = kdb.address(CONSTANT)
         must_be(shown(kdb.command(f"md {start + 3:#x} 3"), 8), true(target, start, 6, 8), "md")
@@ -76,20 +76,20 @@ def md_goes_on(target: Target) -> None:
 
 
 def md_of_zeros(target: Target) -> None:
-    """`md` leaves out lines of zeros, says which, and goes on where they end."""
+    """`md` omits lines of zeros, says which, and continues after them."""
     with target.in_kdb() as kdb:
         start = kdb.address("empty_zero_page")  # arch/arm64/mm/mmu.c: 4 KiB of zeros
         text = kdb.command(f"md8c512 {start:#x}")
         words = shown(text, 8)
-        left_out = [SUPPRESSED.match(line) for line in text.splitlines()]
-        spans = [(int(m["first"], 16), int(m["last"], 16)) for m in left_out if m]
+        omitted = [SUPPRESSED.match(line) for line in text.splitlines()]
+        spans = [(int(m["first"], 16), int(m["last"], 16)) for m in omitted if m]
         covered = len(words) * 8 + sum(last + 1 - first for first, last in spans)
-        must(bool(spans) and not any(words.values()), "zeros are shown as something else")
-        must_be(covered, 4096, "the bytes that are shown or left out")
+        must(bool(spans) and not any(words.values()), "md shows zeros as something else")
+        must_be(covered, 4096, "the bytes shown or omitted")
 
 
 def md_of_nothing(target: Target) -> None:
-    """`md` of an address where nothing is mapped shows no words, and kdb lives on."""
+    """`md` of an unmapped address shows no words, and kdb still works."""
     with target.in_kdb() as kdb:
         for address in (0, 0xFFFF_7FFF_FFFF_F000):
             text = kdb.command(f"md8c2 {address:#x}")
@@ -110,7 +110,7 @@ def mdr_mds_mdp(target: Target) -> None:
         for line, pointer in zip(
             text.splitlines(), true(target, table, 8, 8).values(), strict=True
         ):
-            name = target.symbols.place(pointer).symbol
+            name = target.symbols.locate(pointer).symbol
             named = line.split()[2].split("+")[0]
             must(
                 f"{pointer:016x}" in line and pointer == target.symbols.by_name.get(named),
@@ -135,21 +135,21 @@ def mm_writes(target: Target) -> None:
         summary = kdb.command("summary")
         must("tz_minuteswest 90\n" in summary, f"mm4 {SCRATCH} 90 does not show in summary")
         kdb.command(f"mm {start:#x} {int.from_bytes(before, 'little'):#x}")
-        must_be(target.read(start, 8), before, "the memory in the end")
+        must_be(target.read(start, 8), before, "the memory after the last mm")
 
 
 def mm_refused(target: Target) -> None:
-    """`mm` where nothing is mapped, or into text, changes nothing, and kdb lives on."""
+    """`mm` of an unmapped address, or into text, changes nothing, and kdb still works."""
     with target.in_kdb() as kdb:
-        must(kdb.refusal("mm8 0x10 5") != "", "mm of address 0x10 is taken")
+        must(kdb.refusal("mm8 0x10 5") != "", "mm accepts address 0x10")
         text = target.symbols.address("vfs_mkdir")
         before = target.read(text, 4)
-        must(kdb.refusal(f"mm4 {text:#x} 0") != "", "mm into read-only text is taken")
+        must(kdb.refusal(f"mm4 {text:#x} 0") != "", "mm accepts read-only text")
         must_be(target.read(text, 4), before, "the text after mm")
 
 
 def symbols(target: Target) -> None:
-    """A name stands for its address, with an offset too, and an address for its name."""
+    """A symbol, with or without an offset, is translated to its address, and back."""
     with target.in_kdb() as kdb:
         for name in ("vfs_mkdir", "get_avenrun", "chrdev_open"):
             address = target.symbols.address(name)
@@ -160,7 +160,7 @@ def symbols(target: Target) -> None:
 
 
 def per_cpu(target: Target) -> None:
-    """`per_cpu` shows the processor's own copy of a variable."""
+    """`per_cpu` shows the CPU's copy of a variable."""
     with target.in_kdb() as kdb:
         variable = kdb.address("kstat")
         offset = word_at(target, kdb.address("__per_cpu_offset"))
@@ -172,7 +172,7 @@ def per_cpu(target: Target) -> None:
 
 
 def stop_in_call(target: Target, kdb: Kdb, name: str) -> None:
-    """Check that the stop is in the system call that was made."""
+    """Check that the stop is in the system call of the trigger."""
     registers = kdb.registers()
     must_be(registers["pc"], target.symbols.address(name), "pc")
     user = true(target, registers["x0"], 3, 8)  # arch/arm64/include/asm/syscall_wrapper.h
@@ -193,9 +193,9 @@ def rd(target: Target) -> None:
 
 
 def rm(target: Target) -> None:
-    """`rm` sets a register, and the kernel runs on with it.
+    """`rm` sets a register, and the kernel uses the new value.
 
-    A system call is made to return at once, by its return address in pc and 42 in x0.
+    pc is set to the return address and x0 to 42, so a system call returns 42 at once.
     """
     kdb = target.kdb
     with target.stopped_at("__arm64_sys_getitimer", "syscall getitimer 1 1 2 3") as stop:
@@ -204,10 +204,10 @@ def rm(target: Target) -> None:
         kdb.command("rm x0 42")
         kdb.command(f"rm %pc {before['x30']:#x}")
         must_be(kdb.registers(), wanted, "the registers after rm")
-        must(kdb.refusal("rm nothing 5") != "", "rm of a register that is none is taken")
-        must(kdb.refusal("rm x0 gibberish") != "", "rm to what is no number is taken")
+        must(kdb.refusal("rm nothing 5") != "", "rm accepts an unknown register")
+        must(kdb.refusal("rm x0 gibberish") != "", "rm accepts a value that is not a number")
     said = stop.answer.text
-    must("getitimer: 42 ok" in said, f"the system call came to {said!r}, not 42")
+    must("getitimer: 42 ok" in said, f"the system call printed {said!r}, not 42")
 
 
 CHECKS = checks(

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Checks of kdb's commands for the system, for itself, and of its filter.
+"""Checks of kdb's commands for the system and for kdb itself, and of its `grep`.
 
-The truth is the guest's /proc and dmesg, and kdb's own words filtered by us.
+They compare with the guest's /proc and dmesg, and with kdb's output as this code filters it.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from kstep.session.checks import checks, must, must_be
 if TYPE_CHECKING:
     from kstep.session.target import Target
 
-# Those of kernel/debug/kdb/ that need no more than base.config asks for.
+# Commands of kernel/debug/kdb/ that need no more options than base.config sets.
 COMMANDS = """
 md mdr mdp mds mm go rd rm ef bt btp bta btc btt env set help ? cpu kgdb ps pid reboot lsmod
 sr dmesg defcmd kill summary per_cpu grephelp bp bl bc be bd ss
@@ -27,7 +27,7 @@ def help_names_all(target: Target) -> None:
     """`help` names every command and macro, once."""
     with target.in_kdb() as kdb:
         text = kdb.command("help")
-        must_be(kdb.command("?"), text, "? beside help")
+        must_be(kdb.command("?"), text, "? compared with help")
     rows = [line for line in text.splitlines()[HEADER:] if not line.startswith(" ")]
     names = [row.split()[0] for row in rows]
     missing = {*COMMANDS.split(), *MACROS} - set(names)
@@ -38,8 +38,8 @@ def help_names_all(target: Target) -> None:
 def grep(target: Target) -> None:
     """A command piped into `grep` shows the lines that match, and no others.
 
-    `help` prints two lines at once, for per_cpu; vkdb_printf() looks at one each time, so in
-    every kernel so far the last line stays behind in its buffer and is lost.
+    `help` prints two lines at once for per_cpu, but vkdb_printf() filters one at a time, so in
+    every kernel so far the last line stays in its buffer and is lost.
     """
     with target.in_kdb() as kdb:
         for command, lost in (("help", 1), ("env", 0), ("ps A", 0), ("md linux_banner 20", 0)):
@@ -57,29 +57,29 @@ def grep(target: Target) -> None:
                 wanted = [line for line in lines if re.search(pattern, line)]
                 must_be(found, wanted, f"{command} | grep {typed}")
         for wrong in ("help | head", "help | grep ", 'help | grep "x'):
-            must("invalid" in kdb.command(wrong), f"{wrong} is taken without a word")
+            must("invalid" in kdb.command(wrong), f"kdb accepts {wrong}")
 
 
 def env_and_set(target: Target) -> None:
-    """`set` makes and changes variables, `env` shows them, and those that kdb heeds it heeds."""
+    """`set` sets and changes variables, `env` shows them, and kdb uses its own, as MDCOUNT."""
     with target.in_kdb() as kdb:
         before = kdb.command("env").splitlines()
         lines = len(kdb.command("md linux_banner").splitlines())
-        must("MDCOUNT=8" in before and lines == 8, f"md shows {lines} lines, MDCOUNT being 8")
+        must("MDCOUNT=8" in before and lines == 8, f"md shows {lines} lines with MDCOUNT=8")
         kdb.command("set MDCOUNT=3")
-        must_be(len(kdb.command("md linux_banner").splitlines()), 3, "lines of md, MDCOUNT being 3")
+        must_be(len(kdb.command("md linux_banner").splitlines()), 3, "lines of md with MDCOUNT=3")
         kdb.command("set KSTEP = 0x10")
         wanted = [line.replace("MDCOUNT=8", "MDCOUNT=3") for line in before]
         now = [line for line in kdb.command("env").splitlines() if not line.startswith("KSTEP")]
         must_be(now, [line for line in wanted if not line.startswith("KSTEP")], "env")
-        must("KSTEP=0x10" in kdb.command("env"), "env does not show what was set")
+        must("KSTEP=0x10" in kdb.command("env"), "env does not show KSTEP")
         must("BYTESPERWORD" not in kdb.command("md1c1 linux_banner"), "md1c1")
-        must(kdb.refusal("set ONE") != "", "set without a value is taken")
+        must(kdb.refusal("set ONE") != "", "set accepts a variable without a value")
         kdb.command("set MDCOUNT=8")
 
 
 def dmesg(target: Target) -> None:
-    """`dmesg` shows the kernel's log: all of it, the last lines, the first, and some before."""
+    """`dmesg` shows the kernel's log: all of it, the last lines, the first, or some earlier."""
     log = target.run("dmesg -r").heard.splitlines()
     log = [line for line in log if line.startswith("<")]
     with target.in_kdb() as kdb:
@@ -92,15 +92,15 @@ def dmesg(target: Target) -> None:
 
 
 def summary(target: Target) -> None:
-    """`summary` says what the guest says of itself."""
+    """`summary` shows the same as the guest's /proc."""
     with target.in_kdb() as kdb:
         text = kdb.command("summary")
-        must_be(kdb.command("summ").splitlines()[:6], text.splitlines()[:6], "summ beside summary")
+        must_be(kdb.command("summ").splitlines()[:6], text.splitlines()[:6], "summ")
     fields = dict(re.findall(r"^(\w+) +(.*)$", text, re.MULTILINE))
     names = ("ostype", "osrelease", "version", "hostname", "domainname")
     told = target.run(" ".join(["cd /proc/sys/kernel; cat", *names, "; cd /"])).text.splitlines()
     shown = ("sysname", "release", "version", "nodename", "domainname")
-    must_be([fields[name] for name in shown], told, "what the kernel is")
+    must_be([fields[name] for name in shown], told, "the kernel's identity")
     must_be(fields["machine"], target.run("uname -m").text.strip(), "the machine")
     total = target.run("grep MemTotal: /proc/meminfo").text.split()[1]
     must_be(re.findall(r"MemTotal: +(\d+) kB", text), [total], "the memory, in kB")
@@ -110,7 +110,7 @@ def summary(target: Target) -> None:
 
 
 def lsmod(target: Target) -> None:
-    """`lsmod` lists the modules of /proc/modules: none in this guest, and a heading."""
+    """`lsmod` prints a heading and the modules of /proc/modules, none in this guest."""
     modules = [line.split()[0] for line in target.run("cat /proc/modules").text.splitlines()]
     with target.in_kdb() as kdb:
         heading, *rows = kdb.command("lsmod").splitlines()
@@ -119,11 +119,11 @@ def lsmod(target: Target) -> None:
 
 
 def sr(target: Target) -> None:
-    """`sr KEY` does what the SysRq key does: `h` helps, a digit sets the console's log level."""
+    """`sr KEY` acts as the SysRq key: `h` prints help, a digit sets the console's log level."""
     level = target.run("cat /proc/sys/kernel/printk").text.split()[0]
     with target.in_kdb() as kdb:
         text = kdb.command("sr h")
-        must("HELP" in text and "show-registers(p)" in text, f"sr h says {text!r}")
+        must("HELP" in text and "show-registers(p)" in text, f"sr h prints {text!r}")
         kdb.command("sr 5")
     must_be(target.run("cat /proc/sys/kernel/printk").text.split()[0], "5", "the log level")
     with target.in_kdb() as kdb:
@@ -132,13 +132,13 @@ def sr(target: Target) -> None:
 
 
 def defcmd(target: Target) -> None:
-    """`defcmd` shows the macros, and makes none while kdb runs; a macro runs its commands."""
+    """`defcmd` shows the macros, and defines none while kdb runs; a macro runs its commands."""
     with target.in_kdb() as kdb:
         text = kdb.command("defcmd")
         found = re.findall(r"^defcmd (\w+) .*?\n(.*?)^endefcmd$", text, re.MULTILINE | re.DOTALL)
         macros = {name: [line.strip() for line in body.splitlines()] for name, body in found}
         must_be(tuple(macros), MACROS, "the macros")
-        must(kdb.refusal('defcmd one "" ""') != "", "a macro is made while kdb runs")
+        must(kdb.refusal('defcmd one "" ""') != "", "defcmd defines a macro while kdb runs")
         said = kdb.command("dumpcpu")
         ran = re.findall(r"^\[dumpc\w+\]kdb> +(.*)$", said, re.MULTILINE)
         common = macros["dumpcommon"]

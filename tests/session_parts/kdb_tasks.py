@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Checks of kdb's commands for tasks and their stacks.
 
-The truth is the guest's /proc, and for stacks the frame records in memory.
+They compare with the guest's /proc, and stacks with the frame records in memory.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ if TYPE_CHECKING:
     from kstep.console.kdb import Kdb
     from kstep.session.target import Target
 
-# As kernel/debug/kdb/kdb_main.c prints one.
+# The format of kernel/debug/kdb/kdb_main.c.
 TASK = re.compile(
     r"^0x(?P<task>[0-9a-f]+) +(?P<pid>\d+) +(?P<parent>\d+)  (?P<runs>\d) +(?P<cpu>\d+)"
     r"   (?P<state>\S)  0x(?P<thread>[0-9a-f]+) (?P<current>[* ])(?P<name>.*)$",
     re.MULTILINE,
 )
 STAT = re.compile(r"^(?P<pid>\d+) \((?P<name>.*)\) \S (?P<parent>\d+) ", re.MULTILINE)
-# The shell's own words only, so that no process comes or goes.
+# Only the shell's built-in commands, so that no process starts or ends.
 LIST = 'for each in /proc/[0-9]*/stat; do read -r line < "$each"; echo "$line"; done'
 NEXT_TASK = re.compile(rb"Enter <q> to end, <cr> or <space> to continue:\Z")
-# In arch/arm64/include/asm/processor.h struct cpu_context comes first in a task's thread, and
+# arch/arm64/include/asm/processor.h: struct cpu_context comes first in a task's thread, and
 # holds x19 to x28, fp, sp and pc.
 CONTEXT = struct.Struct("<13Q")
-MOV_X29_SP = 0x9100_03FD  # the frame record is made
+MOV_X29_SP = 0x9100_03FD  # completes the frame record
 WAITS = "do_wait"  # where init waits for the shell
 
 
@@ -68,23 +68,23 @@ def shown(text: str) -> dict[int, Shown]:
 
 
 def listed(target: Target) -> dict[int, tuple[str, int]]:
-    """Ask the guest for its tasks: name and parent by pid; a kernel worker's name is its own."""
+    """Ask the guest for its tasks: name and parent by pid, without kernel workers."""
     return {
         int(each["pid"]): (each["name"], int(each["parent"]))
         for each in STAT.finditer(target.run(LIST).text)
-        if not each["name"].startswith("kworker/")  # they come and go
+        if not each["name"].startswith("kworker/")  # they start and end at any time
     }
 
 
 def stack_of(target: Target, task: Shown) -> dict[str, int]:
-    """Return where a task that does not run left off."""
+    """Return the pc and frame pointer of a task that does not run."""
     *_, fp, _sp, pc = CONTEXT.unpack(target.read(task.thread, CONTEXT.size))
     return {"pc": pc, "x29": fp}
 
 
 @contextmanager
 def stopped_in_mkdir(target: Target) -> Iterator[Kdb]:
-    """Stop in vfs_mkdir(), past where it has made its frame record."""
+    """Stop in vfs_mkdir(), after it has made its frame record."""
     with target.in_kdb() as kdb:
         inside = target.find("vfs_mkdir", lambda word: word == MOV_X29_SP) + 4
     with target.stopped_at(inside, "mkdir /tmp/new && rmdir /tmp/new"):
@@ -96,7 +96,7 @@ def ps(target: Target) -> None:
     before = listed(target)
     with target.in_kdb() as kdb:
         tasks = shown(kdb.command("ps A"))
-        some = shown(kdb.command("ps"))
+        busy = shown(kdb.command("ps"))
     after = listed(target)
     for pid in before.keys() & after.keys():
         must(pid in tasks, f"ps A does not show {pid} ({before[pid][0]})")
@@ -111,11 +111,11 @@ def ps(target: Target) -> None:
     shell = int(target.run("echo $$").text)
     must_be([task.pid for task in tasks.values() if task.current], [shell], "the current task")
     idle = {pid for pid, task in tasks.items() if task.state in "ims-IM"}  # capitals before 5.16
-    must_be(some.keys() & before.keys(), (tasks.keys() - idle) & before.keys(), "ps without A")
+    must_be(busy.keys() & before.keys(), (tasks.keys() - idle) & before.keys(), "ps without A")
 
 
 def pid(target: Target) -> None:
-    """`pid N` turns kdb to another task: its stack, and no registers; `pid R` back."""
+    """`pid N` switches kdb to another task, with its stack but no registers; `pid R` back."""
     shell = int(target.run("echo $$").text)
     with target.in_kdb() as kdb:
         registers = kdb.registers()
@@ -125,7 +125,7 @@ def pid(target: Target) -> None:
         must(list(shown(text)) == [1], "bt after pid 1 is of another task")
         target.must_show_stack(text, stack_of(target, shown(text)[1]))
         must(kdb.refusal("rd") != "", "rd shows registers of a task that does not run")
-        must("No task" in kdb.command("pid 32000"), "pid finds a task that there is not")
+        must("No task" in kdb.command("pid 32000"), "pid finds a task that does not exist")
         kdb.command("pid R")
         must_be(kdb.registers(), registers, "the registers after pid R")
 
@@ -151,8 +151,8 @@ def bt_of_a_stack(target: Target) -> None:
             text = kdb.command(command)
             must_be(list(shown(text)), [task.pid], f"the task of {command}")
             target.must_show_stack(text, registers)
-        must("No process" in kdb.command("btp 32000"), "btp finds a task that there is not")
-        must(kdb.refusal("btt 0x10") != "", "btt of address 0x10 is taken")
+        must("No process" in kdb.command("btp 32000"), "btp finds a task that does not exist")
+        must(kdb.refusal("btt 0x10") != "", "btt accepts address 0x10")
 
 
 def btp(target: Target) -> None:
@@ -185,7 +185,7 @@ def bta(target: Target) -> None:
 
 
 def _one_of_bta(kdb: Kdb, keys: bytes) -> str:
-    """Send keys; return what is printed up to where `bta` waits for one, past the pager."""
+    """Send keys; return what `bta` prints until it waits for a key, without the pager."""
     pager = rb"more> \Z"
     until = re.compile(NEXT_TASK.pattern + rb"|" + pager)
     said = b""
@@ -203,12 +203,12 @@ def kill(target: Target) -> None:
     victim = int(target.run("echo $victim").text)
     with target.in_kdb() as kdb:
         must(victim in shown(kdb.command("ps")), f"ps does not show {victim}")
-        if "not RUNNING" in kdb.command(f"kill -9 {victim}"):  # kdb asks to be told again
+        if "not RUNNING" in kdb.command(f"kill -9 {victim}"):  # kdb asks for it twice
             kdb.command(f"kill -9 {victim}")
-        must("isn't found" in kdb.command("kill -9 32000"), "kill finds a process that is not")
+        must("isn't found" in kdb.command("kill -9 32000"), "kill finds a missing process")
     # 128 and the signal
     if "137" not in target.run("wait $victim; echo $?").text:
-        raise KernelFault(Signature.WRONG_RESULT, "the process that kdb killed lives")
+        raise KernelFault(Signature.WRONG_RESULT, "the process that kdb killed still runs")
 
 
 CHECKS = checks(ps, pid, bt, bt_of_a_stack, btp, bta, kill)

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Are breakpoints that stand one behind the other each hit, and each once?
+"""Are breakpoints on consecutive instructions each hit exactly once?
 
-Claim: `go` from a breakpoint steps over it unseen, with all the others out, and puts them
-back behind that one step (kdb_bp_install() in kernel/debug/kdb/kdb_bp.c). So the next
-instruction's breakpoint is the closest that can be missed, where the step went too far or they
-are put back too late, or hit twice. Made by nobody; it is how people look at a loop or at
-the arguments of a call.
+Claim: `go` from a breakpoint first steps over it, with all breakpoints removed, and installs
+them again after that one step (kdb_bp_install() in kernel/debug/kdb/kdb_bp.c). The breakpoint
+on the next instruction is the first to be missed or hit twice if the step goes too far or if
+they are installed too late. Not raised in the review; people look at loops and at the
+arguments of a call this way.
 
 Measured: the stops of one call over breakpoints on a function's first three instructions:
-`go` from each to the next; and `ss` from each to the next, where kdb takes a step that ends at
-a breakpoint for a hit of it (kdb_stub() in kernel/debug/kdb/kdb_debugger.c), so that `go` leaves
-the last behind.
+`go` from each to the next; and `ss` from each to the next. kdb reports a step that ends at a
+breakpoint as a hit (kdb_stub() in kernel/debug/kdb/kdb_debugger.c), so `go` then gets past
+the last.
 
 Refuted by a breakpoint that is not hit (`missed-hits`), one that is hit again (`rehit`), and
 a step that ends elsewhere.
@@ -58,12 +58,12 @@ def by_step(target: Target, row: tuple[Breakpoint, ...]) -> None:
         step.must_follow_program_order()
         if step.stop.reason != BREAKPOINT_HIT:
             raise KernelFault(
-                Signature.MISSED_HITS, f"the step onto the breakpoint at {step.after} is none"
+                Signature.MISSED_HITS, f"the step onto {step.after} did not hit its breakpoint"
             )
 
 
 @session(
-    claim="Of breakpoints one behind the other each is hit, and each once.",
+    claim="Breakpoints on consecutive instructions are each hit exactly once.",
     cases=(Resume("go", by_go), Resume("ss", by_step)),
     area="break- and watchpoints",
 )
@@ -71,8 +71,8 @@ def breakpoints_in_a_row(target: Target, resume: Resume) -> None:
     """Go over a row of breakpoints, twice."""
     for _ in range(2):
         with target.in_kdb() as kdb:
-            begin = kdb.address(FUNCTION)
-            row = tuple(kdb.breakpoint(begin + 4 * number) for number in range(ROW))
+            first = kdb.address(FUNCTION)
+            row = tuple(kdb.breakpoint(first + 4 * number) for number in range(ROW))
             for one, other in pairwise(row):
                 if target.successors(one.address) != {other.address}:
                     raise MachineryError(f"{FUNCTION} branches within {ROW} instructions")

@@ -2,16 +2,16 @@
 """Does `go` get past a breakpoint?
 
 Claim: without patch 1/2 `continue` hits the same breakpoint for ever, with it once.
-Made by Matthias Schiffer in the review of the series. `go` from a breakpoint steps over
-it unseen; where that step ends in the interrupt handler, the breakpoint is put back and
+Made by Matthias Schiffer in the review of the series. `go` from a breakpoint first steps
+over it; if that step ends in the interrupt handler, the breakpoint is installed again and
 the same instruction hits it again.
 
-Measured: the hits for one command that reaches the function once, twice over, so that a
-breakpoint which `go` loses is seen too.
+Measured: the hits for one command that reaches the function once, twice over, to catch a
+breakpoint that `go` loses.
 
-Refuted by a second hit (`rehit`, told by registers that have not changed), by none the
-second time (`missed-hits`), by a guest that does not answer afterwards (`hang`), or by any
-complaint (`splat`).
+Refuted by a second hit (`rehit`: no register has changed), by none the second time
+(`missed-hits`), by a guest that does not answer afterwards (`hang`), or by any splat
+(`splat`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @session(
-    claim="`go` from a breakpoint leaves it behind: one trigger, one hit.",
+    claim="`go` gets past a breakpoint: one trigger, one hit.",
     cases=FUNCTIONS,
     area="resuming (go)",
 )

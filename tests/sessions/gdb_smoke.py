@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Does what people do with gdb work over kgdb's serial line?
+"""Do gdb's everyday commands work over kgdb's serial line?
 
-Claim: a debugging patch leaves it all as it was; and with patch 1/2 the commands that let
-the kernel run, over a breakpoint or by source lines, end where they should, for each of
-them is made of `s` and `c`. Made by nobody aloud; Matthias Schiffer reports the `continue`.
+Claim: a debugging patch breaks none of them. With patch 1/2 the commands that let the kernel
+run, over a breakpoint or by source lines, end where they should, because gdb makes each of
+them from `s` and `c`. Not raised in the review, except that Matthias Schiffer reports `continue`.
 
 Measured, while the kernel is stopped: registers against kdb's `rd`, the backtrace against
-the frame records in memory, memory against QEMU's view of it, a variable that is written
+the frame records in memory, memory against QEMU's view of it, a variable that gdb writes
 against what the guest reads, `info threads` and the stacks of sleeping tasks against kdb's
 `ps A` and `btp`, `monitor`. While it runs: `finish` from a breakpoint, `step` into a function,
 `next`, `until`, `stepi`, and where each of them ends. While the kernel boots and waits
-(`kgdbwait`): the backtrace, and a breakpoint further on; others, in code that is not reached and
-in code that is freed, are taken out when it is up. After `stepi` and `detach`: no step and no
-breakpoint is left, and another gdb may come.
-After each, what was stopped ends well: by way of kdb, or when gdb detaches.
+(`kgdbwait`): the backtrace, and a breakpoint further on; breakpoints in code that is not reached
+and in code that is freed are cleared once it is up. After `stepi` and `detach`: no step and no
+breakpoint remains, and another gdb can attach.
+After each, the stopped command completes: `go` in kdb or gdb's detach resumes it.
 
-Refuted by anything that is not as the other view has it (`wrong-result`), by a breakpoint
+Refuted by a value that differs from the other source (`wrong-result`), by a breakpoint
 that `finish` hits again (`rehit`), by a command that ends in an interrupt's entry
 (`enters-interrupt`), elsewhere (`off-order`) or never (`hang`).
 """
@@ -48,12 +48,12 @@ RET = 0xD65F_03C0
 STOP = "echo g > /proc/sysrq-trigger"
 SLEEPING = (1, 2)  # init, which waits for the shell, and kthreadd
 VARIABLE, FILE, VALUE = "panic_timeout", "/proc/sys/kernel/panic", 77
-# kernel/panic.c; and kernel/debug/kdb/kdb_main.c: __init, done with when the boot stops
+# kernel/panic.c; and kernel/debug/kdb/kdb_main.c: __init, has run when the boot stops
 NEVER, FREED = "panic", "kdb_init"
 
 
 def stopped(target: Target) -> None:
-    """Look around and write, with the kernel stopped."""
+    """Inspect and write, with the kernel stopped."""
     with target.in_kdb() as kdb:
         registers = kdb.registers()
         tasks = shown(kdb.command("ps A"))
@@ -77,18 +77,18 @@ def stopped(target: Target) -> None:
             banner = gdb.value("&linux_banner")
             same("memory", gdb.read(banner, 64), target.read(banner, 64))
             before = gdb.value(VARIABLE)
-            place = gdb.value(f"&{VARIABLE}")
+            address = gdb.value(f"&{VARIABLE}")
             gdb.type(f"set var {VARIABLE} = {VALUE}")
-            same("memory that was written", gdb.read(place, 4), VALUE.to_bytes(4, "little"))
-            line = gdb.type(f"monitor md4c1 {place:#x}")
+            same("memory that was written", gdb.read(address, 4), VALUE.to_bytes(4, "little"))
+            line = gdb.type(f"monitor md4c1 {address:#x}")
             same("monitor md", f"{VALUE:08x}" in line, True)  # noqa: FBT003 -- what is compared
     same(FILE, target.run(f"cat {FILE} && echo {before} > {FILE}").text.strip(), str(VALUE))
 
 
 def must_unwind(target: Target, gdb: Gdb) -> list[int]:
-    """Hold gdb's backtrace against the frame records, which leave out inlined functions.
+    """Check that gdb's backtrace has every frame record; return the records.
 
-    And the caller of a function that has made no record of its own. Returns the records.
+    Inlined functions, and the caller of a function that has not made its record yet, have none.
     """
     registers = gdb.registers()
     frames = [address for address, _ in groupby(gdb.frames())]
@@ -98,7 +98,7 @@ def must_unwind(target: Target, gdb: Gdb) -> list[int]:
 
 
 def running(target: Target) -> None:
-    """Let the kernel run from a breakpoint on, by functions and by lines."""
+    """Let the kernel run from a breakpoint, by functions and by lines."""
     with target.in_kdb(then=TRIGGER), target.in_gdb() as gdb:
         leaf = gdb.breakpoint(LEAF)
         gdb.resume()
@@ -118,7 +118,7 @@ def running(target: Target) -> None:
 
 
 def detached(target: Target) -> None:
-    """Step, detach, come again: no step is armed, no breakpoint left; then back to kdb."""
+    """Step, detach, attach again: no step is armed, no breakpoint left; then back to kdb."""
     with target.running(STOP):
         target.expect_stop(KEYBOARD)
         with target.in_gdb(detach=True) as gdb:
@@ -139,7 +139,7 @@ def detached(target: Target) -> None:
 
 
 def at_boot(target: Target) -> None:
-    """Come to a kernel that waits for a debugger, and go on to where it is up."""
+    """Attach to a kernel that waits for a debugger, and let it boot."""
     with ExitStack() as afterwards, target.in_gdb(detach=True) as gdb:
         with target.coming_up():
             must_unwind(target, gdb)
@@ -159,27 +159,27 @@ def at_boot(target: Target) -> None:
 
 
 def ends(target: Target, gdb: Gdb, command: str, is_right: Callable[[int], bool]) -> None:
-    """Give a command that lets the kernel run; raise KernelFault where it ends wrongly."""
+    """Resume the kernel by a command; raise KernelFault if it ends in the wrong place."""
     before = gdb.registers()
     target.wait_for_pending_tick()
     stop = gdb.run(command)
-    place = target.place(stop)
-    if is_right(place.address) and not is_interrupt(place):
+    end = target.locate(stop)
+    if is_right(end.address) and not is_interrupt(end):
         return
-    if place.address == before["pc"] and gdb.registers() == before:
+    if end.address == before["pc"] and gdb.registers() == before:
         signature = Signature.REHIT
-    elif is_interrupt(place):
+    elif is_interrupt(end):
         signature = Signature.ENTERS_INTERRUPT
     else:
         signature = Signature.OFF_ORDER
-    here = target.symbols.place(before["pc"])
-    raise KernelFault(signature, f"{command} from {here} ends at {place}: {stop.reason}")
+    start = target.symbols.locate(before["pc"])
+    raise KernelFault(signature, f"{command} from {start} ends at {end}: {stop.reason}")
 
 
-def same(what: str, one: object, other: object) -> None:
-    """Raise KernelFault where what gdb shows, or did, is not what another way shows."""
-    if one != other:
-        raise KernelFault(Signature.WRONG_RESULT, f"{what}: {one!r}, not {other!r}")
+def same(what: str, got: object, want: object) -> None:
+    """Raise KernelFault if what gdb shows, or did, differs from another source."""
+    if got != want:
+        raise KernelFault(Signature.WRONG_RESULT, f"{what}: {got!r}, not {want!r}")
 
 
 @session(
@@ -196,5 +196,5 @@ def same(what: str, one: object, other: object) -> None:
     area="kdb and gdb",
 )
 def gdb_smoke(target: Target, part: Boot) -> None:
-    """Try what people do with gdb."""
+    """Try gdb's everyday commands."""
     part.run(target)

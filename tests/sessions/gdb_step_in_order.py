@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Does gdb's `stepi` over the serial line go to the next instruction, and to kdb's?
+"""Does gdb's `stepi` over the serial line go to the next instruction, as kdb's `ss` does?
 
-Claim: with the two patches it does, as kdb's `ss` does, for both are kgdb's `s`; without
+Claim: with the two patches it does, because `stepi` and `ss` are both kgdb's `s`; without
 them a step ends in the interrupt handler. Made by the cover letter of "arm64: Fix pending
-single-step debugging issues" (v5, 19 December 2022), of which gdb's users are most.
+single-step debugging issues" (v5, 19 December 2022); most of its users step with gdb.
 
-Measured: up to 25 steps of gdb's from a breakpoint, each against what the instruction at
-the old PC allows; then the same path with kdb's `ss`, after a trigger of its own. The
-functions are such as take the same way each time.
+Measured: up to 25 gdb steps from a breakpoint, each against what the instruction at the old
+PC allows; then the same path with kdb's `ss`, with a second trigger. The functions chosen
+take the same path each time.
 
 Refuted by one step that goes elsewhere (`stuck`, `enters-interrupt`, `enters-exception`,
-`off-order`, `runaway`), or where the two debuggers see different paths (`wrong-result`).
+`off-order`, `runaway`), or if the two debuggers see different paths (`wrong-result`).
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from kstep.session.session import Stepped
     from kstep.session.target import Target
 
-STEPS = 25  # of gdb's an idle machine makes some fifty a second
+STEPS = 25  # gdb makes about fifty a second on an idle machine
 
 
 @session(
-    claim="A step of gdb's goes to the next instruction, and where kdb's goes.",
+    claim="A gdb step goes to the next instruction, the same as a kdb step.",
     cases=(CALLS_THROUGH_POINTER, TAKES_SPINLOCK),
     requires={
         Capability.MEMORY_WITHOUT_KDB: "it reads each instruction while gdb has the line",
@@ -39,7 +39,7 @@ STEPS = 25  # of gdb's an idle machine makes some fifty a second
 )
 def gdb_step_in_order(target: Target, function: Stepped) -> None:
     """Step a function's path with gdb, and again with kdb."""
-    target.run(function.trigger)  # what is looked up once is known, so both take one way
+    target.run(function.trigger)  # fills the caches, so that both take the same path
     with target.in_kdb(then=function.trigger), target.in_gdb() as gdb:
         stop_here = gdb.breakpoint(function.name)
         gdb.resume()

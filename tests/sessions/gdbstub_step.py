@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Does a step by QEMU's own gdbstub land in the interrupt vectors?
 
-Claim: about every other one does; with patch 1/2 "much rarer", "but not 100%". Made by Ard
+Claim: about every other step does; with patch 1/2 "much rarer", "but not 100%". Made by Ard
 Biesheuvel in the review of the series. Under TCG that stub steps from outside: it ends a
-translation behind each instruction and knows nothing of MDSCR_EL1. So it should make no
-difference which kernel it is, but which step mask: 0x7, the default, holds interrupts and
-timers back while a step is made; 0x1 lets them in. Under KVM the stub uses the guest's own
-step bit, which is what the claim is about, and mask 0x7 is not to be had.
+translation after each instruction and does not use MDSCR_EL1. So the kernel should make no
+difference, but the step mask should: 0x7, the default, masks interrupts and timers during a
+step; 0x1 lets them in. Under KVM the stub uses the guest's step bit, which the claim is
+about, and does not support mask 0x7.
 
-Measured: 200 steps of gdb's, five from each of 40 breakpoints, where interrupts are not
-masked and a timer fires every 10 microseconds of the guest's time: how many land in the
-vector of an interrupt. The metrics hold that rate in percent, with its 95 % interval. It
-depends on how fast this machine is, so it is not judged; whether there is one does not.
+Measured: 200 gdb steps, five from each of 40 breakpoints, with interrupts unmasked and a
+timer that fires every 10 microseconds of guest time: how many land in the vector of an
+interrupt. The metrics hold that rate in percent, with its 95 % interval. The rate depends on
+the speed of the host, so it is not judged; a single step that lands there is.
 
-Refuted by a step that lands there (`enters-interrupt`) or anywhere else but behind the
-instruction (`off-order`). Now and then the stub stops before it has run anything, on a busy
-machine more often; that is counted, and refutes where it is most of the steps (`stuck`).
+Refuted by a step that lands there (`enters-interrupt`) or anywhere else but at the next
+instruction (`off-order`). Sometimes the stub stops before it has run anything, more often on
+a busy host; such steps are counted, and refute if they are the majority (`stuck`).
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ TRIGGER = f"often 10000 syscall getppid {2 * BREAKPOINTS}"
 
 @dataclass(frozen=True)
 class Mask:
-    """A value of QEMU's ``Qqemu.sstep``: 1 steps, 2 holds interrupts back, 4 timers."""
+    """A value of QEMU's ``Qqemu.sstep``: 1 steps, 2 masks interrupts, 4 stops timers."""
 
     bits: int
 
@@ -53,7 +53,7 @@ class Mask:
 
     @property
     def requires(self) -> Mapping[Capability, str]:
-        """Holding interrupts or timers back is not for every stub."""
+        """Not every stub can mask interrupts or timers."""
         if self.bits == 1:
             return {}
         return {Capability.GDBSTUB_MASKS: f"it steps with mask {self.bits:#x}"}
@@ -78,7 +78,7 @@ def gdbstub_step(target: Target, mask: Mask) -> None:
                 gdb.resume()
                 target.expect_breakpoint_in_gdb(gdb, stop_here)
                 for step in target.steps(STEPS, gdb):
-                    went[where(step)] += 1
+                    went[fault(step)] += 1
                     if step.after.address not in {*step.expected, step.before.address}:
                         break
             gdb.clear(stop_here)
@@ -102,12 +102,12 @@ def gdbstub_step(target: Target, mask: Mask) -> None:
             raise KernelFault(
                 signature,
                 f"of {steps} steps {rate.passes} landed in an interrupt's vector, {rate},"
-                f" {went[Signature.OFF_ORDER]} elsewhere, and {went[Signature.STUCK]} nowhere",
+                f" {went[Signature.OFF_ORDER]} elsewhere, and {went[Signature.STUCK]} did not move",
             )
 
 
-def where(step: Step) -> Signature | None:
-    """Say where a step went; None where it went to the next instruction."""
+def fault(step: Step) -> Signature | None:
+    """Return how a step went wrong; None if it went to the next instruction."""
     if step.in_order:
         return None
     if step.after.symbol == "vectors":

@@ -1,24 +1,24 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Does a woken thread get the processor when the interrupt that woke it ends?
+"""Does a woken thread get the CPU when the interrupt that woke it ends?
 
-Claim: v5 of patch 1/2 tests the wrong way round whether to reschedule on the way out of
-an interrupt, so that an interrupted kernel path is never preempted, although nobody
-steps. Made by Will Deacon in the review of v5; v6 has the test turned round.
+Claim: the test in v5 of patch 1/2 that decides whether to reschedule on exit from an
+interrupt is inverted, so an interrupted kernel path is never preempted, even without a step.
+Made by Will Deacon in the review of v5; v6 corrects the test.
 
-Measured: the wake-ups that a SCHED_FIFO thread gets, of 1000 due a millisecond apart, and
-their longest delay, beside a kernel path of some hundred milliseconds that never gives way
-by itself, and beside a loop in user space, the way back to which reschedules in every
-variant (exit_to_user_mode()). The kernel path comes three times: as it is; after a step, for
-that may leave something behind; and with a breakpoint of perf's on a function that it calls
-for every page. Then most interrupts find a step owed, and with 1/2 these do not reschedule: the
-thread has to wait for the next one that finds none, or for the path to give way.
+Measured: how often a SCHED_FIFO thread wakes, of 1000 wake-ups due a millisecond apart, and
+its longest delay: beside a kernel path of a few hundred milliseconds that never yields, and
+beside a loop in user space, to which every variant reschedules on return
+(exit_to_user_mode()). The kernel path runs three times: plain; after a step, which may leave
+state behind; and with a perf breakpoint on a function that it calls for every page. Then most
+interrupts come during a step, and with 1/2 these do not reschedule: the thread must wait
+for an interrupt without a step, or for the path to yield.
 
-Refuted by a thread that wakes no more than twenty times a round of the kernel path
-(`lost-preemption`): it waits for the path's end. Beside the breakpoint, where a round takes
-longer, by one that wakes for less than a fifth of what is due while the breakpoint is hit
-more than sixty times for each time that it does. That is judged by counts of what the guest
-did, not by time: a machine that stalls costs wake-ups, but none while the path runs.
-Without CONFIG_PREEMPT interrupt exit never reschedules, and this path gives way by
+Refuted by a thread that wakes at most twenty times per round of the kernel path
+(`lost-preemption`): it waits for the path's end. Beside the breakpoint a round takes longer;
+there it is refuted by a thread that gets less than a fifth of its wake-ups while the breakpoint
+is hit more than sixty times per wake-up. Counts of what the guest did judge this, not time: a
+host that stalls costs wake-ups, but none while the path runs.
+Without CONFIG_PREEMPT interrupt exit never reschedules, and this path yields by
 cond_resched(); so there the variants must not differ.
 """
 
@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
 SLEEPER = "sleeper --fifo 50 1000 1000"
 USER_LOOP = "(while :; do :; done)"
-FEW = 20  # wake-ups a round; a few where the path does not give way, hundreds where it does
+FEW = 20  # wake-ups per round; a few if the path is not preempted, hundreds if it is
 CLEARS = "__arch_clear_user"  # arch/arm64/lib/clear_user.S: called for every page
 SHARE = 0.2  # of the wake-ups that are due
-PER_WAKE = 60  # hits for each: 5 to 30 where interrupts reschedule, hundreds where none does
+PER_WAKE = 60  # hits per wake-up: 5 to 30 if interrupts reschedule, hundreds if none does
 
 
 @session(
-    claim="An interrupted kernel path gives way to the thread that the interrupt woke.",
+    claim="A thread woken by an interrupt preempts the interrupted kernel path.",
     area="preemption",
 )
 def irq_exit_preemption(target: Target) -> None:
@@ -92,7 +92,7 @@ def sleep_beside_a_breakpoint(target: Target) -> None:
 
 
 def note(target: Target, name: str, slept: Mapping[str, int]) -> None:
-    """Keep what the thread got."""
+    """Record what the thread got as metrics."""
     for figure in ("woken", "worst_us", "rounds"):
         if figure in slept:
             target.metrics[f"{figure}_{name}"] = slept[figure]

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Do kdb's commands still do what they did?
+"""Do kdb's commands still work?
 
 Claim: a patch for single-stepping must not break the rest of kdb. kgdbtest, by Daniel
-Thompson, who keeps kdb, holds commands against the form of what they print; here what they
-show is held against another source of it, and what they change is looked at from outside.
+Thompson, who maintains kdb, compares the format of what commands print; kstep compares the
+values with another source, and looks from outside at what they change.
 
-Measured: a check a command or two, each with its claim, in kdb_memory.py and its like: what
-kdb shows against System.map, memory that QEMU reads past the kernel, and the guest's /proc.
+Measured: one check for each command or two, each with its claim, in
+tests/session_parts/kdb_*.py: what kdb shows against System.map, memory that QEMU reads
+without the kernel's help, and the guest's /proc.
 
-Refuted by a value that is another (`wrong-result`), a breakpoint that is not hit or hit too
-often (`missed-hits`, `off-order`), a complaint (`splat`), or a prompt that does not come back
-(`hang`).
+Refuted by a wrong value (`wrong-result`), a breakpoint that is not hit or hit too often
+(`missed-hits`, `off-order`), a splat (`splat`), or a prompt that does not come back (`hang`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 @session(
-    claim="kdb's commands show what is there, and change what they say.",
+    claim="kdb's commands show true values and change what they claim to change.",
     cases=(
         *kdb_breakpoints.CHECKS,
         *kdb_memory.CHECKS,

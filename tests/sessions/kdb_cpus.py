@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Does kdb have every processor, and let every one of them go?
+"""Does kdb stop every CPU and resume every CPU?
 
-Claim: a debugging patch must not break kdb on several processors: the round-up, `cpu`, `btc`,
-stops on whichever processor reaches one. kgdbtest does `btc` under load and asks that it comes
-to an end.
+Claim: a debugging patch must not break kdb on several CPUs: the round-up, `cpu`, `btc`,
+breakpoints on any CPU. kgdbtest runs `btc` under load and checks that it ends.
 
-Measured: on two processors, what kdb shows of each against memory that QEMU reads, the
-processor of each stop against the one that the task is bound to, and that all of them run on.
+Measured: on two CPUs, what kdb shows of each against memory that QEMU reads, the CPU of
+each stop against the one that the task is bound to, and that all of them resume.
 
-Refuted by a processor that is not rounded up (`splat`), a stop or a task on another one, a
-wrong value (`wrong-result`), a processor that does not answer afterwards (`hang`).
+Refuted by a CPU that is not rounded up (`splat`), a stop or a task on the wrong CPU, a
+wrong value (`wrong-result`), a CPU that does not answer afterwards (`hang`).
 """
 
 from __future__ import annotations
@@ -37,57 +36,55 @@ ENTRY_ONLY = "Invalid cpu number"
 
 
 def on(cpu: int, command: str) -> str:
-    """Bind a command to a processor."""
+    """Bind a command to a CPU."""
     return f"taskset {1 << cpu:x} {command}"
 
 
 def switch(kdb: Kdb, cpu: int) -> None:
-    """Have kdb turn to a processor, which must be the one that speaks then."""
+    """Switch kdb to a CPU, and check that this CPU answers."""
     match = kdb.press(f"cpu {cpu}\r".encode())
     stop = Stop.parse(match.string[: match.start()])
     if stop is None:
         raise MachineryError(f"kdb: cpu {cpu}: no stop in {match.string!r}")
-    must_be(stop.cpu, cpu, f"the processor that cpu {cpu} turns to")
-    must_be(match["cpu"], b"%d" % cpu, "the processor in the prompt")
+    must_be(stop.cpu, cpu, f"the CPU that cpu {cpu} switches to")
+    must_be(match["cpu"], b"%d" % cpu, "the CPU in the prompt")
 
 
 def must_all_run(target: Target) -> None:
-    """Ask every processor whether it runs a task and wakes it by its own timer."""
+    """Check that every CPU runs a task and wakes it by its own timer."""
     target.run("cpus", 20)
 
 
 def cpu(target: Target) -> None:
-    """`cpu` turns to another processor and its registers; `go` is taken on the first alone."""
+    """`cpu` shows another CPU and its registers; `go` works only on the CPU that entered kdb."""
     for entered in range(CPUS):
         with target.running(on(entered, "sh -c 'echo g > /proc/sysrq-trigger'")):
-            must_be(target.expect_stop(KEYBOARD).cpu, entered, "the processor of the stop")
+            must_be(target.expect_stop(KEYBOARD).cpu, entered, "the CPU of the stop")
             kdb = target.kdb
             status = kdb.command("cpu")
             must(f"Currently on cpu {entered}\n" in status, f"cpu says {status!r}")
-            must("D" not in status.partition("Available")[2], f"a processor is lost: {status!r}")
+            must("D" not in status.partition("Available")[2], f"a CPU is lost: {status!r}")
             mine = kdb.registers()
             other = 1 - entered
             switch(kdb, other)
             theirs = kdb.registers()
-            must(theirs["sp"] != mine["sp"], "two processors have one stack")
+            must(theirs["sp"] != mine["sp"], "two CPUs share one stack")
             saved = word_at(target, kdb.address("kdb_current_regs"))
-            must_be(theirs["pc"], word_at(target, saved + 32 * 8), "the other one's pc")
-            must_be(kdb.refusal("go"), ENTRY_ONLY, "go elsewhere than on entry")
+            must_be(theirs["pc"], word_at(target, saved + 32 * 8), "the other CPU's pc")
+            must_be(kdb.refusal("go"), ENTRY_ONLY, "go on a CPU that did not enter kdb")
             for wrong in (CPUS, 7, 99):
                 must_be(kdb.refusal(f"cpu {wrong}"), ENTRY_ONLY, f"cpu {wrong}")
             switch(kdb, entered)
             back = kdb.registers()
-            # On its way out kdb moves the pc past its own BRK (arch/arm64/kernel/kgdb.c).
-            must(
-                back["pc"] - mine["pc"] in (0, 4), f"the pc is {back['pc']:#x} after there and back"
-            )
-            must_be(back, mine | {"pc": back["pc"]}, "the registers after there and back")
+            # On exit kdb moves the pc past its own BRK (arch/arm64/kernel/kgdb.c).
+            must(back["pc"] - mine["pc"] in (0, 4), f"the pc is {back['pc']:#x} after cpu twice")
+            must_be(back, mine | {"pc": back["pc"]}, "the registers after cpu twice")
             target.go()
     must_all_run(target)
 
 
 def btc(target: Target) -> None:
-    """`btc` shows what runs on each processor, under load and again and again."""
+    """`btc` shows what runs on each CPU, repeatedly and under load."""
     loop = "sh -c 'while :; do :; done'"
     target.run("pids=")
     for each in range(CPUS):
@@ -103,13 +100,13 @@ def btc(target: Target) -> None:
             tasks = shown(text)
             must_be(set(tasks), running, "the tasks of btc")
             must_be(text.count("Stack traceback"), CPUS, "the stacks of btc")
-            must_be(text.count("Call trace:"), CPUS, "the stacks of btc that are shown")
+            must_be(text.count("Call trace:"), CPUS, "the call traces of btc")
     target.run("kill $pids; wait")
     must_all_run(target)
 
 
 def per_cpu(target: Target) -> None:
-    """`per_cpu` shows each processor's own copy of a variable."""
+    """`per_cpu` shows each CPU's copy of a variable."""
     with target.in_kdb() as kdb:
         variable, offsets = kdb.address("kstat"), kdb.address("__per_cpu_offset")
         wanted = {}
@@ -119,13 +116,13 @@ def per_cpu(target: Target) -> None:
             wanted[each] = (address, word_at(target, address))
         text = kdb.command("per_cpu kstat")
         rows = re.findall(r"^ *(\d+) 0x([0-9a-f]+) ([0-9a-f]+) ", text, re.MULTILINE)
-        got = {int(each): (int(place, 16), int(value, 16)) for each, place, value in rows}
-        must_be(got, wanted, "kstat by processor")
-        must(kdb.refusal("per_cpu kstat 8 7") != "", "per_cpu of a processor that is none is taken")
+        got = {int(each): (int(address, 16), int(value, 16)) for each, address, value in rows}
+        must_be(got, wanted, "kstat of each CPU")
+        must(kdb.refusal("per_cpu kstat 8 7") != "", "per_cpu accepts a CPU that does not exist")
 
 
 def stops_on_each(target: Target) -> None:
-    """A breakpoint stops the processor that reaches it, and a step stays there."""
+    """A breakpoint stops the CPU that reaches it, and a step stays on that CPU."""
     for bound in (1, 0, 1):
         with target.stopped_at(CALL, on(bound, "syscall getitimer 1 0 @")) as call:
             stop = call.stop
@@ -140,7 +137,7 @@ CHECKS = checks(cpu, btc, per_cpu, stops_on_each)
 
 
 @session(
-    claim="kdb has every processor, and lets every one of them go.",
+    claim="kdb stops every CPU and resumes every CPU.",
     cases=CHECKS,
     hardware=Hardware(cpus=CPUS),
     requires={Capability.MEMORY_PAST_KERNEL: "it compares what kdb shows with memory"},

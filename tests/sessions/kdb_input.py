@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Does kdb take what is typed, and show all that it has to show?
+"""Does kdb read what is typed, and show its complete output?
 
 Claim: a debugging patch must not break kdb's console: line editing, history, completion, and
-the pager with its search (kernel/debug/kdb/kdb_io.c). kgdbtest holds the same against what a
-terminal would show.
+the pager with its search (kernel/debug/kdb/kdb_io.c). kgdbtest tests the same through a
+terminal emulator.
 
-Measured: keys are sent as they are, and what counts is the line that kdb then takes for a
-command, which it names where it knows no such command; symbols are held against
-/proc/kallsyms, and pages against the same output in one piece.
+Measured: raw keys are sent, and kdb's "Unknown kdb command" message shows which line it read;
+symbols are compared with /proc/kallsyms, and pages with the same output without a pager.
 
-Refuted by another line than was typed, a symbol or a line that is missing (`wrong-result`), or
-no prompt (`hang`).
+Refuted by a line that differs from what was typed, a symbol or a line that is missing
+(`wrong-result`), or no prompt (`hang`).
 """
 
 from __future__ import annotations
@@ -31,20 +30,20 @@ UP, DOWN, RIGHT, LEFT = (b"\x1b[%c" % key for key in b"ABCD")
 HOME, DELETE, END = (b"\x1b[%c~" % key for key in b"134")
 LONGEST = 198  # CMD_BUFLEN less a newline and a null byte (kernel/debug/kdb/kdb_main.c)
 HISTORY = 32  # KDB_CMD_HISTORY_COUNT
-LINES = 24  # a page, where LINES is not set
+LINES = 24  # a page, if LINES is not set
 FOUND = re.compile(
     r"\n(?P<count>\d+) symbols are found\.(?P<more>[^\n]*\n[^\n]*\.)?\n(?P<names>.*)\n"
 )
 
 
 def must_take(kdb: Kdb, keys: bytes, *lines: str) -> None:
-    """Type keys; kdb must take them for one of the lines."""
+    """Type keys; kdb must read one of the lines."""
     taken = kdb.taken(keys)
-    must(taken in lines, f"{keys!r} is taken for {taken!r}, not {lines[0]!r}")
+    must(taken in lines, f"kdb reads {keys!r} as {taken!r}, not {lines[0]!r}")
 
 
 def editing(target: Target) -> None:
-    """Cursor keys move in the line, others take characters out."""
+    """Cursor keys move in the line; Backspace and Delete remove characters."""
     with target.in_kdb() as kdb:
         for keys, line in (
             (b"zx" + LEFT + b"y", "zyx"),
@@ -57,15 +56,15 @@ def editing(target: Target) -> None:
             (b"zyEx" + LEFT + b"\x08", "zyx"),
             (b"zyE\x7fx", "zyx"),
             (b"\x08\x08zyx", "zyx"),
-            (b"\x01z\x05y\x02\x06x", "zyx"),  # the control characters that cursor keys stand for
+            (b"\x01z\x05y\x02\x06x", "zyx"),  # the control characters for the cursor keys
         ):
             must_take(kdb, keys, line)
 
 
 def unknown_keys(target: Target) -> None:
-    """Escape sequences and control characters that mean nothing leave the line as it is."""
+    """Unknown escape sequences and control characters do not change the line."""
     with target.in_kdb() as kdb:
-        must_take(kdb, b"zy\x1bxx", "zyxx", "zyx")  # the key behind ESC may count or not
+        must_take(kdb, b"zy\x1bxx", "zyxx", "zyx")  # the key after ESC may count or not
         must_take(kdb, b"wv\x1b[]u", "wvu")
         must_take(kdb, b"ts\x1b[1]r", "tsr")
         must_take(kdb, b"zy\x07\x0c\x19x", "zyx")
@@ -77,31 +76,31 @@ def line_ends(target: Target) -> None:
         kdb.command("md8c1 linux_banner")
         text = kdb.press(b"zyx\r\n", UNKNOWN).string + kdb.press(b"wvu\r", UNKNOWN).string
         kdb.press(b"")
-        must_be(text.count(b"Unknown kdb command"), 2, "the lines that CR LF ends")
+        must_be(text.count(b"Unknown kdb command"), 2, "the lines that end with CR LF")
         must(b"\n0x" not in text, "the LF of CR LF repeats a command")
 
 
 def bare_lf(target: Target) -> None:
-    """LF alone ends a line as CR does from 6.5 on (1ed0555850cd); before it is dropped."""
+    """LF alone ends a line as CR does since 6.5 (1ed0555850cd); before, kdb drops it."""
     ends = target.version() >= (6, 5)
     with target.in_kdb() as kdb:
         if not ends:
             must_take(kdb, b"z\ny\nx\n", "zyx")
             return
         for line in (b"zyx", b"wvu"):
-            must_be(kdb.press(line + b"\n", UNKNOWN)["what"], line, "the line that LF ends")
+            must_be(kdb.press(line + b"\n", UNKNOWN)["what"], line, "the line that ends with LF")
             kdb.press(b"")
         shown = [kdb.press(keys).string for keys in (b"md8c1 linux_banner\n", b"\n")]
-        must(all(b"\n0x" in each for each in shown), f"LF repeats no command: {shown!r}")
+        must(all(b"\n0x" in each for each in shown), f"LF does not repeat a command: {shown!r}")
 
 
 def history(target: Target) -> None:
-    """The cursor keys bring back earlier lines, as many as there is room for."""
+    """The cursor keys recall earlier lines, as many as the history holds."""
     with target.in_kdb() as kdb:
         for number in range(HISTORY + 8):
             must_take(kdb, b"zyx%d" % number, f"zyx{number}")
         last = HISTORY + 7
-        must_take(kdb, UP, f"zyx{last}")  # and is itself the last one then
+        must_take(kdb, UP, f"zyx{last}")  # which is then the last line itself
         must_take(kdb, UP * 3, f"zyx{last - 1}")
         must_take(kdb, UP * 4 + DOWN, f"zyx{last}")
         must_take(kdb, UP + b"\x08w" + LEFT + b"v", f"zyx{str(last)[:-1]}vw")
@@ -111,7 +110,7 @@ def history(target: Target) -> None:
 
 
 def too_long(target: Target) -> None:
-    """A line has room for so many characters; what is more is dropped, wherever it is typed."""
+    """Characters beyond the longest line are dropped, wherever the cursor is."""
     full = b"x" * LONGEST
     with target.in_kdb() as kdb:
         must_take(kdb, full, full.decode())
@@ -125,7 +124,7 @@ def too_long(target: Target) -> None:
 
 
 def completion(target: Target) -> None:
-    """Tab completes a symbol as far as it is the only one, also where the line is all but full."""
+    """Tab completes a symbol as far as it is unique, even if the line is almost full."""
     with target.in_kdb() as kdb:
         must_take(kdb, b"xxxx kdb_prom\t", "xxxx kdb_prompt_str")
         must_take(kdb, b"xxxx kdb_prom\tz", "xxxx kdb_prompt_strz")
@@ -140,9 +139,9 @@ def completion(target: Target) -> None:
 
 
 def completion_cut(target: Target) -> None:
-    """Where Tab finds too little room it fills what there is, and the line stays a line.
+    """If Tab finds too little room, it fills the line and writes no further.
 
-    Before 6.10, and the stable releases of that time, it wrote on behind the end of the buffer.
+    Before 6.10, and the stable releases of that time, it wrote past the end of the buffer.
     """
     word, more = "kdb_prom", "pt_str"
     with target.in_kdb() as kdb:
@@ -158,20 +157,20 @@ def completion_cut(target: Target) -> None:
 
 
 def choices(target: Target) -> None:
-    """A second Tab shows the symbols to choose from, those of /proc/kallsyms."""
+    """A second Tab shows the matching symbols of /proc/kallsyms."""
     said = target.run("cut -d' ' -f3 /proc/kallsyms | grep ^kdb_b").text
     names = sorted(name.split("\t")[0] for name in said.split() if name.startswith("kdb_b"))
     every = int(target.run("wc -l < /proc/kallsyms").text)
-    some = int(target.run("cut -d' ' -f3 /proc/kallsyms | grep -c ^t").text)
+    with_t = int(target.run("cut -d' ' -f3 /proc/kallsyms | grep -c ^t").text)
     with target.in_kdb() as kdb:
         found = _found(kdb, b"zyx kdb_b\t\t\r")
         must_be(int(found["count"]), len(names), "the symbols that begin with kdb_b")
         must_be(sorted(found["names"].split()), names, "the symbols that begin with kdb_b")
         found = _found(kdb, b"\t\tzyx\r")
         must_be(int(found["count"]), every, "all symbols")
-        must_be(len(found["names"].removesuffix("...").split()), 30, "those shown, DTABCOUNT")
+        must_be(len(found["names"].removesuffix("...").split()), 30, "the symbols shown, DTABCOUNT")
         found = _found(kdb, b"zyx q r s t\t\t\r")
-        must_be(int(found["count"]), some, "the symbols that begin with t, the last word")
+        must_be(int(found["count"]), with_t, "the symbols that begin with t, the last word")
 
 
 def _found(kdb: Kdb, keys: bytes) -> re.Match[str]:
@@ -210,21 +209,21 @@ def pager(target: Target) -> None:
                 kdb.command(f"set LINES={size}")
                 shown = pages(kdb, command, b" ")
                 must_be("".join(shown), whole, f"{command} in pages of {size}")
-                must(len(shown) > 1, f"{command} makes no pages of {size}")
+                must(len(shown) > 1, f"{command} is not shown in pages of {size} lines")
                 for page in shown[:-1]:
-                    must(size - 4 <= rows(page) <= size, f"a page of {size} is {page!r}")
+                    must(size - 4 <= rows(page) <= size, f"a page of {size} lines is {page!r}")
         kdb.command(f"set LINES={LINES}")
         first, *others = pages(kdb, "dmesg 40", b"\r")
         must(rows(first) > LINES / 2, f"the first page has {rows(first)} rows")
-        must_be({len(page.splitlines()) for page in others[:-1]}, {1}, "the lines for an Enter")
+        must_be({len(page.splitlines()) for page in others[:-1]}, {1}, "the lines per Enter")
 
 
 def pager_ended(target: Target) -> None:
-    """`q` ends a command, and Enter does not repeat it then; other keys do neither."""
+    """`q` ends a command, and Enter does not repeat it then; other keys do nothing."""
     with target.in_kdb() as kdb:
         whole = kdb.command("dmesg")
         first = kdb.press(b"dmesg\r")
-        must_be(first["kind"], b"more", "what dmesg ends in")
+        must_be(first["kind"], b"more", "the prompt after dmesg")
         page = kdb.press(b"x")
         must(page["kind"] == b"more" and b"Only 'q'" in page.string, "x ends the pager")
         seen = first.string[: first.start()] + page.string[: page.start()]
@@ -239,7 +238,7 @@ def pager_ended(target: Target) -> None:
 
 
 def pager_search(target: Target) -> None:
-    """`/` goes on where a text is found, and from there on nothing is lost."""
+    """`/` continues at the first line that matches, and nothing after it is lost."""
     with target.in_kdb() as kdb:
         whole = kdb.command("dmesg").splitlines()
         times = [line.partition("]")[0] for line in whole]
@@ -252,7 +251,7 @@ def pager_search(target: Target) -> None:
             said += match.string[: match.start()]
         found = said.decode().replace("\r", "").splitlines()
         found = [line for line in found if line.startswith("<")]
-        must_be(found, whole[number:], "the lines from the one that was searched for on")
+        must_be(found, whole[number:], "the lines from the match to the end")
 
 
 CHECKS = checks(
@@ -272,7 +271,7 @@ CHECKS = checks(
 
 
 @session(
-    claim="kdb takes what is typed, and shows all that it has.",
+    claim="kdb reads what is typed and shows its complete output.",
     cases=CHECKS,
     area="kdb and gdb",
 )

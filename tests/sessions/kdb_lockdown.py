@@ -2,17 +2,18 @@
 """Does the debugger keep to the kernel's lockdown?
 
 Claim: a debugging patch must not open what lockdown has closed (man kernel_lockdown). Integrity
-takes from kdb what writes memory and registers and what steers the kernel, confidentiality
-what reads them too (kdb_check_for_lockdown() in kernel/debug/kdb/kdb_main.c), and gdb is
-let in no more: where it had the line, kdb has it at the next stop (kgdb_cpu_enter() in
-kernel/debug/debug_core.c). kgdbtest sees a kernel without kdb that gdb cannot stop at boot.
+forbids kdb commands that write memory and registers or control execution, confidentiality
+also those that read them (kdb_check_for_lockdown() in kernel/debug/kdb/kdb_main.c). gdb
+is no longer allowed: if it had the serial line, kdb gets it at the next stop
+(kgdb_cpu_enter() in kernel/debug/debug_core.c). kgdbtest tests that gdb cannot stop a kernel
+without kdb at boot.
 
-Measured: with lockdown= on the command line, while the boot waits, and with lockdown raised by
-way of securityfs between two stops, the second of which gdb was to have: the commands of each
-group, what kdb.cmd_enable says and cannot say, and what is written to memory.
+Measured: with lockdown= on the command line, while the boot waits, and with lockdown raised
+through securityfs between two stops, the second of which gdb would have had: the commands of
+each group, the value of kdb.cmd_enable and what can be set in it, and writes to memory.
 
-Refuted by a command that is taken and should not be, or the other way round (`wrong-result`),
-or by a stop that kdb does not have (`hang`).
+Refuted by a command that is allowed and should not be, or refused and should not be
+(`wrong-result`), or by a stop that kdb does not get (`hang`).
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
 EVERYTHING = READ | WRITE | REG_READ | REG_WRITE | INSPECT | FLOW | SIGNAL | REBOOT | SAFE
 WITH_INTEGRITY = EVERYTHING & ~(WRITE | REG_WRITE | FLOW)
 WITH_CONFIDENTIALITY = WITH_INTEGRITY & ~(READ | REG_READ)
-# What a gdb says when it comes; kdb_read() in kernel/debug/kdb/kdb_io.c knows them.
+# gdb's first packets; kdb_read() in kernel/debug/kdb/kdb_io.c recognizes them.
 GREETINGS = (b"$?#3f", b"$qSupported")
 MOUNT = "mount -t securityfs securityfs /sys/kernel/security"
 LEVEL = "/sys/kernel/security/lockdown"
@@ -55,12 +56,12 @@ VARIABLE, FILE = "panic_timeout", "/proc/sys/kernel/panic"
 
 
 def number(target: Target, file: str) -> int:
-    """Return the number that a file of the guest's holds."""
+    """Return the number in a file of the guest."""
     return target.run(f"echo held=$(cat {file})").figures["held"]
 
 
 def must_be_locked(target: Target, groups: int) -> None:
-    """Check that kdb keeps to some groups, whatever kdb.cmd_enable is told to allow."""
+    """Check that kdb allows only these groups, whatever is written to kdb.cmd_enable."""
     with target.in_kdb() as kdb:
         must_keep_to(kdb, groups)
         must_refuse_gdb(kdb)
@@ -74,10 +75,10 @@ def must_be_locked(target: Target, groups: int) -> None:
 
 
 def must_refuse_gdb(kdb: Kdb) -> None:
-    """Check that kdb stays where a gdb would have the line."""
+    """Check that kdb does not hand the serial line to gdb."""
     for greeting in GREETINGS:
         said = kdb.press(greeting).string.decode(errors="replace")
-        must(NO in said, f"{greeting.decode()} comes to {said!r}")
+        must(NO in said, f"kdb answers {greeting.decode()} with {said!r}")
 
 
 def integrity(target: Target) -> None:
@@ -91,7 +92,7 @@ def confidentiality(target: Target) -> None:
 
 
 def boot(target: Target) -> None:
-    """A boot that waits for a debugger waits in kdb, with what lockdown leaves it."""
+    """A boot that waits for a debugger waits in kdb, which obeys lockdown."""
     with target.coming_up():
         must_keep_to(target.kdb, WITH_INTEGRITY)
         must_refuse_gdb(target.kdb)
@@ -100,12 +101,12 @@ def boot(target: Target) -> None:
 
 
 def while_running(target: Target) -> None:
-    """Raised between two stops, lockdown holds at the second, which gdb was to have."""
+    """Lockdown raised between two stops applies at the second, which gdb would have had."""
     target.run(MOUNT)
     before = number(target, FILE)
     with target.in_kdb() as kdb:
-        place = kdb.address(VARIABLE)
-        must_be(kdb.refusal(f"mm4 {place:#x} {before + 1:#x}"), "", "mm before it is locked")
+        address = kdb.address(VARIABLE)
+        must_be(kdb.refusal(f"mm4 {address:#x} {before + 1:#x}"), "", "mm before lockdown")
     must_be(number(target, FILE), before + 1, VARIABLE)
     with target.running("echo g > /proc/sysrq-trigger"):
         target.expect_stop(KEYBOARD)
@@ -113,8 +114,8 @@ def while_running(target: Target) -> None:
             must_be(gdb.value(VARIABLE), before + 1, f"{VARIABLE} in gdb")
     target.run(f"echo integrity > {LEVEL}")
     with target.in_kdb() as kdb:
-        must_be(kdb.refusal(f"mm4 {place:#x} {before + 2:#x}"), NO, "mm")
-    must_be(number(target, FILE), before + 1, f"{VARIABLE}, locked")
+        must_be(kdb.refusal(f"mm4 {address:#x} {before + 2:#x}"), NO, "mm")
+    must_be(number(target, FILE), before + 1, f"{VARIABLE} under lockdown")
     must_be_locked(target, WITH_INTEGRITY)
     target.run(f"echo confidentiality > {LEVEL}")
     must_be_locked(target, WITH_CONFIDENTIALITY)
@@ -131,7 +132,7 @@ BOOTS = (
 
 
 @session(
-    claim="kdb and kgdb keep to the kernel's lockdown.",
+    claim="kdb and kgdb obey the kernel's lockdown.",
     cases=BOOTS,
     needs=("CONFIG_SECURITY_LOCKDOWN_LSM", "CONFIG_SECURITYFS"),
     requires={Capability.FRESH_BOOT: "it locks the kernel down until the next boot"},

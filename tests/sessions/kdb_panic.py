@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Does a panic come into kdb, and does kdb get the machine out of it?
+"""Does a panic enter kdb, and can kdb reboot the machine after it?
 
-Claim: a debugging patch must not break what kdb is there for in the end: a kernel that
-panics stops in it, can be looked at, dies when it is told to go on, and reboots at kdb's word.
-kgdbtest has entry on panic among what it would like to test.
+Claim: a debugging patch must not break kdb's main purpose: a kernel that panics stops in kdb,
+can be inspected, completes the panic after `go`, and reboots on command. kgdbtest lists
+entry on panic among its missing tests.
 
-Measured: the stop and its stack, against memory; the log; that `go` lets the panic come to its
-end, from where a BREAK on the serial line still enters kdb; and that `reboot` resets the
-machine, as QEMU tells it.
+Measured: the stop and its stack, against memory; the log; that `go` completes the panic,
+after which a BREAK on the serial line still enters kdb; and that `reboot` resets the
+machine, as QEMU reports it.
 
-Refuted by no stop or no end (`hang`), another stack (`wrong-result`), a machine that is not
+Refuted by no stop or no end (`hang`), a wrong stack (`wrong-result`), a machine that is not
 reset (`hang`).
 """
 
@@ -48,7 +48,7 @@ def panic(target: Target) -> None:
 
 
 @session(
-    claim="A panic stops in kdb, which reboots the machine when told to.",
+    claim="A panic stops in kdb, and kdb can reboot the machine.",
     requires={
         Capability.BREAK: "it enters kdb by BREAK after the panic",
         Capability.VISIBLE_RESET: "it must see that `reboot` resets the machine",
@@ -57,5 +57,5 @@ def panic(target: Target) -> None:
     area="kdb and gdb",
 )
 def kdb_panic(target: Target) -> None:
-    """Panic, look round, go on, come back, reboot."""
+    """Panic, inspect, go on, enter kdb again, reboot."""
     Check(panic).run(target)

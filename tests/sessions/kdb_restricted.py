@@ -2,13 +2,13 @@
 """Does kdb refuse what kdb.cmd_enable does not allow?
 
 Claim: a debugging patch must not open what a machine's owner has closed. kdb.cmd_enable says
-which groups of commands there are (include/linux/kdb.h), and lockdown takes groups out of it.
+which groups of commands are allowed (include/linux/kdb.h), and lockdown removes groups from it.
 
-Measured: one command and more of each group, with each group allowed alone, against the
-groups of the tables in kernel/debug/kdb/; and for those that would do something, that it is
-not done.
+Measured: at least one command of each group, with each group allowed alone, against the
+groups of the tables in kernel/debug/kdb/; and that a refused command has no effect.
 
-Refuted by a command that is taken and should not be, or the other way round (`wrong-result`).
+Refuted by a command that is allowed and should not be, or refused and should not be
+(`wrong-result`).
 """
 
 from __future__ import annotations
@@ -42,14 +42,14 @@ if TYPE_CHECKING:
 
 
 def groups(target: Target) -> None:
-    """A command is taken where its group is allowed, and only there."""
+    """A command is accepted only if its group is allowed."""
     for mask in (0, READ, WRITE, WRITE | READ, REG_READ, REG_WRITE, INSPECT, FLOW, SIGNAL):
         with allowed(target, mask) as kdb:
             must_keep_to(kdb, mask, (*PROBES, *MODULES))
 
 
 def nothing_happens(target: Target) -> None:
-    """What is refused is not done: memory, registers, breakpoints, processes stay."""
+    """A refused command has no effect on memory, registers, breakpoints and processes."""
     with target.in_kdb() as kdb:
         scratch = kdb.address("sys_tz")
     with allowed(target, 0) as kdb:
@@ -62,14 +62,14 @@ def nothing_happens(target: Target) -> None:
         ):
             must_be(kdb.refusal(command), NO, command)
         must_be(word_at(target, scratch), before, "the memory after mm")
-        must(kdb.refusal("jiffies") != "", "a symbol is looked up")
+        must(kdb.refusal("jiffies") != "", "kdb looks up a symbol")
     with target.in_kdb() as kdb:
-        must("BP #" not in kdb.command("bl"), "there is a breakpoint")
+        must("BP #" not in kdb.command("bl"), "bl lists a breakpoint")
     target.run("mkdir /tmp/new && rmdir /tmp/new")
 
 
 def prompt(target: Target) -> None:
-    """`set PROMPT` changes the prompt, for whom memory may be read."""
+    """`set PROMPT` changes the prompt, if memory may be read."""
     with target.in_kdb() as kdb:
         match = kdb.press(b"set PROMPT=K[%d]kdb>\\ \r")
         must(
@@ -80,27 +80,27 @@ def prompt(target: Target) -> None:
 
 
 def revoked(target: Target) -> None:
-    """What is allowed is asked at every command: kdb can take it from itself."""
+    """The permissions are checked at every command: kdb can revoke its own."""
     with target.in_kdb() as kdb:
         groups_ = kdb.address("kdb_cmd_enabled")
         must_be(word_at(target, groups_, 4), ALL, "kdb_cmd_enabled")
         kdb.command("mm4 kdb_cmd_enabled 0")
         must_be(word_at(target, groups_, 4), 0, "kdb_cmd_enabled")
-        must_be(kdb.refusal("mm4 kdb_cmd_enabled 1"), NO, "mm then")
+        must_be(kdb.refusal("mm4 kdb_cmd_enabled 1"), NO, "mm after that")
         must_be(word_at(target, groups_, 4), 0, "kdb_cmd_enabled")
     must_be(target.run(f"cat {PARAMETER}").text.strip(), "0", PARAMETER)
     target.run(f"echo {ALL} > {PARAMETER}")
 
 
 def sysrq(target: Target) -> None:
-    """`sr` keeps to kernel.sysrq, but for whom everything is allowed."""
+    """`sr` obeys kernel.sysrq, unless everything is allowed."""
     mask, level = "/proc/sys/kernel/sysrq", "cat /proc/sys/kernel/printk"
     before = target.run(f"cat {mask}").text.strip()
     shown = target.run(level).text.split()[0]
     target.run(f"echo 0 > {mask}")
     with allowed(target, READ) as kdb:
         kdb.command("sr 5")
-    must_be(target.run(level).text.split()[0], shown, "the log level, sysrq being off")
+    must_be(target.run(level).text.split()[0], shown, "the log level with sysrq off")
     with target.in_kdb() as kdb:
         kdb.command("sr 5")
     must_be(target.run(level).text.split()[0], "5", "the log level")
@@ -116,7 +116,7 @@ CHECKS = checks(groups, nothing_happens, prompt, revoked, sysrq)
     claim="kdb refuses what kdb.cmd_enable does not allow.",
     cases=CHECKS,
     needs=("CONFIG_MODULES",),
-    requires={Capability.MEMORY_PAST_KERNEL: "it reads memory that kdb may not show then"},
+    requires={Capability.MEMORY_PAST_KERNEL: "it reads memory that kdb then refuses to show"},
     area="kdb and gdb",
 )
 def kdb_restricted(target: Target, check: Check) -> None:

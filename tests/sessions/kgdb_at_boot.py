@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Can a boot be debugged?
 
-Claim: a debugging patch must not break kgdb while the kernel comes up: `kgdbwait`, with
-breakpoints in what follows, some of it in memory that is freed soon; `kgdboc_earlycon`, which
-stops before there is a driver for the serial line and hands over to kgdboc; and `kgdbts` with
-`kgdbwait`, which drivers/misc/kgdbts.c asks for. kgdbtest does all of them, and expects the
-last one to fail on arm64: "Unexpected kernel single-step exception at EL1".
+Claim: a debugging patch must not break kgdb during boot: `kgdbwait`, with breakpoints in the
+code that follows, some of it in memory that is freed soon; `kgdboc_earlycon`, which stops
+before the serial line has a driver and hands over to kgdboc; and `kgdbts` with `kgdbwait`,
+which drivers/misc/kgdbts.c asks for. kgdbtest tests all of them, and expects the last one to
+fail on arm64: "Unexpected kernel single-step exception at EL1".
 
 Measured: where the boot stops, against the stack in memory; that a breakpoint on the way is
-hit; that the guest comes up, and kdb is there then, its breakpoints listed.
+hit; that the guest boots, and kdb then works and lists its breakpoints.
 
 Refuted by no stop (`missed-hits`), a stop elsewhere (`off-order`), a wrong stack or value
-(`wrong-result`), a guest that does not come up (`hang`), a complaint (`splat`, `step-flood`).
+(`wrong-result`), a guest that does not boot (`hang`), a splat (`splat`, `step-flood`).
 """
 
 from __future__ import annotations
@@ -28,10 +28,10 @@ if TYPE_CHECKING:
     from kstep.console.kdb import Kdb
     from kstep.session.target import Target
 
-LATER = "kernel_execve"  # fs/exec.c: how the kernel turns into init
-FREED = "kdb_init"  # kernel/debug/kdb/kdb_main.c: __init, done with when the boot stops
+LATER = "kernel_execve"  # fs/exec.c: the kernel executes init
+FREED = "kdb_init"  # kernel/debug/kdb/kdb_main.c: __init, has run when the boot stops
 NEVER = "panic"
-# A hundred processes are made while the guest comes up, and after: then kgdbts is done.
+# kgdbts ends after a hundred forks, some of them during boot.
 FORK_ON = (
     "until dmesg | grep -q 'Unregistered I/O driver kgdbts'; do"
     " for i in $(seq 20); do (:); done; done"
@@ -40,14 +40,14 @@ LONG = 30.0  # seconds
 
 
 def must_be_in(target: Target, kdb: Kdb, caller: str) -> None:
-    """Check where the boot stopped: the stack, and a function far out on it."""
+    """Check where the boot stopped: the stack, and a function near its bottom."""
     text = kdb.command("bt")
     target.must_show_stack(text, kdb.registers())
     must(f" {caller}+" in text, f"{caller}() is not on the stack of the stop")
 
 
 def kgdbwait(target: Target) -> None:
-    """The boot waits; breakpoints set then are hit, or not, as the code is reached."""
+    """The boot waits; breakpoints set then are hit only if the code is reached."""
     with target.coming_up() as stop:
         kdb = target.kdb
         must_be(stop.pid, 1, "the task that boots")
@@ -67,7 +67,7 @@ def kgdbwait(target: Target) -> None:
 
 
 def earlycon(target: Target) -> None:
-    """The boot waits before there is a driver for the line, and kdb goes on with it later."""
+    """The boot waits before the serial line has a driver, and kdb uses the driver later."""
     with target.coming_up() as stop:
         kdb = target.kdb
         must_be(stop.pid, 0, "the task that boots")
@@ -79,14 +79,14 @@ def earlycon(target: Target) -> None:
         target.expect_breakpoint(later)
         kdb.clear(later)
         target.go()
-    must("with kgdboc" in target.run("dmesg | grep KGDB:").heard, "kgdboc has not taken over")
+    must("with kgdboc" in target.run("dmesg | grep KGDB:").heard, "kgdboc did not take over")
     with target.in_kdb() as kdb:
         must_be(shown(kdb.command(f"md8c4 {CONSTANT}"), 8), true(target, start, 4, 8), "md")
     target.must_tick()
 
 
 def kgdbts(target: Target) -> None:
-    """The kernel's own test of kgdb passes at boot, and in the background of what follows."""
+    """The kernel's own test of kgdb passes at boot, and in the background afterwards."""
     target.run(FORK_ON, LONG)
     target.run("echo ttyAMA0 > /sys/module/kgdboc/parameters/kgdboc")
     target.must_tick()
@@ -100,7 +100,7 @@ BOOTS = (
 
 
 @session(
-    claim="A boot can be debugged, and comes up then.",
+    claim="A boot can be debugged, and then completes.",
     cases=BOOTS,
     requires={Capability.MEMORY_PAST_KERNEL: "it compares what kdb shows with memory"},
     area="kdb and gdb",

@@ -1,16 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Does the kernel's own test of kgdb pass?
 
-Claim: it fails in about one run of three under KVM, for a step ends early also where the
+Claim: it fails in about one run of three under KVM, because a step also ends early if the
 interrupt's handler hits a breakpoint. Made by Daniel Thompson in the review of the series.
 
-drivers/misc/kgdbts.c plays gdb from inside the kernel: it sets a breakpoint, continues to
-it, removes it, steps once and asks only whether the PC has changed. So a step that ends in
-an interrupt's entry is good enough for it, and `step-in-order` sees what it does not.
+drivers/misc/kgdbts.c emulates gdb inside the kernel: it sets a breakpoint, continues to
+it, removes it, steps once and checks only that the PC has changed. So a step that ends in
+an interrupt's entry passes; `step-in-order` catches it.
 
-Measured: that it gets to its end (there is no line that says passed), and without complaint.
+Measured: that it ends (it prints no line for a pass), and without a splat. We did not measure
+kgdbts under KVM.
 
-Refuted by a complaint of kgdbts or of the kernel (`splat`), or by no end (`hang`).
+Refuted by an error of kgdbts or a splat of the kernel (`splat`), or if it never ends (`hang`).
 """
 
 from __future__ import annotations
@@ -28,18 +29,18 @@ LONG = 30.0  # seconds; the longest takes about four
 
 @dataclass(frozen=True)
 class Test:
-    """What kgdbts is told to do."""
+    """A parameter of kgdbts, which selects its tests."""
 
     name: str
 
 
 TESTS = (
     Test("V1"),  # plant and detach, a breakpoint, a bad read, a thousand single steps
-    Test("V1I1S1000"),  # a thousand breakpoints on do_sys_openat2(); one step before
-    Test("V1I1F100"),  # a hundred on kernel_clone(); likewise
+    Test("V1I1S1000"),  # one step, then a thousand breakpoints on do_sys_openat2()
+    Test("V1I1F100"),  # one step, then a hundred breakpoints on kernel_clone()
     Test("V1I"),  # as V1 without single steps
 )
-# The tests of breakpoints go on in the background; what opens and forks meanwhile hits them.
+# The breakpoint tests go on in the background; opens and forks meanwhile hit the breakpoints.
 ITS_END = "dmesg | grep -q 'Unregistered I/O driver kgdbts'"
 RUN = (
     "dmesg -c > /dev/null; echo {name} > /sys/module/kgdbts/parameters/kgdbts && "
@@ -49,6 +50,6 @@ RUN = (
 
 @session(claim="The kernel's own test of kgdb passes.", cases=TESTS, area="kdb and gdb")
 def kgdbts(target: Target, test: Test) -> None:
-    """Run kgdbts to its end; its splats are seen on the console."""
+    """Run kgdbts to its end; its splats appear on the console."""
     with target.without_kgdboc():
         target.run(RUN.format(name=test.name), LONG)

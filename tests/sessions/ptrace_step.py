@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Does a debugger of user space notice anything of the patches?
+"""Does a debugger of user space notice the patches?
 
-Claim: it must not. Nobody said otherwise, but both kinds of step share MDSCR_EL1.SS and the
-single-step exception, and the patches change when the kernel writes the one and what the
-other finds.
+Claim: it must not. Not raised in the review, but both kinds of step share MDSCR_EL1.SS and the
+single-step exception, and the patches change when the kernel writes MDSCR_EL1.SS and what the
+exception handler finds.
 
 Measured: five thousand steps by PTRACE_SINGLESTEP through a block whose order is known, with
-a system call in it and a signal every ten milliseconds: where each step stops and as what it
-is told, how often the program itself counts that it ran one of the instructions, signals that
-came, and signals that were handled. In `watched` perf has a breakpoint in the signal's handler
-and a watchpoint on what that writes, and steps over both on its own account (suspended_step in
-arch/arm64/kernel/hw_breakpoint.c): each must be hit once a signal. It has a breakpoint in the
-system call too, where both kinds of step are under way at once, and an interrupt comes every
-100 microseconds.
+a system call in it and a signal every ten milliseconds: where each step stops and how it is
+reported, how often the program counts that it ran one of the instructions, the signals sent
+and the signals handled. In `watched` perf has a breakpoint in the signal's handler and a
+watchpoint on the variable that the handler writes, and makes its own steps over both
+(suspended_step in arch/arm64/kernel/hw_breakpoint.c): each must be hit once per signal. It has
+a breakpoint in the system call too, where both kinds of step are active at once, and an
+interrupt comes every 100 microseconds.
 
-Refuted by a stop elsewhere (`off-order`, `stuck`), one that is not told as a step's
-(`wrong-result`), an instruction that was run unseen (`runaway`), by a signal that was not
+Refuted by a stop elsewhere (`off-order`, `stuck`), one that is not reported as a step
+(`wrong-result`), an instruction that ran without a stop (`runaway`), by a signal that was not
 handled, a timer that sent none, or hits that were not counted (`missed-hits`), or counted
 twice (`double-hits`).
 """
@@ -37,7 +37,7 @@ CALL = "__arm64_sys_getppid"  # kernel/sys.c
 
 @dataclass(frozen=True)
 class Debuggers:
-    """Who debugs the program: ptrace, and perf where it is ``watched``."""
+    """Who debugs the program: ptrace, and perf too if it is ``watched``."""
 
     name: str
     watched: bool
@@ -49,7 +49,7 @@ class Debuggers:
     area="user space",
 )
 def ptrace_step(target: Target, debuggers: Debuggers) -> None:
-    """Have a child stepped under a fast timer."""
+    """Step a child process under a fast timer."""
     command = "stepper 5000"
     if debuggers.watched:
         with target.in_kdb() as kdb:
@@ -61,7 +61,7 @@ def ptrace_step(target: Target, debuggers: Debuggers) -> None:
         raise KernelFault(
             Signature.STUCK if found["stuck"] else Signature.OFF_ORDER, answer.text.splitlines()[0]
         )
-    if found["told_otherwise"]:
+    if found["reported_otherwise"]:
         raise KernelFault(Signature.WRONG_RESULT, answer.text.splitlines()[0])
     if found["counted"] != found["counts"]:
         raise KernelFault(
@@ -77,5 +77,5 @@ def ptrace_step(target: Target, debuggers: Debuggers) -> None:
     if debuggers.watched:
         must_be_exact(found["run_hits"], found["handled"], "runs of the handler")
         must_be_exact(found["write_hits"], found["handled"], "writes of the handler")
-        # More of them is what watch-in-interrupt is for.
+        # watch-in-interrupt judges if there are more.
         must_not_be_missed(found["call_hits"], found["calls"], "system calls")

@@ -1,16 +1,16 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Is all this the same for a kernel that runs at EL2?
+"""Does stepping work the same in a kernel that runs at EL2?
 
-Claim: it is. Nobody said otherwise, but the series was tried in virtual machines, whose kernels
-run at EL1, and where firmware hands over at EL2, as on most servers, a kernel stays there
-(VHE; arch/arm64/kernel/hyp-stub.S). Debug exceptions are routed otherwise then (HCR_EL2.TGE),
-and SPSR_EL1 and ELR_EL1 are other registers, while MDSCR_EL1, and so what 1/2 and 2/2 write, is
+Claim: it does. Not raised in the review, but the series was tested in virtual machines, whose
+kernels run at EL1. If the firmware enters the kernel at EL2, as on most servers, the kernel
+stays there (VHE; arch/arm64/kernel/hyp-stub.S). Then debug exceptions are routed differently
+(HCR_EL2.TGE), and SPSR_EL1 and ELR_EL1 name other registers; MDSCR_EL1, which 1/2 writes, is
 the same (Arm ARM, D2 and D13).
 
-Measured: `step`: what step-in-order does; `go`: what continue-past-breakpoint does, for each of
-its functions; `watch`: what watch-in-interrupt does with two breakpoints, judged by the task's.
+Measured: `step`: as in step-in-order; `go`: as in continue-past-breakpoint, for each of its
+functions; `watch`: as in watch-in-interrupt with two breakpoints; the task's hits are judged.
 
-Refuted as there.
+Refuted as in those sessions.
 """
 
 from __future__ import annotations
@@ -51,15 +51,15 @@ def watch(target: Target) -> None:
 
 
 @session(
-    claim="A kernel at EL2 is stepped as one at EL1 is.",
+    claim="Stepping works the same in a kernel at EL2 as at EL1.",
     cases=checks(step, go, watch),
     hardware=Hardware(el2=True),
     area="steps",
 )
 def step_at_el2(target: Target, check: Check) -> None:
-    """See that the kernel is at EL2, and use the debugger."""
+    """Check that the kernel is at EL2, and use the debugger."""
     with target.in_kdb() as kdb:
         if kdb.registers()["pstate"] & MODE != EL2H:
-            raise MachineryError("this machine has no EL2 for its kernel, or the kernel left it")
+            raise MachineryError("the kernel does not run at EL2: no EL2, or the kernel left it")
     check.script(target)
     target.must_tick()

@@ -1,17 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Do steps get through atomic operations?
+"""Can atomic operations be stepped through?
 
-Claim: an exclusive load/store pair cannot be stepped through, for each step is an
+Claim: an exclusive load/store pair cannot be stepped through, because each step is an
 exception, each exception clears the exclusive monitor, and the store fails for ever; one
-atomic instruction (LSE) can. The architecture says so (Arm ARM, B2.9.5), every debugger's
-manual repeats it, and no patch of a kernel mends it: it is here as data, so that nobody
-takes it for a fault of the series, and so that the other sessions' processor has a reason.
+atomic instruction (LSE) can. The architecture says so (Arm ARM, B2.9.5), and no kernel patch
+can fix it. The session shows that it is no fault of the series, and why the other sessions
+use a CPU with LSE atomics.
 
-Measured: the same path, with a spinlock and reference counts in it, on a processor with LSE
+Measured: the same path, with a spinlock and reference counts in it, on a CPU with LSE
 atomics and on one without; the atomic instructions and the exclusive pairs stepped.
 
-Refuted by a path that goes round without end where there are LSE atomics, and by one that
-does not where there are none (`livelock`); by a step out of order, as in `step-in-order`.
+Refuted by a path that loops for ever (`livelock`), which without LSE atomics is expected; by a
+step out of order, as in `step-in-order`.
 """
 
 from __future__ import annotations
@@ -29,23 +29,23 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Processor:
-    """What the path is stepped on."""
+class Cpu:
+    """The CPU that the path is stepped on."""
 
     name: str
     hardware: Hardware
 
 
 @session(
-    claim="Steps get through atomic operations where each is one instruction.",
+    claim="Atomic operations can be stepped through if each is one instruction.",
     cases=(
-        Processor("lse", Hardware(cpu="cortex-a76")),
-        Processor("exclusive", Hardware(cpu="cortex-a57")),
+        Cpu("lse", Hardware(cpu="cortex-a76")),
+        Cpu("exclusive", Hardware(cpu="cortex-a57")),
     ),
     area="steps",
 )
-def step_atomics(target: Target, _processor: Processor) -> None:
-    """Step a path with atomic operations in it, and see that it gets on."""
+def step_atomics(target: Target, _cpu: Cpu) -> None:
+    """Step a path with atomic operations in it, and check that it makes progress."""
     target.metrics.update(atomics=0, exclusives=0)
     with target.stopped_at("set_fs_pwd", "cd /tmp"):
         for step in target.steps_to_a_return(300):

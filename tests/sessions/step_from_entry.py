@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Does a step go in order from where the kernel was stopped by hand?
+"""Does a step go in order after sysrq-g or BREAK stopped the kernel?
 
 Claim: with the two patches a debugger that is entered by sysrq-g, or by a BREAK on the serial
-line, steps on from there. It stops at a breakpoint that is compiled in (kgdb_breakpoint() in
-kernel/debug/debug_core.c), which a step must pass and `go` too. Nobody spoke of it; it is
-the first step that most people make.
+line, can step from there. It stops at a compiled-in breakpoint (kgdb_breakpoint() in
+kernel/debug/debug_core.c), which a step and `go` must pass. Not raised in the review; it is the
+first step that most people make.
 
-Measured: steps from there and on to a return, each against program order. Behind sysrq-g
-interrupts are on, and one is due at every step; behind BREAK the serial line's own is being
-handled, and none is due. Then whether the guest goes on and its clock too.
+Measured: steps from there to a return, each against program order. After sysrq-g interrupts
+are on, and one is pending at every step; after BREAK the serial line's interrupt is being
+handled, and none is pending. Then whether the guest goes on and its clock ticks.
 
 Refuted by a step that goes elsewhere, as in `step-in-order`; one that stays at the breakpoint
 is `stuck`.
@@ -33,7 +33,7 @@ STEPS = 200
 
 @dataclass(frozen=True)
 class Entry:
-    """A way into kdb, and out of it at the end."""
+    """A way to enter kdb."""
 
     name: str
     stopped: Callable[[Target], AbstractContextManager[object]]
@@ -51,7 +51,7 @@ def by_break(target: Target) -> AbstractContextManager[object]:
 
 
 @session(
-    claim="A step from where sysrq-g or BREAK stopped the kernel goes in order.",
+    claim="After sysrq-g or BREAK, steps go in order.",
     cases=(
         Entry("sysrq", by_sysrq),
         Entry("serial_break", by_break, {Capability.BREAK: "it enters kdb by BREAK"}),
@@ -59,7 +59,7 @@ def by_break(target: Target) -> AbstractContextManager[object]:
     area="steps",
 )
 def step_from_entry(target: Target, entry: Entry) -> None:
-    """Stop the kernel by hand, step on, and let it go."""
+    """Stop the kernel by hand, step, and resume it."""
     with entry.stopped(target):
         for step in target.steps_to_a_return(STEPS):
             step.must_follow_program_order()

@@ -1,17 +1,18 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Can the idle loop be stepped, across WFI?
 
-Claim: none was made; it is where a kernel most often is, and where an interrupt is what the
-code waits for. WFI is left when an interrupt is pending, masked or not, so a step of it comes
-back behind it. It is taken two instructions later, where arch_cpu_idle() unmasks.
+Claim: it can. Not raised in the review; a kernel is most often there, and there the code waits
+for an interrupt. WFI ends when an interrupt is pending, masked or not, so a step of it ends at
+the next instruction. The interrupt is taken two instructions later, where arch_cpu_idle()
+unmasks.
 
-Measured: steps from the idle loop's last function that may hold a breakpoint, with interrupts
-masked, across WFI, over where they are unmasked, and some way on. The guest sleeps for some
-milliseconds, so an interrupt is due when WFI is reached; it sleeps time and again, for a
-machine that stalls as long does not idle.
+Measured: steps from the idle loop's last function that can hold a breakpoint, with interrupts
+masked, across WFI, over the unmasking, and further. The guest sleeps for some milliseconds,
+so an interrupt is pending when WFI is reached; it sleeps many times, because a host that stalls
+that long leaves it no time to idle.
 
 Refuted by a step that leaves program order (`stuck`, `enters-interrupt`, `off-order`) or does
-not come back (`runaway`), by a sleeper that is not woken (`hang`), by any complaint.
+not come back (`runaway`), by a sleeper that is not woken (`hang`), by any splat.
 """
 
 from __future__ import annotations
@@ -27,17 +28,17 @@ from kstep.session.session import session
 if TYPE_CHECKING:
     from kstep.session.target import Target
 
-# kernel/sched/idle.c: called by do_idle() with interrupts off. Beyond it all is noinstr or
+# kernel/sched/idle.c: called by do_idle() with interrupts off. All after it is noinstr or
 # on kgdb's block list.
 FUNCTION = "arch_cpu_idle_enter"
-MOST = 1500  # steps up to WFI: some 120 where the tick is kept, more where it is stopped
+MOST = 1500  # steps up to WFI: some 120 if the tick is kept, more if it is stopped
 SLEEP = "for i in $(seq 20); do sleep 0.05; done"
-BEYOND = 40  # steps with interrupts on again: over the one that is due, short of the scheduler
+BEYOND = 40  # steps with interrupts on again: past the pending one, not into the scheduler
 
 
 @session(claim="A step across WFI in the idle loop goes to the next instruction.", area="steps")
 def step_idle(target: Target) -> None:
-    """Step the idle loop until some way behind WFI."""
+    """Step the idle loop until some way past WFI."""
     with target.stopped_at(FUNCTION, SLEEP, at_once=True):
         masks = Masks.here(target.kdb)
         waited = unmasked = 0
@@ -53,6 +54,6 @@ def step_idle(target: Target) -> None:
         target.metrics |= {"steps_to_wfi": waited, "steps_to_unmasked": unmasked}
         if not unmasked:
             raise MachineryError(
-                f"within {MOST} steps of {FUNCTION}() there is no WFI with what unmasks behind it"
+                f"no WFI with interrupts unmasked after it within {MOST} steps of {FUNCTION}()"
             )
     target.must_tick()

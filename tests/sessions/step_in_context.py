@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Does a step go in order wherever the kernel runs, and not in system calls alone?
+"""Does a step go in order outside system calls too?
 
-Claim: patch 1/2 knows an interrupt that found a step owed by SPSR.SS, and asks nothing about
-the code that was interrupted; so a step of a softirq, which runs with interrupts on behind
-an interrupt's handler, or of a kernel thread, which has no user space to return to, is as good
-as one of a system call. Made by nobody; the series was tried in system calls.
+Claim: patch 1/2 recognises an interrupt during a step by SPSR.SS alone, whatever code was
+interrupted. So a step works in a softirq, which runs with interrupts on after an interrupt's
+handler, and in a kernel thread, which has no user space to return to, as it does in a system
+call. Not raised in the review; the series was tested in system calls.
 
-Measured: up to 300 steps in a softirq, in a worker of a workqueue, and in the handler of an
-interrupt itself, where interrupts are masked, so that nothing is due at a step. Each against
-program order; and at the function's return, which is as far as it goes, its caller's registers
-and masks. Not beyond: the softirq's and the worker's callers compare the preemption count with
-what it was, and kgdb holds a lock while it steps (kernel/debug/debug_core.c).
+Measured: up to 300 steps in a softirq, in a worker of a workqueue, and in an interrupt's
+handler, where interrupts are masked, so that none is taken at a step. Each against program
+order; at the function's return, where it ends, its caller's registers and masks. No further:
+the callers of the softirq and the worker check that the preemption count is unchanged, and kgdb
+holds a lock while it steps (kernel/debug/debug_core.c).
 
-Refuted by a step that goes elsewhere, as in `step-in-order`, and by a clock that stands or a
-guest that does not answer afterwards.
+Refuted by a step that goes elsewhere, as in `step-in-order`, and by a clock that does not tick
+or a guest that does not answer afterwards.
 """
 
 from __future__ import annotations
@@ -26,23 +26,23 @@ if TYPE_CHECKING:
     from kstep.session.target import Target
 
 STEPS = 300
-SETTLED = 200  # steps after which a return is as good an end: nothing is half done there
+SETTLED = 200  # steps after which any return is a safe end
 
-# kernel/rcu/tree.c: some ticks after a callback is queued, as by the end of a task
+# kernel/rcu/tree.c: runs some ticks after a callback is queued, for example by a task's exit
 SOFTIRQ = Stepped("rcu_core_si", "for i in $(seq 20); do (:); sleep 0.02; done", "in a softirq")
-# fs/sync.c: by a worker of system_wq; sysrq's `s` asks for it
+# fs/sync.c: a worker of system_wq runs it after sysrq's `s`
 WORKER = Stepped("do_sync_work", "echo s > /proc/sysrq-trigger; sleep 1", "in a worker")
-# kernel/time/timer.c: by the timer's interrupt, at each tick of a processor that is busy
+# kernel/time/timer.c: the timer interrupt runs it at each tick of a busy CPU
 HANDLER = Stepped("update_process_times", "sleep 0.5", "in an interrupt's handler")
 
 
 @session(
-    claim="A step goes in order in a softirq, in a kernel thread, in an interrupt's handler.",
+    claim="A step goes in order in a softirq, a kernel thread and an interrupt's handler.",
     cases=(SOFTIRQ, WORKER, HANDLER),
     area="steps",
 )
 def step_in_context(target: Target, function: Stepped) -> None:
-    """Step a function that no system call leads to, up to its return."""
+    """Step a function that no system call calls, up to its return."""
     with target.stopped_at(function.name, function.trigger, at_once=True) as stop:
         stop.clear()
         call = target.call()

@@ -2,18 +2,18 @@
 """Does a single step go to the next instruction in program order?
 
 Claim: with the two patches it does; without them a step from a breakpoint ends in the
-interrupt handler, for the timer's interrupt is always due by then. Made by the cover
+interrupt handler, because the timer interrupt is always pending by then. Made by the cover
 letter of "arm64: Fix pending single-step debugging issues" (v5, 19 December 2022).
 
-Measured: 300 steps from a breakpoint and those to a return, fewer where the path returns to
-user space, each against what the instruction at the old PC allows. Also that the path
-gets on: going round an exclusive load/store pair is in order and leads nowhere. And where
-the function returns, that its caller's registers and interrupts are as they were: steps
-are in order for the wrong reason once interrupts stay masked.
+Measured: 300 steps from a breakpoint and those to the next return, fewer if the path returns to
+user space, each against what the instruction at the old PC allows. Also that the path makes
+progress: an endless loop over an exclusive load/store pair is in order too. And if the function
+returns, that its caller's registers and interrupt masks are unchanged: steps also stay in order
+if interrupts stay masked.
 
 Refuted by one step that goes elsewhere (`stuck`, `enters-interrupt`, `enters-exception`,
-`off-order`, `runaway`), by a path that goes round without end (`livelock`), or by a return
-with other registers (`wrong-registers`) or masks (`masked-interrupts`) than at the call.
+`off-order`, `runaway`), by a path that loops for ever (`livelock`), or by a return with other
+registers (`wrong-registers`) or masks (`masked-interrupts`) than at the call.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     area="steps",
 )
 def step_in_order(target: Target, function: Stepped) -> None:
-    """Step a function's path and hold every step against program order."""
+    """Step a function's path and check every step against program order."""
     with target.stopped_at(function.name, function.trigger):
         call = target.call()
         for step in target.steps_to_a_return(300):

@@ -1,27 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Does stepping still go in order after ten thousand steps?
 
-Claim: with patch 1/2 a step is in order however many went before it. Made by the series'
-cover letter, which was tried on a handful of steps; a fault that needs a rare coincidence (an
-interrupt that reschedules, a softirq, a timer that is programmed anew) needs many.
+Claim: with patch 1/2 a step is in order however many went before it. Made by the cover letter of
+the series, which was tested with a handful of steps; a fault that needs a rare coincidence (an
+interrupt that reschedules, a softirq, a timer that is reprogrammed) needs many.
 
-Measured: `work`: ten thousand steps and more, through printk down to the serial line, and
+Measured: `work`: at least ten thousand steps, through printk down to the serial line, and
 through the allocator, the locks and the formatting of a file in /proc. `switch`: through
-sched_yield() over the switch to another task. `clock`: through a mkdir, which asks what time it
-is. Each step is held against program order, and against getting on.
+sched_yield() and the switch to another task. `clock`: through a mkdir, which reads the time.
+Each step must follow program order and make progress.
 
-Refuted by one step that goes elsewhere, or by a path that goes round (`livelock`).
+Refuted by one step that goes elsewhere, or by a path that loops (`livelock`).
 
-`switch` cannot pass with the kgdb of 6.1, whatever entry.S does: while it steps, it keeps
-dbg_slave_lock (kgdb_cpu_enter() in kernel/debug/debug_core.c), a raw spinlock, whose
-preempt_disable() counts for the code that is stepped. So __schedule() says "BUG: scheduling
-while atomic" (`splat`). For the same reason nothing that is stepped is ever preempted.
+`switch` cannot pass with the kgdb of 6.1, whatever entry.S does: kgdb holds dbg_slave_lock
+(kgdb_cpu_enter() in kernel/debug/debug_core.c) while it steps, a raw spinlock, whose
+preempt_disable() counts for the stepped code. So __schedule() prints "BUG: scheduling while
+atomic" (`splat`). For the same reason stepped code is never preempted.
 
-`clock` cannot pass either where a step takes longer than a tick, and with a tick of a
-millisecond each does: ktime_get_coarse_real_ts64() (kernel/time/timekeeping.c) reads the time
-again where the tick has written it meanwhile, and with patch 1/2 the tick's handler runs whole
-between any two steps (`livelock`). Nobody has named that price; without the patches no step
-gets there.
+`clock` cannot pass either if a step takes longer than a tick, and with a tick of a millisecond
+each does: ktime_get_coarse_real_ts64() (kernel/time/timekeeping.c) reads the time again if the
+tick has written it meanwhile, and with patch 1/2 the tick's handler runs to completion between
+any two steps (`livelock`). That cost was not raised in review; without the patches no step gets
+there.
 """
 
 from __future__ import annotations
@@ -44,10 +44,11 @@ YIELD = Stepped(
 
 @dataclass(frozen=True)
 class LongPath:
-    """Paths that are stepped one after another, so many steps or more in all.
+    """Paths that are stepped one after another, at least ``steps`` steps in all.
 
-    Each has a bound: reading a file ends with the time of it, and printk's path must go to its
-    end, for a task that says `go` amid it keeps a preemption count that is too high (6.12).
+    Each path has a limit: reading a file ends with its time stamp, which cannot pass (`clock`),
+    and printk's path must be stepped to its end, because `go` in the middle of it leaves the
+    task with a preemption count that is too high (6.12).
     """
 
     name: str
@@ -55,7 +56,7 @@ class LongPath:
     paths: tuple[tuple[Stepped, int], ...]
 
 
-# fs/inode.c: the new folder's times, some 500 steps on
+# fs/inode.c sets the times of the new directory, about 500 steps later
 MKDIR = Stepped("vfs_mkdir", "mkdir /tmp/new && rmdir /tmp/new", "fs/namei.c")
 
 LONG_PATHS = (
@@ -77,7 +78,7 @@ def step_long(target: Target, long: LongPath) -> None:
 
 
 def step_through(target: Target, function: Stepped, most: int) -> int:
-    """Step a function's path to its end, or a return past ``most`` steps; return how many."""
+    """Step a function's path to its end, or to a return after ``most`` steps; return how many."""
     taken = 0
     with target.stopped_at(function.name, function.trigger) as stop:
         stop.clear()

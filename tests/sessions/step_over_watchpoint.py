@@ -1,15 +1,15 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Does a step get over a hardware breakpoint or watchpoint of perf's, which counts once?
+"""Does a step get past a hardware breakpoint or watchpoint of perf, and is it counted once?
 
 Claim: clearing MDSCR_EL1.SS "will break the implicit handling of kernel {break,watch}points".
-Made by Will Deacon in the review of v5, and shown by `watch-in-interrupt` where nobody
-steps. Here both are at it: perf has the processor step over what was hit, and finds that a
-debugger steps already, so that it has to leave the step to that and arm again behind it
-(ARM_KERNEL_STEP_SUSPEND in arch/arm64/kernel/hw_breakpoint.c).
+Made by Will Deacon in the review of v5, and shown by `watch-in-interrupt` without a debugger.
+Here both step: perf wants to step over what was hit, but a debugger steps already, so perf must
+leave the step to it and arm again afterwards (ARM_KERNEL_STEP_SUSPEND in
+arch/arm64/kernel/hw_breakpoint.c).
 
-Measured: steps from a breakpoint through a system call, over an instruction that perf watches,
-each against program order: one that perf has executed, one whose store perf watches. Then
-how often perf counted it, and that the same call without a debugger is counted as before.
+Measured: steps from a breakpoint through a system call, over an instruction with a perf
+breakpoint on it or a store that hits a perf watchpoint, each against program order. Then how
+often perf counted it, and that perf still counts the same call without a debugger.
 
 Refuted by a step that goes elsewhere or does not come back (`runaway`), by a hit that is
 counted twice or not at all (`double-hits`, `missed-hits`).
@@ -27,7 +27,7 @@ from kstep.session.session import session
 if TYPE_CHECKING:
     from kstep.session.target import Target
 
-FUNCTION = "__arm64_sys_settimeofday"  # kernel/time/time.c: stores what it is given in sys_tz
+FUNCTION = "__arm64_sys_settimeofday"  # kernel/time/time.c: stores its argument in sys_tz
 CALL = "syscall settimeofday 1 0 @"
 STEPS = 300
 
@@ -41,17 +41,17 @@ class Watched:
 
 
 @session(
-    claim="A step gets over what perf watches, and perf counts it once.",
+    claim="A step gets past a breakpoint or watchpoint of perf, and perf counts one hit.",
     cases=(Watched("executed", "x"), Watched("written", "w")),
     area="break- and watchpoints",
 )
 def step_over_watchpoint(target: Target, watched: Watched) -> None:
-    """Step a system call while perf watches a place on its path."""
-    target.run(CALL)  # the first of a boot takes another way (timekeeping_warp_clock())
+    """Step a system call while perf watches an address on its path."""
+    target.run(CALL)  # the first call of a boot takes another path (timekeeping_warp_clock())
     with target.in_kdb() as kdb:
         executed, written = kdb.address(FUNCTION) + 4, kdb.address("sys_tz")
-    place = executed if watched.kind == "x" else written
-    with target.stopped_at(FUNCTION, f"tally {watched.kind}:{place:#x} {CALL}") as stop:
+    address = executed if watched.kind == "x" else written
+    with target.stopped_at(FUNCTION, f"tally {watched.kind}:{address:#x} {CALL}") as stop:
         stop.clear()
         call = target.call()
         for step in target.steps(STEPS):
@@ -60,15 +60,15 @@ def step_over_watchpoint(target: Target, watched: Watched) -> None:
             if step.returned and step.after.address == call.returns_to:
                 break
         else:
-            raise MachineryError(f"{FUNCTION} has not returned after {STEPS} steps")
+            raise MachineryError(f"{FUNCTION} did not return within {STEPS} steps")
     must_count(target, stop.answer.figures["hits"], "that was stepped over")
-    again = target.run(f"tally {watched.kind}:{place:#x} {CALL}").figures
+    again = target.run(f"tally {watched.kind}:{address:#x} {CALL}").figures
     must_count(target, again["hits"], "afterwards")
     target.must_tick()
 
 
 def must_count(target: Target, hits: int, which: str) -> None:
-    """Raise KernelFault where perf has not counted one hit."""
+    """Raise KernelFault unless perf has counted one hit."""
     target.metrics[f"hits_{which.replace(' ', '_')}"] = hits
     if hits != 1:
         raise KernelFault(

@@ -1,27 +1,27 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Does stepping survive pseudo-NMIs, which come while interrupts are off?
+"""Do steps stay in order under pseudo-NMIs, which come while interrupts are off?
 
-Claim: patch 1/2 treats them as any interrupt, for el1_interrupt() serves both
-(arch/arm64/kernel/entry-common.c). Will Deacon (2020) and Mark Rutland (2025) named NMIs as
-what masking interrupts instead would leave open.
+Claim: patch 1/2 treats them like any interrupt, because el1_interrupt() handles both
+(arch/arm64/kernel/entry-common.c). Will Deacon (2020) and Mark Rutland (2025) objected that
+masking interrupts instead would not stop NMIs.
 
-With irqchip.gicv3_pseudo_nmi=1 the kernel turns interrupts off by the priority mask of the
-GIC, and the PMU's overflow interrupt passes it. It is due at every step: perf samples the
-processor's cycles every millisecond, and a step with its conversation takes longer.
+With irqchip.gicv3_pseudo_nmi=1 the kernel turns interrupts off with the priority mask of the
+GIC, which the PMU's overflow interrupt passes. One is pending at every step: perf samples the
+CPU's cycles every millisecond, and a step in kdb takes longer.
 
 Measured: up to 200 steps from functions that turn interrupts off, each against program
-order; and, from the samples that perf took, how many of the instructions that were stepped
-with interrupts off were hit by an NMI.
+order; and, from perf's samples, how many of the instructions stepped with interrupts off an
+NMI hit.
 
-There is a window that 1/2 leaves open. The GIC's driver has let NMIs in again when the handler
-returns (gic_arch_enable_irqs() in drivers/irqchip/irq-gic-v3.c of 6.1), and they stay so until
-kernel_exit. One that comes after MDSCR_EL1.SS was restored finds SPSR.SS clear, and the step
-traps in its entry: seen in 2 of 50 walks with v5/1+2 and v6/1+2. So the function is walked
-again where an interrupt met a step, three times at most; `windows` counts such walks, which
-are no verdict while another walk has none.
+1/2 leaves one window open. The GIC driver unmasks NMIs before the handler returns
+(gic_arch_enable_irqs() in drivers/irqchip/irq-gic-v3.c of 6.1), and they stay unmasked until
+kernel_exit. An NMI after MDSCR_EL1.SS was restored finds SPSR.SS clear, and the step traps in
+its entry: seen in 2 of 50 walks with v5/1+2 and v6/1+2. So the function is walked again if a
+step ended in an interrupt, at most three times; `windows` counts such walks, and they are not a
+fault if another walk has none.
 
-Refuted by steps that go elsewhere in every walk, by a complaint, by a clock that stands
-afterwards, or by interrupts off keeping every NMI out (`masked-interrupts`).
+Refuted by steps that go elsewhere in every walk, by a splat, by a clock that does not tick
+afterwards, or if no NMI comes while interrupts are off (`masked-interrupts`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 STEPS = 200
 PERIOD = 1_000_000  # cycles: a millisecond, as QEMU counts them
-# perf holds an event back that comes too often between two ticks, and there is no tick while
+# perf throttles an event that comes too often between two ticks, and no tick comes while
 # interrupts are off (__perf_event_account_interrupt in kernel/events/core.c).
 UNTHROTTLED = (
     "cd /proc/sys/kernel && echo 25 > perf_cpu_time_max_percent"
@@ -48,9 +48,9 @@ UNTHROTTLED = (
 SAMPLE = re.compile(r"^at ([0-9a-f]+) \d+$", re.MULTILINE)
 
 FUNCTIONS = (
-    # mm/util.c, to lib/percpu_counter.c: a raw spinlock with interrupts off
+    # mm/util.c, which calls lib/percpu_counter.c: a raw spinlock with interrupts off
     Stepped("vm_memory_committed", "busybox cat /proc/meminfo", "a counter's lock"),
-    # kernel/time/hrtimer.c: a timer's base, with the signal lock held by its caller
+    # kernel/time/hrtimer.c: the timer base's lock; its caller holds the signal lock
     Stepped("__hrtimer_get_remaining", "syscall getitimer 1 0 @", "one lock in another"),
     # kernel/sched/core.c: the task's and the run queue's lock
     Stepped("set_user_nice", "syscall setpriority 1 0 0 5", "the scheduler's locks"),
@@ -58,7 +58,7 @@ FUNCTIONS = (
 
 
 @session(
-    claim="Pseudo-NMIs do not take steps away, with interrupts on or off.",
+    claim="Steps stay in order under pseudo-NMIs, with interrupts on or off.",
     cases=FUNCTIONS,
     hardware=Hardware(parameters="irqchip.gicv3_pseudo_nmi=1"),
     needs=("CONFIG_ARM64_PSEUDO_NMI",),
@@ -81,8 +81,8 @@ def step_pnmi(target: Target, function: Stepped) -> None:
     if not hit:
         raise KernelFault(
             Signature.MASKED_INTERRUPTS,
-            f"no NMI came at any of {len(masked.addresses)} instructions that were stepped with"
-            f" interrupts off; {len(sampled)} other addresses were sampled",
+            f"no NMI hit any of {len(masked.addresses)} instructions stepped with interrupts off;"
+            f" {len(sampled)} other addresses were sampled",
         )
 
 
@@ -94,7 +94,7 @@ class Masked:
         self._locks = 0
 
     def see(self, step: Step) -> None:
-        """Take the next step."""
+        """Record the next step."""
         left, entered = step.before.symbol, step.after.symbol
         if left != entered and entered.startswith("_raw_spin_unlock_irq"):
             self._locks -= 1

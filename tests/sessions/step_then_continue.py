@@ -1,18 +1,17 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Is a kernel that was stepped as good as new after `go`?
+"""Does a stepped kernel run normally after `go`?
 
-Claim: neither patch leaves anything behind: after steps, `bc` and `go` the timer ticks,
-nothing is complained of, and the next breakpoint works. What would be left behind is a
-step bit in MDSCR_EL1 or SPSR_EL1, a masked interrupt, or a breakpoint not put back; the
-series' reviewers feared each of them.
+Claim: neither patch leaves state behind: after steps, `bc` and `go` the timer ticks, there is
+no splat, and the next breakpoint works. State left behind could be a step bit in MDSCR_EL1
+or SPSR_EL1, a masked interrupt, or a breakpoint that is not installed again; the reviewers of
+the series feared each of them.
 
-Measured: twenty rounds in one boot, each of twelve steps or some more,
-`go` up to the function's return, where its caller's registers and interrupts must be as they
-were, `go` on, the clock's tick, the same command again without a breakpoint, and a second
-breakpoint.
+Measured: twenty rounds in one boot. Each makes at least twelve steps, then `go` to the
+function's return, where its caller's registers and interrupt masks must be unchanged, then
+`go`, the clock's tick, the same command again without a breakpoint, and a second breakpoint.
 
-Refuted by a step that nobody asked for (`step-flood`), a clock that stands (`wrong-result`),
-a breakpoint that is not hit (`missed-hits`), or hit although it was cleared or left behind
+Refuted by an unexpected step (`step-flood`), a clock that does not tick (`wrong-result`),
+a breakpoint that is not hit (`missed-hits`), or hit although it was cleared or passed
 (`rehit`, `double-hits`), a return with other registers (`wrong-registers`) or masks
 (`masked-interrupts`) than at the call, a `hang`, a `splat`.
 """
@@ -29,9 +28,9 @@ if TYPE_CHECKING:
 
 SECOND = FUNCTIONS[0]
 STEPS = 12  # every function here is longer
-# Steps, at the most, to get out of a lock's own code: that has read the preemption count, which
-# kgdb raises by one from the first step to `go`, and would write it back one too high: the
-# kernel then complains that it is `scheduling while atomic`.
+# At most so many steps to leave a lock's code. It has read the preemption count, which kgdb
+# raises by one from the first step until `go`, and would write it back one too high: the kernel
+# would print "scheduling while atomic".
 LOCK = 40
 
 
@@ -41,7 +40,7 @@ LOCK = 40
     area="resuming (go)",
 )
 def step_then_continue(target: Target, function: Stepped) -> None:
-    """Step, clear, go on, and look whether all is well; twenty times."""
+    """Step, clear, go on, and check the kernel; twenty times."""
     for _ in range(20):
         with target.stopped_at(function.name, function.trigger) as first:
             call = target.call()

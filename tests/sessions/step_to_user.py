@@ -1,23 +1,22 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Where does a step end that leaves the kernel?
+"""Where does a step to user space end?
 
-Claim: with 1/2 a step is much less likely to end in an interrupt, "but not 100%"; Ard
-Biesheuvel, in the review of the series. 1/2 looks after interrupts that come in the
-kernel. The last steps of a system call are made with all exceptions masked, so none of
-them comes back; the first exception after the return does, and where the tick is due that
-is el0_interrupt(), in user mode's name, which 1/2 leaves alone.
+Claim: with 1/2 a step is much less likely to end in an interrupt, "but not 100%". Made by Ard
+Biesheuvel in the review of the series. 1/2 handles interrupts from the kernel. The end of a
+system call runs with all exceptions masked, so a step there cannot trap until the first
+exception after the return. If the tick is pending, that is el0_interrupt(), an interrupt from
+user space, which 1/2 does not handle.
 
-Measured: steps from behind the instruction by which a system call masks everything on its
-way out (`msr daifset, #15` in do_el0_svc()), an interrupt being due; the metrics hold how
-many there were and in which function each ended. Only around 6.1 is that instruction where a
-breakpoint may stand. In other versions it is in do_el0_svc()'s caller, which is noinstr, or in
-entry.S; there the path is stepped from the return of do_el0_svc() on, and a step that leaves
-program order before it masks is what step-in-order says of it. A system call that finds work
-to do on its way out is not stepped further (WORK in kstep/arm64/entry.py).
+Measured: steps from after the instruction with which a system call masks everything on exit
+(`msr daifset, #15` in do_el0_svc()), with an interrupt pending; the metrics hold how many there
+were and in which function each ended. Only around 6.1 can that instruction hold a breakpoint. In
+other versions it is in do_el0_svc()'s caller, which is noinstr, or in entry.S; there the path
+is stepped from the return of do_el0_svc(), and a step that leaves program order before the
+mask is judged as in step-in-order. A system call with exit-to-user work is not stepped
+further (WORK in kstep/arm64/entry.py).
 
-Refuted by steps that end in the program's own next entry, or not at all. One that ends in
-an interrupt is `enters-interrupt`; one after which the program's command came to another
-end, for it was sent SIGTRAP, is `runaway`.
+Refuted by a step that ends in an interrupt (`enters-interrupt`), or that never traps, so that
+the program gets SIGTRAP or reaches its next system call (`runaway`).
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ from kstep.base.outcome import KernelFault, Signature
 from kstep.session.session import session
 
 if TYPE_CHECKING:
-    from kstep.image.symbols import Place
+    from kstep.image.symbols import CodeAddress
     from kstep.session.target import Target
 
 TRIES = 20
 RET = 0xD65F_03C0
-WAY = 100  # steps, at the most, from do_el0_svc() to where all is masked
+TO_MASK = 100  # steps, at most, from do_el0_svc() to the instruction that masks everything
 
 
 @session(
@@ -44,40 +43,40 @@ WAY = 100  # steps, at the most, from do_el0_svc() to where all is masked
     area="user space",
 )
 def step_to_user(target: Target) -> None:
-    """Step out of a system call, time and again, and count where the steps end."""
+    """Step out of a system call repeatedly, and count where the steps end."""
     with target.in_kdb(then=f"syscall getppid {20 * TRIES}") as kdb:
-        address, way = way_out(target)
+        address, to_mask = exit_path(target)
         leaving = kdb.breakpoint(address)
-        places: list[Place] = []
-        while len(places) < TRIES:
+        ends: list[CodeAddress] = []
+        while len(ends) < TRIES:
             target.go()
-            masks = target.place(target.expect_breakpoint(leaving))
-            for step in target.steps(way):
+            masks = target.locate(target.expect_breakpoint(leaving))
+            for step in target.steps(to_mask):
                 step.must_follow_program_order()
                 masks = step.after
             if is_work(masks):
                 continue
-            places.append(target.step_past_mask(masks))
+            ends.append(target.step_past_mask(masks))
         kdb.clear(leaving)
     target.must_tick()
-    interrupts = [place for place in places if is_interrupt(place)]
+    interrupts = [end for end in ends if is_interrupt(end)]
     target.metrics.update(tries=TRIES, irq_entries=len(interrupts))
-    for place in places:
-        target.metrics[f"in_{place.symbol}"] = target.metrics.get(f"in_{place.symbol}", 0) + 1
+    for end in ends:
+        target.metrics[f"in_{end.symbol}"] = target.metrics.get(f"in_{end.symbol}", 0) + 1
     if interrupts:
         raise KernelFault(
             Signature.ENTERS_INTERRUPT,
             f"{len(interrupts)} of {TRIES} steps to user space ended in an interrupt:"
-            f" {', '.join(sorted({str(place) for place in interrupts}))}",
+            f" {', '.join(sorted({str(end) for end in interrupts}))}",
         )
 
 
-def way_out(target: Target) -> tuple[int, int]:
-    """Return where to step from, and how many steps at the most up to the mask.
+def exit_path(target: Target) -> tuple[int, int]:
+    """Return the address to step from, and how many steps lead from it to the mask, at most.
 
-    None of them behind the mask; some at the return that leads there.
+    0 steps if the address is right after the mask.
     """
     try:
         return target.find("do_el0_svc", daif.sets_all) + 4, 0
     except MachineryError:
-        return target.find("do_el0_svc", lambda word: word == RET), WAY
+        return target.find("do_el0_svc", lambda word: word == RET), TO_MASK

@@ -1,19 +1,19 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Does a program find its registers as it left them when its system call was stepped?
+"""Does a program keep its registers when its system call is stepped?
 
-Claim: it must. Nobody said otherwise, but an interrupt during a step goes a way of its own
-with 1/2, and what the kernel keeps for the program (its general registers on the stack, those
-of floating point and the thread pointer in the processor) is in that way's reach, where no
-comparison of the kernel's own registers sees it.
+Claim: it must. Not raised in the review, but an interrupt during a step takes a new path with
+1/2. That path could corrupt what the kernel keeps for the program (its general registers on the
+stack, its floating-point registers and thread pointer in the CPU), and a comparison of the
+kernel's registers would not notice.
 
-Measured: a program puts a value in each of its registers, makes a system call, and looks
-which of them are not as before, but for the result: general ones, floating point with its
-control and status, flags, thread pointer and stack pointer. In `stepped` kdb steps through each
-call up to a return, an interrupt being due at every step; in `watched` perf's breakpoints step
-by themselves while an interrupt comes every 100 microseconds.
+Measured: a program puts a value in each of its registers, makes a system call, and checks
+which of them changed, except the result: general registers, floating point with its control
+and status, flags, thread pointer and stack pointer. In `stepped` kdb steps through each call up
+to a return, with an interrupt pending at every step; in `watched` perf steps over its
+breakpoints while an interrupt comes every 100 microseconds.
 
-Refuted by a register that is not as it was (`wrong-registers`), or by a step that goes elsewhere,
-as in step-in-order. Fewer hits than calls are `missed-hits`; more are watch-in-interrupt's.
+Refuted by a register that changed (`wrong-registers`), or by a step that goes elsewhere, as in
+step-in-order. Fewer hits than calls are `missed-hits`; watch-in-interrupt judges more hits.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 FUNCTION = "__arm64_sys_gettid"  # kernel/sys.c
 STEPPED = 20  # calls
-STEPS = 4  # in each, and on to the next return
-WATCHED = 20_000  # calls; some hundred of them meet an interrupt
+STEPS = 4  # in each call, and then to the next return
+WATCHED = 20_000  # calls; an interrupt comes in about a hundred of them
 OFTEN = 100  # microseconds
 
 
@@ -53,32 +53,32 @@ def stepped(target: Target) -> None:
 
 
 def watched(target: Target) -> None:
-    """Have perf step over a breakpoint in each call."""
+    """Let perf step over a breakpoint in each call."""
     with target.in_kdb() as kdb:
         address = kdb.address(FUNCTION)
     answer = target.run(f"untouched {WATCHED} {OFTEN} x:{address:#x}", 30)
-    # More of them is what watch-in-interrupt is for.
+    # watch-in-interrupt judges if there are more.
     must_not_be_missed(answer.figures["hits"], answer.figures["calls"], "calls")
     must_be_untouched(target, answer)
 
 
 def must_be_untouched(target: Target, answer: Answer) -> None:
-    """Raise KernelFault where calls came back with other registers."""
+    """Raise KernelFault if calls returned with other registers."""
     counted = answer.figures
     target.metrics.update(counted)
     if counted["changed"]:
         raise KernelFault(
             Signature.WRONG_REGISTERS,
-            f"{counted['changed']} of {counted['calls']} calls came back with other registers:"
+            f"{counted['changed']} of {counted['calls']} calls returned with other registers:"
             f" {'; '.join(line for line in answer.text.splitlines() if ' became ' in line)}",
         )
 
 
 @session(
-    claim="A program whose system call is stepped finds its registers as it left them.",
+    claim="A program keeps its registers when its system call is stepped.",
     cases=checks(stepped, watched),
     area="user space",
 )
 def user_registers(target: Target, check: Check) -> None:
-    """Have a program look at its registers behind calls that are stepped."""
+    """Let a program check its registers after stepped calls."""
     check.script(target)

@@ -1,21 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Does a kernel breakpoint count each hit once while the scheduler moves tasks about?
+"""Does a kernel breakpoint count each hit once while the scheduler moves tasks?
 
-Claim: an interrupt that comes while a step is owed must not reschedule, for the step belongs
-to the processor as much as to the task: MDSCR_EL1, the breakpoints that are switched off and
-the note that they are (stepping_kernel_bp in arch/arm64/kernel/hw_breakpoint.c) are the
-processor's own. Patch 1/2 has a test for that, which Will Deacon found to be the wrong way
-round in v5: there an interrupt reschedules only while a step is owed. kgdb cannot show what
-that does, for it holds a spinlock while it steps; perf's steps over its own breakpoints can.
+Claim: an interrupt during a step must not reschedule, because the step belongs to the CPU as
+much as to the task: MDSCR_EL1, the disabled breakpoints and the record of them
+(stepping_kernel_bp in arch/arm64/kernel/hw_breakpoint.c) are per CPU. Patch 1/2 has a test for
+that, which Will Deacon found to be inverted in v5: there an interrupt reschedules only during
+a step. kgdb cannot show the effect, because it holds a spinlock while it steps; perf's steps
+over its own breakpoints can.
 
-Measured: the hits of a breakpoint on a system call that more tasks make than there are
-processors, some of them SCHED_FIFO and woken by the timer every millisecond, against the
-calls that they made; on one processor, on two and on four. What the kernel complains of
-meanwhile is kept from the console until the hits are counted, for how soon a step exception
-that nobody expects comes is chance, and that hits are missed is not.
+Measured: the hits of a breakpoint on a system call that more tasks make than there are CPUs,
+some of them SCHED_FIFO and woken by the timer every millisecond, against the calls that they
+made; on one CPU, on two and on four. Splats are kept from the console until the hits are
+counted, because the time of the first unexpected step exception is chance, and missed hits are
+not.
 
 Refuted by more hits than calls (`double-hits`) or fewer (`missed-hits`), by unexpected step
-exceptions (`step-flood`), by a processor that does not answer afterwards (`hang`).
+exceptions (`step-flood`), by a CPU that does not answer afterwards (`hang`).
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from kstep.session.session import session
 if TYPE_CHECKING:
     from kstep.session.target import Target
 
-WHILE = 1000  # milliseconds: thousands of interrupts, of which some per cent find a step owed
+WHILE = 1000  # milliseconds: thousands of interrupts, a few per cent of them during a step
 
 
 @dataclass(frozen=True)
-class Processors:
-    """So many of them."""
+class Cpus:
+    """A number of CPUs."""
 
     name: str
     hardware: Hardware
@@ -44,13 +44,13 @@ class Processors:
 @session(
     claim="A kernel breakpoint counts each hit once, however tasks are scheduled.",
     cases=(
-        Processors("one", Hardware(cpus=1)),
-        Processors("two", Hardware(cpus=2)),
-        Processors("four", Hardware(cpus=4)),
+        Cpus("one", Hardware(cpus=1)),
+        Cpus("two", Hardware(cpus=2)),
+        Cpus("four", Hardware(cpus=4)),
     ),
     area="break- and watchpoints",
 )
-def watch_under_load(target: Target, _processors: Processors) -> None:
+def watch_under_load(target: Target, _cpus: Cpus) -> None:
     """Count the hits of a system call that many tasks make."""
     with target.in_kdb() as kdb:
         function = kdb.address("__arm64_sys_settimeofday")

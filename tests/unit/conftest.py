@@ -35,7 +35,7 @@ def program(path: Path, text: str) -> Path:
 
 @pytest.fixture(scope="session")
 def inv(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Give ``./inv`` of a checkout whose .venv is the Python that runs the tests.
+    """Return ``./inv`` of a checkout whose .venv is the Python that runs the tests.
 
     That of the checkout itself would make its .venv first where the tests are run by another.
     """

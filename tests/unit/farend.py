@@ -81,7 +81,7 @@ def line_to(
     *,
     packets: bool = False,
 ) -> Iterator[Console]:
-    """Give the console of a line at whose other end ``kernel`` is, on a thread.
+    """Return the console of a line at whose other end ``kernel`` is, on a thread.
 
     The line is a pty, which joins pieces as it likes; or ``packets``, where each piece of
     ``cut`` is one read. What goes wrong at the far end is raised when the block is left.
@@ -131,7 +131,7 @@ def _symbols(by_name: Mapping[str, int]) -> Symbols:
 
 @contextmanager
 def device(answer: Callable[[bytes], bytes]) -> Iterator[str]:
-    """Give the name of a serial device; what is typed there is answered."""
+    """Return the name of a serial device; what is typed there is answered."""
     near, far = pty.openpty()
     tty.setraw(far)
 
@@ -419,7 +419,7 @@ def booted(
     cut: Callable[[bytes], Iterable[bytes]] = whole,
     trace: StringIO | None = None,
 ) -> Iterator[Target]:
-    """Give the target of a made-up kernel."""
+    """Return the target of a made-up kernel."""
     with machine_of(kernel, cut) as machine:
         yield Target(machine, kernel.names, trace)
 
@@ -428,6 +428,6 @@ def booted(
 def machine_of(
     kernel: MadeUp, cut: Callable[[bytes], Iterable[bytes]] = whole
 ) -> Iterator[FakeMachine]:
-    """Give the machine of a made-up kernel."""
+    """Return the machine of a made-up kernel."""
     with line_to(kernel, cut) as console:
         yield FakeMachine(console, kernel.words)

@@ -32,7 +32,7 @@ RATES = {"plain": 800.0, "driver": 760.0, "judged": 700.0, "gdb": 50.04, "gdbstu
 
 
 def prepared(*builds: float | MachineryError) -> Prepared:
-    """Give kernels that took so many seconds to build, or could not be."""
+    """Return kernels that took so many seconds to build, or could not be."""
     kernels = [
         each if isinstance(each, MachineryError) else Kernel("k", Path(), True, "", "", "", each, 0)  # noqa: FBT003 -- cached
         for each in builds

@@ -100,7 +100,7 @@ def test_the_host_s_packages_will_not_do_without_a_debian_archive(
     """Ubuntu has packages of the same names."""
 
     def refuse() -> None:
-        raise MachineryError("this machine runs Ubuntu 24.04, not Debian")
+        raise MachineryError("this host runs Ubuntu 24.04, not Debian")
 
     monkeypatch.setattr(apt, "own_sources", refuse)
     assert doctor.usable(doctor.examine(machine))

@@ -67,7 +67,7 @@ class Machine:
         )
 
     def asked(self, what: str) -> list[str]:
-        """Give the calls of Python that have a word in them, and forget all."""
+        """Return the calls of Python that have a word in them, and forget all."""
         note = self.scratch / "note"
         found = [line for line in note.read_text().splitlines() if what in line]
         note.unlink()
@@ -81,7 +81,7 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Machine:
-    """Give a machine that has what every system has, and a python3."""
+    """Return a machine that has what every system has, and a python3."""
     found = Machine(a_checkout(tmp_path / "a checkout"), tmp_path / "scratch")
     (found.scratch / "bin").mkdir(parents=True)
     for name in (

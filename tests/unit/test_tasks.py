@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(autouse=True)
 def _own_process() -> Iterator[None]:
-    """Give this process back what a command sets for itself."""
+    """Restore in this process what a command sets."""
     umask = os.umask(0o022)
     handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield

@@ -441,7 +441,7 @@ def test_register_31_is_zero(word: int, assembly: str, *, taken: bool) -> None:
 
 
 def compared(value: int, size: int, *, signed: bool) -> int:
-    """Give the low ``size`` bytes of a register."""
+    """Return the low ``size`` bytes of a register."""
     return int.from_bytes(value.to_bytes(8, "little")[:size], "little", signed=signed)
 
 
@@ -575,7 +575,7 @@ def test_masking_of_debug_exceptions(word: int, assembly: str, *, masks: bool) -
 
 @pytest.fixture(scope="module")
 def disassembler() -> capstone.Cs:
-    """Give capstone, with details."""
+    """Return capstone, with details."""
     disassembler = capstone.Cs(capstone.CS_ARCH_ARM64, capstone.CS_MODE_ARM)
     disassembler.detail = True
     return disassembler

@@ -39,7 +39,7 @@ def registers(**values: int) -> dict[str, int]:
 
 def changes(word: int, before: dict[str, int], emulator: Emulator | None = None) -> object:
     """Tell what the instruction changes, the PC apart where that goes to the next."""
-    after = (emulator or Emulator(zeros)).foresee(word, before).registers
+    after = (emulator or Emulator(zeros)).predict(word, before).registers
     assert after.keys() == before.keys()
     found = {name: value for name, value in after.items() if value != before[name]}
     if found.get("pc") == before["pc"] + 4:
@@ -160,7 +160,7 @@ def test_what_is_stored(word: int, assembly: str, at: int, content: bytes) -> No
     before = registers(
         x0=int.from_bytes(COUNTED[:8], "little"), x1=RAM, x2=int.from_bytes(COUNTED[8:], "little")
     )
-    assert Emulator(zeros).foresee(word, before).stored == dict(enumerate(content, at)), assembly
+    assert Emulator(zeros).predict(word, before).stored == dict(enumerate(content, at)), assembly
 
 
 EMULATOR = Emulator(zeros)
@@ -191,8 +191,8 @@ def test_capstone_and_the_oracle_agree(word: int, chance: random.Random) -> None
     assume(found and not SILENT.match(found[0].mnemonic))
     names = {DISASSEMBLER.reg_name(number) for number in found[0].regs_access()[1]}
     written = {re.sub(r"^w(?=\d)", "x", ALIASES.get(name, name)) for name in names}
-    foreseen = EMULATOR.foresee(word, before).registers
-    assume(set(foreseen.values()) != {None})
-    changed = {name for name, value in foreseen.items() if value != before[name]} - {"pc"}
+    predicted = EMULATOR.predict(word, before).registers
+    assume(set(predicted.values()) != {None})
+    changed = {name for name, value in predicted.items() if value != before[name]} - {"pc"}
     assert changed <= written
-    assert foreseen["pc"] is None or foreseen["pc"] in instruction.successors(before)
+    assert predicted["pc"] is None or predicted["pc"] in instruction.successors(before)

@@ -6,12 +6,12 @@ from __future__ import annotations
 import pytest
 
 from kstep.arm64.entry import EXCEPTION, WORK, entered_by, is_interrupt, is_work
-from kstep.image.symbols import Place
+from kstep.image.symbols import CodeAddress
 
 
-def places(*symbols: str) -> list[Place]:
+def places(*symbols: str) -> list[CodeAddress]:
     """Make places somewhere in these functions."""
-    return [Place(0x1000 * number, symbol, 0x20) for number, symbol in enumerate(symbols)]
+    return [CodeAddress(0x1000 * number, symbol, 0x20) for number, symbol in enumerate(symbols)]
 
 
 @pytest.mark.parametrize(

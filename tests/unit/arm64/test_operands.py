@@ -46,7 +46,7 @@ def named(number: int) -> str:
 
 def result(word: int, before: dict[str, int]) -> dict[str, int | None]:
     """Compute what it makes of the registers, as far as that is known."""
-    after = dict(Emulator(zeros).foresee(word, before).registers)
+    after = dict(Emulator(zeros).predict(word, before).registers)
     flags = after["pstate"]
     return after | {"pstate": None if flags is None else flags & NZCV}
 

@@ -66,7 +66,7 @@ def test_entries_of_other_keys_do_not_wait_for_it(tmp_path: Path) -> None:
 
 def test_a_root_that_is_no_folder_is_said_to_be_so(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(MachineryError, match=r"file/trees: cannot be made: Not a dir.*KSTEP_CACHE"):
+    with pytest.raises(MachineryError, match=r"cannot make .*file/trees: Not a dir.*KSTEP_CACHE"):
         Cache(tmp_path / "file").folder("trees")
 
 
@@ -141,7 +141,7 @@ def test_what_is_no_folder_is_made_again(become: Callable[[Path], None], tmp_pat
     become(tmp_path / "trees/key")
     said: list[str] = []
     Cache(tmp_path).entry("trees", "key", make, say=said.append)
-    assert said == ["cache: trees/key is made again: it is no folder"]
+    assert said == ["cache: making trees/key again: it is not a folder"]
     assert [path.name for path in (tmp_path / "trees").iterdir()] == ["key"]
     assert not (tmp_path / "trees/key").is_symlink()
     assert made(tmp_path) == 2
@@ -168,7 +168,7 @@ def test_what_is_damaged_is_made_again_and_said_so(tmp_path: Path) -> None:
     for _ in range(2):
         folder = Cache(tmp_path).entry("trees", "key", make, damage, said.append)
         assert (folder / "second").read_text() == "2"
-    assert said == ["cache: trees/key is made again: second is x"]
+    assert said == ["cache: making trees/key again: second is x"]
     assert made(tmp_path) == 2
     assert [path.name for path in (tmp_path / "trees").iterdir()] == ["key"]
 
@@ -215,7 +215,7 @@ def test_a_relative_folder_stays_where_it_was_meant(
     assert Cache.default().root == tmp_path / "here"
 
 
-def test_too_little_space_is_told_with_the_mend(
+def test_too_little_space_is_told_with_the_fix(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = shutil.disk_usage(tmp_path)
@@ -226,7 +226,7 @@ def test_too_little_space_is_told_with_the_mend(
     with pytest.raises(MachineryError) as error:
         cache.require_space(3, "the source")
     assert str(error.value) == (
-        f"{tmp_path}: the source needs 3 GiB and 1.5 are free;"
+        f"{tmp_path}: the source needs 3 GiB, but only 1.5 are free;"
         " run ./inv clean, or set KSTEP_CACHE to a folder on a larger disk"
     )
 

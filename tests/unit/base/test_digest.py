@@ -46,7 +46,7 @@ def test_only_a_file_of_root_s_or_ours_is_used(
     file.write_text("x")
     assert digest.foreign(file) is None
     assert digest.foreign(tmp_path, stat.S_IFDIR) is None
-    assert digest.foreign(tmp_path) == f"{tmp_path.name} is something else"
+    assert digest.foreign(tmp_path) == f"{tmp_path.name} has the wrong type"
     (tmp_path / "link").symlink_to(file)
     assert digest.foreign(tmp_path / "link") == "link is a symbolic link"
     theirs = list(file.stat())

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Documents: every fault is one line that names file, line and mend."""
+"""Documents: every fault is one line that names file, line and fix."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def write(folder: Path, text: str | bytes) -> Path:
 
 
 def refusal(folder: Path, text: str | bytes) -> str:
-    """Give what is said of a bad document after its path, in one line."""
+    """Return what is said of a bad document after its path, in one line."""
     path = write(folder, text)
     with pytest.raises(RequestError) as caught:
         document.load(path, SCHEMA)
@@ -101,12 +101,12 @@ def test_lines_count_from_one_and_fall_back_to_what_is_around(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("repeat: 3", "repeet: 3", ':6: no key "repeet" is known here; did you mean "repeat"?'),
-        ("repeat: 3", "zzz: 3", ':6: no key "zzz" is known here; there are: repeat, session'),
+        ("repeat: 3", "repeet: 3", ':6: unknown key "repeet"; did you mean "repeat"?'),
+        ("repeat: 3", "zzz: 3", ':6: unknown key "zzz"; there are: repeat, session'),
         ("repeat: 3", "repeat: often", ':6: "repeat" must be a whole number'),
-        ("repeat: 3", "session: x", ':6: key "session" is there a second time; keep one'),
-        ("session: two", "repeat: 2", ':8: key "session" is missing here; add it'),
-        ("name: steps", "# none", ':1: key "name" is missing here; add it'),
+        ("repeat: 3", "session: x", ':6: key "session" appears twice; keep one'),
+        ("session: two", "repeat: 2", ':8: key "session" is missing; add it'),
+        ("name: steps", "# none", ':1: key "name" is missing; add it'),
         ("name: steps", "name: [a]", ':2: "name" must be a string'),
         ("name: steps", "name: A", ':2: "name" cannot be "A"; it must match ^[a-z]+$'),
         (
@@ -132,15 +132,15 @@ def test_a_fault_is_told_with_its_line_and_mend(
     ("text", "message"),
     [
         ("name: [a\n", ":2: "),
-        ("name: a: b\n", ":1: mapping values are not allowed here; mend the YAML"),
+        ("name: a: b\n", ":1: mapping values are not allowed here; fix the YAML"),
         ("a: &x [1]\nb: *x\n", ":2: write the value out, not an alias"),
         ("a: 1\n---\nb: 1\n", ":2: "),
         ("", ":1: the document must be a mapping"),
         ("- a\n", ":1: the document must be a mapping"),
         ("name: a\nsessions: []\n", ':2: "sessions" is empty; fill it'),
-        (b"name: \xff\n", ": not a text in UTF-8: "),
-        ("name: \x07\n", ": not a text in UTF-8: "),
-        ("name: " + "[" * 3000, ": nested too deeply; write it flat"),
+        (b"name: \xff\n", ": not UTF-8 text: "),
+        ("name: \x07\n", ": not UTF-8 text: "),
+        ("name: " + "[" * 3000, ": nested too deeply; flatten it"),
     ],
 )
 def test_what_is_no_document_is_refused(tmp_path: Path, text: str | bytes, message: str) -> None:

@@ -14,7 +14,7 @@ from kstep.base.progress import Progress
 
 
 def plain() -> tuple[io.StringIO, Progress]:
-    """Give a display that goes to a file."""
+    """Return a display that goes to a file."""
     out = io.StringIO()
     return out, Progress(Console(file=out, width=40, highlight=False, soft_wrap=True))
 
@@ -28,13 +28,13 @@ class Screen(io.StringIO):
 
 
 def live() -> tuple[io.StringIO, Progress]:
-    """Give a display on a terminal of 100 columns."""
+    """Return a display on a terminal of 100 columns."""
     out = Screen()
     return out, Progress(Console(file=out, force_terminal=True, width=100, highlight=False))
 
 
 def lines(out: io.StringIO) -> list[str]:
-    """Give the lines, with figures that differ from run to run left out."""
+    """Return the lines, with figures that differ from run to run left out."""
     return [re.sub(r"\d+\.\d s", "T s", line) for line in out.getvalue().splitlines()]
 
 

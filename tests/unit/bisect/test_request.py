@@ -45,19 +45,25 @@ def test_what_is_asked_for_is_looked_up(work: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        ({"tree": "debian:6.1"}, "--tree debian:6.1: a bisection takes a repository: git:DIR"),
-        ({"tree": "git:x#v1"}, "--tree git:x#v1: a bisection takes a repository: git:DIR"),
+        (
+            {"tree": "debian:6.1"},
+            "--tree debian:6.1: must be a repository for a bisection: git:DIR",
+        ),
+        ({"tree": "git:x#v1"}, "--tree git:x#v1: must be a repository for a bisection: git:DIR"),
         ({"tree": "git:/"}, "tree git:/: git cannot read it: not a git repository"),
         ({"good": "v0"}, 'there is no revision "v0"; there are: master, other, v1'),
         ({"good": "v3", "bad": "v1"}, "--good v3 came after --bad v1; swap them"),
         ({"good": "v3"}, "--good v3 and --bad v3 are the same commit; name two"),
-        ({"bad": "other", "good": "v2"}, "--bad other is no descendant of --good v2; name an anc"),
+        (
+            {"bad": "other", "good": "v2"},
+            "--bad other is not a descendant of --good v2; name an anc",
+        ),
         ({"session_name": "continue"}, 'session "continue" does not exist; did you mean "step-'),
         (
             {"session_name": "kdb-lockdown"},
-            "session kdb-lockdown: it needs CONFIG_SECURITY_LOCKDOWN_LSM, which kconfig base does",
+            "session kdb-lockdown: needs CONFIG_SECURITY_LOCKDOWN_LSM, which kconfig base does",
         ),
-        ({"function": "vfs_mkdr"}, '"vfs_mkdr" is no case of continue-past-breakpoint; did you'),
+        ({"function": "vfs_mkdr"}, '"vfs_mkdr" is not a case of continue-past-breakpoint; did you'),
         ({"confidence": 1.0}, "--confidence 1.0: must be at least 0.5 and below 1, such as 0.95"),
         ({"confidence": 95.0}, "--confidence 95.0: must be at least 0.5 and below 1, such as 0.95"),
         ({"kconfig_name": "nothing"}, "kconfig nothing: "),
@@ -74,5 +80,5 @@ def test_what_cannot_be(work: Path, wrong: dict[str, str | float], message: str)
 def test_a_history_of_something_else(work: Path) -> None:
     git(work, "rm", "--quiet", "arch/arm64/Makefile")
     git(work, "commit", "--quiet", "--message=no arm64")
-    with pytest.raises(RequestError, match="HEAD is no Linux source with arch/arm64"):
+    with pytest.raises(RequestError, match="HEAD is not a Linux source with arch/arm64"):
         ask(work, bad="HEAD")

@@ -70,7 +70,7 @@ def test_what_was_found_says_how_sure_it_is() -> None:
     first = Verdict("b" * 40, "the fault", BAD, ("rehit",), "hit again\nmore")
     found = Found(first, (), (first,), Rate(8, 8), 4, 0.95)
     assert found.text()[:2] == [f"first bad commit: {'b' * 40} the fault", "  hit again"]
-    assert "in 8 of 8 runs with --bad, so in at least 68 % of them" in found.text()[2]
+    assert "--bad failed in 8 of 8 runs, so it fails in at least 68 %" in found.text()[2]
     assert "passed 4 times: 95 % confidence that no bad kernel was called good" in found.text()[2]
     none = Found(None, ("abc one", "def two"), (), Rate(8, 8), 4, 0.95)
     assert none.text()[1:] == ["  abc one", "  def two"]

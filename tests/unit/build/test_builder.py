@@ -17,7 +17,7 @@ from kstep.base import digest
 from kstep.base.cache import Cache
 from kstep.base.errors import MachineryError, RequestError
 from kstep.base.progress import Progress
-from kstep.build.kconfig import Kconfig, Line
+from kstep.build.kconfig import Kconfig, OptionLine
 from kstep.build.kernel import Builder, BuildError
 from kstep.source.patched import PatchedTree
 from kstep.source.tree import Tree
@@ -167,14 +167,14 @@ def state(kernel: Kernel) -> dict[str, bytes]:
 
 @pytest.fixture
 def tmp_path() -> Iterator[Path]:
-    """Give a folder that make can build in; that of all tests may have blanks in its name."""
+    """Return a folder that make can build in; that of all tests may have blanks in its name."""
     with tempfile.TemporaryDirectory(prefix="kstep-", dir="/tmp") as folder:
         yield Path(folder)
 
 
 @pytest.fixture
 def work(tmp_path: Path) -> Work:
-    """Give a source to build."""
+    """Return a source to build."""
     return Work(tmp_path)
 
 
@@ -274,7 +274,7 @@ def test_a_make_that_was_killed_had_no_time_to_remove_what_it_was_at(
 
 def test_an_option_that_kconfig_drops_is_no_kernel(work: Work) -> None:
     asked = Kconfig("mine", {"CONFIG_KGDB": "y", "CONFIG_NEVER": "y"})
-    with pytest.raises(BuildError, match=r"did not take 1 option\(s\) .*CONFIG_NEVER=n, not y"):
+    with pytest.raises(BuildError, match=r"changed 1 requested option\(s\).*CONFIG_NEVER=n, not y"):
         work.builder(asked).build(patched({}), "kernel it")
     assert work.tools.ran == ["sh"]
 
@@ -303,7 +303,7 @@ def test_what_cannot_be_configured_is_told_before_anything_is_built(
     work: Work, tmp_path: Path
 ) -> None:
     """With the line that asks for it; and not asked again once a kernel is there."""
-    line = Line("CONFIG_NEVER", "y", tmp_path / "my.config", 3)
+    line = OptionLine("CONFIG_NEVER", "y", tmp_path / "my.config", 3)
     asked = Kconfig("mine", {"CONFIG_NEVER": "y"}, lines={"CONFIG_NEVER": line})
     with pytest.raises(
         RequestError, match=re.escape(f"{tmp_path}/my.config:3: Kconfig set CONFIG")
@@ -370,8 +370,8 @@ def test_a_kernel_that_is_damaged_is_made_again(
     assert (again.cached, again.key) == (False, kernel.key)
     assert state(again) == before
     again.require_undamaged()
-    (line,) = [x for x in capsys.readouterr().err.splitlines() if "is made again" in x]
-    assert f"kernels/{kernel.key} is made again: {file}" in line
+    (line,) = [x for x in capsys.readouterr().err.splitlines() if "cache: making " in x]
+    assert f"making kernels/{kernel.key} again: {file}" in line
     assert work.build().cached
     assert work.build(WITH_A).cached
     assert set(work.kept()) == {kernel.key, other.key}

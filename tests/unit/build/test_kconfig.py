@@ -77,7 +77,8 @@ def test_what_is_no_option_is_named_with_its_line(line: str, tmp_path: Path) -> 
     with pytest.raises(RequestError) as error:
         kconfig.parse(path)
     assert str(error.value) == (
-        f"{path}:3: {line!r} is no option; write CONFIG_NAME=value or '# CONFIG_NAME is not set'"
+        f"{path}:3: {line!r} is not an option; write CONFIG_NAME=value or '# CONFIG_NAME is"
+        " not set'"
     )
 
 
@@ -87,7 +88,7 @@ def test_what_is_no_option_is_named_with_its_line(line: str, tmp_path: Path) -> 
 )
 def test_an_unset_option_that_is_misspelt_is_no_comment(line: str, tmp_path: Path) -> None:
     """It looks as if it did something."""
-    with pytest.raises(RequestError, match=r":1: .* is no option"):
+    with pytest.raises(RequestError, match=r":1: .* is not an option"):
         kconfig.parse(written(tmp_path, f"{line}\n"))
 
 
@@ -134,7 +135,7 @@ def test_what_is_no_fragment_is_answered_with_what_there_is(name: str, tmp_path:
     with pytest.raises(RequestError) as error:
         kconfig.load(name, tmp_path)
     assert str(error.value) == (
-        f"kconfig {name}: there is base, voluntary, or the path of a fragment or of a .config"
+        f"kconfig {name}: must be one of base, voluntary, or the path of a fragment or a .config"
     )
 
 
@@ -207,7 +208,7 @@ def test_an_option_that_no_kconfig_declares_is_named_with_its_line(tmp_path: Pat
         asked.require_known("6.1.192", declared)
     said = str(error.value)
     assert said == (
-        f"{tmp_path}/base.config:3: Linux 6.1.192 has no option CONFIG_PREEMT; say behind the line"
+        f"{tmp_path}/base.config:3: Linux 6.1.192 has no option CONFIG_PREEMT; say after the option"
         " which versions have it ('# up to 6.19: reason'), or did you mean \"CONFIG_PREEMPT\"?"
     )
 
@@ -216,7 +217,7 @@ def test_an_option_that_no_kconfig_declares_is_named_with_its_line(tmp_path: Pat
 def test_a_join_that_names_nothing_or_one_twice_is_refused(text: str, tmp_path: Path) -> None:
     written(tmp_path, "")
     written(tmp_path, "", "one")
-    with pytest.raises(RequestError, match=r"^kconfig \S+: between two \+ stands one name"):
+    with pytest.raises(RequestError, match=r"^kconfig \S+: must be names joined by \+"):
         kconfig.load(text, tmp_path)
 
 
@@ -285,7 +286,7 @@ def test_a_whole_configuration_takes_the_place_of_base_and_gets_what_is_needed(
         "CONFIG_RANDOMIZE_BASE": "n",
         "CONFIG_MORE": "y",
     }
-    assert asked.remarks("6.1.192") == ["CONFIG_KGDB y added or changed, for kstep needs it"]
+    assert asked.remarks("6.1.192") == ["CONFIG_KGDB y added or changed: needed by kstep"]
     alike = Kconfig("x", config.options)
     assert config.digest != alike.digest
     lost = "CONFIG_KGDB=y\nCONFIG_MORE=y\nCONFIG_OWN=y\nCONFIG_CC_VERSION_TEXT=12\n"
@@ -319,9 +320,7 @@ def test_some_is_asked_of_a_whole_configuration_only(tmp_path: Path) -> None:
     assert [options[f"CONFIG_{name}"] for name in ("KEY", "FIRMWARE", "BTF")] == ['""', '""', "n"]
     asked.require_known("6.1", frozenset({"CONFIG_KGDB", "CONFIG_OWN"}))
     (remark,) = asked.remarks("6.1")
-    assert (
-        remark == 'CONFIG_KGDB y, CONFIG_KEY "", CONFIG_BTF n added or changed, for kstep needs it'
-    )
+    assert remark == 'CONFIG_KGDB y, CONFIG_KEY "", CONFIG_BTF n added or changed: needed by kstep'
     got = "CONFIG_KGDB=y\nCONFIG_OWN=y\nCONFIG_PREEMPT_NONE=y\nCONFIG_CC_VERSION_TEXT=12\n"
     assert asked.on("6.1").check(written(tmp_path, got, "got")) == ()
     with_key = written(tmp_path, f'{got}CONFIG_KEY="y.pem"\nCONFIG_BTF=y\n', "got")
@@ -361,7 +360,7 @@ def test_what_no_version_of_a_configuration_has_is_known_before(tmp_path: Path) 
         assert "".join(each for each in "ABCD" if asked.surely_lacks(f"CONFIG_{each}")) == lacking
 
 
-def test_sessions_that_can_be_run_nowhere_are_refused_with_the_mend(tmp_path: Path) -> None:
+def test_sessions_that_can_be_run_nowhere_are_refused_with_the_fix(tmp_path: Path) -> None:
     """One that can be, on one of the configurations, is enough."""
     written(tmp_path, "CONFIG_A=y\n")
     written(tmp_path, "CONFIG_B=y\n", "one")
@@ -375,9 +374,12 @@ def test_sessions_that_can_be_run_nowhere_are_refused_with_the_mend(tmp_path: Pa
         kconfig.require_some(needed, configs, tmp_path)
     for needed, mend in (
         ({"s": ["CONFIG_A", "CONFIG_B"]}, "CONFIG_B.* base .*; --kconfig one has it"),
-        ({"s": ["CONFIG_C"], "t": ["CONFIG_B"]}, "CONFIG_C.*; put CONFIG_C=y into a fragment"),
+        (
+            {"s": ["CONFIG_C"], "t": ["CONFIG_B"]},
+            "CONFIG_C.*; put CONFIG_C=y into your own fragment",
+        ),
     ):
-        with pytest.raises(RequestError, match=f"^session s: it needs {mend}"):
+        with pytest.raises(RequestError, match=f"^session s: needs {mend}"):
             kconfig.require_some(needed, [base], tmp_path)
 
 
@@ -397,7 +399,7 @@ def test_an_option_that_kconfig_dropped_or_changed_is_named(tmp_path: Path) -> N
     with pytest.raises(MachineryError) as error:
         config.check(got)
     assert str(error.value).endswith("CONFIG_B=n, not y; CONFIG_C=m, not n")
-    assert "2 option(s)" in str(error.value)
+    assert "2 requested option(s)" in str(error.value)
 
 
 def test_an_option_that_kconfig_does_not_take_is_named_with_its_line(tmp_path: Path) -> None:

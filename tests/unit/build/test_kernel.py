@@ -43,7 +43,7 @@ def a_variant(files: Mapping[str, str | None], *executable: str) -> PatchedTree:
 
 
 def state(folder: Path) -> dict[str, tuple[str, bool]]:
-    """Give every file's text, and whether it can be executed."""
+    """Return every file's text, and whether it can be executed."""
     return {
         str(p.relative_to(folder)): (p.read_text(), bool(p.stat().st_mode & 0o100))
         for p in folder.rglob("*")
@@ -52,7 +52,7 @@ def state(folder: Path) -> dict[str, tuple[str, bool]]:
 
 
 def stamps(folder: Path) -> dict[str, float]:
-    """Give every file's time: what make goes by."""
+    """Return every file's time: what make goes by."""
     return {str(p.relative_to(folder)): p.stat().st_mtime for p in folder.rglob("*") if p.is_file()}
 
 
@@ -84,7 +84,7 @@ class Work:
 
 @pytest.fixture
 def work(tmp_path: Path) -> Work:
-    """Give a copy to work on."""
+    """Return a copy to work on."""
     return Work(tmp_path)
 
 
@@ -232,19 +232,19 @@ LOG = (
 )
 
 
-def test_the_lines_that_matter_are_those_that_complain() -> None:
+def test_the_lines_that_matter_are_the_errors() -> None:
     built = [line.replace("kernel/x.c", f"{SOURCE}/kernel/x.c") for line in LOG]
-    assert kernel._complaints(built, SOURCE) == LOG[2:]
+    assert kernel._errors(built, SOURCE) == LOG[2:]
 
 
-def test_a_log_without_complaints_is_shown_from_its_end() -> None:
+def test_a_log_without_errors_is_shown_from_its_end() -> None:
     lines = tuple(f"  CC      {n}.o" for n in range(20))
-    assert kernel._complaints(lines, SOURCE) == lines[-8:]
+    assert kernel._errors(lines, SOURCE) == lines[-8:]
 
 
-def test_of_many_complaints_the_first_are_shown() -> None:
+def test_of_many_errors_the_first_are_shown() -> None:
     lines = tuple(f"x.c:{n}:1: error: nothing" for n in range(100))
-    assert kernel._complaints(lines, SOURCE) == lines[:8]
+    assert kernel._errors(lines, SOURCE) == lines[:8]
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ class Says:
         self.text = text
 
     def hear(self, typed: bytes) -> bytes:
-        """Give the text, or the echo."""
+        """Return the text, or the echo."""
         text, self.text = self.text, b""
         return text + typed
 

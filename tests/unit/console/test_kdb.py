@@ -27,7 +27,7 @@ TASK = 0xFFFF_0000_00A1_1800
 def at_prompt(
     kernel: MadeUp, cut: Callable[[bytes], list[bytes]] = whole, *, packets: bool = False
 ) -> Iterator[Kdb]:
-    """Give kdb at its prompt."""
+    """Return kdb at its prompt."""
     kernel.stopped = True
     with line_to(kernel, cut, packets=packets) as console:
         yield Kdb(console, scale=1.0)

@@ -97,7 +97,7 @@ def test_a_packet_that_must_be_said_again_is_a_fault(side: str) -> None:
 
 @contextmanager
 def relayed() -> Iterator[tuple[int, int, Console, Relay, list[str]]]:
-    """Give the kernel's end of a line, gdb's end of the relay, the console, and what breaks in."""
+    """Return the kernel's end of a line, gdb's end of the relay, the console, and the break."""
     serial, kernel = pty.openpty()
     tty.setraw(kernel)
     console = Console(serial, lambda: None)

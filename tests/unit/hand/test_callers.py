@@ -30,7 +30,7 @@ def b(at: int, to: int) -> int:
 
 
 def image(tmp_path: Path, words: dict[int, int], tail: bytes = b"") -> tuple[Kernel, Symbols]:
-    """Give a kernel with these words, by their number, and no others of interest."""
+    """Return a kernel with these words, by their number, and no others of interest."""
     code = b"".join(words.get(n, NOP).to_bytes(4, "little") for n in range(4 * len(NAMES)))
     (tmp_path / "Image").write_bytes(code + tail)
     starts = {name: TEXT + 16 * number for number, name in enumerate(NAMES)}

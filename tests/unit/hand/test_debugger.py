@@ -68,7 +68,7 @@ class Session:
 
 @pytest.fixture
 def session(monkeypatch: pytest.MonkeyPatch) -> Iterator[Session]:
-    """Give one whose kernel was compiled elsewhere, with a file changed and another gone."""
+    """Return one whose kernel was compiled elsewhere, with a file changed and another gone."""
     monkeypatch.setattr(debugger, "source_folder", lambda *_: "/build/source")
     monkeypatch.setenv("TERM", "xterm-256color")
     found = Session({"kernel/x.c": b"int x;\n", "kernel/gone.c": None})

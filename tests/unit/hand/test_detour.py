@@ -33,8 +33,8 @@ def test_of_many_names_the_first(names: list[str], said: str) -> None:
     ("callers", "ran", "said"),
     [
         ([], {"f"}, "nothing calls it directly, so it is reached through a pointer or not at all"),
-        (["f", "g"], {"h"}, "of its callers none, which are f, g"),
-        (["f", "g"], {"g", "h"}, "of its callers g, without calling it"),
+        (["f", "g"], {"h"}, "none of its callers (f, g)"),
+        (["f", "g"], {"g", "h"}, "its callers g, which did not call it"),
     ],
 )
 def test_what_is_said_of_callers(callers: list[str], ran: set[str], said: str) -> None:
@@ -51,7 +51,7 @@ SLEEP = ["hrtimer_nanosleep", "__arm64_sys_clock_nanosleep", "invoke_syscall"]
 def stopped(
     tasks: list[tuple[int, int, str]], frames: dict[int, list[str]]
 ) -> tuple[Target, list[str]]:
-    """Give a kernel with these tasks, number, parent and name; and what was done to it."""
+    """Return a kernel with these tasks, number, parent and name; and what was done to it."""
     done: list[str] = []
     listed = [SimpleNamespace(pid=pid, parent=parent, name=name) for pid, parent, name in tasks]
     kdb = SimpleNamespace(

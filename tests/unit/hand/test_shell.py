@@ -43,7 +43,7 @@ class Screen:
 
 
 def a_machine(console: Console | None = None, serial: int = -1, **more: object) -> Machine:
-    """Give what the console of a machine needs."""
+    """Return what the console of a machine needs."""
     own = {"console": console, "serial": serial, "require_alive": lambda: None, **more}
     return cast("Machine", SimpleNamespace(**own))
 

@@ -23,10 +23,10 @@ def step(number: int, pc: int, word: int, to: int, end: End | None = None) -> St
     """Make a step that should go on at the next instruction."""
     return Step(
         number,
-        SYMBOLS.place(pc),
+        SYMBOLS.locate(pc),
         decode(word, pc),
         frozenset({pc + 4}),
-        SYMBOLS.place(to),
+        SYMBOLS.locate(to),
         STOP,
         cast("SteppedPath", SimpleNamespace(end=end)),
     )
@@ -43,7 +43,7 @@ def test_a_source_line_is_shown_once_and_a_branch_names_its_target() -> None:
         step(1, F, NOP, F + 4), step(2, F + 4, CBZ_BACK, F + 8), step(3, F + 8, NOP, F + 12)
     )
     assert [" ".join(line.split()) for line in walk.text()] == [
-        "stopped at f, pid 25, processor 0",
+        "stopped at f, pid 25, CPU 0",
         "1 f nop a.c:1: one",
         "2 f+0x4 cbz x0, f a.c:1",
         "3 f+0x8 nop a.c:2: two",

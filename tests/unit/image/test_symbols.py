@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from kstep.image.symbols import Place, Symbols
+from kstep.image.symbols import CodeAddress, Symbols
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -31,7 +31,7 @@ ffff800008800010 t late
 
 @pytest.fixture
 def symbols(tmp_path: Path) -> Symbols:
-    """Give the symbols of MAP."""
+    """Return the symbols of MAP."""
     (tmp_path / "System.map").write_text(MAP)
     return Symbols.load(tmp_path / "System.map")
 
@@ -49,7 +49,7 @@ def symbols(tmp_path: Path) -> Symbols:
     ],
 )
 def test_a_place_is_written_as_kallsyms_does(symbols: Symbols, address: int, place: str) -> None:
-    assert str(symbols.place(address)) == place
+    assert str(symbols.locate(address)) == place
 
 
 def test_only_functions_have_names(symbols: Symbols) -> None:
@@ -75,12 +75,12 @@ def test_a_slip_is_answered_with_what_comes_near(symbols: Symbols) -> None:
 @given(st.sets(st.integers(0, 1 << 64), min_size=1), st.integers(0, 1 << 64))
 def test_a_place_is_the_nearest_symbol_below(addresses: set[int], address: int) -> None:
     ordered = tuple(sorted(addresses))
-    place = Symbols(ordered, tuple(f"f{a}" for a in ordered), {}).place(address)
+    place = Symbols(ordered, tuple(f"f{a}" for a in ordered), {}).locate(address)
     below = [a for a in ordered if a <= address]
     if below:
-        assert place == Place(address, f"f{below[-1]}", address - below[-1])
+        assert place == CodeAddress(address, f"f{below[-1]}", address - below[-1])
     else:
-        assert place == Place(address, "", 0)
+        assert place == CodeAddress(address, "", 0)
 
 
 def test_static_functions_share_a_name(tmp_path: Path) -> None:

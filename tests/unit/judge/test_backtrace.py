@@ -64,8 +64,8 @@ def test_what_agrees() -> None:
     ("frames", "fault"),
     [
         ([], "leaf+0x8 is not in it"),
-        ([Frame("leaf", 8), Frame("outer.part.0", 0x20)], "shows outer.part.0+0x20 in the place"),
-        ([Frame("leaf", 8), Frame("middle", 0x14)], "ends where next should come"),
+        ([Frame("leaf", 8), Frame("outer.part.0", 0x20)], "it shows outer.part.0+0x20, not middle"),
+        ([Frame("leaf", 8), Frame("middle", 0x14)], "it ends before next"),
         ([Frame("leaf", 4), Frame("middle", 0x14)], "leaf+0x8 is not in it"),
     ],
 )

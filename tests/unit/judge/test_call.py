@@ -44,13 +44,13 @@ def test_what_is_not_the_callers_may_change() -> None:
 
 @pytest.mark.parametrize("name", [*(f"x{n}" for n in range(19, 30)), "sp"])
 def test_what_is_the_callers_may_not(name: str) -> None:
-    with pytest.raises(KernelFault, match=f"vfs_mkdir returned, and {name} was ") as caught:
+    with pytest.raises(KernelFault, match=f"vfs_mkdir returned: {name} changed from ") as caught:
         returned_with(**{name: 0x1010})
     assert caught.value.signature is Signature.WRONG_REGISTERS
 
 
 @pytest.mark.parametrize("mask", [0x40, 0x80, 0x100, 0x200])
 def test_nor_may_a_mask(mask: int) -> None:
-    with pytest.raises(KernelFault, match=f"DAIF was 0x0 and is {mask:#x}") as caught:
+    with pytest.raises(KernelFault, match=f"DAIF changed from 0x0 to {mask:#x}") as caught:
         returned_with(pstate=ENTRY["pstate"] | mask)
     assert caught.value.signature is Signature.MASKED_INTERRUPTS

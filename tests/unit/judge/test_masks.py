@@ -37,7 +37,7 @@ class Stopped:
         self.now = {f"x{n}": 0 for n in range(31)} | {"pstate": pstate}
 
     def registers(self) -> dict[str, int]:
-        """Give a copy, as every `rd` does."""
+        """Return a copy, as every `rd` does."""
         return dict(self.now)
 
     def step(self, masks: Masks, word: int, pstate: int, **registers: int) -> None:
@@ -96,19 +96,19 @@ def test_code_that_saves_masks_and_restores_is_followed() -> None:
 
 def test_code_that_reads_masks_of_the_debugger_is_a_fault() -> None:
     stopped, masks = start(0x5)
-    with pytest.raises(KernelFault, match=r"reads DAIF as --IF.* makes it ----") as caught:
+    with pytest.raises(KernelFault, match=r"reads DAIF as --IF.* set it to ----") as caught:
         stopped.step(masks, MRS_X5, 0x5, x5=IRQ_FIQ)
     assert caught.value.signature is Signature.MASKED_INTERRUPTS
 
 
 def test_masks_that_are_not_given_back_are_a_fault() -> None:
     stopped, masks = start(0xC5)
-    with pytest.raises(KernelFault, match=r"leaves DAIF as --I-.* makes it ----"):
+    with pytest.raises(KernelFault, match=r"leaves DAIF as --I-.* set it to ----"):
         stopped.step(masks, CLEAR_3, 0x85)
 
 
 def test_masks_lost_meanwhile_are_a_fault_at_the_end() -> None:
     stopped, masks = start(0xC5)
     stopped.step(masks, NOP, 0x5)
-    with pytest.raises(KernelFault, match=r"end of the path has DAIF as ----.* makes it --IF"):
+    with pytest.raises(KernelFault, match=r"end of the path has DAIF as ----.* set it to --IF"):
         masks.must_still_hold()

@@ -42,7 +42,7 @@ SWITCHED = re.compile(rb"\$3#33\r?\n")  # kdb_kgdb() in kernel/debug/kdb/kdb_mai
 
 @pytest.fixture
 def kernel(tmp_path: Path) -> Kernel:
-    """Give a kernel whose image has a build id."""
+    """Return a kernel whose image has a build id."""
     (tmp_path / "Image").write_bytes(b"code" + NOTE + b"data")
     (tmp_path / "System.map").write_text(f"{AT} T _text\n")
     return Kernel("key", tmp_path, True, "", "", "", 0.0, 0)  # noqa: FBT003 -- cached
@@ -111,7 +111,7 @@ def test_the_kernel_that_was_named(kernel: Kernel) -> None:
     [
         (says(note=NOTE[:-1] + b"x"), "another kernel"),
         (says(at="ffffb00008000000"), "nokaslr"),
-        (says(kgdboc=""), "kgdb has no line"),
+        (says(kgdboc=""), "kgdb has no serial line"),
         (lambda _typed: b"KSTEP-END 0 0\r\n", "cannot say which kernel"),
         (lambda _typed: b"", "it is silent"),
         (lambda _typed: b"\xfe\x80\x00\xc3" * 9, "is its speed 115200 baud"),
@@ -146,7 +146,7 @@ WORD = "1f2003d5"
 
 @contextmanager
 def over_tcp(kernel: Kernel, answers: dict[bytes, bytes]) -> Iterator[Board]:
-    """Give a board on TCP that is in kdb; what is typed is echoed and answered, or met by silence.
+    """Return a board on TCP that is in kdb; it echoes and answers what is typed, or is silent.
 
     As kgdb's stub meets what is no packet, and a program what it does not know.
     """
@@ -200,7 +200,7 @@ def test_gdb_s_having_the_line_is_no_hang_of_the_kernel_s(
         machine.console.expect(SWITCHED, "word that gdb may come", Deadline.after(5))
         monkeypatch.setattr(machine.console, "send", typed.append)
         for relay in (contextlib.nullcontext(), Relay(machine.serial, machine.console)):
-            with relay, pytest.raises(MachineryError, match="does not have the line"):
+            with relay, pytest.raises(MachineryError, match="does not have the serial line"):
                 Text(machine).word(ADDRESS)
     assert not typed  # what is no packet may not be said to kgdb's stub
 
@@ -209,7 +209,7 @@ def test_gdb_s_having_the_line_is_no_hang_of_the_kernel_s(
 def test_a_kernel_that_runs_has_no_prompt(kernel: Kernel, typed: bytes) -> None:
     with over_tcp(kernel, {}) as machine:
         machine.console.send(typed)
-        with pytest.raises(MachineryError, match="does not have the line"):
+        with pytest.raises(MachineryError, match="does not have the serial line"):
             machine.read(ADDRESS, 4)
 
 

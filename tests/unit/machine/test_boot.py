@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def line(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Console, int]]:
-    """Give a console, and the end that the kernel writes to."""
+    """Return a console, and the end that the kernel writes to."""
     monkeypatch.setattr(consoles, "LOOK", 0.05)
     reader, writer = os.pipe()
     yield Console(reader, lambda: None), writer

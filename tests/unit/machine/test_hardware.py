@@ -14,7 +14,7 @@ from kstep.machine.hardware import Hardware
     [
         (Hardware(), {}),
         (Hardware(cpus=1, cpu="cortex-a76"), {}),
-        (Hardware(cpus=4), {Capability.PROCESSORS: "it needs 4 processors"}),
+        (Hardware(cpus=4), {Capability.PROCESSORS: "it needs 4 CPUs"}),
         (Hardware(cpu="cortex-a57"), {Capability.CPU_MODEL: "it needs a cortex-a57"}),
         (Hardware(el2=True), {Capability.EL2: "it needs a kernel at EL2"}),
         (

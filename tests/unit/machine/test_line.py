@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     ["", "ttyUSB0", "serial:ttyUSB0", "serial:/dev/x@fast", "tcp:host", "tcp:h:0", "tcp:h:65536"],
 )
 def test_a_line_of_no_form(spec: str) -> None:
-    with pytest.raises(RequestError, match="it is serial:/dev/ttyUSB0"):
+    with pytest.raises(RequestError, match="must be serial:/dev/ttyUSB0"):
         Line.parse(spec, "")
 
 
@@ -33,7 +33,7 @@ def test_what_is_not_there_is_said_before_anything_is_done(tmp_path: Path) -> No
     with pytest.raises(RequestError, match="no such device"):
         Line.parse(f"serial:{tmp_path}/ttyUSB0", "").require()
     (tmp_path / "file").touch()
-    with pytest.raises(RequestError, match="no serial port"):
+    with pytest.raises(RequestError, match="not a serial port"):
         Line.parse(f"serial:{tmp_path}/file", "").require()
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
@@ -85,7 +85,7 @@ def test_a_place_of_labgrid_is_its_client() -> None:
     ("spec", "said"),
     [
         ("exec:no-such-program x", "there is no program no-such-program"),
-        ("exec:sh -c 'x", "mend the quoting"),
+        ("exec:sh -c 'x", "fix the quoting"),
     ],
 )
 def test_a_program_that_is_none(spec: str, said: str) -> None:

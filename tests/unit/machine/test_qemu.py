@@ -37,7 +37,7 @@ WARNING = b"[    0.1] WARNING: CPU: 0 PID: 1 at init/main.c:1\r\n"
 
 @pytest.fixture
 def line() -> Iterator[tuple[QemuMachine, int]]:
-    """Give a machine without QEMU, and the end of its serial line that the kernel writes to."""
+    """Return a machine without QEMU, and the end of its serial line that the kernel writes to."""
     reader, writer = os.pipe()
     machine = QemuMachine(
         cast("Kernel", None), Path("/nonexistent"), Hardware(), cast("Toolchain", None), Accel.TCG
@@ -135,7 +135,7 @@ def test_silence_is_no_boot(line: tuple[QemuMachine, int], monkeypatch: pytest.M
     monkeypatch.setattr(machines, "QUIET", 0.05)
     machine, kernel = line
     os.write(kernel, b"[    0.0] Booting Linux\r\n")
-    with pytest.raises(MachineryError, match="does not boot: no word") as caught:
+    with pytest.raises(MachineryError, match="does not boot: no line") as caught:
         machine.boot()
     assert caught.value.signature is Signature.NO_BOOT
     assert caught.value.details == ("[    0.0] Booting Linux",)

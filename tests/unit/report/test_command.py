@@ -103,7 +103,7 @@ def test_what_was_typed_elsewhere_is_repeated_from_there(asked: Asked, tmp_path:
 
 
 def run_in_shell(line: str, folder: Path) -> str:
-    """Give a line to a shell, and return what it prints."""
+    """Type a line to a shell, and return what it prints."""
     return subprocess.run(
         ["sh", "-c", line], cwd=folder, check=True, capture_output=True, text=True
     ).stdout

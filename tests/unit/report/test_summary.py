@@ -94,7 +94,7 @@ def test_what_github_has_no_room_for_is_counted() -> None:
     text = summary(a_record(NOWHERE, *cells))
     assert 900_000 < len(text.encode()) < 1024 * 1024
     told = text.count("### ")
-    assert f"And {500 - told} more, for which there is no room here: see report.html." in text
+    assert f"And {500 - told} more, which do not fit here: see report.html." in text
     assert text.rstrip().endswith("6.1.192")
 
 

@@ -65,7 +65,7 @@ class Heard:
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
-    """Give a bench."""
+    """Return a bench."""
     return Bench(tmp_path)
 
 

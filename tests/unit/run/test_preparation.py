@@ -102,7 +102,7 @@ class Workshop:
     def _builder(self, **given: Any) -> object:  # noqa: ANN401 -- whatever a builder is made of
         tree = given["tree"].id
 
-        def build(patched: PatchedTree, title: str) -> Kernel:
+        def build(patched: PatchedTree, title: str, **_how: bool) -> Kernel:
             self.done.append(f"build {title.removeprefix('kernel ')}")
             if self.broken and self.broken in patched.files:
                 raise MachineryError("make failed", details=("x.c:1: error: no", "make: 1"))
@@ -128,12 +128,12 @@ class Workshop:
 
 @pytest.fixture
 def workshop(monkeypatch: pytest.MonkeyPatch) -> Workshop:
-    """Give the fakes."""
+    """Return the fakes."""
     return Workshop(monkeypatch)
 
 
 def kinds(done: list[str]) -> list[str]:
-    """Give what was done, by the first word, each once for those that follow each other."""
+    """Return what was done, by the first word, each once for those that follow each other."""
     return [kind for kind, _ in itertools.groupby(done, key=lambda each: each.split()[0])]
 
 

@@ -31,7 +31,7 @@ PANIC = b"Kernel panic - not syncing: no\r\n---[ end Kernel panic - not syncing:
 
 @pytest.fixture
 def bench(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Bench:
-    """Give a bench on which nothing is waited for long."""
+    """Return a bench on which nothing is waited for long."""
     monkeypatch.setattr(console, "LOOK", 0.05)
     monkeypatch.setattr(machine, "BOOT", 1.0)
     monkeypatch.setattr(dialogue, "SPLAT_TEXT", 0.1)
@@ -113,7 +113,7 @@ def test_each_cell_has_the_script_that_boots_its_machine(bench: Bench) -> None:
     ("greeting", "outcome", "signature", "words"),
     [
         (b"[ 0.0] Booting\r\n[ 0.1] stops\r\n", "error", Signature.NO_BOOT, "[ 0.1] stops"),
-        (b"", "error", Signature.NO_BOOT, "the kernel does not boot: no word from the guest"),
+        (b"", "error", Signature.NO_BOOT, "the kernel does not boot: no line from the guest"),
         (VFS + b"\r\n", "error", Signature.NO_BOOT, "syncing: VFS"),
         (PANIC, "fail", Signature.PANIC, "does not boot: Kernel panic - not syncing: no"),
         (

@@ -83,11 +83,11 @@ def test_with_kvm_what_only_the_translator_can_do_is_skipped(tmp_path: Path) -> 
     assert found == {
         **{
             f"step-at-el2[{case}]": f"step-at-el2[{case}] is not run on QEMU with KVM: it needs a"
-            " kernel at EL2; KVM has EL2 for itself"
+            " kernel at EL2; KVM itself uses EL2"
             for case in ("step", "go", "watch")
         },
         "step-atomics[exclusive]": "step-atomics[exclusive] is not run on QEMU with KVM: it needs"
-        " a cortex-a57; with KVM the guest has the host's processor",
+        " a cortex-a57; with KVM the guest has the host's CPU",
         "gdbstub-step[mask_0x7]": "gdbstub-step[mask_0x7] is not run on QEMU with KVM: it steps"
         " with mask 0x7; KVM steps with interrupts on",
     }
@@ -109,7 +109,7 @@ def test_what_reads_memory_under_gdb_is_not_run_where_kdb_reads_it(
         assert len(cells) == len(SESSIONS[name].cases)
     assert found["gdb-smoke[stopped]"] == (
         f"gdb-smoke[stopped] is not run on {machine.name}: it compares what gdb shows with"
-        " memory; kdb reads the memory of this machine, at its prompt"
+        " memory; only kdb can read the memory of this machine"
     )
 
 

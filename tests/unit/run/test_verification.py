@@ -48,7 +48,7 @@ def mails(*subjects: str) -> str:
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """Give a folder with broken things; nothing can be fetched, nor an engine be asked.
+    """Return a folder with broken things; nothing can be fetched, nor an engine be asked.
 
     A request that should have been refused and is not ends with status 3 at once.
     """
@@ -86,18 +86,18 @@ BAD = [
     # series
     (
         f"{V} --series v8",
-        'series "v8" is no folder under patches/, and no file; there are: v5, v6, v7',
+        'series "v8" is not a folder under patches/, nor a file; there are: v5, v6, v7',
     ),
     (f"{V} --series v6,v6", "--series: v6 is named twice; name it once"),
     (f"{V} --series=", "--series: nothing is named"),
-    (f"{V} --series {{}}/nothing.mbox", "is no folder under patches/, and no file"),
-    (f"{V} --series {{}}/garbage.patch", "{}/garbage.patch: holds no patch; give a diff"),
+    (f"{V} --series {{}}/nothing.mbox", "is not a folder under patches/, nor a file"),
+    (f"{V} --series {{}}/garbage.patch", "{}/garbage.patch: contains no patch; give a diff"),
     (f"{V} --series {{}}/broken.patch", "{}/broken.patch"),
     (f"{V} --series {{}}/a-file", "{}/a-file: is empty; save the thread or the patch again"),
     (f"{V} --series {{}}/replies.mbox", "{}/replies.mbox: contains no patches (replies and"),
     (f"{V} --series {{}}/gap.mbox", "{}/gap.mbox: patch 2 of 3 is missing; get the whole thread"),
     (f"{V} --series git:{{}}#a..b", "series git:{}#a..b: git cannot read it: not a git repository"),
-    (f"{V} --series git:{{}}#a", "series git:{}#a: commits are named so: git:DIR#A..B"),
+    (f"{V} --series git:{{}}#a", "series git:{}#a: must be git:DIR#A..B"),
     (
         f"{V} --series {{}}/same/v6.patch,v6",
         "--series: two are called v6; give one another name (./inv series.add --name)",
@@ -108,37 +108,40 @@ BAD = [
         "bisect --tree git:{} --good a --bad b --session kgdbts --out {}",
         "--out {}: it exists; name a new folder",
     ),
-    ("series.add {}/nothing", 'series "{}/nothing" is no folder under patches/, and no file'),
-    ("series.add {}/same/v6.patch", "patches/v6 is there already; give another --name"),
-    ("series.add {}/same/v6.patch --name a/b", "--name a/b: letters, digits, dot, dash"),
-    (f"{V} --series {{}}/run", "{}/run: holds no *.patch; put the series there"),
+    ("series.add {}/nothing", 'series "{}/nothing" is not a folder under patches/, nor a file'),
+    ("series.add {}/same/v6.patch", "patches/v6 already exists; give another --name"),
+    ("series.add {}/same/v6.patch --name a/b", "--name a/b: must be letters, digits, dot, dash"),
+    (f"{V} --series {{}}/run", "{}/run: contains no *.patch; put the series there"),
     (
         f"{V} --series {{}}/listed",
-        '{}/listed/series.yaml:6: no key "merge" is known here; did you mean "merged"?',
+        '{}/listed/series.yaml:6: unknown key "merge"; did you mean "merged"?',
     ),
     (f"{V} --series {{}}/expecting", '{}/expecting/expect.yaml:3: session "step-in-ordr" does not'),
     # trees
     (f"{V} --tree debian:sid", "tree debian:sid: name a version, such as debian:5.10"),
-    (f"{V} --tree linux", "tree linux: a tree is debian:6.1, path:DIR, git:DIR#REV or tar:FILE"),
-    (f"{V} --tree path:{{}}", "tree path:{}: this is no Linux source with arch/arm64"),
-    (f"{V} --tree tar:{{}}/none.tar", "tree tar:{}/none.tar: there is no such file"),
+    (f"{V} --tree linux", "tree linux: must be debian:6.1, path:DIR, git:DIR#REV or tar:FILE"),
+    (f"{V} --tree path:{{}}", "tree path:{}: is not a Linux source with arch/arm64"),
+    (f"{V} --tree tar:{{}}/none.tar", "tree tar:{}/none.tar: no such file"),
     (f"{V} --tree git:{{}}#v1", "tree git:{}#v1: git cannot read it: not a git repository"),
     (f"{V} --tree debian:6.1,debian:6.1", "--tree: debian:6.1 is named twice; name it once"),
     (f"{V} --tree ,", "--tree: nothing is named"),
     # configurations
-    (f"{V} --kconfig nothing", "kconfig nothing: there is base"),
+    (f"{V} --kconfig nothing", "kconfig nothing: must be one of base"),
     (f"{V} --kconfig base,base", "--kconfig: base is named twice; name it once"),
     (f"{V} --kconfig=", "--kconfig: nothing is named"),
-    (f"{V} --kconfig {{}}/mine.config", "{}/mine.config:2: 'CONFIG_B' is no option"),
+    (f"{V} --kconfig {{}}/mine.config", "{}/mine.config:2: 'CONFIG_B' is not an option"),
     # variants
-    (f"{V} --variants v7/1", 'variant "v7/1" is of no series of this run; did you mean "v'),
+    (
+        f"{V} --variants v7/1",
+        'variant "v7/1" does not belong to a series of this run; did you mean "v',
+    ),
     (f"{V} --variants v6/3", 'variant "v6/3": no patch "3"; there are: 1, 2'),
     (f"{V} --variants v6/", 'variant "v6/": no patch ""; there are: 1, 2'),
-    (f"{V} --variants v6", 'variant "v6" is of no series of this run'),
+    (f"{V} --variants v6", 'variant "v6" does not belong to a series of this run'),
     (f"{V} --variants none,none", "--variants: none is named twice; name it once"),
     (f"{V} --variants v6/1+2,v6/2+1", "--variants: v6/1+2 is named twice; name it once"),
     (f"{V} --matrix all", "--matrix all: must be one of each, prefixes, subsets"),
-    (f"{V} --matrix each --variants none", "--matrix and --variants both say which variants"),
+    (f"{V} --matrix each --variants none", "--matrix and --variants both select variants"),
     # sessions
     (f"{V} --sessions step-in-ordr", 'session "step-in-ordr" does not exist; did you mean "step-'),
     (f"{V} --sessions kgdbts-,nothing", 'session "kgdbts-" does not exist'),
@@ -149,7 +152,7 @@ BAD = [
     ),
     (
         f"{V} --sessions step-over-probe,kdb-restricted --kconfig lockdown",
-        "step-over-probe: it needs CONFIG_FAIL_FUNCTION, which kconfig lockdown does not have",
+        "step-over-probe: needs CONFIG_FAIL_FUNCTION, which kconfig lockdown does not have",
     ),
     # numbers and places
     (f"{V} --repeat 0", "--repeat 0: must be between 1 and 10000"),

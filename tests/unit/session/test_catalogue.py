@@ -32,16 +32,16 @@ ALONE = Session("alone", "It works.", print, (), Hardware(), Path("s.py"), 1, un
 def test_a_session_is_told_in_lines_of_a_terminal() -> None:
     usual = {"steps[f]": 1.5, "steps[g]": 2.6}
     assert list(catalogue.lines([STEPS, ALONE], usual, 40)) == [
-        "steps              2 tests, 4 s a kernel",
+        "steps            2 tests, 4 s per kernel",
         "    It steps, and it goes on to do so",
         "    for as long as the line.",
         "    cases: f, g",
-        "    needs: CONFIG_X; any number of",
-        "    processors; BREAK on the serial line",
+        "    needs: CONFIG_X; any number of CPUs;",
+        "    BREAK on the serial line",
         "",
         "alone                             1 test",
         "    It works.",
-        "    run only by its full name: rare",
+        "    runs only by its full name: rare",
         "",
     ]
 
@@ -49,7 +49,7 @@ def test_a_session_is_told_in_lines_of_a_terminal() -> None:
 def test_a_choice_has_the_time_of_its_sessions() -> None:
     usual = {"steps[f]": 100.0, "steps[g]": 80.0, "alone": 3.0}
     told = list(catalogue.choice_lines({"few": (["steps", "al*"], [STEPS, ALONE])}, usual, 40))
-    assert told == ["few              3 tests, 3 min a kernel", "    selects: steps, al*", ""]
+    assert told == ["few            3 tests, 3 min per kernel", "    selects: steps, al*", ""]
 
 
 def test_a_time_that_is_not_known_is_not_given() -> None:

@@ -180,7 +180,7 @@ def test_a_line_that_is_not_said_is_a_hang() -> None:
 
 @contextmanager
 def any_state(state: State) -> Iterator[Target]:
-    """Give a target in a state."""
+    """Return a target in a state."""
     kernel = made_up(say(""))
     with machine_of(kernel) as machine:
         machine.stopped = stop("Keyboard Entry")(made_up()).encode()

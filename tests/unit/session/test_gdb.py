@@ -51,7 +51,7 @@ def test_a_stop_elsewhere_is_off_order() -> None:
 def test_a_command_that_ended_missed_the_breakpoint() -> None:
     fault = fault_of_wait(ScriptedGdb(HANG), made_up(END))
     assert fault.signature is Signature.MISSED_HITS
-    assert str(fault) == "the command ended with status 0 and gdb saw no stop at f"
+    assert str(fault) == "the command ended with status 0, but gdb saw no stop at f"
 
 
 def test_a_guest_that_is_silent_hangs_as_gdb_has_it() -> None:

@@ -25,7 +25,7 @@ def test_a_backtrace_is_held_against_the_stack() -> None:
     registers = {"pc": F + 4, "x29": record}
     with booted(MadeUp(symbols={"f": F, "g": G}, words=words)) as target:
         target.must_show_stack(" f+0x4/0x8\n g+0x4/0x8\n", registers)
-        with pytest.raises(KernelFault, match="it ends where g") as fault:
+        with pytest.raises(KernelFault, match="it ends before g") as fault:
             target.must_show_stack(" f+0x4/0x8\n", registers)
     assert fault.value.signature is Signature.WRONG_RESULT
 
@@ -49,7 +49,7 @@ def test_an_instruction_is_found_by_what_it_is() -> None:
 
 def test_a_stop_without_a_place_has_none() -> None:
     with booted(made_up()) as target, pytest.raises(MachineryError, match="Keyboard Entry"):
-        target.place(Stop("Keyboard Entry", None, 1, 0))
+        target.locate(Stop("Keyboard Entry", None, 1, 0))
 
 
 TABLE = 0xFFFF_8000_0900_0000

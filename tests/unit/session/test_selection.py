@@ -113,10 +113,10 @@ def test_selectors(texts: list[str], found: list[str], folder: Path) -> None:
             "step-*[x]",
             '--sessions step-*[x]: these sessions have no case "x"; there are: f_one, f_two, g',
         ),
-        ("go[x]", "--sessions go[x]: go has no cases; leave [x] out"),
+        ("go[x]", "--sessions go[x]: go has no cases; remove [x]"),
         (
             "go-f*",
-            "--sessions go-f*: matches only go-far, which is run only by its full name: odd",
+            "--sessions go-f*: matches only go-far, which runs only by its full name: odd",
         ),
         *(
             (
@@ -125,7 +125,7 @@ def test_selectors(texts: list[str], found: list[str], folder: Path) -> None:
             )
             for text in ("[g]", "go[", "go]", "go[]", "go[x]y", "go[x][y]")
         ),
-        ("./none.py", "--sessions ./none.py: there is no such file"),
+        ("./none.py", "--sessions ./none.py: no such file"),
     ],
 )
 def test_what_selects_nothing(text: str, message: str, folder: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_file_beside_it_can_be_imported(folder: Path, own: Path) -> None:
         (OWN.replace("mine", "go"), 4, 'session "go" is in '),
         (OWN.replace("(target)", "()"), 4, 'session "mine" must take a target'),
         (OWN.replace("claim", "clam"), 4, "TypeError: session() got an unexpected keyword"),
-        ("x = 1\n", None, "it defines no session; mark a function with @session"),
+        ("x = 1\n", None, "defines no session; mark a function with @session"),
         (
             OWN.replace('works."', 'works.", cases=(Stepped("a b", "", ""),)').replace(
                 "import session", "import Stepped, session"

@@ -104,7 +104,7 @@ def test_two_cases_of_one_name_are_not_one(tmp_path: Path) -> None:
     with pytest.raises(MachineryError) as error:
         session.load(scripts(tmp_path, one=text))
     assert str(error.value) == (
-        f'{tmp_path}/one.py:7: session "first-things-first" has two cases of one name'
+        f'{tmp_path}/one.py:7: session "first-things-first" has two cases with the same name'
     )
 
 
@@ -113,7 +113,7 @@ def test_a_script_without_a_session_is_told(tmp_path: Path) -> None:
     with pytest.raises(MachineryError) as error:
         session.load(scripts(tmp_path, one=SCRIPT, two="CASES = ()\n", __init__=""))
     assert str(error.value) == (
-        f"{tmp_path}/two.py: it defines no session;"
+        f"{tmp_path}/two.py: defines no session;"
         " mark a function with @session, or move it elsewhere"
     )
 
@@ -145,7 +145,7 @@ def test_a_case_requires_what_its_session_its_hardware_and_itself_do() -> None:
     shared = {Capability.GDBSTUB: "it has gdb there"}
     made = Session("s", "claim", print, cases, Hardware(), Path("s.py"), 1, requires=shared)
     assert made.requires_for("f") == shared
-    derived = {Capability.PROCESSORS: "it needs 2 processors"}
+    derived = {Capability.PROCESSORS: "it needs 2 CPUs"}
     assert made.requires_for("old") == derived | shared | own
     assert replace(made, cases=()).requires_for(None) == shared
 

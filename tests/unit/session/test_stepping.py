@@ -110,7 +110,7 @@ def test_a_step_past_a_mask_is_made_again_if_it_ends_right_behind(
 ) -> None:
     kernel = made_up(hit(F), steps=tuple(map(step, ends)))
     with booted(kernel) as target, target.stopped_at("f", "trigger") as at:
-        assert target.step_past_mask(target.place(at.stop)).address == found
+        assert target.step_past_mask(target.locate(at.stop)).address == found
 
 
 # -- walked again
@@ -150,7 +150,7 @@ def test_a_path_is_walked_again_after_an_interrupt(
     with booted(walked(*ways)) as target:
         walk_with(target, seen)
     assert target.metrics["windows"] == windows
-    assert [str(each.place) for each in seen[-1].earlier] == ["f+0x4"] * windows
+    assert [str(each.before) for each in seen[-1].earlier] == ["f+0x4"] * windows
     assert len(seen) == windows + 1
 
 

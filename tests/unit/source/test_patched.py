@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 @pytest.fixture(params=["plain", "in a checkout"])
 def tree(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a pristine tree; once with the scratch folders inside a git checkout.
+    """Return a pristine tree; once with the scratch folders inside a git checkout.
 
     There git apply passes over files silently unless it is told that there is no repository.
     """
@@ -120,7 +120,7 @@ def test_a_tree_with_one_revision_in_takes_the_other(tree: Path, tmp_path: Path)
     found = patched.make(tree, both, matrix.parse("b/1", both))
     assert found.files == {STEP: str(other[STEP]).encode()}
     assert found.actions == {"b/1": "applied"}
-    with pytest.raises(RequestError, match="patch b/1 neither is in the tree nor applies"):
+    with pytest.raises(RequestError, match="patch b/1 is not in the tree and does not apply"):
         patched.make(tree, both[1:], matrix.NONE)
 
 
@@ -179,8 +179,9 @@ def test_a_patch_of_which_no_port_applies_is_told(tree: Path, tmp_path: Path) ->
     put(tree, {STEP: "nothing of it\n"})
     with pytest.raises(RequestError) as caught:
         patched.make(tree, [loaded], matrix.NONE)
-    assert "s/1 neither is in the tree nor applies, nor does one of its 1 ports: at " in one_line(
-        caught
+    assert (
+        "s/1 is not in the tree and does not apply, nor does one of its 1 ports: at "
+        in one_line(caught)
     )
 
 
@@ -242,7 +243,7 @@ def test_a_patch_that_neither_is_in_nor_applies_shows_the_hunk(tree: Path, tmp_p
         with pytest.raises(RequestError) as caught:
             patched.make(tree, [loaded], variant)
         assert one_line(caught) == (
-            f"{loaded.patches[1].path}: patch s/2 neither is in the tree nor applies: "
+            f"{loaded.patches[1].path}: patch s/2 is not in the tree and does not apply: "
             f"at {IRQ}:7 there is no 'irq line 7 / irq line 8 / irq line 9'; rebase it"
         )
 
@@ -251,7 +252,7 @@ def test_a_patch_to_a_file_that_is_not_there(tree: Path, tmp_path: Path) -> None
     """The tree may be of another architecture, or another age."""
     loaded = load_all(mails(tmp_path / "mails", ONE))
     (tree / STEP).unlink()
-    with pytest.raises(RequestError, match=f"nor applies: {STEP}: no such file"):
+    with pytest.raises(RequestError, match=f"does not apply: {STEP}: no such file"):
         patched.make(tree, [loaded], matrix.NONE)
 
 
@@ -262,9 +263,7 @@ def test_a_variant_whose_patch_needs_another_is_told(tree: Path, tmp_path: Path)
     )
     files, _ = patched_files(tree, [loaded], matrix.parse("s/1+2", [loaded]))
     assert files == {STEP: text(STEP, line_3="one\n", line_4="two\n")}
-    with pytest.raises(
-        RequestError, match=r"s/2 does not apply in s/2: .*; leave that variant out"
-    ):
+    with pytest.raises(RequestError, match=r"s/2 does not apply in s/2: .*; remove that variant"):
         patched.make(tree, [loaded], matrix.parse("s/2", [loaded]))
 
 
@@ -290,7 +289,7 @@ def test_two_series_that_cannot_both_be_taken_out(tree: Path, tmp_path: Path) ->
     for each in both:
         assert set(patched.make(tree, [each], matrix.NONE).actions.values()) == {"reverted"}
     with pytest.raises(
-        RequestError, match=r"b/1 is in the tree and cannot be taken out.*run it alone"
+        RequestError, match=r"b/1 is in the tree and cannot be reverted.*run it alone"
     ):
         patched.make(tree, both, matrix.NONE)
 

@@ -37,7 +37,7 @@ PRISTINE: Tree = {
 
 
 def text(path: str, **changed: str) -> str:
-    """Give a pristine file with lines replaced: line_3="new"."""
+    """Return a pristine file with lines replaced: line_3="new"."""
     lines = str(PRISTINE[path]).splitlines(keepends=True)
     for which, line in changed.items():
         lines[int(which.removeprefix("line_")) - 1] = line
@@ -96,7 +96,7 @@ def load_all(paths: list[Path], name: str = "s") -> series.Series:
 
 
 def one_line(caught: pytest.ExceptionInfo[RequestError]) -> str:
-    """Give the message of an error, which is one line."""
+    """Return the message of an error, which is one line."""
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -131,7 +131,7 @@ def test_v5_and_v6_load_with_what_their_yaml_says() -> None:
 
 
 def code(patch: series.Patch) -> bytes:
-    """Give a patch without its words."""
+    """Return a patch without its words."""
     return patch.diff[patch.diff.index(b"\n---\n") :]
 
 
@@ -144,7 +144,7 @@ CONDITIONS = {
 
 
 def test_v5_and_v6_differ_in_the_rescheduling_condition_only() -> None:
-    """v5 reschedules only while a step is owed, v6 only while none is; so in every port."""
+    """v5 reschedules only during a step, v6 only without one; the same in every port."""
     five, six = (
         {
             (patch.id, each.port and str(Path(each.port).parent)): code(each)
@@ -218,7 +218,7 @@ def mail(subject: str, body: str, encoding: str = "8bit", end: str = "\n") -> by
 
 
 def body(path: Path) -> str:
-    """Give what a format-patch file has below its header."""
+    """Return what a format-patch file has below its header."""
     return path.read_text(encoding="utf-8").split("\n\n", 1)[1]
 
 
@@ -280,7 +280,7 @@ def test_names_and_numbers_of_mails_must_agree(tmp_path: Path) -> None:
     """A mail program names what it saves as it likes."""
     first, second = mails(tmp_path, ONE, TWO)
     first.rename(first.with_name("z.patch"))
-    with pytest.raises(RequestError, match=r"subject says 1/2, .* comes after 0002-.*, 2/2") as it:
+    with pytest.raises(RequestError, match=r"subject says 1/2, .* sorts after 0002-.*, 2/2") as it:
         series.load(str(second.parent), ROOT)
     assert one_line(it).startswith(str(first.with_name("z.patch")))
 
@@ -304,12 +304,12 @@ def test_names_without_a_and_b_are_refused(tmp_path: Path) -> None:
     path = mails(tmp_path, state, options=("--no-prefix",))[0]
     lines = path.read_text(encoding="utf-8").splitlines()
     at = 1 + next(n for n, line in enumerate(lines) if line.startswith("diff --git"))
-    with pytest.raises(RequestError, match=r"no a/ and b/ .*: kernel/new\.c; make it") as it:
+    with pytest.raises(RequestError, match=r"lack a/ and b/: kernel/new\.c; make it") as it:
         series.load(str(path), ROOT)
     assert one_line(it).startswith(f"{path}:{at}: ")
     plain = tmp_path / "plain.diff"
     plain.write_text("--- kernel/x.c\t2023\n+++ kernel/x.c\t2024\n@@ -1 +1 @@\n-a\n+b\n")
-    with pytest.raises(RequestError, match=r":1: its names have no a/ .*: kernel/x\.c;"):
+    with pytest.raises(RequestError, match=r":1: its file names lack a/ .*: kernel/x\.c;"):
         series.load(str(plain), ROOT)
     other = mails(tmp_path / "other", state, options=("--src-prefix=w/", "--dst-prefix=w/"))[0]
     assert series.load(str(other), ROOT).patches[0].touched == ("kernel/new.c",)
@@ -338,7 +338,9 @@ def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path, name: str) -> No
     it = tmp_path / "it.patch"
     it.write_text(f"--- /dev/null\n+++ b/{name}\n@@ -0,0 +1 @@\n+x\n")
     loaded = series.load(str(it), ROOT)
-    with pytest.raises(RequestError, match=f"{name} is a file where the tree has a folder") as why:
+    with pytest.raises(
+        RequestError, match=f"{name} is a file in the patch and a folder in the tree"
+    ) as why:
         patched.make(put(tmp_path / "tree", PRISTINE), [loaded], matrix.NONE)
     one_line(why)
 
@@ -498,17 +500,17 @@ def test_in_a_hook_of_another_repository_the_one_named_is_read(
 @pytest.mark.parametrize(
     ("revisions", "message"),
     [
-        ("HEAD..HEAD~1", "HEAD~1 has no commit that HEAD has not; swap them"),
-        ("HEAD..HEAD", "HEAD has no commit that HEAD has not; they are the same commit"),
+        ("HEAD..HEAD~1", "HEAD~1 has no commits that are not in HEAD; swap them"),
+        ("HEAD..HEAD", "HEAD has no commits that are not in HEAD; they are the same commit"),
         ("mend..HEAD", 'there is no revision "mend"; did you mean "mended"?'),
         ("HEAD~1..--all", 'there is no revision "--all"'),
-        ("HEAD", "commits are named so: git:DIR#A..B"),
-        ("HEAD~1...HEAD", "commits are named so: git:DIR#A..B"),
-        ("..HEAD", "commits are named so: git:DIR#A..B"),
+        ("HEAD", "must be git:DIR#A..B"),
+        ("HEAD~1...HEAD", "must be git:DIR#A..B"),
+        ("..HEAD", "must be git:DIR#A..B"),
     ],
 )
 def test_a_git_range_that_is_none(tmp_path: Path, revisions: str, message: str) -> None:
-    """In one line, with the mend."""
+    """In one line, with the fix."""
     mails(tmp_path, ONE)
     git(tmp_path / "work", "tag", "mended")
     with pytest.raises(RequestError) as caught:
@@ -563,7 +565,7 @@ def test_series_yaml_gives_order_and_metadata(tmp_path: Path) -> None:
             "file: 0002-kernel-change-2",
             ":6: 0002-kernel-change-2.patch is list",
         ),
-        ("merged:", "mergd:", ':8: no key "mergd" is known here; did you mean "merged"?'),
+        ("merged:", "mergd:", ':8: unknown key "mergd"; did you mean "merged"?'),
         ("name: mine", "name: my/mine", ':1: "name" cannot be "my/mine"'),
         ("file: 0002-", "file: ../0002-", ':4: "file" cannot be'),
         ("patches:\n", "patches: []\nmore:\n", ':3: "patches" is empty'),
@@ -607,9 +609,12 @@ new file mode 120000
 @pytest.mark.parametrize(
     ("diff", "message"),
     [
-        ("hello\n", ": is no patch: No valid patches in input"),
+        ("hello\n", ": is not a patch: No valid patches in input"),
         ("", ": is empty; save the thread or the patch again"),
-        ("--- a/x\n+++ b/x\n@@ -1,3 +1 @@\n-a\n+b\n", ":6: is no patch: corrupt patch at line 6"),
+        (
+            "--- a/x\n+++ b/x\n@@ -1,3 +1 @@\n-a\n+b\n",
+            ":6: is not a patch: corrupt patch at line 6",
+        ),
         (
             "--- a/../x\n+++ b/../x\n@@ -1 +1 @@\n-a\n+b\n",
             ": patch 1 reaches outside the tree: ../x",
@@ -657,11 +662,11 @@ def test_an_unknown_series_is_told_with_those_there_are(
 ) -> None:
     """One line, before anything is built."""
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(RequestError, match=f'series "{spec}" is no folder.*(v5, v6|"v5")'):
+    with pytest.raises(RequestError, match=f'series "{spec}" is not a folder.*(v5, v6|"v5")'):
         series.load(spec, ROOT)
 
 
 def test_a_folder_without_patches_is_refused(tmp_path: Path) -> None:
     """Rather than a series of none."""
-    with pytest.raises(RequestError, match=r"holds no \*\.patch"):
+    with pytest.raises(RequestError, match=r"contains no \*\.patch"):
         series.load(str(tmp_path), ROOT)

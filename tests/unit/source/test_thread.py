@@ -104,7 +104,7 @@ def test_the_series_of_a_thread(tmp_path: Path) -> None:
         ([mail("1/3"), mail("3/3", name="3")], "patch 2 of 3 is missing; get the whole thread"),
         (
             [each.replace(b"Message-ID", b"X") for each in (mail("v2"), mail("v2", name="2"))],
-            "has 2 patches, and b4 finds 1 by number; make it with git format-patch --numbered",
+            "has 2 patches, but b4 finds 1 by number; make it with git format-patch --numbered",
         ),
     ],
 )

@@ -68,12 +68,12 @@ def got(spec: str, tmp_path: Path) -> Tree:
 
 
 def listed(folder: Path) -> list[str]:
-    """Give all files below a folder."""
+    """Return all files below a folder."""
     return sorted(str(p.relative_to(folder)) for p in folder.rglob("*") if not p.is_dir())
 
 
 def left_behind(tmp_path: Path) -> list[str]:
-    """Give what is in the cache of trees."""
+    """Return what is in the cache of trees."""
     folder = tmp_path / "cache" / "trees"
     return sorted(p.name for p in folder.iterdir()) if folder.exists() else []
 
@@ -89,7 +89,7 @@ def test_a_name_may_be_in_any_encoding(tmp_path: Path) -> None:
 def test_a_makefile_without_a_version_is_no_kernel_s(tmp_path: Path, makefile: str) -> None:
     """Of which version the options are is asked of it."""
     folder = a_linux(tmp_path / "it", Makefile=makefile)
-    with pytest.raises(RequestError, match="its Makefile states no VERSION and PATCHLEVEL"):
+    with pytest.raises(RequestError, match="its Makefile has no VERSION and PATCHLEVEL"):
         tree.parse(f"path:{folder}")
 
 
@@ -104,7 +104,7 @@ def test_what_is_no_form_is_answered_with_the_forms(spec: str) -> None:
     with pytest.raises(RequestError) as error:
         tree.parse(spec)
     assert str(error.value) == (
-        f"tree {spec}: a tree is debian:6.1, path:DIR, git:DIR#REV or tar:FILE"
+        f"tree {spec}: must be debian:6.1, path:DIR, git:DIR#REV or tar:FILE"
     )
 
 
@@ -112,12 +112,12 @@ def test_what_is_no_form_is_answered_with_the_forms(spec: str) -> None:
     ("spec", "message"),
     [
         ("debian:sid", "name a version, such as debian:5.10, debian:6.1, debian:6.12, debian:7.2"),
-        ("path:{nothing}", "there is no such folder"),
-        ("path:{file}", "there is no such folder"),
-        ("path:{empty}", "this is no Linux source with arch/arm64"),
-        ("path:{headless}", "this is no Linux source with arch/arm64"),
-        ("tar:{nothing}", "there is no such file"),
-        ("tar:{empty}", "there is no such file"),
+        ("path:{nothing}", "no such folder"),
+        ("path:{file}", "no such folder"),
+        ("path:{empty}", "is not a Linux source with arch/arm64"),
+        ("path:{headless}", "is not a Linux source with arch/arm64"),
+        ("tar:{nothing}", "no such file"),
+        ("tar:{empty}", "no such file"),
         ("git:{repository}", "the revision is missing: git:DIR#REV"),
         ("git:{repository}#", "the revision is missing: git:DIR#REV"),
         ("git:{repository}#v9", 'there is no revision "v9"; there are: master'),
@@ -233,7 +233,7 @@ def test_of_a_checkout_only_what_git_would_commit_is_taken(tmp_path: Path) -> No
 @pytest.mark.parametrize("trace", [".config", "include__config__auto.conf"])
 def test_a_folder_that_was_built_in_is_refused(trace: str, tmp_path: Path) -> None:
     folder = a_linux(tmp_path / "linux", **{trace: ""})
-    with pytest.raises(RequestError, match=r"it has been built in; run: make mrproper$"):
+    with pytest.raises(RequestError, match=r"contains a build; run: make mrproper$"):
         got(f"path:{folder}", tmp_path)
     assert not left_behind(tmp_path)
 
@@ -352,7 +352,9 @@ def test_an_archive_of_something_else_is_refused_and_leaves_nothing(tmp_path: Pa
     (tmp_path / "other/README").write_text("no kernel")
     archive = packed(tmp_path / "other", tmp_path / "other.tar.gz")
     for _ in range(2):
-        with pytest.raises(RequestError, match="is README; a kernel's files lie in one folder"):
+        with pytest.raises(
+            RequestError, match="has README; a kernel's files must be in one top folder"
+        ):
             got(f"tar:{archive}", tmp_path)
         assert not left_behind(tmp_path)
 

@@ -74,7 +74,7 @@ def test_too_many_are_refused_before_any_is_made() -> None:
         matrix.variants([made("a", 40), made("b", 2)], "subsets")
     assert str(caught.value) == (
         "--matrix subsets: 1099511627779 variants (patches: 40 in a, 2 in b) are more than 64;"
-        " name those that matter with --variants, or take --matrix prefixes"
+        " name those that matter with --variants, or use --matrix prefixes"
     )
 
 
@@ -99,16 +99,16 @@ def test_any_subset_can_be_asked_for(name: str) -> None:
 @pytest.mark.parametrize(
     ("name", "message"),
     [
-        ("v9/1", 'variant "v9/1" is of no series of this run; did you mean "v5/1"?'),
-        ("", 'variant "" is of no series of this run; there are: none, v5/1, v5/2'),
+        ("v9/1", 'variant "v9/1" does not belong to a series of this run; did you mean "v5/1"?'),
+        ("", 'variant "" does not belong to a series of this run; there are: none, v5/1, v5/2'),
         ("nonne", 'did you mean "none"?'),
-        ("v5", 'variant "v5" is of no series of this run; did you mean "v5/2"?'),
+        ("v5", 'variant "v5" does not belong to a series of this run; did you mean "v5/2"?'),
         ("v5/3", 'variant "v5/3": no patch "3"; there are: 1, 2'),
         ("v5/1+", 'variant "v5/1+": no patch ""; there are: 1, 2'),
     ],
 )
 def test_an_unknown_variant_is_told_with_those_there_are(name: str, message: str) -> None:
-    """With the mend in the same line."""
+    """With the fix in the same line."""
     with pytest.raises(RequestError) as caught:
         matrix.parse(name, [series.load("v5", ROOT)])
     assert message in str(caught.value)
@@ -140,7 +140,7 @@ def test_variants_are_selected_by_name_and_pattern(
     ("named", "matrix_name", "message"),
     [
         (["c/*"], "", "--variants c/*: matches no variant; there are: none, a/1, a/2, a/1+2, b/1"),
-        (["a/1"], "each", "--matrix and --variants both say which variants; leave one out"),
+        (["a/1"], "each", "--matrix and --variants both select variants; remove one"),
         (["a/1+2", "a/2+1"], "", "--variants: a/1+2 is named twice; name it once"),
         (["a/*", "a/2", "a/2"], "", "--variants: a/2 is named twice; name it once"),
     ],

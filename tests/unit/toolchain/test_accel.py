@@ -24,7 +24,7 @@ def on(monkeypatch: pytest.MonkeyPatch, machine: str, device: Path) -> None:
 
 @pytest.fixture
 def device(tmp_path: Path) -> Path:
-    """Give a device that may be opened."""
+    """Return a device that may be opened."""
     path = tmp_path / "kvm"
     path.touch()
     return path
@@ -39,7 +39,7 @@ def test_an_arm64_machine_with_kvm_takes_it(monkeypatch: pytest.MonkeyPatch, dev
 
 @pytest.mark.parametrize(
     ("machine", "name", "why"),
-    [("x86_64", "kvm", "this machine is x86_64"), ("aarch64", "none", "there is no ")],
+    [("x86_64", "kvm", "this host is x86_64"), ("aarch64", "none", "there is no ")],
 )
 def test_others_do_not_and_say_why(
     monkeypatch: pytest.MonkeyPatch, device: Path, machine: str, name: str, why: str

@@ -103,7 +103,7 @@ def test_what_is_printed_can_be_read_again() -> None:
 
 @pytest.fixture
 def tools(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Give a folder that is all of PATH."""
+    """Return a folder that is all of PATH."""
     folder = tmp_path / "bin"
     folder.mkdir()
     monkeypatch.setenv("PATH", str(folder))
@@ -132,7 +132,7 @@ def test_only_what_is_installed_is_there(tools: Path) -> None:
 
 def test_without_dpkg_there_is_no_host_toolchain(tools: Path) -> None:
     assert not list(tools.iterdir())
-    with pytest.raises(MachineryError, match=r"no dpkg;\s+take --toolchain docker"):
+    with pytest.raises(MachineryError, match=r"no dpkg;\s+use --toolchain docker"):
         apt.missing(["make"])
 
 
@@ -175,7 +175,7 @@ def test_an_apt_that_fails_is_quoted(tools: Path, monkeypatch: pytest.MonkeyPatc
     )
 
 
-# -- the archives of this machine
+# -- the archives of this host
 
 
 def system(monkeypatch: pytest.MonkeyPatch, codename: str = "", name: str = "debian") -> None:
@@ -189,7 +189,7 @@ def system(monkeypatch: pytest.MonkeyPatch, codename: str = "", name: str = "deb
 def test_own_sources_need_an_apt(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not list(tools.iterdir())
     system(monkeypatch, "bookworm")
-    with pytest.raises(MachineryError, match=r"^no Debian mirror: this machine has no apt-get$"):
+    with pytest.raises(MachineryError, match=r"^no Debian mirror: this host has no apt-get$"):
         apt.own_sources()
 
 
@@ -197,10 +197,10 @@ def test_another_system_is_no_debian(tools: Path, monkeypatch: pytest.MonkeyPatc
     """Ubuntu has an apt too, and archives in it."""
     tool(tools, "apt-get", "echo 'http://archive.example/ubuntu|noble|main|'")
     system(monkeypatch, "noble", "ubuntu")
-    with pytest.raises(MachineryError, match=r"^this machine runs Ubuntu 24.04, not Debian$"):
+    with pytest.raises(MachineryError, match=r"^this host runs Ubuntu 24.04, not Debian$"):
         apt.own_sources()
     system(monkeypatch)
-    with pytest.raises(MachineryError, match=r"^this machine runs Debian 24.04, not Debian$"):
+    with pytest.raises(MachineryError, match=r"^this host runs Debian 24.04, not Debian$"):
         apt.own_release()
 
 
@@ -209,7 +209,7 @@ def test_a_system_that_says_nothing_of_itself(monkeypatch: pytest.MonkeyPatch) -
         raise FileNotFoundError("/etc/os-release")
 
     monkeypatch.setattr(platform, "freedesktop_os_release", refuse)
-    with pytest.raises(MachineryError, match=r"^this machine runs Linux, not Debian$"):
+    with pytest.raises(MachineryError, match=r"^this host runs Linux, not Debian$"):
         apt.own_release()
 
 

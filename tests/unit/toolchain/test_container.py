@@ -54,7 +54,7 @@ class Container:
             raise docker.errors.NotFound("gone")
 
     def logs(self, *, stream: bool = False, follow: bool = False, tail: int = 0) -> Any:  # noqa: ANN401 -- docker's own
-        """Give what it said."""
+        """Return what it said."""
         if self.removed:
             raise docker.errors.NotFound("gone")
         if stream:
@@ -64,7 +64,7 @@ class Container:
         return b"".join(self.engine.says)
 
     def wait(self) -> dict[str, int]:
-        """Give its status."""
+        """Return its status."""
         return {"StatusCode": self.engine.status}
 
     def remove(self, *, force: bool) -> None:
@@ -411,7 +411,7 @@ def test_where_there_is_no_mirror_either_a_registry_is_needed(
     engine: Engine, recipe: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse() -> None:
-        raise MachineryError("this machine runs Fedora 44, not Debian")
+        raise MachineryError("this host runs Fedora 44, not Debian")
 
     engine.registry = False
     monkeypatch.setattr(apt, "install", lambda *_: pytest.fail("it installs"))
@@ -419,7 +419,7 @@ def test_where_there_is_no_mirror_either_a_registry_is_needed(
     with pytest.raises(MachineryError) as error:
         ready(engine, recipe)
     assert str(error.value) == (
-        "this machine runs Fedora 44, not Debian; let the Docker engine reach an image registry"
+        "this host runs Fedora 44, not Debian; let the Docker engine reach an image registry"
     )
 
 
@@ -501,7 +501,7 @@ def test_auto_takes_the_engine_and_else_the_host(
     monkeypatch.setattr(apt, "install", lambda *_: None)
     monkeypatch.setattr(apt, "own_sources", lambda: apt.Sources((("http://m.example", "", ""),)))
     assert choose("auto", recipe, Progress()).why == "a Docker engine answers"
-    assert choose("docker", recipe, Progress()).why == "asked for"
+    assert choose("docker", recipe, Progress()).why == "requested"
     assert isinstance(choose("host", recipe, Progress()), HostToolchain)
     assert len(engine.built) == 1
     no_engine(monkeypatch, "Connection refused")

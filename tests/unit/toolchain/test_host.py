@@ -34,7 +34,7 @@ OF_KERNEL_DEVELOPERS = {
 
 @pytest.fixture
 def tools() -> HostToolchain:
-    """Give the toolchain."""
+    """Return the toolchain."""
     return HostToolchain("a test")
 
 
@@ -158,7 +158,7 @@ def test_a_machine_without_a_debian_archive_is_told_before_anything_is_installed
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def refuse() -> None:
-        raise MachineryError("this machine runs Ubuntu 24.04, not Debian")
+        raise MachineryError("this host runs Ubuntu 24.04, not Debian")
 
     monkeypatch.setattr(apt, "install", lambda *_: pytest.fail("it installs"))
     monkeypatch.setattr(apt, "own_sources", refuse)
@@ -166,6 +166,6 @@ def test_a_machine_without_a_debian_archive_is_told_before_anything_is_installed
     with pytest.raises(MachineryError) as error:
         HostToolchain.ready(tmp_path, "asked for", Progress())
     assert str(error.value) == (
-        "--toolchain host: this machine runs Ubuntu 24.04, not Debian; it needs Debian 12 or"
-        " later, with an archive of that release in /etc/apt; or take --toolchain docker"
+        "--toolchain host: this host runs Ubuntu 24.04, not Debian; it needs Debian 12 or"
+        " later, with an archive of that release in /etc/apt; or use --toolchain docker"
     )
