@@ -6,7 +6,9 @@ Each imports what it needs when it runs: --list and report import no engine.
 
 from __future__ import annotations
 
+import contextlib
 import functools
+import inspect
 import json
 import os
 import select
@@ -26,9 +28,11 @@ from invoke.tasks import Task, task
 from kstep.base.errors import MachineryError, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Mapping
 
+    from kstep.results.cell import Cell
     from kstep.results.record import Record
+    from kstep.results.request import Asked
     from kstep.run.preparation import Prepared
     from kstep.run.request import Request
 
@@ -81,11 +85,22 @@ def _unread(error: OSError) -> OSError | None:
 def _take_signals() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):  # SIGHUP: a window was closed
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
-            signal.signal(number, _interrupt)
+            signal.signal(number, functools.partial(_interrupt, _terminals()))
 
 
-def _interrupt(_number: int, _frame: object) -> None:
-    """Let a signal end a command as Ctrl-C does: machines and containers with it."""
+def _terminals() -> set[int]:
+    return {descriptor for descriptor in (1, 2) if os.isatty(descriptor)}
+
+
+def _interrupt(terminals: set[int], _number: int, _frame: object) -> None:
+    """Let a signal end a command as Ctrl-C does: machines and containers with it.
+
+    What is said on a terminal that is closed goes nowhere, and is no fault.
+    """
+    for descriptor in terminals - _terminals():
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, descriptor)
+        os.close(nowhere)
     raise KeyboardInterrupt
 
 
@@ -131,6 +146,7 @@ def _say_what_next(record: Record) -> None:
         "machine": "external: serial:DEVICE[@BAUD], tcp:HOST:PORT, labgrid:PLACE, exec:PROGRAM",
         "reset": "the command that resets that machine",
         "out": "the folder of the run; default: runs/<time>",
+        "resume": "a run to go on with where it stopped; it keeps its request",
         "plan": "print the cells and do nothing",
     },
 )
@@ -151,6 +167,7 @@ def verify(
     machine: str = "",
     reset: str = "",
     out: str = "",
+    resume: str = "",
     plan: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
 ) -> int:
     """Build the variants, boot them, run the sessions, say what the patches do.
@@ -167,6 +184,29 @@ def verify(
     from kstep.run.local import LocalProcesses
     from kstep.run.verification import Verification
 
+    here = Path.cwd()
+    if resume:
+        typed = {
+            "series": series,
+            "tree": tree,
+            "kconfig": kconfig,
+            "matrix": matrix,
+            "variants": variants,
+            "sessions": sessions,
+            "repeat": repeat,
+            "jobs": jobs,
+            "toolchain": toolchain,
+            "accel": accel,
+            "machine": machine,
+            "reset": reset,
+            "out": out,
+        }
+        out, former = _take_up(resume, typed)
+        kept = former.options()
+        series, tree, kconfig, matrix = (kept[n] for n in ("series", "tree", "kconfig", "matrix"))
+        variants, sessions, toolchain = (kept[n] for n in ("variants", "sessions", "toolchain"))
+        accel, machine, reset = former.accel, former.machine, former.reset
+        repeat, jobs, trust = former.repeat, jobs or former.jobs, trust or former.trust
     asked = request.look_up(
         ROOT,
         series_specs=_list(series),
@@ -180,7 +220,8 @@ def verify(
         trust=trust,
     )
     if plan:
-        for cell in asked.plan:
+        planned = _without_verdict(asked.plan, out) if resume else asked.plan
+        for cell in planned:
             print(f"{cell.column} {cell.name} {cell.repeat}")  # noqa: T201 -- what was asked for
         return 0
     if reset and not machine:
@@ -190,7 +231,7 @@ def verify(
     with Progress() as progress:
         if asked.base_added:
             progress.say("also running none: tests without expectations are compared with it")
-        record = Verification(
+        job = Verification(
             asked,
             folder=folder,
             toolchain_kind=toolchain,
@@ -216,13 +257,54 @@ def verify(
             cache=Cache.default(),
             progress=progress,
             line=Line.parse(machine, reset) if machine else None,
-        ).run()
-    _print_table(record)
+            resume=bool(resume),
+        )
+        record = job.run()
     if not out:
         _point_latest(folder)
-    print(f"results: {os.path.relpath(folder)}; read report.html")  # noqa: T201 -- the command's answer
+    shown = os.path.relpath(folder, here)
+    if job.interrupted:
+        with contextlib.suppress(OSError):  # of a terminal that was closed
+            _print_table(record)
+        raise Exit(
+            f"kstep: interrupted with {len(record.cells)} results, {len(job.to_come)} cells still"
+            f" to come; to go on: ./inv verify --resume {shown}",
+            INTERRUPTED,
+        )
+    _print_table(record)
+    print(f"results: {shown}; read report.html")  # noqa: T201 -- the command's answer
     _say_what_next(record)
+    if exit_status(record.cells) == MachineryError.status:
+        print(f"to run again what has no verdict: ./inv verify --resume {shown}")  # noqa: T201 -- likewise
     return exit_status(record.cells)
+
+
+def _without_verdict(cells: Iterable[Cell], run: str) -> list[Cell]:
+    from kstep.results.record import load
+    from kstep.run import resumption
+
+    return resumption.without_verdict(cells, load(Path(run)))
+
+
+def _take_up(run: str, typed: Mapping[str, object]) -> tuple[str, Asked]:
+    """Return the folder of a run that is to go on, and its request; go to where that was typed.
+
+    Raises RequestError for an option that is typed beside it and is another there.
+    """
+    from kstep.run import resumption
+
+    folder = Path(run).resolve()  # runs/latest may lead elsewhere by then
+    folder = folder.parent if folder.is_file() else folder
+    usual = inspect.signature(verify.body).parameters
+    given = {name: str(value) for name, value in typed.items() if value != usual[name].default}
+    kept = resumption.request_of(folder, given)
+    try:
+        os.chdir(ROOT / kept.folder)
+    except OSError as error:
+        raise RequestError(
+            f"--resume {run}: its command was given in {kept.folder}: {error.strerror}"
+        ) from error
+    return str(folder), kept
 
 
 def _point_latest(folder: Path) -> None:
@@ -505,11 +587,14 @@ def _one_kernel(variant: str, series: str, tree: str, kconfig: str, *, trust: bo
 @task(positional=["run"], help={"run": "the folder of a run, such as runs/latest"})
 @_exit_statuses
 def report(_context: Context, run: str) -> None:
-    """Make the reports of a run again, from its results.json."""
+    """Make the reports of a run again, from its results.json and its journal."""
     from kstep import report as reports
-    from kstep.results.record import load
+    from kstep.results.record import hold, load
 
     record = load(Path(run))
+    if record.is_ahead:  # its kstep was killed, or is at work still and writes the file itself
+        with contextlib.suppress(RequestError), hold(record.folder):
+            record.write()
     reports.write(record)
     _print_table(record)
     _say_what_next(record)

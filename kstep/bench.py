@@ -10,8 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from kstep.base import temporary
+from kstep.base.outcome import Outcome
 from kstep.image.symbols import Symbols
 from kstep.machine.hardware import Hardware
+from kstep.results.cell import BASE, Cell, CellRecord
+from kstep.results.provenance import RunRecord, ToolchainRecord
+from kstep.results.record import SHARE, Record
 from kstep.results.transcript import Transcript
 from kstep.session.target import Target
 
@@ -25,6 +30,9 @@ if TYPE_CHECKING:
 ROUNDS = 10
 STEPS = 100  # per round and kind of stepping
 GDB_STEPS = 20  # per round of gdb, which makes about fifty a second on the serial line
+RUNS = (100, 100_000)  # cells of a short run and of a long one
+SESSIONS = 30
+FURTHER = 20  # cells that are added to a run to see what one costs
 FUNCTION, TRIGGER = "meminfo_proc_show", "cat /proc/meminfo"  # a path of many thousand steps
 
 
@@ -48,15 +56,19 @@ class Figure:
 
 @dataclass(frozen=True)
 class Bench:
-    """All figures, and the rates behind the ratios, in steps per second."""
+    """All figures, and what the ratios were made of.
+
+    ``rates`` are in steps per second; ``growth`` has what a quantity, in seconds, is at each size.
+    """
 
     figures: dict[str, Figure]
     rates: dict[str, float]
+    growth: dict[str, dict[str, float]]
 
     def to_json(self) -> dict[str, Any]:
         """Return the content of bench.json."""
         figures = {name: figure.to_json() for name, figure in self.figures.items()}
-        return {"figures": figures, "growth": {}, "rates": self.rates}
+        return {"figures": figures, "growth": self.growth, "rates": self.rates}
 
 
 def measure(prepared: Prepared) -> Bench:
@@ -64,7 +76,8 @@ def measure(prepared: Prepared) -> Bench:
 
     ``plain`` only reads and writes the pty; ``driver`` adds the kdb driver with its deadlines,
     the transcript and the parsing of stops; ``judged`` adds the oracle and the trace. Then gdb's
-    ``stepi``, with kgdb on the serial line and with QEMU's gdbstub.
+    ``stepi``, with kgdb on the serial line and with QEMU's gdbstub. And what it
+    costs to record one more cell, in a short run and in a long one.
     """
     kernels = [each.require() for each in prepared.built]
     rates = _rates(prepared, kernels[-1])
@@ -73,7 +86,50 @@ def measure(prepared: Prepared) -> Bench:
     if variants:
         name = "slowest_variant_over_full_build"
         figures[name] = Figure(variants[-1] / full, 0.03, least=False)
-    return Bench(figures, {name: round(rate, 1) for name, rate in rates.items()})
+    further = {str(count): further_cell(count) for count in RUNS}
+    short, long = further.values()
+    figures["further_cell_in_a_long_run_over_a_short_one"] = Figure(long / short, 1.5, least=False)
+    growth = {"further_cell": {size: round(cost, 6) for size, cost in further.items()}}
+    return Bench(figures, {name: round(rate, 1) for name, rate in rates.items()}, growth)
+
+
+def further_cell(count: int) -> float:
+    """Return the seconds that it takes to record one more cell in a run that has ``count``.
+
+    That is a line of the journal, and the cell's share of writing results.json, which is done
+    when the run has grown by a quarter.
+    """
+
+    def cell(number: int) -> CellRecord:
+        return CellRecord(
+            Cell("debian:6.1", "base", BASE, f"session-{number % SESSIONS}", "case", number),
+            Outcome.PASS,
+            None,
+            None,
+            "",
+            seconds=1.5,
+            boot_seconds=2.0,
+            metrics={"steps": 300, "in_order": 300, "off_order": 0, "steps_per_second": 700.5},
+            files={"console_log": "cells/a/console.log", "trace": "cells/a/trace.jsonl"},
+        )
+
+    with temporary.folder() as folder:
+        record = Record(
+            Path(folder),
+            RunRecord("", "", 0.0, (), "", {}),
+            ToolchainRecord("host", None, "", "", ""),
+            cells=map(cell, range(1, count + 1)),
+        )
+        began = time.perf_counter()
+        record.write()
+        share = (time.perf_counter() - began) / (count // SHARE)
+        seconds = []
+        for number in range(1, count // SHARE)[:FURTHER]:
+            further = cell(count + number)
+            began = time.perf_counter()
+            record.add(further)
+            seconds.append(time.perf_counter() - began)
+    return min(seconds) + share  # the least, because other programs use the disk too
 
 
 def _rates(prepared: Prepared, kernel: Kernel) -> dict[str, float]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from filelock import FileLock, Timeout
 
+from kstep.base import temporary
 from kstep.base.errors import MachineryError, RequestError
 
 if TYPE_CHECKING:
@@ -40,6 +41,11 @@ class Cache:
             return cls(Path(chosen).absolute())
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
         return cls(Path(base) / "kstep")
+
+    @property
+    def scratch_folders(self) -> list[Path]:
+        """Where entries are made, in folders that are temporary."""
+        return [self.root / kind for kind in KINDS]
 
     def require_buildable(self) -> None:
         """Raise RequestError for a folder in which no kernel can be built.
@@ -109,7 +115,7 @@ class Cache:
                     return final
                 say(f"cache: making {kind}/{key} again: {reason}")
                 self._throw_away(final)
-            scratch = Path(tempfile.mkdtemp(prefix=f".{key}.", dir=self.folder(kind)))
+            scratch = Path(tempfile.mkdtemp(prefix=f".{temporary.prefix()}", dir=self.folder(kind)))
             try:
                 scratch.chmod(0o755)
                 make(scratch)
@@ -121,7 +127,7 @@ class Cache:
 
     def _throw_away(self, entry: Path) -> None:
         """Remove an entry, but no target of a link in it; MachineryError if that fails."""
-        aside = Path(tempfile.mkdtemp(prefix=f".{entry.name}.", dir=entry.parent))
+        aside = Path(tempfile.mkdtemp(prefix=f".{temporary.prefix()}", dir=entry.parent))
         try:
             entry.rename(aside / "damaged")
         except OSError as error:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from rich.console import RenderableType
 
+REST = 20.0  # times as long as drawing took until it is done again
 PLAIN_EVERY = 15.0  # seconds between two lines about one task, without a terminal
 SPARE = 4  # lines that stay free: for the cursor, and for more running items
 TIMES = 10  # columns for the time since an item began
@@ -141,6 +142,7 @@ class Progress(AbstractContextManager["Progress"]):
     def __init__(self, console: Console | None = None) -> None:
         self.console = console or Console(stderr=True, highlight=False, soft_wrap=True)
         self.live: Display | None = None
+        self._due = 0.0  # when something is drawn again
 
     def __enter__(self) -> Self:
         if self.console.file.isatty():  # rich also treats FORCE_COLOR as a terminal
@@ -178,11 +180,17 @@ class Progress(AbstractContextManager["Progress"]):
             self.live.going = dict(names)
 
     def show(self, draw: Callable[[int, int], RenderableType] | None) -> None:
-        """Show the result of ``draw`` below everything; see Task.show()."""
-        if self.live is not None:
+        """Show the result of ``draw`` below everything; see Task.show().
+
+        What takes long to draw is drawn less often: a long run has much to show.
+        """
+        began = time.monotonic()
+        if self.live is not None and (draw is None or began >= self._due):
             width, height = self.console.size
             room = height - len(self.live.tasks) - len(self.live.going) - SPARE
             self.live.below = None if draw is None or room < 1 else draw(width, room)
+            now = time.monotonic()
+            self._due = now + REST * (now - began)
 
     def task(self, title: str, total: int | None = None, unit: str = "") -> Task:
         """Begin a piece of work; use it as a context."""

@@ -19,7 +19,7 @@ from kstep.run import runner
 from kstep.run.boot import Boot
 from kstep.source import tree as trees
 from kstep.source.tree import Tree
-from kstep.toolchain import GCC
+from kstep.toolchain import GCC, reaper
 from kstep.toolchain.accel import Accel
 
 if TYPE_CHECKING:
@@ -80,6 +80,7 @@ class Probe:
     ) -> Probe:
         """Prepare what every revision needs: the toolchain and the guest's programs."""
         tools = toolchain.choose(kind, asked.root / "docker", progress)
+        reaper.start(tools, cache.scratch_folders)
         versions = tools.versions(GCC)
         guest = initramfs.make(
             asked.root / "tests/guest", tools, versions.compiler, cache, progress

@@ -15,13 +15,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from kstep.base import digest
+from kstep.base import digest, temporary
 from kstep.base.errors import MachineryError
 from kstep.build import leftover
 from kstep.build.kconfig import first_few
 from kstep.results.printable import printable
 from kstep.source.patched import PatchedTree
-from kstep.toolchain import CommandError, LimitError
+from kstep.toolchain import CommandError, LimitError, reaper
 from kstep.toolchain.limits import Limits
 
 if TYPE_CHECKING:
@@ -359,10 +359,11 @@ def _is_whole(objects: Path) -> bool:
 @contextmanager
 def _copied(objects: Path) -> Iterator[Path]:
     """Copy the folder of objects for one build, with its times, which make compares."""
-    copy = objects.with_name("obj.apart")
-    shutil.rmtree(copy, ignore_errors=True)  # left by an interrupted build
-    subprocess.run(["cp", "-a", "--reflink=auto", str(objects), str(copy)], check=True)
+    temporary.sweep([objects.parent])  # left by an interrupted build
+    reaper.also(objects.parent)
+    copy = objects.with_name(f".{temporary.prefix()}{objects.name}")
     try:
+        subprocess.run(["cp", "-a", "--reflink=auto", str(objects), str(copy)], check=True)
         yield copy
     finally:
         shutil.rmtree(copy, ignore_errors=True)

@@ -53,6 +53,12 @@ SPLAT = re.compile(
     rb"|NOHZ tick-stop error"
 )
 
+# Of these, what a kernel says too if its host gives it no CPU time.
+STALL = re.compile(
+    r"detected (?:expedited )?stalls?\b|self-detected stall|blocked .*for more than"
+    r"|soft lockup|hard LOCKUP"
+)
+
 # What is more than a `splat`, by the group of the pattern.
 SIGNATURES = {"panic": Signature.PANIC, "step_flood": Signature.STEP_FLOOD}
 

@@ -6,13 +6,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
-import tempfile
 import termios
 from collections import deque
 from contextlib import AbstractContextManager, ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from kstep.base import temporary
 from kstep.base.pty import Pty
 from kstep.console.gdb import SETTINGS
 from kstep.console.relay import Relay
@@ -85,7 +85,7 @@ class _Gdb(AbstractContextManager["_Gdb"]):
             screen, queue = Pty.open(stack, raw=False), Pty.open(stack)
             self._screen, self._queue = screen.near, queue.near
             os.set_blocking(self._queue, False)
-            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="kstep-")))
+            folder = Path(stack.enter_context(temporary.folder()))
             folder.chmod(0o755)
             lines = [screen.path, queue.path]
             script = folder / "gdb"

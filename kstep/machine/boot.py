@@ -58,6 +58,10 @@ class BootFault(KernelFault):
     """The kernel printed a fault during boot, and did not come up."""
 
 
+class SilentBootError(MachineryError):
+    """The kernel was not up in time, and did not say why."""
+
+
 def await_up(
     console: Console,
     pattern: re.Pattern[bytes],
@@ -81,7 +85,8 @@ def await_up(
             splat, console.on_text = fault, None
             match = await_end(console, pattern, quiet, deadline)
     except SilenceError as error:
-        raise _down(splat, str(error), error.heard) from error
+        kind = SilentBootError if splat is None else MachineryError
+        raise _down(splat, str(error), error.heard, kind) from error
     if match["down"] and not (waits and match["prompt"]):
         raise _down(splat, "it ends in the debugger or a panic", match.string)
     if splat is not None:
@@ -89,11 +94,16 @@ def await_up(
     return match
 
 
-def _down(splat: KernelFault | None, why: str, console: bytes) -> KernelFault | MachineryError:
+def _down(
+    splat: KernelFault | None,
+    why: str,
+    console: bytes,
+    kind: type[MachineryError] = MachineryError,
+) -> KernelFault | MachineryError:
     if splat is not None and not OURS.search(str(splat)):
         return BootFault(splat.signature, f"the kernel does not boot: {splat}")
     lines = console.decode(errors="replace").replace("\r", "").splitlines()[-LAST_LINES:]
-    return MachineryError(
+    return kind(
         f"the kernel does not boot: {splat or why}",
         Signature.NO_BOOT,
         tuple(lines) or ("it printed nothing",),

@@ -96,6 +96,13 @@ class Machine(AbstractContextManager["Machine"], ABC):
         line.
         """
 
+    def shortage(self) -> str:
+        """Say how the machine lacked CPU time of late, so that its silence says nothing.
+
+        "" if it did not, or nobody can tell.
+        """
+        return ""
+
     # -- capabilities of some machines
 
     def read_physical(self, address: int, size: int) -> bytes:  # noqa: ARG002 -- of others

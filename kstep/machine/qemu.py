@@ -15,6 +15,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
+from kstep.base import temporary
 from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import Signature
@@ -25,6 +26,7 @@ from kstep.machine.capability import Capability, Offer
 from kstep.machine.hardware import Hardware
 from kstep.machine.interface import Machine
 from kstep.machine.qmp import LINE, Monitor
+from kstep.machine.supply import Supply
 from kstep.toolchain.accel import Accel
 
 if TYPE_CHECKING:
@@ -115,7 +117,7 @@ class QemuMachine(Machine):
     def __enter__(self) -> Self:
         self.kernel.require_undamaged()
         with ExitStack() as stack:
-            self._scratch = Path(tempfile.mkdtemp(prefix="kstep-"))
+            self._scratch = Path(tempfile.mkdtemp(prefix=temporary.prefix()))
             stack.callback(shutil.rmtree, self._scratch, ignore_errors=True)
             self._scratch.chmod(0o700)
             self.toolchain.own(self._scratch)
@@ -130,6 +132,7 @@ class QemuMachine(Machine):
                 devices=self.accel.devices,
             )
             stack.callback(self._process.kill)
+            self._supply = stack.enter_context(Supply(self._process.processes))
             self.monitor = stack.enter_context(Monitor(self._scratch / "qmp", self._scratch))
             self._stack = stack.pop_all()
         return self
@@ -210,6 +213,10 @@ class QemuMachine(Machine):
         if not self._process.alive():
             said = self._process.output().strip().splitlines()[-5:]
             raise MachineryError("QEMU ended", Signature.MACHINE_DIED, tuple(said))
+
+    def shortage(self) -> str:
+        """Say how QEMU lacked CPU time of late; see Supply.shortage()."""
+        return self._supply.shortage()
 
     def send_break(self) -> None:
         """Send a BREAK on the serial line; see Monitor.send_break()."""

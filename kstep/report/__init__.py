@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kstep.base import temporary
 from kstep.report import junit, kcidb, ktap, page, reply, summary
 
 if TYPE_CHECKING:
@@ -33,9 +34,4 @@ FILES: Mapping[str, Callable[[Record], str]] = {
 def write(record: Record) -> None:
     """Write every report of a run into its folder."""
     for name, draw in FILES.items():
-        part = record.folder / f"{name}.part"
-        try:
-            part.write_text(draw(record), "utf-8")
-            part.replace(record.folder / name)
-        finally:
-            part.unlink(missing_ok=True)
+        temporary.replace(record.folder / name, draw(record))

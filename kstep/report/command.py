@@ -57,22 +57,8 @@ def _only(asked: Asked, cell: Cell) -> Asked:
 
 
 def _command(asked: Asked) -> str:
-    options = {
-        "series": ",".join(asked.series),
-        "tree": ",".join(asked.trees),
-        "kconfig": ",".join(asked.kconfigs.values()),
-        "matrix": "" if asked.variants else asked.matrix,
-        "variants": ",".join(asked.variants),
-        "sessions": ",".join(asked.sessions),
-        "repeat": str(asked.repeat),
-        "jobs": str(asked.jobs),
-        "toolchain": asked.toolchain,
-        "accel": asked.accel,
-        "machine": asked.machine,
-        "reset": asked.reset,
-    }
     words = ["verify"]
-    for name, value in options.items():
+    for name, value in asked.options().items():
         if value not in ("", USUAL.get(name)):
             words += [f"--{name}", value]
     words += ["--trust"] * asked.trust

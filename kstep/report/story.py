@@ -21,7 +21,18 @@ if TYPE_CHECKING:
 
 
 def happened(each: CellRecord) -> str:
-    """Say what was seen: the message of a fault, or what a pass measured."""
+    """Say what was seen: the message of a fault, or what a pass measured.
+
+    And how the tries before it ended, which were no verdict.
+    """
+    earlier = [
+        f"An earlier try ended without a verdict ({known.signature}): {printable(known.message)}"
+        for known in each.earlier
+    ]
+    return "\n".join([_seen(each), *earlier])
+
+
+def _seen(each: CellRecord) -> str:
     if each.message:
         return printable(each.message)
     if each.outcome is not Outcome.PASS:
@@ -47,6 +58,8 @@ def expectation(each: CellRecord) -> str:
         return f"no expectation, so it must pass: {came}"
     if each.cell.variant == BASE:
         return "no expectation; the other kernels are compared with this one"
+    if each.base is not None and each.died_at_boot and not each.base_died_at_boot:
+        return f"no expectation; the unpatched kernel boots: {each.seen} is a regression"
     told = {
         None: ", and no result of the unpatched kernel to compare with",
         Outcome.FAIL: "; the unpatched kernel fails too",

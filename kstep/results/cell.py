@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from kstep.base.outcome import Outcome, Signature
 
@@ -48,12 +48,40 @@ class Expected:
 
 
 @dataclass(frozen=True)
+class Try:
+    """How a try of a cell ended that was no verdict, and after which the cell was run again."""
+
+    outcome: Outcome
+    signature: Signature | None
+    message: str
+    seconds: float
+    boot_seconds: float
+    files: Mapping[str, str]
+
+    def to_json(self) -> dict[str, Any]:
+        """Write the try as it stands in results.json."""
+        return {**asdict(self), "files": dict(self.files)}
+
+    @classmethod
+    def from_json(cls, item: Mapping[str, Any]) -> Self:
+        """Read a try from a valid results.json."""
+        known = {
+            "outcome": Outcome(item["outcome"]),
+            "signature": _signature(item["signature"]),
+        }
+        return cls(**{**item, **known})
+
+
+@dataclass(frozen=True)
 class CellRecord:
     """What one cell came to.
 
     ``held`` marks a cell of a series that nobody described: it is held against ``none``,
     and ``base`` is what ``none`` came to there (``fail`` if any repeat failed), as far as
     the record knows.
+    ``died_at_boot``: the kernel did wrong before it was up, so that nothing else can be said
+    of it; ``base_died_at_boot``: so did that of ``none``.
+    ``earlier`` are tries that ended by a fault of the machinery.
     ``files`` are paths relative to the run's folder: ``console_log`` and ``trace``, and
     ``lines``, the source lines of the trace's addresses; ``qemu``, a script that boots the
     cell's machine by hand; and ``session``, the script, as the reader of a report finds it in
@@ -71,16 +99,21 @@ class CellRecord:
     files: Mapping[str, str]
     held: bool = False
     base: Outcome | None = None
+    died_at_boot: bool = False
+    base_died_at_boot: bool = False
+    earlier: tuple[Try, ...] = ()
 
     @property
     def matched(self) -> bool:
         """As predicted; without a prediction, passed, or no worse than ``none`` where held.
 
-        Where no signature is predicted for a failure, it varies.
+        Where no signature is predicted for a failure, it varies. A kernel that dies at boot is
+        worse than one that fails otherwise.
         """
         if self.expected is None:
             as_none = self.outcome is self.base is Outcome.FAIL
-            return self.outcome is Outcome.PASS or as_none
+            worse = self.died_at_boot and not self.base_died_at_boot
+            return self.outcome is Outcome.PASS or (as_none and not worse)
         wanted = self.expected.signature
         return self.outcome is self.expected.outcome and wanted in (None, self.signature)
 
@@ -110,6 +143,8 @@ class CellRecord:
             "boot_seconds": self.boot_seconds,
             "metrics": dict(self.metrics),
             "files": dict(self.files),
+            **({"died_at_boot": True} if self.died_at_boot else {}),
+            **({"earlier": [each.to_json() for each in self.earlier]} if self.earlier else {}),
         }
 
     @classmethod
@@ -127,6 +162,8 @@ class CellRecord:
             ),
             **{key: item[key] for key in rest},
             held="held_against" in item,
+            died_at_boot="died_at_boot" in item,
+            earlier=tuple(map(Try.from_json, item.get("earlier", []))),
         )
 
 

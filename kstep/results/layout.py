@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from kstep.results.cell import Cell
 
 
+EARLIER = "earlier"  # in a cell's folder: that of the try before
 QEMU_SCRIPT = "qemu.sh"  # in a cell's folder: boots its machine by hand
 
 _COMPONENT = 160  # characters of a folder's name; file systems allow 255 bytes

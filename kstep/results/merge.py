@@ -105,10 +105,13 @@ def _require_alike(runs: Sequence[Record]) -> None:
 
 
 def _moved(cell: CellRecord, number: int) -> CellRecord:
-    files = {
-        name: path if name == SCRIPT else f"{number}/{path}" for name, path in cell.files.items()
-    }
-    return replace(cell, files=files)
+    def moved(files: Mapping[str, str]) -> dict[str, str]:
+        return {
+            name: path if name == SCRIPT else f"{number}/{path}" for name, path in files.items()
+        }
+
+    earlier = tuple(replace(each, files=moved(each.files)) for each in cell.earlier)
+    return replace(cell, files=moved(cell.files), earlier=earlier)
 
 
 def _argv(runs: Sequence[Record]) -> tuple[str, ...]:

@@ -1,25 +1,32 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The one truth about a run: ``results.json``, from which every report is drawn.
 
-The file's form is schema 1, in ``results.schema.json`` beside this module.
+The file's form is schema 1, in ``results.schema.json`` beside this module. While a run goes on,
+the journal (see ``journal``) is ahead of the file, and whoever reads the run reads both.
 """
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import json
+import os
 import time
-from collections import defaultdict
-from dataclasses import asdict, replace
+from collections import Counter, defaultdict
+from contextlib import contextmanager
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import jsonschema
 
+from kstep.base import temporary
 from kstep.base.errors import MachineryError, RequestError
 from kstep.base.outcome import Outcome
-from kstep.results.cell import BASE, CellRecord
+from kstep.results import journal
+from kstep.results.cell import BASE, Cell, CellRecord
+from kstep.results.journal import Journal
 from kstep.results.provenance import (
     KernelRecord,
     LeftOut,
@@ -33,23 +40,30 @@ from kstep.results.transcript import tail
 from kstep.results.verdict import verdict
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from kstep.results.cell import Cell
+    from collections.abc import Iterable, Iterator, Mapping
 
 SCHEMA = 1
 FILE = "results.json"
 
+SHARE = 4  # the file is written anew when there is a quarter more to write
 _MESSAGE = 160  # characters of a validator's message
+
+
+_Place = tuple[str | None, ...]
+_Ending = tuple[Outcome, bool]  # how a cell of none ended, and whether at boot
 
 
 class Record:
     """The results of one run, kept in the folder ``folder``.
 
-    Every ``add`` writes the file anew beside the old one and renames it into place, so that
-    it is valid at every moment and no finished cell is lost when kstep is killed. (It is not
-    synced to the disk: a power cut is another matter.) Threads may share a record.
+    Every ``add`` appends a line to the journal, which is on the disk when it returns: no cell is
+    lost when kstep is killed, or the power is cut. The file is written anew each time that the
+    record has grown by a quarter, and by ``write``; so a cell costs the same however many
+    there are. It is written beside the old one and renamed into place, so that it is valid at
+    every moment. Threads may share a record.
     ``request`` is None where several were merged, and in runs of before it was kept.
+    ``inputs`` are what the results depend on, by name, as hashes or versions.
+    ``is_ahead`` is whether it has more than the file, which a kstep that was killed left behind.
     """
 
     def __init__(
@@ -59,6 +73,7 @@ class Record:
         toolchain: ToolchainRecord,
         *,
         request: Asked | None = None,
+        inputs: Mapping[str, str] | None = None,
         trees: Iterable[TreeRecord] = (),
         kernels: Iterable[KernelRecord] = (),
         sessions: Iterable[SessionRecord] = (),
@@ -69,19 +84,26 @@ class Record:
         self.run = run
         self.toolchain = toolchain
         self.request = request
+        self.inputs = dict(inputs or {})
         self.sessions = {each.name: each for each in sessions}
         self.left_out = tuple(left_out)
         self._opened = time.monotonic() - run.seconds
         self._lock = Lock()
         self._trees = {tree.id: tree for tree in trees}
         self._kernels = {(each.tree, each.kconfig, each.variant): each for each in kernels}
-        self._bases: dict[tuple[str | None, ...], dict[Cell, Outcome]] = defaultdict(dict)
+        self.is_ahead = False
+        self._journal = Journal(folder)
+        self._due = 0  # how many cells there are when the file is written next
+        self._bases: dict[_Place, Counter[_Ending]] = defaultdict(Counter)
+        self._held: dict[_Place, set[Cell]] = defaultdict(set)
+        self._cells: dict[Cell, CellRecord] = {}
+        # Each cell's JSON: made once, written often.
+        self._lines: dict[Cell, str] = {}
         found = list(cells)
         for record in found:
             self._learn(record)
-        self._cells = {record.cell: self._based(record) for record in found}
-        # Each cell's JSON: made once, written often.
-        self._lines = {cell: _line(record) for cell, record in self._cells.items()}
+        for record in found:
+            self._keep(record)
 
     @property
     def trees(self) -> list[TreeRecord]:
@@ -111,38 +133,49 @@ class Record:
             self._write()
 
     def add(self, record: CellRecord) -> None:
-        """Keep the result of a cell and write; the same cell takes the place of the former.
+        """Keep the result of a cell; the same cell takes the place of the former.
 
         Raises ValueError or TypeError where ``metrics`` hold what JSON cannot, and
-        MachineryError where the file cannot be written; the old file stays then.
+        MachineryError where the journal cannot be written; nothing has changed then.
         """
         with self._lock:
-            _line(record)  # what cannot be written is not kept
+            self._journal.append(_line(record))
+            place = _place(record.cell)
+            before = self._base(place)
             self._learn(record)
-            again = [record]
-            if record.cell.variant == BASE:
-                place = _place(record.cell)
-                others = (each for cell, each in self._cells.items() if cell != record.cell)
-                again += [each for each in others if each.held and _place(each.cell) == place]
-            for each in map(self._based, again):
-                if self._cells.get(each.cell) != each:
-                    self._cells[each.cell] = each
-                    self._lines[each.cell] = _line(each)
-            self._write()
+            self._keep(record)
+            if self._base(place) != before:
+                for cell in self._held[place] - {record.cell}:
+                    self._keep(self._cells[cell])
+            if len(self._cells) >= self._due:
+                self._write()
 
     def _learn(self, record: CellRecord) -> None:
-        """Keep what ``none`` came to: it is the measure of cells that are held against it."""
+        """Count what ``none`` came to: it is the measure of cells that are held against it."""
         if record.cell.variant == BASE:
-            self._bases[_place(record.cell)][record.cell] = record.outcome
+            endings = self._bases[_place(record.cell)]
+            if (former := self._cells.get(record.cell)) is not None:
+                endings[_ending(former)] -= 1
+            endings[_ending(record)] += 1
 
-    def _based(self, record: CellRecord) -> CellRecord:
-        """Tell a cell that is held against ``none`` what that came to."""
-        seen = {*self._bases[_place(record.cell)].values()} - {Outcome.ERROR}
-        base = Outcome.FAIL if Outcome.FAIL in seen else next(iter(seen), None)
-        return replace(record, base=base) if record.held else record
+    def _base(self, place: _Place) -> tuple[Outcome | None, bool]:
+        """Return what ``none`` came to, the worst of its repeats, and whether it died at boot."""
+        seen = {ending for ending, count in self._bases[place].items() if count}
+        outcomes = {outcome for outcome, _ in seen} - {Outcome.ERROR}
+        worst = Outcome.FAIL if Outcome.FAIL in outcomes else next(iter(outcomes), None)
+        return worst, any(died for _, died in seen)
+
+    def _keep(self, record: CellRecord) -> None:
+        """Keep a cell, and tell it what ``none`` came to if it is held against that."""
+        if record.held:
+            base, died = self._base(_place(record.cell))
+            record = replace(record, base=base, base_died_at_boot=died)
+            self._held[_place(record.cell)].add(record.cell)
+        self._cells[record.cell] = record
+        self._lines[record.cell] = _line(record)
 
     def write(self) -> None:
-        """Write, with ``seconds`` up to now: at the beginning of a run, and at its end."""
+        """Write the file, with ``seconds`` up to now: at the beginning of a run, and its end."""
         with self._lock:
             self._write()
 
@@ -169,6 +202,7 @@ class Record:
             "schema": str(SCHEMA),
             "run": json.dumps(asdict(self.run)),
             **({} if self.request is None else {"request": json.dumps(self.request.to_json())}),
+            **({"inputs": json.dumps(self.inputs)} if self.inputs else {}),
             "toolchain": json.dumps(asdict(self.toolchain)),
             "trees": _array(json.dumps(asdict(tree)) for tree in self._trees.values()),
             "kernels": _array(json.dumps(asdict(kernel)) for kernel in self._kernels.values()),
@@ -180,19 +214,39 @@ class Record:
             parts["left_out"] = _array(json.dumps(asdict(each)) for each in self.left_out)
         text = "{" + ",\n".join(f'"{key}": {value}' for key, value in parts.items()) + "}\n"
         path = self.folder / FILE
-        part = path.with_name(FILE + ".part")
         try:
-            part.write_text(text, "utf-8")
-            part.replace(path)
+            temporary.replace(path, text, synced=True)
         except OSError as error:
-            part.unlink(missing_ok=True)
             raise MachineryError(f"{path}: cannot be written: {error.strerror}") from error
+        self.is_ahead = False
+        count = len(self._cells)
+        self._due = count + max(1, count // SHARE)
+
+
+@contextmanager
+def hold(folder: Path) -> Iterator[None]:
+    """Keep a run's folder to one kstep; the kernel gives it back when that ends, however it does.
+
+    Raises RequestError if another one has it.
+    """
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RequestError(
+                f"{folder}: the run goes on still; wait for its end, or end it"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def load(path: Path) -> Record:
     """Read a run again, from its folder or its results.json; nothing is written.
 
-    Raises RequestError where that is not a results.json of schema 1.
+    What the journal has more is there too. Raises RequestError if that is not a results.json of
+    schema 1, or the journal not of such cells.
     """
     file = path / FILE if path.is_dir() else path
     mend = "name a run's folder, as ./inv verify wrote it"
@@ -208,39 +262,75 @@ def load(path: Path) -> Record:
     number = data.get("schema") if isinstance(data, dict) else None
     if isinstance(number, int) and number != SCHEMA:
         raise RequestError(f"schema {number}, not {SCHEMA}: use the kstep that wrote it", file)
-    fault = jsonschema.exceptions.best_match(_validator().iter_errors(data))
-    if fault is not None:
-        what = " ".join(f"{fault.json_path}: {fault.message}".split())
-        what = what if len(what) <= _MESSAGE else what[:_MESSAGE] + "..."
+    if what := _fault("results", data):
         raise RequestError(f"not results of schema {SCHEMA} ({what}): {mend}", file)
 
     run = {**data["run"], "argv": tuple(data["run"]["argv"])}
-    return Record(
+    written = {_key(item): item for item in data["cells"]}
+    cells = {**written, **_journaled(written, file)}
+    record = Record(
         file.parent,
         RunRecord(**run),
         ToolchainRecord(**data["toolchain"]),
         request=Asked.from_json(data["request"]) if "request" in data else None,
+        inputs=data.get("inputs"),
         trees=(TreeRecord(**item) for item in data["trees"]),
         kernels=map(KernelRecord.from_json, data["kernels"]),
         sessions=(SessionRecord(**item) for item in data.get("sessions", [])),
         left_out=(LeftOut(**item) for item in data.get("left_out", [])),
-        cells=map(CellRecord.from_json, data["cells"]),
+        cells=map(CellRecord.from_json, cells.values()),
     )
+    record.is_ahead = len(cells) > len(written)
+    return record
 
 
-def _place(cell: Cell) -> tuple[str | None, ...]:
+def _journaled(written: Mapping[str, dict[str, Any]], file: Path) -> dict[str, dict[str, Any]]:
+    """Read the cells that the journal beside a results.json has, but for what that has too."""
+    found: dict[str, dict[str, Any]] = {}
+    for number, item in journal.read(file.parent) if file.name == FILE else ():
+        key = _key(item)
+        if found.get(key, written.get(key)) != item:
+            if what := _fault("cell", item):
+                raise RequestError(
+                    f"not a cell of schema {SCHEMA} ({what}); remove the line",
+                    file.with_name(journal.FILE),
+                    number,
+                )
+            found[key] = item
+    return found
+
+
+def _key(item: Mapping[str, Any]) -> str:
+    """Name the cell that an item of JSON is about, be it valid or not."""
+    return json.dumps([item.get(each.name) for each in fields(Cell)])
+
+
+def _place(cell: Cell) -> _Place:
     """What a cell has in common with that of ``none``."""
     return cell.tree, cell.kconfig, cell.session, cell.case
+
+
+def _ending(record: CellRecord) -> _Ending:
+    return record.outcome, record.died_at_boot
 
 
 def _line(record: CellRecord) -> str:
     return json.dumps(record.to_json(), allow_nan=False)
 
 
+def _fault(kind: str, data: object) -> str:
+    """Say what is wrong with a value that should be of a kind of the schema's; "" if it is."""
+    fault = jsonschema.exceptions.best_match(_validator(kind).iter_errors(data))
+    if fault is None:
+        return ""
+    what = " ".join(f"{fault.json_path}: {fault.message}".split())
+    return what if len(what) <= _MESSAGE else what[:_MESSAGE] + "..."
+
+
 @functools.cache
-def _validator() -> jsonschema.Draft202012Validator:
-    schema = Path(__file__).with_name("results.schema.json")
-    return jsonschema.Draft202012Validator(json.loads(schema.read_text("utf-8")))
+def _validator(kind: str) -> jsonschema.Draft202012Validator:
+    schema = json.loads(Path(__file__).with_name("results.schema.json").read_text("utf-8"))
+    return jsonschema.Draft202012Validator({**schema, "$ref": f"#/$defs/{kind}"})
 
 
 def _array(items: Iterable[str]) -> str:

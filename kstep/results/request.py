@@ -56,6 +56,23 @@ class Asked:
                 return f"{file}{separator}{cell.name}"
         return None
 
+    def options(self) -> dict[str, str]:
+        """Return the options by their names, as they are typed; "" for one that is left out."""
+        return {
+            "series": ",".join(self.series),
+            "tree": ",".join(self.trees),
+            "kconfig": ",".join(self.kconfigs.values()),
+            "matrix": "" if self.variants else self.matrix,
+            "variants": ",".join(self.variants),
+            "sessions": ",".join(self.sessions),
+            "repeat": str(self.repeat),
+            "jobs": str(self.jobs),
+            "toolchain": self.toolchain,
+            "accel": self.accel,
+            "machine": self.machine,
+            "reset": self.reset,
+        }
+
     def to_json(self) -> dict[str, Any]:
         """Write the request as it stands in results.json."""
         return asdict(self)

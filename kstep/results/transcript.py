@@ -27,7 +27,8 @@ class Transcript(AbstractContextManager["Transcript"]):
     """
 
     def __init__(self, path: Path, began: float) -> None:
-        self._stream: IO[str] = path.open("w", encoding="ascii")
+        # A line at a time: what a killed process has heard is in the file.
+        self._stream: IO[str] = path.open("w", buffering=1, encoding="ascii")
         self._began = began
         self._direction = ""
         self._piece = b""

@@ -29,6 +29,10 @@ class Judged(Protocol):
         """How it went."""
 
     @property
+    def died_at_boot(self) -> bool:
+        """Whether the kernel did wrong before it was up."""
+
+    @property
     def matched(self) -> bool:
         """Whether it went as predicted, or no worse than with ``none`` where nobody did."""
 
@@ -39,17 +43,21 @@ def verdict(cells: Iterable[Judged]) -> dict[str, dict[str, list[str]]]:
     The keys are ``<tree>/<kconfig>/<variant>``, the values the sorted names under ``fixed``,
     ``regressed`` and ``unchanged``. A name fails where any repeat failed and passes where all
     passed. It is in no list where it has an error and no failure, or ran on one side only. Two
-    ways to fail count as unchanged.
+    ways to fail count as unchanged, but a kernel that dies at boot has regressed from one that
+    fails otherwise.
     """
-    outcomes: dict[tuple[str, str, str], dict[str, set[Outcome]]] = defaultdict(
-        lambda: defaultdict(set)
-    )
+    seen: dict[tuple[str, str, str], dict[str, set[Outcome]]]
+    seen = defaultdict(lambda: defaultdict(set))
+    died: dict[tuple[str, str, str], set[str]] = defaultdict(set)
     for record in cells:
         cell = record.cell
-        outcomes[cell.tree, cell.kconfig, cell.variant][cell.name].add(record.outcome)
+        column = cell.tree, cell.kconfig, cell.variant
+        seen[column][cell.name].add(record.outcome)
+        if record.died_at_boot:
+            died[column].add(cell.name)
     worked = {
-        column: {name: works for name, seen in names.items() if (works := _works(seen)) is not None}
-        for column, names in outcomes.items()
+        column: {name: works for name, all_ in names.items() if (works := _works(all_)) is not None}
+        for column, names in seen.items()
     }
 
     found = {}
@@ -58,10 +66,16 @@ def verdict(cells: Iterable[Judged]) -> dict[str, dict[str, list[str]]]:
             continue
         before, after = worked[tree, kconfig, BASE], worked[tree, kconfig, variant]
         names = sorted(before.keys() & after.keys())
+        died_since = died[tree, kconfig, variant] - died[tree, kconfig, BASE]
+        fixed = [name for name in names if after[name] and not before[name]]
+        regressed = [
+            name for name in names if not after[name] and (before[name] or name in died_since)
+        ]
+        changed = {*fixed, *regressed}
         found[f"{tree}/{kconfig}/{variant}"] = {
-            "fixed": [name for name in names if after[name] and not before[name]],
-            "regressed": [name for name in names if before[name] and not after[name]],
-            "unchanged": [name for name in names if before[name] == after[name]],
+            "fixed": fixed,
+            "regressed": regressed,
+            "unchanged": [name for name in names if name not in changed],
         }
     return found
 

@@ -11,6 +11,8 @@ import hashlib
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
+from kstep.results.cell import Try
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from pathlib import Path
@@ -36,7 +38,8 @@ class Boot:
 
     ``kernel`` is its folder in the cache, ``initramfs`` a file, ``sessions`` the folder of
     the scripts; ``own`` is the script if it is the user's, outside that folder. ``line`` is
-    that of an external machine, of which there is only one.
+    that of an external machine, of which there is only one. ``tried`` are cells that have had a
+    try already, which was no verdict: they get no third.
     """
 
     cells: tuple[Cell, ...]
@@ -46,6 +49,7 @@ class Boot:
     accel: Accel
     line: Line | None = None
     own: Path | None = None
+    tried: frozenset[Cell] = frozenset()
 
     @property
     def inputs(self) -> tuple[Input, ...]:
@@ -81,7 +85,9 @@ class Result:
 
     ``files`` are relative to the folder that the boot ran in, and all in the cell's own folder
     below it (see layout.cell_folder()). ``boot_seconds`` is 0 if the cell used a machine that
-    ran already.
+    ran already. ``died_at_boot``: the kernel did wrong before it was up. ``silent`` is in how many
+    tries it was not up in time and had not said why, each on a machine of its own. ``earlier``
+    are tries of the cell that a fault of the machinery ended.
     """
 
     cell: Cell
@@ -92,3 +98,12 @@ class Result:
     boot_seconds: float = 0.0
     metrics: dict[str, float] = field(default_factory=dict)
     files: dict[str, str] = field(default_factory=dict)
+    died_at_boot: bool = False
+    silent: int = 0
+    earlier: tuple[Try, ...] = ()
+
+    def as_earlier(self, files: Mapping[str, str]) -> Try:
+        """Return the try that this was, with its files where they are now."""
+        return Try(
+            self.outcome, self.signature, self.message, self.seconds, self.boot_seconds, files
+        )

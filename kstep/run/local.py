@@ -16,10 +16,11 @@ from typing import TYPE_CHECKING
 from kstep.base.deadline import Deadline
 from kstep.base.errors import RequestError
 from kstep.base.outcome import Outcome, Signature
-from kstep.results.cell import Cell
+from kstep.results.cell import Cell, Try
 from kstep.run import runner
 from kstep.run.boot import Boot, Result
 from kstep.run.scheduler import MOST_WORKERS
+from kstep.toolchain import reaper
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Sequence
@@ -39,11 +40,15 @@ Word = Cell | Result | str | None
 
 @dataclass
 class _Pending:
-    """A boot that is not done: the cells without a result, and how its workers have died."""
+    """A boot that is not done: the cells without a result, and how its workers have died.
+
+    ``earlier`` are the tries in which they died, by the cell.
+    """
 
     boot: Boot
     cells: list[Cell]
     deaths: list[str] = field(default_factory=list)
+    earlier: dict[Cell, Try] = field(default_factory=dict)
 
 
 class _DeadError(Exception):
@@ -59,7 +64,7 @@ class _Worker:
         self.connection, far = context.Pipe()
         self.pending: _Pending | None = None
         self._process: SpawnProcess = context.Process(
-            target=_work, args=(far, toolchain, folder), daemon=True
+            target=_work, args=(far, toolchain, folder, reaper.held()), daemon=True
         )
         self._why = ""
         with _hangup_ignored():
@@ -69,7 +74,8 @@ class _Worker:
     def take(self, pending: _Pending) -> None:
         """Have it run the cells of a boot that have no result."""
         self.pending = pending
-        self._send(replace(pending.boot, cells=tuple(pending.cells)))
+        tried = frozenset(pending.earlier)
+        self._send(replace(pending.boot, cells=tuple(pending.cells), tried=tried))
 
     def dismiss(self) -> None:
         """Have it end, as there is nothing left to take."""
@@ -95,6 +101,8 @@ class _Worker:
             return self.word()
         if isinstance(word, Result) and self.pending is not None:
             self.pending.cells.remove(word.cell)
+            if (earlier := self.pending.earlier.get(word.cell)) is not None:
+                return replace(word, earlier=(earlier, *word.earlier))
         elif word is None:
             self.pending = None
         return word
@@ -187,6 +195,10 @@ class LocalProcesses:
         said = f"{first.variant} {first.name}: a worker process died ({dead})"
         if len(pending.deaths) < MOST_WORKERS:
             self._say(f"{said}; another one takes its boot")
+            lost = Result(
+                first, Outcome.ERROR, Signature.INFRASTRUCTURE, f"a worker process died ({dead})"
+            )
+            pending.earlier[first] = lost.as_earlier(runner.set_aside(first, folder))
             waiting.appendleft(pending)
             return
         self._say(f"{said} as the one before; its boot is given up")
@@ -199,6 +211,7 @@ class LocalProcesses:
                     Signature.INFRASTRUCTURE,
                     message if cell == first else f"not run: {message}, at {first.name}",
                     files=runner.files(cell, folder),
+                    earlier=(pending.earlier[cell],) if cell in pending.earlier else (),
                 )
             )
 
@@ -228,7 +241,13 @@ def _hangup_ignored() -> Generator[None]:
 # -- in the worker's process
 
 
-def _work(connection: Connection, toolchain: Toolchain, folder: Path) -> None:
+def _work(
+    connection: Connection,
+    toolchain: Toolchain,
+    folder: Path,
+    watched: Connection | None,
+) -> None:
+    reaper.hold(watched)
     # Ctrl-C reaches every process of the terminal; the parent decides, and terminates.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _unwind)

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -15,9 +15,10 @@ from kstep.build import initramfs, kconfig
 from kstep.build.kernel import Builder, Kernel
 from kstep.machine.qemu import QemuMachine
 from kstep.results.provenance import LeftOut
+from kstep.run import inputs
 from kstep.source import patched
 from kstep.source.patched import Action
-from kstep.toolchain import GCC, accel
+from kstep.toolchain import GCC, accel, reaper
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -84,6 +85,7 @@ class Prepared:
     initramfs: Initramfs
     built: tuple[Built, ...]
     left_out: tuple[LeftOut, ...] = ()
+    inputs: Mapping[str, str] = field(default_factory=dict)
 
     def machine(self, kernel: Kernel, hardware: Hardware) -> QemuMachine:
         """Return a machine with one of the kernels in it, not started."""
@@ -96,10 +98,12 @@ def prepare(
     cache: Cache,
     progress: Progress,
     accel_kind: str = "auto",
+    former: Mapping[str, str] | None = None,
 ) -> Prepared:
     """Get the toolchain, the trees, the guest and the kernels of a request.
 
-    Raises RequestError for a patch that does not apply, before anything is built;
+    ``former`` are the inputs of the run that goes on. Raises RequestError for a patch that does
+    not apply, and for inputs that are not those, before anything is built;
     MachineryError where nothing can be run at all. A kernel that cannot be built stands
     as its error in ``built``.
     """
@@ -111,6 +115,7 @@ def prepare(
             " do whatever you can; take --toolchain docker, or read the patches and add --trust"
         )
     cache.require_buildable()
+    reaper.start(tools, cache.scratch_folders)
     progress.say(f"toolchain {tools.kind}: {tools.why}")
     progress.say(f"accel {chosen.accel}: {chosen.why}")
     versions = tools.versions(GCC)
@@ -121,6 +126,9 @@ def prepare(
     patched_trees, left_out = zip(*(_patch(asked, each, progress) for each in trees), strict=True)
     for each in trees:
         _require_known(asked.kconfigs, each, progress)
+    now = inputs.inputs(asked, trees, tools, versions, chosen.accel)
+    if former is not None:
+        inputs.require_same(former, now)
     guest = initramfs.make(asked.root / "tests/guest", tools, versions.compiler, cache, progress)
     builders = [
         (
@@ -146,7 +154,7 @@ def prepare(
         for kernel in _build(builder, variants, asked.untrusted)
     ]
     return Prepared(
-        tools, chosen.accel, versions, trees, guest, tuple(built), tuple(chain(*left_out))
+        tools, chosen.accel, versions, trees, guest, tuple(built), tuple(chain(*left_out)), now
     )
 
 

@@ -6,9 +6,9 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, replace
 from functools import cached_property
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from kstep.base import temporary
 from kstep.base.errors import RequestError
 from kstep.build import kconfig
 from kstep.run import expectation, plan
@@ -186,7 +186,7 @@ def require_new(folder: Path) -> None:
         raise RequestError(f"--out {folder}: it exists; name a new folder")
     above = next(parent for parent in folder.absolute().parents if parent.exists())
     try:
-        with TemporaryDirectory(prefix=".kstep-", dir=above):
+        with temporary.folder(above):
             pass
     except OSError as error:
         reason = f"{above} is no folder to write into: {error.strerror}"

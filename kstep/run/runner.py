@@ -6,13 +6,15 @@ from __future__ import annotations
 import shutil
 import time
 from contextlib import AbstractContextManager, ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Outcome, Signature
+from kstep.console.splat import STALL
 from kstep.image.symbols import Symbols
 from kstep.machine.board import Board
-from kstep.machine.boot import BootFault
+from kstep.machine.boot import BootFault, SilentBootError
 from kstep.machine.qemu import QemuMachine
 from kstep.results import layout
 from kstep.results.transcript import Transcript
@@ -22,7 +24,7 @@ from kstep.session.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Generator
-    from pathlib import Path
+    from pathlib import Path, PurePosixPath
     from types import TracebackType
 
     from kstep.machine.hardware import Hardware
@@ -32,21 +34,29 @@ if TYPE_CHECKING:
     from kstep.toolchain import Toolchain
 
 
+SILENT = (Signature.HANG, Signature.RUNAWAY)  # what was waited for did not come
+
+
 def run(boot: Boot, toolchain: Toolchain, folder: Path) -> Generator[Result, None, None]:
     """Run the cells of a boot; their files go into ``folder``, which is there.
 
     A machine that served a cell that did not pass is not used again, nor is one if the next
-    case needs another. A kernel that did not boot on a machine is not tried again on the same:
-    whatever that was, a fault of its own or no verdict, it is that of all cells.
+    case needs another. A cell that a fault of the machinery ended is tried once more, on a fresh
+    machine, unless that is an external one. A kernel that did not boot on a machine then is not
+    tried again on the same: whatever that was, a fault of its own or no verdict, it is that of
+    all cells.
     """
     with _Running(boot, toolchain, folder) as running:
         for cell in boot.cells:
             hardware = running.script.hardware_for(cell.case)
             if (first := running.unbootable.get(hardware)) is not None:
                 message = f"not tried again: {first.message}"
-                yield Result(cell, first.outcome, first.signature, message)
+                untried = Result(cell, first.outcome, first.signature, message)
+                yield replace(untried, died_at_boot=first.died_at_boot, silent=first.silent)
                 continue
-            result = running.cell(cell)
+            result = running.tried(cell)
+            if result.died_at_boot or result.signature is Signature.NO_BOOT:
+                running.unbootable[hardware] = result
             yield result
             if result.outcome is not Outcome.PASS:
                 running.end_machine()
@@ -54,7 +64,22 @@ def run(boot: Boot, toolchain: Toolchain, folder: Path) -> Generator[Result, Non
 
 def files(cell: Cell, folder: Path) -> dict[str, str]:
     """Return the files of a cell by what they are, relative to ``folder``; none if it never ran."""
-    own = layout.cell_folder(cell)
+    return _files(layout.cell_folder(cell), folder)
+
+
+def set_aside(cell: Cell, folder: Path) -> dict[str, str]:
+    """Make room for another try of a cell; return the files of the one before, as files() does."""
+    own = folder / layout.cell_folder(cell)
+    if not own.exists():
+        return {}
+    aside = own.with_name(f"{own.name}.{layout.EARLIER}")
+    own.rename(aside)
+    own.mkdir()
+    aside.rename(own / layout.EARLIER)
+    return _files(layout.cell_folder(cell) / layout.EARLIER, folder)
+
+
+def _files(own: PurePosixPath, folder: Path) -> dict[str, str]:
     if not (folder / own).exists():
         return {}
     found = {"console_log": str(own / "console.log"), "trace": str(own / "trace.jsonl")}
@@ -63,6 +88,28 @@ def files(cell: Cell, folder: Path) -> dict[str, str]:
     for log in sorted((folder / own).glob("gdb*.log")):
         found[f"{log.stem.replace('-', '_')}_log"] = str(own / log.name)
     return found
+
+
+def _empty(folder: Path, kept: str) -> None:
+    """Make a cell's folder, or remove what a run that was cut off has left there, but ``kept``."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.iterdir():
+        if path.is_file():
+            path.unlink()
+        elif path.name != kept:
+            shutil.rmtree(path)
+
+
+def _doubted(result: Result, short: str) -> Result:
+    """Take back what a machine without CPU time made us think of its kernel."""
+    return replace(
+        result,
+        outcome=Outcome.ERROR,
+        signature=Signature.INFRASTRUCTURE,
+        message=f"{short}; so this says nothing of the kernel: {result.message}",
+        died_at_boot=False,
+        silent=0,
+    )
 
 
 class _Running(AbstractContextManager["_Running"]):
@@ -96,11 +143,21 @@ class _Running(AbstractContextManager["_Running"]):
         self._machine, self._taint = None, 0
         self._stack.pop_all().close()
 
-    def cell(self, cell: Cell) -> Result:
+    def tried(self, cell: Cell) -> Result:
+        """Run a cell, and if a fault of the machinery ends it, once more on a fresh machine."""
+        again = cell in self._boot.tried
+        first = self.cell(cell, again=again)
+        if first.outcome is not Outcome.ERROR or again or self._boot.line is not None:
+            return first
+        self.end_machine()
+        earlier = first.as_earlier(set_aside(cell, self._folder))
+        second = self.cell(cell, again=True)
+        return replace(second, earlier=(earlier,), silent=first.silent + second.silent)
+
+    def cell(self, cell: Cell, *, again: bool) -> Result:
         """Run a cell, on the machine that runs already or on one that is started for it."""
         own = self._folder / layout.cell_folder(cell)
-        shutil.rmtree(own, ignore_errors=True)  # a worker may have died in the middle of it
-        own.mkdir(parents=True)
+        _empty(own, layout.EARLIER if again else "")
         hardware = self.script.hardware_for(cell.case)
         if self._machine is not None and self._machine.hardware != hardware:
             self.end_machine()
@@ -109,22 +166,22 @@ class _Running(AbstractContextManager["_Running"]):
         boot_seconds = 0.0
         metrics: dict[str, float] = {}
         target: Target | None = None
-        boots = True
+        died_at_boot = False
+        silent = 0
+        short = ""
         with ExitStack() as stack:
             try:
-                trace = stack.enter_context((own / "trace.jsonl").open("w"))
-                log = own / "console.log"
-                if (machine := self._machine) is None:
-                    machine = self._start(hardware)
-                    self._keep_by_hand(own)
-                    transcript = stack.enter_context(Transcript(log, machine.began))
-                    target = Target(machine, self._symbols, trace, own)
-                    machine.boot(transcript)
-                    boot_seconds = machine.boot_seconds
+                trace = stack.enter_context((own / "trace.jsonl").open("w", buffering=1))
+                runs = self._machine is not None
+                machine = self._machine or self._start(hardware)
+                self._keep_by_hand(own)
+                log = stack.enter_context(Transcript(own / "console.log", machine.began))
+                target = Target(machine, self._symbols, trace, own)
+                if runs:
+                    machine.console.transcript = log
                 else:
-                    self._keep_by_hand(own)
-                    machine.console.transcript = stack.enter_context(Transcript(log, machine.began))
-                    target = Target(machine, self._symbols, trace, own)
+                    machine.boot(log)
+                    boot_seconds = machine.boot_seconds
                 metrics = target.metrics
                 self.script.run(target, cell.case)
                 seen = taint.after(target, self._taint)
@@ -133,11 +190,13 @@ class _Running(AbstractContextManager["_Running"]):
                 else:
                     self._taint = seen
             except KernelFault as fault:
-                boots = not isinstance(fault, BootFault)
+                short = self._shortage(fault)
+                died_at_boot = isinstance(fault, BootFault)
                 drained = fault if target is None else target.drain(fault)
                 outcome, signature, message = Outcome.FAIL, drained.signature, str(drained)
             except MachineryError as error:
-                boots = error.signature is not Signature.NO_BOOT
+                short = self._shortage(error)
+                silent = int(isinstance(error, SilentBootError) and self._boot.line is None)
                 outcome, signature = Outcome.ERROR, error.signature
                 message = "\n".join((str(error), *error.details))
             except Exception as error:  # noqa: BLE001 -- a fault of ours is no verdict, and must not end the run
@@ -152,10 +211,16 @@ class _Running(AbstractContextManager["_Running"]):
             round(boot_seconds, 6),
             dict(metrics),
             files(cell, self._folder),
+            died_at_boot,
+            silent,
         )
-        if not boots:
-            self.unbootable[hardware] = result
-        return result
+        return _doubted(result, short) if short else result
+
+    def _shortage(self, error: KernelFault | MachineryError) -> str:
+        """Say how the machine lacked CPU time, if what was seen can come of that; "" if not."""
+        stalled = error.signature is Signature.SPLAT and STALL.search(str(error))
+        silent = error.signature in SILENT or isinstance(error, SilentBootError)
+        return self._machine.shortage() if self._machine and (stalled or silent) else ""
 
     def _keep_by_hand(self, own: Path) -> None:
         """Write how to boot a cell's machine by hand, if it can be."""

@@ -28,8 +28,8 @@ class Scheduler(Protocol):
     - ``on_start`` is called when a cell begins, again if it begins again.
     - Boots with a ``line`` are run one after another, because there is one machine.
     - A worker that dies costs its boot only: another worker runs the cells that have no result
-      yet. If that worker dies too, those cells result in ``error``/``infrastructure``. The run
-      goes on.
+      yet, and the result of the cell that it died in has that try as ``earlier``. If that worker
+      dies too, those cells result in ``error``/``infrastructure``. The run goes on.
     - Whatever ends run(), an exception of ``on_result`` or Ctrl-C among it, ends the workers
       and their machines first. If the process of run() is killed, they end within seconds.
     """

@@ -7,11 +7,13 @@ import functools
 import os
 import platform
 from collections import defaultdict
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from kstep import __version__, report
+from kstep.base import temporary
 from kstep.base.errors import MachineryError, RequestError
 from kstep.base.outcome import Outcome
 from kstep.build import kconfig
@@ -29,14 +31,17 @@ from kstep.results.provenance import (
     ToolchainRecord,
     TreeRecord,
 )
-from kstep.results.record import Record
+from kstep.results.record import Record, hold, load
 from kstep.run import plan, skip
 from kstep.run.boot import Boot, Result
 from kstep.run.preparation import prepare
 from kstep.run.request import require_new
+from kstep.run.resumption import without_verdict
+from kstep.run.silence import Silence
+from kstep.toolchain import reaper
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Sequence
+    from collections.abc import Container, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from kstep.base.cache import Cache
@@ -64,7 +69,12 @@ def _require_one_kernel(asked: Request, line: Line) -> None:
 class Verification:
     """Carries out a request; ``folder`` is that of the run, which must not be there yet.
 
-    ``line`` is that of an external machine, if it is not kstep that starts the machines.
+    To ``resume`` a run, it must be, and what it is made from must be as it was; then the cells
+    are run that have no verdict. ``line`` is that of an external machine, if it is not kstep
+    that starts the machines.
+
+    After run(), ``interrupted`` is whether it was, and ``to_come`` are the cells that it was
+    to run and has not.
     """
 
     def __init__(
@@ -80,8 +90,10 @@ class Verification:
         cache: Cache,
         progress: Progress,
         line: Line | None = None,
+        resume: bool = False,
     ) -> None:
-        require_new(folder)
+        if not resume:
+            require_new(folder)
         if line is not None:
             _require_one_kernel(asked, line)
         self.line = line
@@ -94,12 +106,32 @@ class Verification:
         self.typed = typed
         self.cache = cache
         self.progress = progress
+        self.resume = resume
+        self.interrupted = False
+        self.to_come: set[Cell] = set()
+        self._silence = Silence()
 
     def run(self) -> Record:
-        """Build, boot, run, record; returns the record, whose reports are written."""
+        """Build, boot, run, record; returns the record, whose reports are written.
+
+        Ctrl-C among the cells ends the machines, and the record has what there is.
+        """
+        with ExitStack() as stack:
+            former = None
+            if self.resume:
+                stack.enter_context(hold(self.folder))
+                former = load(self.folder)
+            return self._run(former, stack)
+
+    def _run(self, former: Record | None, stack: ExitStack) -> Record:
         started = datetime.now(UTC).astimezone()
         prepared = prepare(
-            self.asked, self.toolchain_kind, self.cache, self.progress, self.accel_kind
+            self.asked,
+            self.toolchain_kind,
+            self.cache,
+            self.progress,
+            self.accel_kind,
+            None if former is None else former.inputs,
         )
         not_run = skip.skipped(
             self.asked.cells,
@@ -112,18 +144,54 @@ class Verification:
             self.progress.say(f"skipped: {why}")
         told = dict.fromkeys(LeftOut(cell.tree, cell.variant, why) for cell, why in not_run.items())
         left_out = (*prepared.left_out, *told)
-        record = self._open(started, prepared, left_out)
-        for each in prepared.trees:
-            record.add_tree(TreeRecord(each.id, each.version, each.sha256))
-        self._record_kernels(record, prepared.built)
-        self._run_cells(record, prepared, not_run)
-        self._keep_lines(record, prepared)
+        if former is None:
+            self.folder.mkdir(parents=True)
+            stack.enter_context(hold(self.folder))
+            record = self._open(started, prepared, left_out)
+            for each in prepared.trees:
+                record.add_tree(TreeRecord(each.id, each.version, each.sha256))
+            self._record_kernels(record, prepared.built)
+        else:
+            record = former
+            self._record_kernels(record, prepared.built)
+            self._go_on(record, started)
+        run_by = _run_by(prepared.built)
+        cells = [c for c in self.asked.cells if c not in not_run and _kernel_of(c) in run_by]
+        self.to_come = set(without_verdict(cells, record))
+        wanted = {replace(cell, variant=run_by[_kernel_of(cell)]) for cell in self.to_come}
+        try:
+            self._run_cells(record, prepared, wanted)
+            self._keep_lines(record, prepared)
+        except KeyboardInterrupt:
+            self.interrupted = True
         record.write()
         report.write(record)
         return record
 
+    def _go_on(self, record: Record, started: datetime) -> None:
+        """Say in the record that it is taken up again, and when."""
+        before = record.run.host.get("resumed")
+        again = [
+            *(before if isinstance(before, list) else ()),
+            started.isoformat(timespec="seconds"),
+        ]
+        record.run = replace(record.run, host={**record.run.host, "resumed": again})
+        if record.run.host.get("system") == platform.platform():
+            for each in record.cells:
+                if each.boot_seconds:
+                    hardware = self._script(each.cell).hardware_for(each.cell.case)
+                    self._silence.take(each.cell, hardware, each.boot_seconds)
+        temporary.sweep([self.folder])
+        reaper.also(self.folder.absolute())
+        record.write()
+        judged = sum(each.outcome is not Outcome.ERROR for each in record.cells)
+        without = len(record.cells) - judged
+        self.progress.say(
+            f"{self.folder} goes on: {judged} cells have their verdict"
+            + (f"; {without} that ended without one are run again" if without else "")
+        )
+
     def _open(self, started: datetime, prepared: Prepared, left_out: Iterable[LeftOut]) -> Record:
-        self.folder.mkdir(parents=True)
         record = Record(
             self.folder,
             RunRecord(
@@ -152,6 +220,7 @@ class Verification:
                 gdb=prepared.versions.gdb,
             ),
             request=self.typed,
+            inputs=prepared.inputs,
             left_out=left_out,
             sessions=(
                 SessionRecord(
@@ -160,6 +229,7 @@ class Verification:
                 for each in self.asked.sessions
             ),
         )
+        reaper.also(self.folder.absolute())
         record.write()
         return record
 
@@ -167,7 +237,11 @@ class Verification:
         return next(each for each in self.asked.sessions if each.name == cell.session)
 
     def _record_kernels(self, record: Record, built: Iterable[Built]) -> None:
-        """Record every variant's kernel; one with an image that another has says so."""
+        """Record every variant's kernel, but for what a run that goes on has of them already.
+
+        One with an image that another has says so.
+        """
+        there = {(each.tree, each.kconfig, each.variant) for each in record.kernels}
         images: dict[tuple[str, str, str], str] = {}
         for each in built:
             if isinstance(each.kernel, MachineryError):
@@ -175,6 +249,8 @@ class Verification:
             kernel = each.kernel
             key = (each.tree.id, each.kconfig.name, kernel.image_sha256)
             for variant, sources in each.variants:
+                if (each.tree.id, each.kconfig.name, variant.name) in there:
+                    continue
                 record.add_kernel(
                     KernelRecord(
                         tree=each.tree.id,
@@ -195,11 +271,11 @@ class Verification:
                 )
                 images.setdefault(key, variant.name)
 
-    def _run_cells(self, record: Record, prepared: Prepared, not_run: Container[Cell]) -> None:
+    def _run_cells(self, record: Record, prepared: Prepared, cells: Container[Cell]) -> None:
         """Run the cells of each kernel that there is, once for all variants that it stands for."""
         wanted: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
         for cell in self.asked.cells:
-            if cell not in not_run:
+            if cell in cells:
                 wanted[_kernel_of(cell)].append(cell)
         kernels = {(each.tree.id, each.kconfig.name, each.first): each for each in prepared.built}
         boots: list[Boot] = []
@@ -218,7 +294,9 @@ class Verification:
 
             def on_result(result: Result) -> None:
                 name = _called(result.cell)
-                self._keep(record, result, kernels[_kernel_of(result.cell)].names)
+                hardware = self._script(result.cell).hardware_for(result.cell.case)
+                for known in self._silence.judge(result, hardware):
+                    self._keep(record, known, kernels[_kernel_of(known.cell)].names)
                 task.end(name)
                 task.advance(note=f"{name}: {result.signature or 'pass'}")
                 task.show(functools.partial(so_far, record))
@@ -263,8 +341,11 @@ class Verification:
                     metrics=result.metrics,
                     files=files,
                     held=self.asked.is_held(own),
+                    died_at_boot=result.died_at_boot,
+                    earlier=result.earlier,
                 )
             )
+            self.to_come.discard(own)
 
     def _keep_lines(self, record: Record, prepared: Prepared) -> None:
         """Keep, for each kernel that was stepped, the source lines of where it was."""
@@ -286,6 +367,13 @@ class Verification:
 
 def _kernel_of(cell: Cell) -> tuple[str, str, str]:
     return cell.tree, cell.kconfig, cell.variant
+
+
+def _run_by(built: Iterable[Built]) -> Mapping[tuple[str, str, str], str]:
+    """Name, for each kernel of the run, the variant whose cells are run for it."""
+    return {
+        (each.tree.id, each.kconfig.name, name): each.first for each in built for name in each.names
+    }
 
 
 def _called(cell: Cell) -> str:

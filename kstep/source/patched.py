@@ -11,9 +11,9 @@ import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from kstep.base import temporary
 from kstep.base.errors import RequestError
 from kstep.source.diff import apply, refusal
 
@@ -74,7 +74,7 @@ def make(sources: Path, series_list: Sequence[Series], variant: Variant) -> Patc
     patches = [each for series in series_list for patch in series.patches for each in patch.forms]
     touched = sorted({name for patch in patches for name in patch.touched})
     _refuse_other_kinds(sources, patches)
-    with TemporaryDirectory(prefix="kstep-series-") as folder:
+    with temporary.folder() as folder:
         scratch = Path(folder)
         pristine = _read(sources, touched)
         present = {

@@ -10,12 +10,11 @@ import os
 import re
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, TypedDict
 
 import yaml
 
-from kstep.base import document
+from kstep.base import document, temporary
 from kstep.base.document import nearest
 from kstep.base.errors import RequestError
 from kstep.source import thread
@@ -127,7 +126,7 @@ def save(series: Series, name: str, folder: Path) -> None:
         ],
     }
     folder.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{name}.", dir=folder.parent) as scratch:
+    with temporary.folder(folder.parent) as scratch:
         made = Path(scratch, name)
         made.mkdir()
         for file, patch in files.items():
@@ -260,7 +259,7 @@ def _load_range(spec: str) -> Series:
         back = repository.count(last, first)
         fix = "swap them" if back else "they are the same commit"
         raise RequestError(f"series {spec}: {new} has no commits that are not in {old}; {fix}")
-    with TemporaryDirectory(prefix="kstep-range-") as scratch:
+    with temporary.folder() as scratch:
         repository.format_patches(first, last, Path(scratch))
         mails = [path.read_bytes() for path in sorted(Path(scratch).iterdir())]
     if not mails:

@@ -13,9 +13,9 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING
 
+from kstep.base import temporary
 from kstep.base.errors import MachineryError, RequestError
 from kstep.source.git import Git
 
@@ -63,7 +63,7 @@ def split(path: Path) -> tuple[bytes, ...]:
         raise RequestError("is empty; save the thread or the patch again", path)
     if begins == GZIP:
         raise RequestError("is compressed; gunzip it first", path)
-    with TemporaryDirectory(prefix="kstep-mails-") as folder:
+    with temporary.folder() as folder:
         done = Git.without_repository().run(
             "mailsplit", "-b", "-d8", f"-o{folder}", "--", str(path.absolute())
         )
@@ -78,7 +78,7 @@ def read(path: Path, mails: Sequence[bytes]) -> Thread:
     Raises RequestError if there is none, or it is incomplete.
     """
     # Maildirs, because b4 starts a new mail at any line of an mbox that begins with "From ".
-    with TemporaryDirectory(prefix="kstep-thread-") as scratch:
+    with temporary.folder() as scratch:
         folder = Path(scratch)
         for name in ("cur", "new", "tmp"):
             (folder / "given" / name).mkdir(parents=True)
@@ -113,7 +113,7 @@ def fetch(message_id: str) -> tuple[bytes, ...]:
 
     Raises MachineryError if it fails, for example without a network.
     """
-    with TemporaryDirectory(prefix="kstep-fetched-") as scratch:
+    with temporary.folder() as scratch:
         asked = (f"-o{scratch}", f"-n{SAVED}.maildir", "--save-as-maildir", message_id)
         done = _b4(["mbox", *asked], Git.of_user(Path(scratch)).environment)
         mails = _saved(Path(scratch))
@@ -160,7 +160,7 @@ def text(mail: bytes) -> bytes:
     encoding = str(header["content-transfer-encoding"] or "").lower()
     if not header.is_multipart() and encoding not in {"base64", "quoted-printable"}:
         return mail
-    with TemporaryDirectory(prefix="kstep-mail-") as folder:
+    with temporary.folder() as folder:
         message, patch = Path(folder, "message"), Path(folder, "patch")
         done = Git.without_repository().run(
             "mailinfo", "-k", "--quoted-cr=strip", str(message), str(patch), given=mail
@@ -206,7 +206,7 @@ def _b4(
 
     ``environment`` replaces that.
     """
-    with TemporaryDirectory(prefix="kstep-b4-") as home:
+    with temporary.folder() as home:
         own = {
             **Git.without_repository().environment,
             **UNATTESTED,

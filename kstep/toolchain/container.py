@@ -10,8 +10,8 @@ import contextlib
 import hashlib
 import os
 import subprocess
-import tempfile
 from collections import deque
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +20,17 @@ import requests
 from docker.types import LogConfig
 
 import docker
+from kstep.base import owner, temporary
 from kstep.base.errors import MachineryError
 from kstep.toolchain import apt
-from kstep.toolchain.interface import CommandError, LimitError, Process, Toolchain, ignore
+from kstep.toolchain.interface import (
+    CommandError,
+    LimitError,
+    Process,
+    Toolchain,
+    family,
+    ignore,
+)
 from kstep.toolchain.limits import GIB, Watch
 
 if TYPE_CHECKING:
@@ -33,11 +41,26 @@ if TYPE_CHECKING:
     from kstep.base.progress import Progress
     from kstep.toolchain.limits import Limits
 
-DEBIAN = "bookworm"  # the release that the image is made of, whatever this machine has
-LABEL = "kstep.process"  # the process that a container belongs to
+DEBIAN = "bookworm"  # the release that the image is made of, whatever this host has
+# The process that a container belongs to. An older kstep's label was kstep.process, and it removed
+# every container whose label it could not read.
+LABEL = "kstep.owner"
 LOG = {"max-size": "64m", "max-file": "2"}  # what an endless output may fill of the engine's disk
 LINE = 1 << 16  # bytes of one line of output, at most
 UNPRIVILEGED = 1000  # who builds where kstep itself is root
+# The engine closes a container's standard input when the process that attached to it is gone,
+# be it by SIGKILL. That ends the command, and the container with it.
+UNTIL_INPUT_ENDS = """\
+exec 3<&0
+"$@" 3<&- </dev/null &
+command=$!
+{ cat <&3 >/dev/null; kill -KILL $command; } &
+exec 3<&-
+wait $command
+"""
+BOUND = ("sh", "-c", UNTIL_INPUT_ENDS, "sh")
+ENDED = ("exited", "dead")
+FORGOTTEN = timedelta(hours=1)  # a living kstep removes a container within seconds of its end
 
 
 def engine_fault() -> str | None:
@@ -60,10 +83,18 @@ def _engine_reason(error: BaseException) -> str:
 
 
 class DockerProcess(Process):
-    """A container that was started."""
+    """A container that runs as long as this process does, at the most; it is started."""
 
     def __init__(self, container: Container) -> None:
         self._container = container
+        self._pid: int | None = None
+        try:
+            self._input = container.attach_socket(params={"stdin": 1, "stream": 1})
+            container.start()
+            container.reload()
+        except BaseException:
+            self._remove()
+            raise
 
     def alive(self) -> bool:
         """Whether the container runs."""
@@ -81,6 +112,21 @@ class DockerProcess(Process):
             return ""
         return log.decode(errors="replace")[-4096:]
 
+    def processes(self) -> list[int]:
+        """Return what runs in the container; none if the engine is of another PID namespace."""
+        if self._pid is None:
+            self._pid = self._visible()
+        return family(self._pid) if self._pid else []
+
+    def _visible(self) -> int:
+        """Return the number of the container's first process, 0 if it is none here."""
+        pid = int(self._container.attrs["State"].get("Pid", 0))
+        try:
+            groups = Path(f"/proc/{pid}/cgroup").read_text()
+        except OSError:
+            return 0
+        return pid if str(self._container.id) in groups else 0
+
     def stop(self) -> None:
         """End what runs in the container, and leave it to be looked at."""
         with contextlib.suppress(docker.errors.APIError):
@@ -88,7 +134,11 @@ class DockerProcess(Process):
 
     def kill(self) -> None:
         """Remove the container, running or not; somebody else may be doing that already."""
-        with contextlib.suppress(docker.errors.APIError):
+        self._remove()
+        self._input.close()
+
+    def _remove(self) -> None:
+        with contextlib.suppress(docker.errors.APIError, requests.exceptions.RequestException):
             self._container.remove(force=True)
 
 
@@ -170,7 +220,8 @@ class DockerToolchain(Toolchain):
             volumes[str(line)] = {"bind": str(self.inside(line)), "mode": "rw"}
         return client.containers.create(
             self.image,
-            list(argv),
+            [*BOUND, *argv],
+            stdin_open=True,
             working_dir=str(cwd) if cwd else None,
             environment={"HOME": "/tmp", "LC_ALL": "C.UTF-8", **(env or {})},  # noqa: S108 -- the container's own
             user=f"{self._uid}:{self._gid}",
@@ -181,7 +232,7 @@ class DockerToolchain(Toolchain):
             read_only=True,
             tmpfs={"/tmp": "exec,mode=1777"},  # noqa: S108 -- the container's own
             init=True,
-            labels={LABEL: _owner(os.getpid())},
+            labels={LABEL: owner.name()},
             devices=[f"{device}:{device}:rw" for device in devices],
             group_add=[str(device.stat().st_gid) for device in devices],
             # No swap beyond it: a build that fills memory is ended, and the machine goes on.
@@ -217,11 +268,11 @@ class DockerToolchain(Toolchain):
                 limits=limits,
                 at=at,
             )
+            process = DockerProcess(container)
             tail: deque[str] = deque(maxlen=200)
             folders = [(at or {}).get(path, path) for path in writable]
-            watch = Watch(limits, folders, DockerProcess(container).stop) if limits else None
+            watch = Watch(limits, folders, process.stop) if limits else None
             try:
-                container.start()
                 with watch or contextlib.nullcontext():
                     for line in _lines(container.logs(stream=True, follow=True)):
                         tail.append(line)
@@ -233,7 +284,7 @@ class DockerToolchain(Toolchain):
                 if limits and status and not reason and _out_of_memory(container):
                     reason = f"more than {limits.memory / GIB:.3g} GiB of memory"
             finally:
-                DockerProcess(container).kill()
+                process.kill()
         if reason:
             raise LimitError(argv, reason, tail)
         if status:
@@ -241,8 +292,8 @@ class DockerToolchain(Toolchain):
 
     def end_orphans(self, *, own: bool = False) -> None:
         """Remove the containers of a process that was ended before it could; see Toolchain."""
-        with self._client() as client:
-            _remove_orphans(client, own=own)
+        super().end_orphans(own=own)
+        remove_orphans(own=own)
 
     def inside(self, line: Path) -> Path:
         """A container has a /dev/pts of its own, so the pty stands elsewhere in it."""
@@ -269,11 +320,6 @@ class DockerToolchain(Toolchain):
             lines=lines,
             devices=devices,
         )
-        try:
-            container.start()
-        except BaseException:
-            DockerProcess(container).kill()
-            raise
         return DockerProcess(container)
 
 
@@ -297,30 +343,40 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
         yield rest.decode(errors="replace")
 
 
-def _owner(pid: int) -> str:
-    """Name a process so that a later one with its number has another name.
+def remove_orphans(*, own: bool = False) -> None:
+    """Remove containers whose kstep was killed before it could, and ``own`` ones if asked to.
 
-    The 22nd field of /proc/PID/stat is when it started; the 2nd, in parentheses, may hold
-    blanks (proc(5)).
+    If no engine answers, there are none that run.
     """
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
-    except OSError:
-        return ""
-    return f"{pid}-{stat.rpartition(')')[2].split()[19]}"
+        client = docker.from_env(timeout=600)
+    except docker.errors.DockerException:
+        return
+    try:
+        _remove_orphans(client, own=own)
+    except requests.exceptions.RequestException:
+        return
+    finally:
+        client.close()
 
 
 def _remove_orphans(client: docker.DockerClient, *, own: bool = False) -> None:
-    """Remove containers whose kstep was killed before it could, and ``own`` ones if asked to."""
-    mine = _owner(os.getpid()) if own else None
+    mine = owner.name() if own else None
     # Another kstep may remove one of its own between the list and the look at each.
     listed = client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
     for container in listed:
-        owner = container.labels.get(LABEL, "")
-        pid = owner.partition("-")[0]
-        if not pid.isdigit() or owner == mine or owner != _owner(int(pid)):
+        of = container.labels.get(LABEL, "")
+        if of == mine or owner.is_gone(of) or _is_forgotten(container):
             with contextlib.suppress(docker.errors.APIError):
                 container.remove(force=True)
+
+
+def _is_forgotten(container: Container) -> bool:
+    """Whether a container ended so long ago that its kstep, wherever that was, is gone too."""
+    before = (datetime.now(UTC) - FORGOTTEN).isoformat(timespec="seconds")
+    seconds = len("2026-01-01T00:00:00")
+    ended = str(container.attrs["State"]["FinishedAt"])[:seconds]
+    return container.status in ENDED and ended < before[:seconds]
 
 
 def _base_image(client: docker.DockerClient, progress: Progress) -> str:
@@ -341,7 +397,7 @@ def _base_image(client: docker.DockerClient, progress: Progress) -> str:
     except MachineryError as error:
         raise MachineryError(f"{error}; let the Docker engine reach an image registry") from error
     apt.install(["mmdebstrap"], progress)
-    with tempfile.TemporaryDirectory(prefix="kstep-") as scratch:
+    with temporary.folder() as scratch:
         tar = Path(scratch) / "base.tar"
         sources = Path(scratch) / "sources.list"
         sources.write_text(archives)

@@ -12,9 +12,10 @@ from collections import deque
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kstep.base import temporary
 from kstep.base.errors import MachineryError
-from kstep.toolchain import apt
-from kstep.toolchain.interface import CommandError, LimitError, Process, Toolchain, ignore
+from kstep.toolchain import apt, reaper
+from kstep.toolchain.interface import CommandError, LimitError, Process, Toolchain, family, ignore
 from kstep.toolchain.limits import Watch
 
 if TYPE_CHECKING:
@@ -67,6 +68,10 @@ class HostProcess(Process):
             return self._log.read_text(errors="replace")[-4096:]
         except FileNotFoundError:
             return ""
+
+    def processes(self) -> list[int]:
+        """Return the child and what it has started."""
+        return family(self._child.pid)
 
     def kill(self) -> None:
         """Kill the child and wait for it."""
@@ -135,7 +140,7 @@ class HostToolchain(Toolchain):
 
             watch = Watch(limits, writable, end) if limits else None
             try:
-                with watch or contextlib.nullcontext():
+                with reaper.group(child.pid), watch or contextlib.nullcontext():
                     while raw := child.stdout.readline(LINE):
                         line = raw.decode(errors="replace").rstrip("\n")
                         tail.append(line)
@@ -160,7 +165,7 @@ class HostToolchain(Toolchain):
         devices: Sequence[Path] = (),  # noqa: ARG002
     ) -> Process:
         """Start a child in a session of its own."""
-        handle, name = tempfile.mkstemp(prefix="kstep-", suffix=".log")
+        handle, name = tempfile.mkstemp(prefix=temporary.prefix(), suffix=".log")
         try:
             child = subprocess.Popen(
                 [*DIE_WITH_PARENT, *argv],

@@ -5,10 +5,12 @@ from __future__ import annotations
 
 import tempfile
 from abc import ABC, abstractmethod
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
+from kstep.base import temporary
 from kstep.base.errors import MachineryError
 from kstep.toolchain.compiler import GCC
 from kstep.toolchain.emulator import QEMU
@@ -66,6 +68,16 @@ class LimitError(CommandError):
         return f"ended by kstep: it used {self.reason}"
 
 
+def family(pid: int) -> list[int]:
+    """Return a process and its descendants, as far as they are there."""
+    found = [pid]
+    for each in found:  # which grows meanwhile
+        for path in Path(f"/proc/{each}/task").glob("*/children"):
+            with suppress(OSError):  # it has just ended
+                found += map(int, path.read_text().split())
+    return found
+
+
 class Process(ABC):
     """A program that was started and goes on: a machine."""
 
@@ -76,6 +88,10 @@ class Process(ABC):
     @abstractmethod
     def output(self) -> str:
         """What it said on standard output and error, at most the last 4 KiB."""
+
+    def processes(self) -> list[int]:
+        """Return the numbers of its processes; none where they cannot be seen from here."""
+        return []
 
     @abstractmethod
     def kill(self) -> None:
@@ -139,8 +155,12 @@ class Toolchain(ABC):
         devices that it may open.
         """
 
-    def end_orphans(self, *, own: bool = False) -> None:  # noqa: B027 -- a child of the host's ends with its parent
-        """End what a kstep process that is gone has left running; ``own`` is this process's too."""
+    def end_orphans(self, *, own: bool = False) -> None:  # noqa: ARG002 -- a child of the host's ends with its parent
+        """End what a kstep process that is gone has left running, and remove its files.
+
+        ``own`` is what this process has left running too.
+        """
+        temporary.sweep([Path(tempfile.gettempdir())])
 
     def inside(self, line: Path) -> Path:
         """Return the name that a pty of this machine has where the program runs."""
@@ -153,7 +173,7 @@ class Toolchain(ABC):
     def text(self, argv: Sequence[str]) -> str:
         """Return what a short command prints."""
         lines: list[str] = []
-        with tempfile.TemporaryDirectory(prefix="kstep-") as scratch:
+        with temporary.folder() as scratch:
             self.run(argv, cwd=Path(scratch), readable=[Path(scratch)], on_line=lines.append)
         return "\n".join(lines)
 

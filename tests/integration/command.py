@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 import docker.errors
 
 import docker
+from kstep.base import temporary
+from kstep.results import record
 from kstep.toolchain import LABEL
 
 if TYPE_CHECKING:
@@ -57,14 +59,19 @@ class Run:
 
 
 class Verify(AbstractContextManager["Verify"]):
-    """A run under way, in a session of its own, with a folder of its own for what is temporary."""
+    """A run under way, in a session of its own, with a folder of its own for what is temporary.
 
-    def __init__(self, scratch: Path, *options: str, command: str = "verify") -> None:
+    ``goes_on`` is whether it takes up the run that is in ``scratch`` already.
+    """
+
+    def __init__(
+        self, scratch: Path, *options: str, command: str = "verify", goes_on: bool = False
+    ) -> None:
         self.folder = scratch / "run"
         self.temporary = scratch / "tmp"
-        self.temporary.mkdir(parents=True)
+        self.temporary.mkdir(parents=True, exist_ok=goes_on)
         self._log = scratch / "said"
-        arguments = [f"--out={self.folder}", *options]
+        arguments = [f"--{'resume' if goes_on else 'out'}={self.folder}", *options]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
                 # Whoever runs the tests in the background has them ignore these.
@@ -109,15 +116,37 @@ class Verify(AbstractContextManager["Verify"]):
             assert time.monotonic() < deadline, f"no {what}:\n{self.said}"
             time.sleep(0.02)
 
+    @property
+    def runs_on(self) -> bool:
+        """Whether it has not ended."""
+        return self._process.poll() is None
+
     def finished_cells(self) -> int:
         """How many cells are recorded; at every moment the file is whole."""
         path = self.folder / "results.json"
-        return len(json.loads(path.read_text())["cells"]) if path.exists() else 0
+        if not path.exists():
+            return 0
+        json.loads(path.read_text())
+        return len(record.load(self.folder).cells)
 
     def end_by(self, number: signal.Signals, *, group: bool) -> None:
         """Send a signal, to the process or, as a terminal does, to its group."""
         self._family = _descendants(self._process.pid)
         (os.killpg if group else os.kill)(self._process.pid, number)
+
+    def kill_processes(self, *, main: bool, workers: bool) -> None:
+        """Kill kstep itself, its workers, or both at once, by SIGKILL: none can clean up."""
+        self._family = _descendants(self._process.pid)
+        victims = [self._process.pid] * main + self.workers * workers
+        for pid in victims:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        self._family = self._family if main else set(victims)
+
+    @property
+    def workers(self) -> list[int]:
+        """The processes that run boots now."""
+        return [pid for pid in _descendants(self._process.pid) if "spawn_main" in _command(pid)]
 
     def runs(self, program: str) -> bool:
         """Whether a program that the run started, in a container or not, is at work."""
@@ -130,18 +159,27 @@ class Verify(AbstractContextManager["Verify"]):
         for pid in self._children(program):
             os.kill(pid, signal.SIGKILL)
 
-    def left_behind(self) -> list[str]:
-        """Name the processes, containers and files that outlived the run after ``end_by``.
+    def left_behind(self, seconds: float = MOMENT) -> list[str]:
+        """Name what has outlived those who were ended or killed, ``seconds`` later.
 
-        Python's resource tracker ends when it sees that the run has, so a moment after it.
+        That is their processes, containers and files. Python's resource tracker ends when it
+        sees that the run has, so a moment after it.
         """
-        deadline = time.monotonic() + MOMENT
-        while any(map(_command, self._family)) and time.monotonic() < deadline:
+        deadline = time.monotonic() + seconds
+        while (found := self._left()) and time.monotonic() < deadline:
             time.sleep(0.02)
+        return found
+
+    def _left(self) -> list[str]:
         processes = [f"process {_command(pid)}" for pid in self._family if _command(pid)]
         containers = [f"container {each.name}" for each in self._containers("")]
-        files = [str(path) for path in self.temporary.iterdir()]
-        return processes + containers + files + [str(p) for p in self.folder.rglob("*.part")]
+        files = [str(path) for path in self.temporary.iterdir() if self._is_theirs(path)]
+        halves = [str(path) for path in self.folder.rglob(".kstep-*")]
+        return processes + containers + files + halves
+
+    def _is_theirs(self, path: Path) -> bool:
+        match = temporary.NAME.fullmatch(path.name)
+        return match is None or int(match["owner"].partition("-")[0], 16) in self._family
 
     def _children(self, program: str) -> list[int]:
         return [pid for pid in _descendants(self._process.pid) if _command(pid).startswith(program)]
@@ -157,8 +195,8 @@ class Verify(AbstractContextManager["Verify"]):
         return [
             each
             for each in listed
-            if int(each.labels[LABEL].partition("-")[0]) in owners
-            and each.attrs["Path"].startswith(program)
+            if int(each.labels[LABEL].partition("-")[0], 16) in owners
+            and any(word.startswith(program) for word in each.attrs["Args"])
         ]
 
 

@@ -35,6 +35,7 @@ ONE_CASE = "step-in-order[vfs_mkdir]"
 # What other tests or CI run, because it takes long or needs what is not here.
 ELSEWHERE = {
     "./inv verify": ".ci/run",
+    "./inv verify --resume RUN": "tests/integration/test_verify.py",
     "./inv test": ".ci/run",
     "./inv test --nightly": ".github/workflows/verify.yml",
     "./inv bench": "tests/unit/test_bench.py",

@@ -79,9 +79,18 @@ class Attack:
         added = "".join(f"\t{command}\n" for command in commands)
         new = old.replace(RULE, RULE + added)
         assert new != old
-        lines = difflib.unified_diff(
-            old.splitlines(keepends=True), new.splitlines(keepends=True), "a/Makefile", "b/Makefile"
-        )
+        # The object has the kernel linked anew, by the rule with the commands.
+        changed = {"Makefile": (old, new), "kernel/a.c": (FILES["kernel/a.c"], f"{name}\n")}
+        lines = [
+            line
+            for file, (before, after) in changed.items()
+            for line in difflib.unified_diff(
+                before.splitlines(keepends=True),
+                after.splitlines(keepends=True),
+                f"a/{file}",
+                f"b/{file}",
+            )
+        ]
         path = self.folder / f"{name}.patch"
         path.write_text(f"Subject: {name}\n\n---\n{''.join(lines)}")
         return path

@@ -21,8 +21,9 @@ from kstep.session.session import Stepped, session
 
 WORDS = (
     *("true", "false", "panic", "silence", "power_off", "kill", "raises", "gives_up"),
-    *("taint", "excused_taint", "late_splat", "hush"),
+    *("taint", "excused_taint", "late_splat", "hush", "flakes"),
 )
+flaked = []
 
 
 @session(claim="x", cases=tuple(Stepped(word, word.replace("_", "-"), "") for word in WORDS))
@@ -30,6 +31,11 @@ def does(target, case):
     target.metrics["tried"] = 1
     if case.name == "raises":
         raise ValueError("no such thing")
+    if case.name == "flakes" and not flaked:
+        flaked.append(target.run("true"))
+        raise MachineryError("once")
+    if case.name == "flakes":
+        return
     if case.name == "gives_up":
         raise MachineryError("cannot", details=("one", "two"))
     if case.name == "excused_taint":

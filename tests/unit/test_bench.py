@@ -20,6 +20,7 @@ from kstep.base.errors import MachineryError
 from kstep.bench import Bench, Figure
 from kstep.build.kconfig import Kconfig
 from kstep.build.kernel import Kernel
+from kstep.results.record import Record
 from kstep.run.preparation import Built
 from kstep.source.tree import Tree
 
@@ -29,6 +30,10 @@ if TYPE_CHECKING:
     from kstep.session.target import Target
 
 RATES = {"plain": 800.0, "driver": 760.0, "judged": 700.0, "gdb": 50.04, "gdbstub": 900.0}
+
+
+COSTS = {100: 0.0004, 100_000: 0.0005}
+LONG = "further_cell_in_a_long_run_over_a_short_one"
 
 
 def prepared(*builds: float | MachineryError) -> Prepared:
@@ -45,6 +50,7 @@ def prepared(*builds: float | MachineryError) -> Prepared:
 def measured(monkeypatch: pytest.MonkeyPatch, *builds: float, **rates: float) -> Bench:
     """Measure with given rates, where a machine would be stepped."""
     monkeypatch.setattr(bench, "_rates", lambda _prepared, _kernel: {**RATES, **rates})
+    monkeypatch.setattr(bench, "further_cell", COSTS.__getitem__)
     return bench.measure(prepared(*builds))
 
 
@@ -62,6 +68,7 @@ def test_a_bound_is_kept_up_to_itself(
     monkeypatch: pytest.MonkeyPatch, driver: float, slowest: float, met: list[bool]
 ) -> None:
     found = measured(monkeypatch, 400.0, slowest, driver=driver)
+    del found.figures[LONG]
     assert [figure.met for figure in found.figures.values()] == met
 
 
@@ -73,7 +80,7 @@ def test_a_variant_that_takes_as_long_as_all_is_no_fault_of_ours(
 
 
 def test_one_kernel_is_compared_with_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list(measured(monkeypatch, 400.0).figures) == ["driver_over_plain"]
+    assert list(measured(monkeypatch, 400.0).figures) == ["driver_over_plain", LONG]
 
 
 def test_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -83,10 +90,26 @@ def test_the_file(monkeypatch: pytest.MonkeyPatch) -> None:
         "figures": {
             "driver_over_plain": {"value": 0.95, "bound": 0.9, "met": True},
             "slowest_variant_over_full_build": {"value": 0.0167, "bound": 0.03, "met": True},
+            LONG: {"value": 1.25, "bound": 1.5, "met": True},
         },
-        "growth": {},
+        "growth": {"further_cell": {"100": 0.0004, "100000": 0.0005}},
         "rates": {**RATES, "gdb": 50.0},
     }
+
+
+def test_a_further_cell_is_measured_with_its_share_of_the_file(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Writing all is due once for a quarter more cells: its cost is shared out among these."""
+    assert 0 < bench.further_cell(40) < 1
+    write = Record.write
+
+    def slowly(record: Record) -> None:
+        write(record)
+        time.sleep(1)
+
+    monkeypatch.setattr(Record, "write", slowly)
+    assert 1 / 10 < bench.further_cell(40) < 1
 
 
 def test_a_bound_has_a_side() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kstep.base.outcome import Outcome, Signature
 from kstep.report.story import (
     called,
     expectation,
@@ -17,6 +18,7 @@ from kstep.report.story import (
     remarks,
     surprise,
 )
+from kstep.results.cell import Try
 from kstep.results.provenance import LeftOut, SessionRecord
 from kstep.results.verdict import exit_status
 from tests.unit.results.material import a_cell, a_record
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from kstep.results.cell import CellRecord
 
+DIED = Try(Outcome.ERROR, Signature.MACHINE_DIED, "QEMU\x1b", 1.0, 0.5, {})
 STEPS = {"steps": 300, "in_order": 300, "distinct_pcs": 280}
 
 
@@ -45,6 +48,10 @@ STEPS = {"steps": 300, "in_order": 300, "distinct_pcs": 280}
         (
             a_cell(metrics={"steps": 3, "in_order": 2}),
             "The claim held: 3 steps, 2 in program order.",
+        ),
+        (
+            a_cell(earlier=(DIED,)),
+            "The claim held.\nAn earlier try ended without a verdict (machine-died): QEMU\\x1b",
         ),
     ],
 )

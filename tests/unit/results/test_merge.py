@@ -10,7 +10,9 @@ import pytest
 
 from kstep import report
 from kstep.base.errors import RequestError
+from kstep.base.outcome import Outcome, Signature
 from kstep.report.command import narrowed, whole
+from kstep.results.cell import Try
 from kstep.results.merge import merge, requests
 from kstep.results.record import Record, load
 from tests.unit.report.material import WALKED, stepped, steps_of
@@ -61,6 +63,19 @@ def test_the_cells_of_all_with_their_files(tmp_path: Path) -> None:
     page = (tmp_path / "all/report.html").read_text()
     assert 'data-path="0"' in page
     assert f"<dt>merged from</dt><dd>b, {other.run.started}</dd>" in page
+
+
+def test_a_run_that_was_killed_is_merged_with_all_that_it_had(tmp_path: Path) -> None:
+    """Its journal is ahead of its results.json; earlier tries keep their files."""
+    made(tmp_path / "a", a_cell("none"))
+    first = Try(Outcome.ERROR, Signature.MACHINE_DIED, "", 1.0, 0.0, {"trace": "cells/x/earlier"})
+    load(tmp_path / "a").add(a_cell("v5/2", earlier=(first,)))
+    (tmp_path / "a/results.json").unlink()
+    made(tmp_path / "a", a_cell("none"))
+    merged = merge([load(tmp_path / "a"), made(tmp_path / "b", a_cell("v5/1"))], tmp_path / "all")
+    assert [each.cell.variant for each in merged.cells] == ["none", "v5/2", "v5/1"]
+    ((earlier,),) = [each.earlier for each in load(tmp_path / "all").cells if each.earlier]
+    assert earlier.files == {"trace": "1/cells/x/earlier"}
 
 
 def test_each_cell_is_repeated_by_the_command_that_made_it(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -15,9 +16,12 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from kstep.base import temporary
 from kstep.base.errors import MachineryError, RequestError
 from kstep.base.outcome import Outcome, Signature
+from kstep.results import journal
 from kstep.results import record as records
+from kstep.results.cell import Try
 from kstep.results.provenance import LeftOut, TreeRecord
 from kstep.results.record import Record, load
 from tests.unit.results.material import a_cell, a_record
@@ -66,6 +70,7 @@ def test_what_nobody_described_is_held_against_none(
     record.write()
     for each in (judged_cell, other, *(measure if late else [])):
         record.add(each)
+    record.write()
     data = validate(tmp_path)
     for cells in (record.cells, load(tmp_path).cells):
         found = {each.cell: each for each in cells}
@@ -157,13 +162,14 @@ def test_it_is_valid_from_the_beginning_and_after_every_addition(tmp_path: Path)
     assert [tree["id"] for tree in data["trees"]] == ["debian:6.1", "path:/linux"]
     assert [kernel["same_as"] for kernel in data["kernels"]] == [None, "none"]
     assert len(data["cells"]) == 1
-    assert [file.name for file in tmp_path.iterdir()] == ["results.json"]
+    assert {file.name for file in tmp_path.iterdir()} == {"results.json", "cells.jsonl"}
 
 
 def test_a_cell_that_ran_again_takes_the_place_of_the_former(tmp_path: Path) -> None:
     record = a_record(tmp_path)
     record.add(a_cell(seen="no-boot"))
     record.add(a_cell(seen="pass"))
+    record.write()
     assert [cell["outcome"] for cell in validate(tmp_path)["cells"]] == ["pass"]
 
 
@@ -231,7 +237,207 @@ def test_no_finished_cell_is_lost_when_kstep_is_killed(tmp_path: Path) -> None:
     writer.send_signal(signal.SIGKILL)
     finished = 40 + len(writer.stdout.readlines())
     writer.wait()
-    assert len(validate(tmp_path)["cells"]) in {finished, finished + 1}
+    validate(tmp_path)
+    assert len(load(tmp_path).cells) in {finished, finished + 1}
+
+
+def test_a_further_cell_is_a_line_however_many_there_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file is written as often as the number of cells grows by a quarter."""
+    written = 0
+    replace_file = temporary.replace
+
+    def count(path: Path, text: str, *, synced: bool) -> None:
+        nonlocal written
+        written += len(text)
+        replace_file(path, text, synced=synced)
+
+    monkeypatch.setattr(temporary, "replace", count)
+    monkeypatch.setattr(os, "fdatasync", lambda _file: None)
+    record = a_record(tmp_path)
+    record.write()
+    for number in range(500):
+        record.add(a_cell(("none", "v5/1")[number % 2], repeat=number + 1))
+    journal = (tmp_path / "cells.jsonl").stat().st_size
+    assert len((tmp_path / "cells.jsonl").read_text().splitlines()) == 500
+    assert written < 6 * journal
+    kept = len(validate(tmp_path)["cells"])
+    assert 500 / 1.26 < kept < 500
+    assert len(load(tmp_path).cells) == 500
+    record.write()
+    assert len(validate(tmp_path)["cells"]) == 500
+    assert load(tmp_path).cells == record.cells
+
+
+def test_of_held_cells_none_is_looked_at_again_but_where_none_has_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = a_record(tmp_path)
+    for number in range(1, 51):
+        record.add(a_cell("mine/1", seen="stuck", held=True, repeat=number))
+    record.add(a_cell("none", seen="stuck", held=True))
+    assert all(each.matched for each in record.cells)
+    put: list[CellRecord] = []
+    line = records._line
+
+    def note(cell: CellRecord) -> str:
+        put.append(cell)
+        return line(cell)
+
+    monkeypatch.setattr(records, "_line", note)
+    for number in range(2, 50):
+        record.add(a_cell("none", seen="stuck", held=True, repeat=number))
+    assert len(put) == 2 * 48
+    # One that ran again: no repeat of none fails any more, so all are worse than it.
+    for number in range(1, 50):
+        record.add(a_cell("none", held=True, repeat=number))
+    assert not any(each.matched for each in record.cells if each.cell.variant == "mine/1")
+    assert load(tmp_path).cells == record.cells
+
+
+@pytest.mark.parametrize(
+    ("none", "seen", "matched"),
+    [("stuck", "panic", False), ("panic", "panic", True), ("panic", "stuck", True)],
+)
+def test_a_death_at_boot_is_worse_than_another_failure(
+    tmp_path: Path,
+    none: str,
+    seen: str,
+    matched: bool,  # noqa: FBT001 -- a row
+) -> None:
+    record = a_record(tmp_path)
+    for variant, word in (("none", none), ("mine/1", seen)):
+        died = word == "panic"
+        record.add(a_cell(variant, seen=word, held=True, died_at_boot=died))
+    for cells in (record.cells, load(tmp_path).cells):
+        assert [each.matched for each in cells] == [True, matched]
+
+
+# -- the journal
+
+
+def lines_of(path: Path) -> list[str]:
+    """Read the lines of a run's journal."""
+    return (path / "cells.jsonl").read_text().splitlines()
+
+
+@pytest.mark.parametrize(
+    "torn", ['{"tree": "debi', '{"tree": "debian:6.1"', "\0\0\0", "\0\0\n", "[1]\n"]
+)
+def test_a_torn_last_line_is_dropped_and_the_next_is_a_line_of_its_own(
+    tmp_path: Path, torn: str
+) -> None:
+    """The power was cut while it was written."""
+    record = a_record(tmp_path)
+    record.write()
+    for number in (1, 2):
+        record.add(a_cell(repeat=number))
+    with (tmp_path / "cells.jsonl").open("a") as stream:
+        stream.write(torn)
+    again = load(tmp_path)
+    assert [each.cell.repeat for each in again.cells] == [1, 2]
+    again.add(a_cell(repeat=3))
+    assert len(lines_of(tmp_path)) == 3
+    assert [each.cell.repeat for each in load(tmp_path).cells] == [1, 2, 3]
+
+
+def test_a_torn_only_line_is_dropped(tmp_path: Path) -> None:
+    record = a_record(tmp_path)
+    record.write()
+    (tmp_path / "cells.jsonl").write_text('{"tree')
+    record.add(a_cell())
+    assert len(lines_of(tmp_path)) == 1
+    assert load(tmp_path).cells == record.cells
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [("garbage", "not a cell's result"), ('{"tree": "x"}', "not a cell of schema 1 .*kconfig")],
+)
+def test_another_broken_line_is_named(tmp_path: Path, line: str, what: str) -> None:
+    record = a_record(tmp_path, a_cell())
+    record.write()
+    record.add(a_cell(repeat=2))
+    good = lines_of(tmp_path)
+    (tmp_path / "cells.jsonl").write_text("\n".join([*good, line, *good]) + "\n")
+    with pytest.raises(RequestError, match=rf"cells\.jsonl:2: {what}.*; remove the line"):
+        load(tmp_path)
+
+
+def test_the_later_line_of_a_cell_counts(tmp_path: Path) -> None:
+    record = a_record(tmp_path)
+    record.write()
+    record.add(a_cell(seen="no-boot"))
+    record.add(a_cell(repeat=2))
+    record.add(a_cell(seen="stuck"))
+    assert len(lines_of(tmp_path)) == 3
+    assert [each.seen for each in load(tmp_path).cells] == ["stuck", "pass"]
+
+
+def test_a_file_that_was_left_behind_is_told(tmp_path: Path) -> None:
+    record = a_record(tmp_path, a_cell())
+    record.write()
+    assert not load(tmp_path).is_ahead
+    journal.Journal(tmp_path).append(records._line(a_cell(repeat=2)))
+    behind = load(tmp_path)
+    before = behind.is_ahead
+    behind.write()
+    assert (before, behind.is_ahead, load(tmp_path).is_ahead) == (True, False, False)
+    assert len(validate(tmp_path)["cells"]) == 2
+
+
+def test_a_file_by_another_name_has_no_journal(tmp_path: Path) -> None:
+    record = a_record(tmp_path, a_cell())
+    record.write()
+    (tmp_path / "results.json").rename(tmp_path / "before.json")
+    record.add(a_cell(repeat=2))
+    assert len(load(tmp_path / "before.json").cells) == 1
+
+
+def test_a_full_disk_leaves_the_journal_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record = a_record(tmp_path)
+    record.write()
+    record.add(a_cell())
+    before = (tmp_path / "cells.jsonl").read_bytes()
+
+    def full(_file: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fdatasync", full)
+        with pytest.raises(MachineryError, match=r"cells\.jsonl: cannot be written: No space"):
+            record.add(a_cell(repeat=2))
+    assert (tmp_path / "cells.jsonl").read_bytes() == before
+    assert len(record.cells) == 1
+
+
+def test_earlier_tries_are_kept(tmp_path: Path) -> None:
+    first = Try(Outcome.ERROR, Signature.MACHINE_DIED, "QEMU ended", 3.5, 2.0, {"trace": "x"})
+    record = a_record(tmp_path)
+    record.add(a_cell(earlier=(first,)))
+    (cell,) = validate(tmp_path)["cells"]
+    assert cell["earlier"] == [
+        {
+            "outcome": "error",
+            "signature": "machine-died",
+            "message": "QEMU ended",
+            "seconds": 3.5,
+            "boot_seconds": 2.0,
+            "files": {"trace": "x"},
+        }
+    ]
+    assert load(tmp_path).cells == record.cells
+
+
+def test_inputs_are_kept(tmp_path: Path) -> None:
+    record = a_record(tmp_path)
+    record.inputs = {"patch v6/1": "4d" * 32}
+    record.write()
+    assert validate(tmp_path)["inputs"] == record.inputs
+    assert load(tmp_path).inputs == record.inputs
 
 
 def test_what_has_finished_is_not_put_into_words_again(
@@ -250,7 +456,8 @@ def test_what_has_finished_is_not_put_into_words_again(
     record = a_record(tmp_path)
     for number in range(100):
         record.add(a_cell(("none", "v5/1")[number % 2], repeat=number + 1))
-    assert put <= 2 * 100  # once to see that it can be, once to keep
+    assert put <= 2 * 100  # once for the journal, once to keep
+    record.write()
     assert len(validate(tmp_path)["cells"]) == 100
 
 

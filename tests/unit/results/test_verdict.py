@@ -44,6 +44,27 @@ def test_one_name(none: list[str], patched: list[str], where: str | None) -> Non
     assert list(entry) == ["fixed", "regressed", "unchanged"]
 
 
+@pytest.mark.parametrize(
+    ("none_died", "died", "where"),
+    [
+        (False, True, "regressed"),
+        (True, True, "unchanged"),
+        (True, False, "unchanged"),  # better, but nothing that works
+    ],
+)
+def test_a_death_at_boot_is_worse_than_another_failure(
+    none_died: bool,  # noqa: FBT001 -- a row
+    died: bool,  # noqa: FBT001 -- likewise
+    where: str,
+) -> None:
+    cells = [
+        a_cell("none", "s[x]", "panic", died_at_boot=none_died),
+        a_cell("v5/1", "s[x]", "panic", died_at_boot=died),
+    ]
+    entry = verdict(cells)[COLUMN]
+    assert [kind for kind, names in entry.items() if names] == [where]
+
+
 def test_expectations_play_no_part() -> None:
     cells = [a_cell("none", seen="stuck", wanted="stuck"), a_cell("v5/1", wanted="stuck")]
     assert verdict(cells)[COLUMN]["fixed"] == ["step-in-order[up_read]"]

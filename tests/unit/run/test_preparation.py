@@ -63,11 +63,14 @@ class Workshop:
     said: io.StringIO = field(default_factory=io.StringIO)
 
     def __post_init__(self) -> None:
-        tools = SimpleNamespace(kind="fake", why="a test", accel=None, versions=self._versions)
+        tools = SimpleNamespace(
+            kind="fake", why="a test", image_digest=None, accel=None, versions=self._versions
+        )
         at = self.monkeypatch.setattr
         at(f"{HERE}.toolchain.choose", self._noting("toolchain", tools))
         accelerator = SimpleNamespace(accel=Accel.TCG, why="a test")
         at(f"{HERE}.accel.choose", self._noting("accel", accelerator))
+        at(f"{HERE}.reaper.start", lambda *_: None)
         at(f"{HERE}.patched.make", self._patch)
         at(f"{HERE}.kconfig.declared", self._declared)
         at(f"{HERE}.initramfs.make", self._noting("initramfs", None))
@@ -81,7 +84,7 @@ class Workshop:
         return note
 
     def _versions(self, *_: object) -> object:
-        return SimpleNamespace(compiler="gcc 12; ld 2.40")
+        return SimpleNamespace(compiler="gcc 12; ld 2.40", emulator="qemu 7.2", gdb="gdb 13")
 
     def get(self, name: str) -> Tree:
         """Fetch a tree."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -62,11 +63,11 @@ def test_a_machine_that_served_a_cell_that_did_not_pass_is_not_used_again(bench:
         True,
         False,
         True,
-        False,
+        True,  # its second try
         True,
         False,
     ]
-    assert bench.started == 3
+    assert bench.started == 4
 
 
 @pytest.mark.parametrize(
@@ -88,7 +89,74 @@ def test_every_end_of_a_cell_is_told(
     assert message in result.message
     assert result.metrics == {"tried": 1}
     assert result.seconds > 0
+    assert bench.started == 1 + (outcome == "error")
+    assert len(result.earlier) == (outcome == "error")
+
+
+def test_a_fault_of_the_machinery_is_tried_once_more_and_both_tries_are_kept(bench: Bench) -> None:
+    good, flaky, last = run(bench, "true", "flakes", "true")
+    assert [each.outcome for each in (good, flaky, last)] == [Outcome.PASS] * 3
+    (first,) = flaky.earlier
+    assert (first.outcome, first.signature) == (Outcome.ERROR, Signature.INFRASTRUCTURE)
+    assert (first.message, first.seconds > 0) == ("once", True)
+    assert "true; echo" in (bench.folder / first.files["console_log"]).read_text()
+    assert "true; echo" not in (bench.folder / flaky.files["console_log"]).read_text()
+    assert set(first.files) == set(flaky.files)
+    assert not set(first.files.values()) & set(flaky.files.values())
+    assert flaky.boot_seconds > 0  # a fresh machine, which the next cell has too
+    assert bench.started == 2
+
+
+def test_a_cell_that_has_had_a_try_gets_no_third(bench: Bench) -> None:
+    """A worker died in the middle of it; its files are not removed."""
+    boot = bench.boot("raises")
+    (cell,) = boot.cells
+    own = bench.folder / layout.cell_folder(cell)
+    own.mkdir(parents=True)
+    (own / "console.log").write_text("of the first")
+    files = runner.set_aside(cell, bench.folder)
+    boot = replace(boot, tried=frozenset([cell]))
+    (result,) = runner.run(boot, FakeToolchain(bench.log), bench.folder)
+    assert (result.outcome, result.earlier) == (Outcome.ERROR, ())
+    assert (bench.folder / files["console_log"]).read_text() == "of the first"
     assert bench.started == 1
+
+
+def test_of_a_cell_that_never_ran_there_are_no_files_to_set_aside(bench: Bench) -> None:
+    (cell,) = bench.boot("true").cells
+    assert runner.set_aside(cell, bench.folder) == {}
+
+
+SHORT = "the host gave the machine no CPU time"
+
+
+@pytest.mark.parametrize(
+    ("case", "greeting", "doubted"),
+    [
+        ("silence", READY, True),
+        ("true", b"[ 0.1] Booting\r\n", True),
+        ("true", READY + b"rcu: INFO: rcu_preempt self-detected stall on CPU\r\n", True),
+        ("true", READY.replace(b"Run", b"BUG: soft lockup"), True),
+        ("panic", READY, False),
+        ("false", READY, False),
+        ("true", READY + b"WARNING: CPU: 0\r\n", False),
+        ("power_off", READY, False),
+    ],
+)
+def test_of_a_kernel_that_its_host_does_not_let_run_silence_and_stalls_say_nothing(
+    bench: Bench,
+    monkeypatch: pytest.MonkeyPatch,
+    case: str,
+    greeting: bytes,
+    doubted: bool,  # noqa: FBT001 -- a row
+) -> None:
+    """It is tried once more; other faults do not come of a slow host."""
+    monkeypatch.setattr(machine.QemuMachine, "shortage", lambda _self: SHORT)
+    (result,) = run(bench, case, greeting=greeting)
+    assert result.message.startswith(f"{SHORT}; so this says nothing of the kernel: ") is doubted
+    if doubted:
+        assert (result.outcome, result.signature) == (Outcome.ERROR, Signature.INFRASTRUCTURE)
+        assert (len(result.earlier), result.silent, result.died_at_boot) == (1, 0, False)
 
 
 def test_the_files_of_a_cell_are_where_it_says(bench: Bench) -> None:
@@ -131,14 +199,16 @@ def test_a_boot_that_goes_wrong_is_that_of_its_first_cell(
     (result,) = run(bench, "true", greeting=greeting)
     assert (result.outcome, result.signature) == (Outcome(outcome), signature)
     assert words in result.message
-    assert bench.started == 1
+    assert bench.started == 1 + (outcome == "error")
+    assert result.died_at_boot == (outcome == "fail" and "does not boot" in result.message)
+    assert result.silent == (2 if outcome == "error" and b"VFS" not in greeting else 0)
 
 
 @pytest.mark.parametrize(
     ("greeting", "outcome", "signature"),
     [(PANIC, "fail", Signature.PANIC), (VFS + b"\r\n", "error", Signature.NO_BOOT)],
 )
-def test_a_kernel_that_does_not_boot_is_started_once(
+def test_a_kernel_that_does_not_boot_is_not_started_for_every_cell(
     greeting: bytes, outcome: str, signature: Signature, bench: Bench
 ) -> None:
     """And what it came to is that of every cell of the boot."""
@@ -147,7 +217,8 @@ def test_a_kernel_that_does_not_boot_is_started_once(
     assert [
         each.message.startswith("not tried again: the kernel does not boot") for each in results
     ] == [False, True, True]
-    assert bench.started == 1
+    assert {each.died_at_boot for each in results} == {outcome == "fail"}
+    assert bench.started == 1 + (outcome == "error")
 
 
 def test_a_kernel_that_complains_and_comes_up_is_started_for_each_cell(bench: Bench) -> None:

@@ -6,13 +6,14 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from kstep.__main__ import Commands
-from tests.unit.results.material import a_cell, a_record
+from tests.unit.results.material import ASKED, a_cell, a_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +71,16 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
+    for name, more in (
+        ("old", {}),
+        ("cut", {"inputs": {"guest": "1"}}),
+        ("moved", {"inputs": {"guest": "1"}, "request": replace(ASKED, folder="gone/away")}),
+    ):
+        (tmp_path / name).mkdir()
+        record = a_record(tmp_path / name)
+        for field, value in more.items():
+            setattr(record, field, value)
+        record.write()
     monkeypatch.setenv("KSTEP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setenv("DOCKER_HOST", f"unix://{tmp_path}/no-engine")
     umask = os.umask(0o022)
@@ -160,6 +171,13 @@ BAD = [
     (f"{V} --repeat 99999999999", "--repeat 99999999999: must be between 1 and 10000"),
     (f"{V} --jobs=-1", "--jobs -1: must be 1 or more"),
     (f"{V} --out {{}}", "--out {}: it exists; name a new folder"),
+    ("verify --resume {}/nowhere", "{}/nowhere: cannot be read (No such file"),
+    ("verify --resume {}/run", "{}/run/results.json:1: not JSON"),
+    ("verify --resume {}/old", "--resume {}/old: it does not say what it was made from"),
+    ("verify --resume {}/cut --repeat 3", "--repeat 3: the run that --resume names has --repeat 1"),
+    ("verify --resume {}/cut --out {}/x", "--out {}/x: the run that --resume names has no --out"),
+    ("verify --resume {}/cut --machine tcp:a:1", "--machine tcp:a:1: the run that --resume names"),
+    ("verify --resume {}/moved", "--resume {}/moved: its command was given in gone/away: No such"),
     (f"{V} --out {{}}/a-file/x", "--out {}/a-file/x: {}/a-file is no folder to write into"),
     ("verify --toolchain podman", "--toolchain podman: must be auto, docker or host"),
     # the command line itself

@@ -7,6 +7,7 @@ import os
 import pickle
 import subprocess
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ import docker.errors
 import pytest
 
 import docker
+from kstep.base import owner
 from kstep.base.errors import MachineryError, RequestError
 from kstep.base.progress import Progress
 from kstep.toolchain import (
@@ -23,13 +25,23 @@ from kstep.toolchain import (
     HostToolchain,
     apt,
     choose,
-    container,
     engine_fault,
 )
-from kstep.toolchain.container import DockerProcess
+from kstep.toolchain.container import BOUND, DockerProcess
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+
+@dataclass
+class Attached:
+    """The other end of a container's standard input."""
+
+    closed: int = 0
+
+    def close(self) -> None:
+        """Count."""
+        self.closed += 1
 
 
 @dataclass
@@ -41,6 +53,20 @@ class Container:
     asked: dict[str, Any] = field(default_factory=dict)
     status: str = "created"
     removed: bool = False
+    attached: list[Attached] = field(default_factory=list)
+    ended: str = "0001-01-01T00:00:00Z"
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """Say what the engine knows of it."""
+        return {"State": {"FinishedAt": self.ended}}
+
+    def attach_socket(self, params: dict[str, int]) -> Attached:
+        """Take the other end of its standard input."""
+        assert params == {"stdin": 1, "stream": 1}
+        assert self.status == "created", "what it is bound to is there before it runs"
+        self.attached.append(Attached())
+        return self.attached[-1]
 
     def start(self) -> None:
         """Run, where the engine lets it."""
@@ -180,7 +206,8 @@ def test_a_command_has_no_network_no_capabilities_and_no_root(
     )
     (made,) = engine.made
     asked = made.asked
-    assert (asked["image"], asked["argv"]) == ("kstep-toolchain:1", ["make", "Image"])
+    assert (asked["image"], asked["argv"]) == ("kstep-toolchain:1", [*BOUND, "make", "Image"])
+    assert asked["stdin_open"] is True
     assert asked["network_mode"] == "none"
     assert asked["cap_drop"] == ["ALL"]
     assert asked["security_opt"] == ["no-new-privileges"]
@@ -192,7 +219,8 @@ def test_a_command_has_no_network_no_capabilities_and_no_root(
     }
     assert asked["working_dir"] == str(tmp_path / "obj")
     assert asked["environment"] == {"HOME": "/tmp", "LC_ALL": "C.UTF-8", "ARCH": "arm64"}  # noqa: S108 -- in there
-    assert asked["labels"][LABEL].startswith(f"{os.getpid()}-")
+    assert asked["labels"] == {LABEL: owner.name()}
+    assert [each.closed for each in made.attached] == [1]
     assert (asked["devices"], asked["group_add"]) == ([], [])
     assert "privileged" not in asked
     assert made.removed
@@ -273,8 +301,11 @@ def test_a_machine_has_its_line_and_devices_and_no_more(
     assert made.asked["group_add"] == [str(device.stat().st_gid)]
     assert (made.asked["network_mode"], made.asked["cap_drop"]) == ("none", ["ALL"])
     assert process.alive()
+    (attached,) = made.attached
+    assert attached.closed == 0
     process.kill()
     assert made.removed
+    assert attached.closed == 1
     process.kill()  # once more, and nothing happens
 
 
@@ -308,30 +339,60 @@ def test_what_a_machine_says_is_cut_to_its_end(engine: Engine) -> None:
 # -- orphans
 
 
-def left_by(engine: Engine, owner: str, **more: str) -> Container:
+def left_by(engine: Engine, of: str, **more: str) -> Container:
     """Leave a container behind."""
-    made = Container(engine, {LABEL: owner, **more})
+    made = Container(engine, {LABEL: of, **more})
     engine.made.append(made)
     return made
 
 
 def test_containers_of_processes_that_are_gone_are_removed_and_no_others(engine: Engine) -> None:
     """A process may have the number of one that is gone, and has not its time."""
-    own = left_by(engine, container._owner(os.getpid()))
+    place = owner.name().rpartition("-")[2]
+    own = left_by(engine, owner.name())
+    elsewhere = [left_by(engine, of) for of in ("1-1-ffffff", "", "x", "-")]
     with subprocess.Popen(["sleep", "60"]) as child:
-        another = left_by(engine, container._owner(child.pid))
-        for gone in (f"{child.pid}-1", "4194999-77", "", "x", "-"):
+        another = left_by(engine, owner.name(child.pid))
+        for gone in (f"{child.pid:x}-1-{place}", f"400007-77-{place}"):
             left_by(engine, gone)
-        stubborn = left_by(engine, "4194999-78", stubborn="yes")
+        stubborn = left_by(engine, f"400007-78-{place}", stubborn="yes")
         tools().end_orphans()
         left = [each for each in engine.made if not each.removed]
-        assert left == [own, another, stubborn]  # somebody else removes the last
+        assert left == [own, *elsewhere, another, stubborn]  # somebody else removes the last
         child.kill()
-    tools().end_orphans()
-    assert [each for each in engine.made if not each.removed] == [own, stubborn]
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        tools().end_orphans()  # it is a zombie now
+        left = [each for each in engine.made if not each.removed]
+        assert left == [own, *elsewhere, stubborn]
     assert engine.listed == {"all": True, "filters": {"label": LABEL}, "ignore_removed": True}
     tools().end_orphans(own=True)
-    assert [each for each in engine.made if not each.removed] == [stubborn]
+    assert [each for each in engine.made if not each.removed] == [*elsewhere, stubborn]
+
+
+@pytest.mark.parametrize(
+    ("status", "hours", "removed"),
+    [("exited", 2, True), ("exited", 0, False), ("running", 2, False), ("created", 2, False)],
+)
+def test_a_container_that_ended_before_a_reboot_is_removed(
+    engine: Engine,
+    status: str,
+    hours: int,
+    removed: bool,  # noqa: FBT001 -- a row
+) -> None:
+    """Nobody can tell whether its kstep lives, but that would have removed it long ago."""
+    made = left_by(engine, "1-1-ffffff")
+    made.status = status
+    ended = datetime.now(UTC) - timedelta(hours=hours)
+    made.ended = ended.strftime("%Y-%m-%dT%H:%M:%S.123456789Z")
+    tools().end_orphans()
+    assert made.removed is removed
+
+
+def test_where_no_engine_answers_there_is_nothing_to_remove(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    no_engine(monkeypatch, "Connection refused")
+    tools().end_orphans()
 
 
 # -- the image
@@ -522,7 +583,8 @@ def test_another_kind_of_toolchain_is_refused(recipe: Path) -> None:
 
 
 def test_a_container_that_is_gone_is_not_alive(engine: Engine) -> None:
-    gone = Container(engine, {}, removed=True)
+    gone = Container(engine, {})
     process = DockerProcess(gone)  # type: ignore[arg-type]  # it plays one
+    gone.removed = True
     assert not process.alive()
     assert process.output() == ""

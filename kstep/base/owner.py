@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The process that something belongs to, named so that it is told from every other process.
+
+A process number alone is that of another process later, in another container, after a reboot
+and on another machine. A name has the number, when the process started, and where that number
+means this process: the boot and the PID namespace.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from pathlib import Path
+
+PLACE = 6  # hexadecimal digits: the names stand in the paths of sockets, which are short
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # drivers/char/random.c: new at every boot
+ENDED = ("Z", "X")  # states of a process that has ended and is not reaped (proc(5))
+
+
+def name(pid: int | None = None) -> str:
+    """Name a process of this PID namespace, by default this one; "" if it has ended.
+
+    The name is made of hexadecimal digits and dashes.
+    """
+    number = os.getpid() if pid is None else pid
+    started = _started(number)
+    return "" if started is None else f"{number:x}-{started:x}-{_place()}"
+
+
+def is_gone(owner: str) -> bool:
+    """Whether the process of that name is known to have ended.
+
+    False for one of another machine, boot or PID namespace, which nobody here can tell.
+    """
+    number, _, rest = owner.partition("-")
+    if not rest.endswith(f"-{_place()}"):
+        return False
+    try:
+        pid = int(number, 16)
+    except ValueError:
+        return False
+    return name(pid) != owner
+
+
+def _started(pid: int) -> int | None:
+    """Return when a process started, in ticks since boot; None if it has ended.
+
+    The 22nd field of /proc/PID/stat; the 2nd, in parentheses, may hold blanks (proc(5)).
+    """
+    try:
+        state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (OSError, ValueError):
+        return None
+    return None if state in ENDED else int(fields[18])
+
+
+@functools.cache
+def _place() -> str:
+    boot = BOOT_ID.read_text().strip()
+    namespace = Path("/proc/self/ns/pid").readlink()  # pid_namespaces(7)
+    return hashlib.sha256(f"{boot} {namespace}".encode()).hexdigest()[:PLACE]

@@ -1,0 +1,71 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Temporary files and folders, each named by the process that it belongs to.
+
+So what a killed process has left can be told from what a living one needs, and removed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from kstep.base import owner
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from pathlib import Path
+
+# A leading dot hides what stands beside files that are meant to stay.
+NAME = re.compile(r"\.?kstep-(?P<owner>[0-9a-f]+-[0-9a-f]+-[0-9a-f]+)-.*")
+
+
+def prefix() -> str:
+    """Return how the name of a temporary file or folder of this process begins."""
+    return f"kstep-{owner.name()}-"
+
+
+def folder(above: Path | None = None) -> tempfile.TemporaryDirectory[str]:
+    """Make a folder that is removed when the block ends; in ``above`` it is hidden."""
+    if above is None:
+        return tempfile.TemporaryDirectory(prefix=prefix())
+    return tempfile.TemporaryDirectory(prefix=f".{prefix()}", dir=above)
+
+
+def replace(path: Path, text: str, *, synced: bool = False) -> None:
+    """Write a file so that it is whole at every moment: the old one, then the new one.
+
+    ``synced``: also after a power cut. Raises OSError, and leaves the old file then.
+    """
+    part = path.with_name(f".{prefix()}{path.name}")
+    try:
+        with part.open("w", encoding="utf-8") as stream:
+            stream.write(text)
+            if synced:
+                stream.flush()
+                os.fsync(stream.fileno())
+        part.replace(path)
+    except BaseException:
+        part.unlink(missing_ok=True)
+        raise
+
+
+def sweep(folders: Iterable[Path]) -> None:
+    """Remove what processes that are gone have left in folders; one that is not there has none."""
+    for above in folders:
+        with suppress(OSError):
+            for path in above.iterdir():
+                match = NAME.fullmatch(path.name)
+                if match is not None and owner.is_gone(match["owner"]):
+                    _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with suppress(OSError):  # somebody else removes it, or it is another user's
+            path.unlink()

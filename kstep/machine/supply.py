@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""The CPU time that a machine wanted and that the host gave it.
+
+A kernel that hangs and one whose host has no time for it are both silent, and a kernel that gets
+none for some seconds complains of a stall. The host's scheduler tells them apart.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+import time
+from collections import deque
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Self
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from types import TracebackType
+
+EVERY = 1.0  # seconds between two looks
+LATE = 2.0  # seconds: a look that is later finds that the whole host stood still, or this process
+WINDOW = 30.0  # seconds that count; the kernel complains of a stall after some 20
+STARVED = 10.0  # seconds of them without CPU time, from which on nothing is said of the kernel
+WANTED = 0.5  # of the time between two looks, at least, must a machine have wanted to run ...
+GOT = 0.1  # ... and have run less than this share of it: then it was without
+READY = ("R", "T", "t")  # states of a thread that would run if it were let (proc(5))
+
+
+@dataclass(frozen=True)
+class Look:
+    """What was seen at a moment, in seconds: of all threads together, since they began."""
+
+    at: float
+    got: float  # on a CPU
+    waited: float  # for one
+    ready: bool  # whether one would run now, or is stopped
+
+
+class Supply(AbstractContextManager["Supply"]):
+    """Looks at the processes of a machine each second, in a thread of its own.
+
+    ``processes`` gives their numbers; none where they cannot be seen. Then only a host that
+    stands still altogether is noticed.
+    """
+
+    def __init__(self, processes: Callable[[], Iterable[int]]) -> None:
+        self._processes = processes
+        self._looks = deque([self._look()])
+        self._lock = threading.Lock()
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._go_on, daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def shortage(self) -> str:
+        """Say how the machine lacked CPU time of late; "" if it did not."""
+        self._add()
+        with self._lock:
+            looks = list(self._looks)
+        lacked = lack(looks)
+        if lacked < STARVED:
+            return ""
+        return (
+            f"the host gave the machine no CPU time worth mentioning for {lacked:.0f} of the last"
+            f" {min(WINDOW, looks[-1].at - looks[0].at):.0f} s"
+        )
+
+    def _go_on(self) -> None:
+        while not self._over.wait(EVERY):
+            self._add()
+
+    def _add(self) -> None:
+        look = self._look()
+        with self._lock:
+            self._looks.append(look)
+            while look.at - self._looks[0].at > WINDOW and len(self._looks) > 2:  # noqa: PLR2004 -- ends of a time
+                self._looks.popleft()
+
+    def _look(self) -> Look:
+        got = waited = 0
+        ready = False
+        for number in self._processes():
+            for thread in Path(f"/proc/{number}/task").glob("*"):
+                with suppress(OSError, ValueError):  # it has just ended
+                    # Nanoseconds: Documentation/scheduler/sched-stats.rst.
+                    ran, queued, _ = map(int, (thread / "schedstat").read_text().split())
+                    state = (thread / "stat").read_text().rpartition(")")[2].split()[0]
+                    got, waited, ready = got + ran, waited + queued, ready or state in READY
+        return Look(time.monotonic(), got / 1e9, waited / 1e9, ready)
+
+
+def lack(looks: list[Look]) -> float:
+    """Return for how many seconds a machine would have run and was not let."""
+    total = 0.0
+    for before, after in itertools.pairwise(looks):
+        span = after.at - before.at
+        got, waited = after.got - before.got, after.waited - before.waited
+        wanted = span if before.ready and after.ready else got + waited
+        if span > EVERY + LATE or (wanted >= WANTED * span and got < GOT * span):
+            total += span
+    return total

@@ -1,0 +1,128 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A process that sees kstep end, however it does, and removes what it could not.
+
+It reads a pipe that kstep and its workers hold: the pipe is at its end when the last of them is
+gone, be it by SIGKILL. Then it removes what processes that are gone have left: containers, and
+temporary files in the folders that it was told of. It is nobody's child, so that it outlives a
+process tree that is killed as one.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kstep.base import temporary
+from kstep.toolchain import container
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from kstep.toolchain.interface import Toolchain
+
+ROOT = Path(__file__).parents[2]
+# Seconds between the looks: a process that was killed may not be gone at once, and an engine
+# may still be about to make the container that it was asked for.
+PAUSES = (0.0, 0.3, 0.7)
+
+_held: list[Connection] = []  # the end of the pipe that kstep has, if it is watched
+
+
+def start(toolchain: Toolchain, folders: Iterable[Path]) -> None:
+    """Remove what is left in ``folders`` and the folder of temporary files; and see to this one's.
+
+    A process is watched once, however often this is called.
+    """
+    watched = [Path(tempfile.gettempdir()), *folders]
+    temporary.sweep(watched)
+    if _held:
+        for folder in watched:
+            also(folder)
+        return
+    far, near = os.pipe()
+    try:
+        subprocess.run(
+            [
+                *("setsid", "--fork", sys.executable, "-m", "kstep.toolchain.reaper"),
+                *(toolchain.kind, *map(str, watched)),
+            ],
+            cwd=ROOT,
+            stdin=far,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            check=True,
+        )
+    except BaseException:
+        os.close(near)
+        raise
+    finally:
+        os.close(far)
+    _held.append(Connection(near, readable=False))
+
+
+def also(folder: Path) -> None:
+    """Have what this process leaves in ``folder`` removed too."""
+    _tell(f"{folder}")
+
+
+@contextlib.contextmanager
+def group(number: int) -> Iterator[None]:
+    """Have a process group killed if this process does not come to the end of the block.
+
+    A child can be made to end with its parent (PR_SET_PDEATHSIG), its own children cannot.
+    """
+    _tell(f"+{number}")
+    try:
+        yield
+    finally:
+        _tell(f"-{number}")
+
+
+def _tell(line: str) -> None:
+    for connection in _held:
+        with contextlib.suppress(OSError):  # somebody has killed it
+            os.write(connection.fileno(), f"{line}\n".encode())
+
+
+def held() -> Connection | None:
+    """Return what a worker must hold so that it is waited for too; it can be sent to it."""
+    return _held[0] if _held else None
+
+
+def hold(connection: Connection | None) -> None:
+    """Be waited for too: in a worker, which was sent what held() gave."""
+    if connection is not None:
+        _held.append(connection)
+
+
+def _watch(kind: str, folders: set[Path]) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    groups: set[int] = set()
+    for line in sys.stdin:
+        if line.startswith("+"):
+            groups.add(int(line))
+        elif line.startswith("-"):
+            groups.discard(-int(line))
+        else:
+            folders.add(Path(line.rstrip("\n")))
+    for pause in PAUSES:
+        time.sleep(pause)
+        for each in groups:
+            with contextlib.suppress(OSError):
+                os.killpg(each, signal.SIGKILL)
+        temporary.sweep(folders)
+        if kind == container.DockerToolchain.kind:
+            container.remove_orphans()
+
+
+if __name__ == "__main__":
+    _watch(sys.argv[1], {Path(name) for name in sys.argv[2:]})
