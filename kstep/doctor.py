@@ -42,7 +42,8 @@ def examine(docker_folder: Path) -> list[Finding]:
 def usable(findings: list[Finding]) -> bool:
     """Whether verify can run: either toolchain is enough."""
     well = {finding.what: not finding.fix for finding in findings}
-    return well["git"] and well["disk"] and (well["docker engine"] or well["host packages"])
+    host = well["host packages"] and well["debian archive"]
+    return well["git"] and well["disk"] and (well["docker engine"] or host)
 
 
 def _git() -> Finding:

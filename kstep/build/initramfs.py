@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from kstep.base import digest
 from kstep.base.errors import MachineryError
 from kstep.source import debian
-from kstep.toolchain import CROSS, DEBIAN, CommandError
+from kstep.toolchain import CROSS, CommandError
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -62,7 +62,7 @@ def make(
     progress: Progress,
 ) -> Initramfs:
     """Compile the programs in folder ``programs`` and pack them with busybox, once."""
-    busybox = debian.fetch("busybox-static", DEBIAN, toolchain, cache, progress.say)
+    busybox = debian.fetch("busybox-static", toolchain.debian, toolchain, cache, progress.say)
     inputs = hashlib.sha256(f"{RECIPE}\n{PROGRAMS}\n{compiler}\n{busybox.sha256}\n".encode())
     for path in sorted(programs.iterdir()):
         inputs.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
@@ -82,7 +82,7 @@ def make(
                 raise MachineryError(
                     "the guest's programs do not compile", details=error.details[-8:]
                 ) from error
-        archive = _newc(_entries(into / "package/bin/busybox", into / "programs"))
+        archive = _newc(_entries(_busybox(into / "package"), into / "programs"))
         (into / ARCHIVE).write_bytes(archive)
         facts = {
             "sha256": hashlib.sha256(archive).hexdigest(),
@@ -114,6 +114,14 @@ def _damage(folder: Path) -> str | None:
     ):
         return f"{FACTS} is not the record of this guest"
     return digest.differs(folder / ARCHIVE, facts["sha256"])
+
+
+def _busybox(package: Path) -> Path:
+    """Return the program of an unpacked package: trixie's has it in usr/bin."""
+    for name in ("bin/busybox", "usr/bin/busybox"):
+        if (package / name).is_file():
+            return package / name
+    raise MachineryError("Debian's package busybox-static has no program bin/busybox")
 
 
 def _entries(busybox: Path, programs: Path) -> Iterable[tuple[str, int, bytes]]:

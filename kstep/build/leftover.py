@@ -7,6 +7,7 @@ program would give everybody on the host the rights of its owner.
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -36,10 +37,9 @@ def harmful(folder: Path, inside: Mapping[Path, Path], files: Iterable[str]) -> 
 def _reason(path: Path, homes: Iterable[Path], *, is_output: bool) -> str | None:
     mode = path.lstat().st_mode
     if stat.S_ISLNK(mode):
-        try:
-            to = path.resolve()
-        except (OSError, RuntimeError):  # a loop
+        if _loops(path):
             return "a link that leads nowhere"
+        to = path.resolve()
         if is_output or not any(to.is_relative_to(home) for home in homes):
             return f"a link to {path.readlink()}"
     elif stat.S_ISREG(mode):
@@ -48,3 +48,12 @@ def _reason(path: Path, homes: Iterable[Path], *, is_output: bool) -> str | None
     elif not stat.S_ISDIR(mode):
         return "neither a file nor a folder"
     return None
+
+
+def _loops(link: Path) -> bool:
+    """Whether a link leads round in a circle; Python 3.13's resolve() does not raise for that."""
+    try:
+        link.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False

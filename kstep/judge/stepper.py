@@ -13,7 +13,7 @@ from kstep.arm64.branch import (
     decode,
 )
 from kstep.arm64.daif import masks_debug
-from kstep.arm64.entry import EXCEPTION, WORK, is_interrupt
+from kstep.arm64.entry import EXCEPTION, is_interrupt, is_work
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.judge.livelock import Progress
@@ -168,7 +168,7 @@ class SteppedPath:
         return ""
 
     def _is_work(self, pc: int) -> bool:
-        return self._symbols.locate(pc).symbol in WORK
+        return is_work(self._symbols.locate(pc))
 
     def _instruction(self) -> Instruction:
         try:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 
 from kstep.base import digest
 from kstep.base.errors import MachineryError, RequestError
-from kstep.toolchain import DEBIAN, CommandError, apt, ignore
+from kstep.toolchain import CommandError, apt, ignore
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -211,9 +211,9 @@ def _update(suite: str, toolchain: Toolchain, shelf: Path) -> None:
     """Fetch the index of a suite."""
     listed: list[str] = []
     toolchain.run(apt.INDEX_ARGV, cwd=shelf, writable=[shelf], on_line=listed.append)
-    sources = apt.Sources.parse("\n".join(listed), DEBIAN)
+    sources = apt.Sources.parse("\n".join(listed), toolchain.debian)
     if not sources.entries:
-        raise MachineryError(f"the toolchain's apt has no archive of Debian {DEBIAN}")
+        raise MachineryError(f"the toolchain's apt has no archive of Debian {toolchain.debian}")
     (shelf / "sources.list").write_text(sources.as_list(suite))
     (shelf / "apt.conf").write_text(APT_CONF.format(shelf=shelf))
     (shelf / "status").write_text("")

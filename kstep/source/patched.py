@@ -128,7 +128,7 @@ def _refuse_other_kinds(sources: Path, patches: Iterable[Patch]) -> None:
     top = sources.resolve()
     for patch in patches:
         for name in patch.touched:
-            if (top / name).resolve() != top / name:
+            if (top / name).is_symlink() or (top / name).resolve() != top / name:
                 raise RequestError(
                     f"{name} goes through a symbolic link; patch its target", patch.path
                 )

@@ -19,7 +19,6 @@ from kstep.toolchain.compiler import CROSS, GCC, Compiler
 from kstep.toolchain.container import LABEL, DockerToolchain, engine_fault
 from kstep.toolchain.host import HostToolchain
 from kstep.toolchain.interface import (
-    DEBIAN,
     CommandError,
     LimitError,
     Process,
@@ -35,7 +34,6 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CROSS",
-    "DEBIAN",
     "GCC",
     "LABEL",
     "CommandError",

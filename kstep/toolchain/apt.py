@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -30,6 +31,8 @@ INDEX_ARGV = (
 # The suites of a release X: X, X-updates, X-security, and for old releases X/updates.
 # Others, such as X-pgdg, are not Debian's.
 SUITE = re.compile(r"^(?P<release>[a-z]+)(?P<part>-updates|-security|/updates)?$")
+# What the archive calls the release of the day. Other archives have a "stable" too.
+ROLLING = ("oldstable", "stable", "testing", "unstable", "sid")
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,17 @@ class Sources:
 
     @classmethod
     def parse(cls, text: str, release: str) -> Sources:
-        """Read the output of INDEX_ARGV; keep Debian's archives of ``release``."""
-        entries: dict[tuple[str, str, str], None] = {}
+        """Read the output of INDEX_ARGV; keep Debian's archives of ``release``.
+
+        If none has that name: those of the first name in ROLLING that has any.
+        """
+        found: dict[str, dict[tuple[str, str, str], None]] = {}
         for line in text.splitlines():
             uri, suite, component, signed = (*line.split("|"), "", "", "")[:4]
-            match = SUITE.match(suite)
-            if component == "main" and match and match["release"] == release:
+            if component == "main" and (match := SUITE.match(suite)):
                 key = "" if signed.startswith("$(") else signed
-                entries[(uri, match["part"] or "", key)] = None
-        return cls(tuple(entries))
+                found.setdefault(match["release"], {})[(uri, match["part"] or "", key)] = None
+        return cls(next((tuple(found[name]) for name in (release, *ROLLING) if name in found), ()))
 
     def as_list(self, release: str) -> str:
         """Return a sources.list for ``release``; sid has no parts."""
@@ -62,13 +67,13 @@ class Sources:
 
 
 def own_sources() -> Sources:
-    """Return the Debian archives in the configuration of this host's apt."""
-    release = _release()
-    if shutil.which("apt-get") is None or release is None:
-        raise MachineryError(
-            "no Debian mirror: this host is not Debian; use a Docker engine with an image registry"
-            " to build the toolchain"
-        )
+    """Return the Debian archives in the configuration of this host's apt.
+
+    Raises MachineryError if there are none; its message does not name a fix.
+    """
+    release = own_release()
+    if shutil.which("apt-get") is None:
+        raise MachineryError("no Debian mirror: this host has no apt-get")
     done = subprocess.run(INDEX_ARGV, capture_output=True, text=True, check=False)
     if done.returncode:
         raise MachineryError(f"no Debian mirror: apt fails: {_reason(done.stderr)}")
@@ -78,14 +83,19 @@ def own_sources() -> Sources:
     return sources
 
 
-def _release() -> str | None:
-    """Return the codename of this host's Debian release; None if it is not Debian."""
+def own_release() -> str:
+    """Return the codename of this host's Debian release, such as "trixie".
+
+    On sid it is the codename of the next release (package base-files). Raises MachineryError if
+    the host is not Debian; its message does not name a fix.
+    """
     try:
-        with open("/etc/os-release") as lines:  # noqa: PTH123 -- a stream, read once
-            fields = dict(line.rstrip().split("=", 1) for line in lines if "=" in line)
+        fields = platform.freedesktop_os_release()
     except OSError:
-        return None
-    return fields.get("VERSION_CODENAME") if fields.get("ID", "").strip('"') == "debian" else None
+        fields = {}
+    if fields.get("ID") == "debian" and (release := fields.get("VERSION_CODENAME")):
+        return release
+    raise MachineryError(f"this host runs {fields.get('PRETTY_NAME', 'Linux')}, not Debian")
 
 
 def missing(packages: Sequence[str]) -> list[str]:

@@ -24,7 +24,6 @@ from kstep.base import owner, temporary
 from kstep.base.errors import MachineryError
 from kstep.toolchain import apt
 from kstep.toolchain.interface import (
-    DEBIAN,
     CommandError,
     LimitError,
     Process,
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
     from kstep.base.progress import Progress
     from kstep.toolchain.limits import Limits
 
+DEBIAN = "bookworm"  # the release that the image is made of, whatever this host has
 # The process that a container belongs to. An older kstep's label was kstep.process, and it removed
 # every container whose label it could not read.
 LABEL = "kstep.owner"
@@ -147,6 +147,7 @@ class DockerToolchain(Toolchain):
 
     kind = "docker"
     contains = True
+    debian = DEBIAN
 
     def __init__(self, image: str, digest: str, why: str) -> None:
         super().__init__(why)
@@ -391,11 +392,15 @@ def _base_image(client: docker.DockerClient, progress: Progress) -> str:
         progress.say(f"no image registry answers ({_engine_reason(error)}): making {local} here")
     else:
         return registry
+    try:
+        archives = apt.own_sources().as_list(DEBIAN)
+    except MachineryError as error:
+        raise MachineryError(f"{error}; let the Docker engine reach an image registry") from error
     apt.install(["mmdebstrap"], progress)
     with temporary.folder() as scratch:
         tar = Path(scratch) / "base.tar"
         sources = Path(scratch) / "sources.list"
-        sources.write_text(apt.own_sources().as_list(DEBIAN))
+        sources.write_text(archives)
         with progress.task(f"base image {local}"):
             _mmdebstrap(tar, sources)
             client.api.import_image_from_file(str(tar), repository="kstep-base", tag=DEBIAN)

@@ -91,8 +91,20 @@ class HostToolchain(Toolchain):
     def ready(cls, docker_folder: Path, why: str, progress: Progress) -> HostToolchain:
         """Check the packages, and install what is missing where that is allowed."""
         wanted = (docker_folder / "packages.txt").read_text().split()
+        try:
+            apt.own_sources()
+        except MachineryError as error:
+            raise MachineryError(
+                f"--toolchain host: {error}; it needs Debian 12 or later, with an archive of that"
+                " release in /etc/apt; or use --toolchain docker"
+            ) from error
         apt.install(wanted, progress)
         return cls(why)
+
+    @property
+    def debian(self) -> str:
+        """The release of this machine; see Toolchain."""
+        return apt.own_release()
 
     def run(
         self,

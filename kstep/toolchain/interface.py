@@ -24,7 +24,6 @@ if TYPE_CHECKING:
     from kstep.toolchain.limits import Limits
 
 KILLED = 137  # the status of what SIGKILL ended, as a shell has it
-DEBIAN = "bookworm"  # the release that every toolchain is made of
 GDB = Program("gdb-multiarch", says="GNU gdb")
 
 
@@ -108,6 +107,14 @@ class Toolchain(ABC):
 
     def __init__(self, why: str) -> None:
         self.why = why
+
+    @property
+    @abstractmethod
+    def debian(self) -> str:
+        """The codename of the Debian release that its programs are of.
+
+        The guest's busybox is of that release too, and its apt has that release's archives.
+        """
 
     @abstractmethod
     def run(

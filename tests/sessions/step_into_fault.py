@@ -7,9 +7,9 @@ recognises an interrupt during a step by SPSR.SS, which is set on entry from a f
 (Arm ARM, D2.11: the instruction has not been completed).
 
 By the architecture: the fault is taken with D masked, el1_abort() unmasks it
-(local_daif_inherit() in arch/arm64/kernel/entry-common.c), and there, with PSTATE.SS clear,
-the step traps. From there the handler can be stepped until it masks D. The next step runs
-through the ERET, which restores SPSR.SS, so one more instruction runs, the first of the
+(local_daif_inherit() in arch/arm64/kernel/entry-common.c), and right after that `msr daif`, with
+PSTATE.SS clear, the step traps. From there the handler can be stepped until it masks D. The next
+step runs through the ERET, which restores SPSR.SS, so one more instruction runs, the first of the
 fixup, and the step ends after it, in the function that faulted.
 
 Measured: get_user() and copy_from_user() of a bad address, stepped from the system call's
@@ -30,8 +30,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kstep.arm64 import daif
+from kstep.arm64.entry import SYNCHRONOUS, entered_by
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
+from kstep.judge.backtrace import recorded
 from kstep.session.session import Stepped, session
 
 if TYPE_CHECKING:
@@ -49,7 +52,7 @@ FUNCTIONS = (
 # (arch/arm64/mm/fault.c) gives up without a look at the mappings: about 380 steps in all. With
 # v7 kgdb holds none, and there are twice as many.
 STEPS = 2000
-ENTRY = "el1_abort"  # arch/arm64/kernel/entry-common.c: unmasks D
+INSTRUCTION = 4  # bytes
 
 
 @session(
@@ -83,7 +86,7 @@ def step_through(target: Target, walk: Walk) -> CodeAddress | None:
     masks: CodeAddress | None = None  # the steps end at the instruction that masks D
     for step in target.steps(STEPS):
         masks = step.after
-        if step.after.symbol == ENTRY and not step.in_order:
+        if not step.in_order and is_in_fault(target, step.after):
             faulted = step.before
         elif walk.met_interrupt(step):
             return None
@@ -99,3 +102,15 @@ def step_through(target: Target, walk: Walk) -> CodeAddress | None:
             Signature.OFF_ORDER, f"the step out of the fault at {faulted} ended at {end}"
         )
     return faulted
+
+
+def is_in_fault(target: Target, code: CodeAddress) -> bool:
+    """Whether the kernel stopped right after it unmasked D in the entry of a fault.
+
+    The name of the function is not asked: it depends on what the compiler inlines.
+    """
+    unmasks = int.from_bytes(target.read(code.address - INSTRUCTION, INSTRUCTION), "little")
+    if not daif.writes(unmasks):
+        return False
+    stack = recorded(code.address, target.kdb.registers()["x29"], target.read)
+    return entered_by(map(target.symbols.locate, stack)) == SYNCHRONOUS

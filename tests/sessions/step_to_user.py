@@ -24,7 +24,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kstep.arm64 import daif
-from kstep.arm64.entry import WORK, is_interrupt
+from kstep.arm64.entry import is_interrupt, is_work
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.session.session import session
@@ -54,7 +54,7 @@ def step_to_user(target: Target) -> None:
             for step in target.steps(to_mask):
                 step.must_follow_program_order()
                 masks = step.after
-            if masks.symbol in WORK:
+            if is_work(masks):
                 continue
             ends.append(target.step_past_mask(masks))
         kdb.clear(leaving)

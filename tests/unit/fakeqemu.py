@@ -98,6 +98,7 @@ class FakeToolchain(Toolchain):
     """Runs nothing but machines that are none."""
 
     kind = "fake"
+    debian = "bookworm"
 
     def __init__(self, log: Path, greeting: bytes = READY) -> None:
         super().__init__("test")

@@ -94,6 +94,20 @@ def test_without_an_engine_the_host_s_packages_will_do(
     assert not doctor.usable(doctor.examine(machine))
 
 
+def test_the_host_s_packages_will_not_do_without_a_debian_archive(
+    machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ubuntu has packages of the same names."""
+
+    def refuse() -> None:
+        raise MachineryError("this host runs Ubuntu 24.04, not Debian")
+
+    monkeypatch.setattr(apt, "own_sources", refuse)
+    assert doctor.usable(doctor.examine(machine))
+    no_engine(monkeypatch)
+    assert not doctor.usable(doctor.examine(machine))
+
+
 def test_packages_that_are_missing_are_named_in_a_command(
     machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -37,8 +37,15 @@ class Machine:
     folder: Path
     scratch: Path
 
-    def python(self, *, version: str = "true", ensurepip: str = "true", pip: str = "true") -> None:
-        """Have a python3; a word is a command, and ``false`` of ``version`` says too old."""
+    def python(
+        self,
+        name: str = "python3",
+        *,
+        version: str = "true",
+        ensurepip: str = "true",
+        pip: str = "true",
+    ) -> None:
+        """Have a Python; a word is a command, and ``false`` of ``version`` says too old."""
         text = PYTHON.format(
             note=shlex.quote(str(self.scratch / "note")),
             environment=shlex.quote(str(self.scratch / "environment")),
@@ -46,7 +53,7 @@ class Machine:
             ensurepip=ensurepip,
             pip=pip,
         )
-        program(self.scratch / "bin/python3", text)
+        program(self.scratch / "bin" / name, text)
 
     def inv(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
         """Run ./inv."""
@@ -157,7 +164,7 @@ def test_a_pip_that_fails_leaves_what_was_there(machine: Machine) -> None:
 @pytest.mark.parametrize(
     ("missing", "status", "said"),
     [
-        ({"version": "exit 1"}, 2, "needs python3, 3.11 or later"),
+        ({"version": "exit 1"}, 2, "needs Python 3.11 or later on PATH, as python3 or python3.NN"),
         ({"ensurepip": "exit 1"}, 3, "cannot install it here; run: sudo apt-get install"),
     ],
 )
@@ -169,6 +176,51 @@ def test_what_is_missing_is_named(
     assert (done.returncode, done.stdout) == (status, "")
     assert said in done.stderr
     assert machine.left == []
+
+
+def test_a_newer_python_beside_one_that_is_too_old_is_taken(machine: Machine) -> None:
+    machine.python(version="exit 1")
+    machine.python("python3.10", version="exit 1")
+    machine.python("python3.12", ensurepip="exit 1")
+    done = machine.inv()
+    assert done.returncode == 3
+    assert "run: sudo apt-get install python3.12-venv" in done.stderr
+    machine.python("python3.12")
+    assert machine.inv().returncode == 0
+    [made] = machine.asked("-m venv ")
+    assert made.startswith(f"{machine.scratch}/bin/python3.12 -m venv ")
+
+
+# As Ubuntu 22.04: python3 is 3.10, and python3.11 a package.
+APT_CACHE = '[ "$*" != "show python3.11-venv" ] || echo Package: python3.11-venv'
+
+
+def test_who_may_not_install_is_told_a_command_that_helps_on_this_system(machine: Machine) -> None:
+    """A python3 of 3.10 is no newer for being installed again."""
+    machine.python(version="exit 1")
+    program(machine.scratch / "bin/apt-cache", APT_CACHE)
+    done = machine.inv()
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.splitlines()[1:] == [
+        "kstep: cannot install it here; run: sudo apt-get install python3.11 python3.11-venv"
+    ]
+
+
+def test_a_python_that_apt_has_is_installed_where_we_may(machine: Machine) -> None:
+    machine.python(version="exit 1")
+    program(machine.scratch / "bin/apt-cache", APT_CACHE)
+    program(machine.scratch / "bin/sudo", 'shift; exec "$@"')
+    machine.python("of-apt")
+    wanted = "install -y -qq python3.11 python3.11-venv"
+    bin_ = shlex.quote(str(machine.scratch / "bin"))
+    script = f'[ "$*" != "{wanted}" ] || mv {bin_}/of-apt {bin_}/python3.11'
+    program(machine.scratch / "bin/apt-get", script)
+    done = machine.inv()
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.splitlines() == [
+        "kstep: there is no python3, or it is older than 3.11: installing python3.11",
+        "kstep: making .venv from requirements.lock",
+    ]
 
 
 def test_the_user_s_settings_of_python_are_not_ours(machine: Machine) -> None:

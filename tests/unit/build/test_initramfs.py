@@ -16,6 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from kstep.base.cache import Cache
+from kstep.base.errors import MachineryError
 from kstep.build import initramfs
 from kstep.build.initramfs import FOLDER, LINK, PROGRAM, PROGRAMS
 from kstep.source import debian
@@ -124,14 +125,21 @@ class Guests:
         self.programs.mkdir()
         self.made = 0
         self.said: list[str] = []
+        self.program = "bin/busybox"
+        self.suites: list[str] = []
         package = Package("busybox-static", "1.35", "0123", folder / "deb", "Debian bookworm")
-        monkeypatch.setattr(debian, "fetch", lambda *_: package)
+
+        def fetch(_name: str, suite: str, *_: object) -> Package:
+            self.suites.append(suite)
+            return package
+
+        monkeypatch.setattr(debian, "fetch", fetch)
         monkeypatch.setattr(debian, "unpack", self._unpack)
 
     def _unpack(self, _package: Package, into: Path, _toolchain: object) -> None:
         self.made += 1
-        (into / "bin").mkdir()
-        (into / "bin/busybox").write_text("busybox")
+        (into / self.program).parent.mkdir(parents=True)
+        (into / self.program).write_text("busybox")
 
     def _run(self, argv: list[str], **_given: object) -> None:
         out = next(word.removeprefix("OUT=") for word in argv if word.startswith("OUT="))
@@ -140,7 +148,7 @@ class Guests:
 
     def get(self) -> initramfs.Initramfs:
         """Ask for the guest."""
-        tools = SimpleNamespace(own=lambda path: path, run=self._run)
+        tools = SimpleNamespace(own=lambda path: path, run=self._run, debian="trixie")
         progress = SimpleNamespace(say=self.said.append, task=lambda _: contextlib.nullcontext())
         return initramfs.make(
             self.programs,
@@ -149,6 +157,31 @@ class Guests:
             Cache(self.folder / "cache"),
             cast("Progress", progress),
         )
+
+
+def test_busybox_is_of_the_toolchain_s_release_wherever_its_package_has_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In bin before trixie, in usr/bin since."""
+    archives = []
+    for name in ("bin/busybox", "usr/bin/busybox"):
+        folder = tmp_path / name.replace("/", "-")
+        folder.mkdir()
+        guests = Guests(folder, monkeypatch)
+        guests.program = name
+        archives.append(guests.get().path.read_bytes())
+        assert guests.suites == ["trixie"]
+    assert archives[0] == archives[1]
+    assert ("bin/busybox", PROGRAM, b"busybox") in [entry for entry, _ in unpacked(archives[0])]
+
+
+def test_a_package_without_the_program_is_no_guest(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    guests = Guests(tmp_path, monkeypatch)
+    guests.program = "sbin/busybox"
+    with pytest.raises(MachineryError, match="busybox-static has no program bin/busybox"):
+        guests.get()
 
 
 def _flip(path: Path) -> None:

@@ -68,9 +68,15 @@ def test_a_link_that_leads_to_itself(objects: Path) -> None:
     assert found(objects) == "round, a link that leads nowhere"
 
 
+def test_links_that_lead_to_each_other(objects: Path) -> None:
+    (objects / "there").symlink_to("back")
+    (objects / "back").symlink_to("there")
+    assert found(objects) in {f"{each}, a link that leads nowhere" for each in ("there", "back")}
+
+
 def test_what_is_no_file(objects: Path) -> None:
     os.mkfifo(objects / "fifo")
-    assert found(objects) == "fifo, which is neither file nor folder"
+    assert found(objects) == "fifo, neither a file nor a folder"
 
 
 def test_a_name_is_made_fit_for_a_terminal(objects: Path) -> None:

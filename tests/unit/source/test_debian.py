@@ -62,11 +62,17 @@ class Archive(HostToolchain):
 
     def __init__(self, until: str = "", **sources: str) -> None:
         super().__init__("test")
+        self.release = "bookworm"
         self.answers = True
         self.content = CONTENT
         self.asked: list[str] = []
         self.until = until
         self.sources = sources
+
+    @property
+    def debian(self) -> str:
+        """The release that it says it is."""
+        return self.release
 
     def run(
         self,
@@ -95,6 +101,7 @@ class Archive(HostToolchain):
                 (cwd / f"lists/mirror_dists_{suite}_InRelease").write_text(INDEX % self.until)
             case "indextargets":
                 on_line("http://mirror.example/debian|bookworm|main|")
+                on_line("http://other.example/debian|trixie|main|")
             case "show":
                 for line in ("Package: busybox-static", "Version: 1:1.35.0-4+b7",
                              "Architecture: arm64", f"SHA256: {SHA256}", "Description: small",
@@ -155,6 +162,19 @@ def test_a_package_is_fetched_once_a_day(tmp_path: Path) -> None:
     os.utime(first.path.parent / "current", (yesterday, yesterday))
     assert fetched(archive, tmp_path) == first
     assert archive.asked[4:] == ["indextargets", "update", "show"]
+
+
+def test_the_archives_are_those_of_the_toolchain_s_release(tmp_path: Path) -> None:
+    """Any suite is fetched from them."""
+    archive = Archive()
+    archive.release = "trixie"
+    first = fetched(archive, tmp_path)
+    assert (first.path.parent / "sources.list").read_text() == (
+        "deb http://other.example/debian bookworm main\n"
+    )
+    archive.release = "noble"
+    with pytest.raises(MachineryError, match="toolchain's apt has no archive of Debian noble"):
+        debian.fetch("busybox-static", "trixie", archive, Cache(tmp_path))
 
 
 def test_the_copy_at_hand_serves_where_the_archive_is_silent(tmp_path: Path) -> None:

@@ -316,6 +316,10 @@ def test_a_way_through_a_symbolic_link_is_refused(tree: Path, tmp_path: Path) ->
     (tree / STEP).symlink_to(tmp_path / "elsewhere.c")
     with pytest.raises(RequestError, match=f"{STEP} goes through a symbolic link"):
         patched.make(tree, [loaded], matrix.NONE)
+    (tree / STEP).unlink()
+    (tree / STEP).symlink_to((tree / STEP).name)  # to itself
+    with pytest.raises(RequestError, match=f"{STEP} goes through a symbolic link"):
+        patched.make(tree, [loaded], matrix.NONE)
 
 
 def test_whitespace_at_a_line_s_end_stays(tree: Path, tmp_path: Path) -> None:

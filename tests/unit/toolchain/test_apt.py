@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import os
+import platform
 from typing import TYPE_CHECKING
 
 import pytest
@@ -174,10 +175,68 @@ def test_an_apt_that_fails_is_quoted(tools: Path, monkeypatch: pytest.MonkeyPatc
     )
 
 
-def test_own_sources_need_an_apt(tools: Path) -> None:
+# -- the archives of this host
+
+
+def system(monkeypatch: pytest.MonkeyPatch, codename: str = "", name: str = "debian") -> None:
+    """Have a system of a name and a codename."""
+    fields = {"ID": name, "PRETTY_NAME": f"{name.title()} 24.04"}
+    if codename:
+        fields["VERSION_CODENAME"] = codename
+    monkeypatch.setattr(platform, "freedesktop_os_release", lambda: fields)
+
+
+def test_own_sources_need_an_apt(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert not list(tools.iterdir())
-    with pytest.raises(MachineryError, match=r"^no Debian mirror: this host is not Debian"):
+    system(monkeypatch, "bookworm")
+    with pytest.raises(MachineryError, match=r"^no Debian mirror: this host has no apt-get$"):
         apt.own_sources()
+
+
+def test_another_system_is_no_debian(tools: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ubuntu has an apt too, and archives in it."""
+    tool(tools, "apt-get", "echo 'http://archive.example/ubuntu|noble|main|'")
+    system(monkeypatch, "noble", "ubuntu")
+    with pytest.raises(MachineryError, match=r"^this host runs Ubuntu 24.04, not Debian$"):
+        apt.own_sources()
+    system(monkeypatch)
+    with pytest.raises(MachineryError, match=r"^this host runs Debian 24.04, not Debian$"):
+        apt.own_release()
+
+
+def test_a_system_that_says_nothing_of_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse() -> None:
+        raise FileNotFoundError("/etc/os-release")
+
+    monkeypatch.setattr(platform, "freedesktop_os_release", refuse)
+    with pytest.raises(MachineryError, match=r"^this host runs Linux, not Debian$"):
+        apt.own_release()
+
+
+@pytest.mark.parametrize("codename", ["bookworm", "trixie", "forky"])
+def test_the_release_is_the_machine_s(
+    codename: str, tools: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And so are its archives; a mirror that serves all releases makes any other from them."""
+    tool(tools, "apt-get", f"echo '{MIRROR}|bullseye|main|'; echo '{MIRROR}|{codename}|main|'")
+    system(monkeypatch, codename)
+    assert apt.own_release() == codename
+    assert apt.own_sources().as_list("bookworm") == f"deb {MIRROR} bookworm main\n"
+
+
+@pytest.mark.parametrize(
+    ("suites", "codename"),
+    [(("stable", "stable-updates"), "trixie"), (("testing",), "forky"), (("sid",), "forky")],
+)
+def test_archives_may_be_named_by_what_the_release_is_today(
+    suites: tuple[str, ...], codename: str
+) -> None:
+    """Others have a "stable" too; they are no Debian's where the codename is named."""
+    text = "".join(f"{MIRROR}|{suite}|main|\n" for suite in suites)
+    made = Sources.parse(text, codename)
+    assert [part for _, part, _ in made.entries] == ["", "-updates"][: len(suites)]
+    named = f"{SECURITY}|{codename}-security|main|\n"
+    assert Sources.parse(text + named, codename).entries == ((SECURITY, "-security", ""),)
 
 
 @pytest.mark.parametrize("script", ["exit 0", "echo 'http://apt.example|bookworm-pgdg|main|'"])
@@ -185,7 +244,7 @@ def test_own_sources_must_be_debians(
     script: str, tools: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tool(tools, "apt-get", script)
-    monkeypatch.setattr(apt, "_release", lambda: "bookworm")
+    system(monkeypatch, "bookworm")
     with pytest.raises(MachineryError, match=r"apt has no archive of Debian bookworm$"):
         apt.own_sources()
 
@@ -194,6 +253,6 @@ def test_an_apt_that_cannot_read_its_own_lists_is_no_traceback(
     tools: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     tool(tools, "apt-get", "echo 'E: Malformed entry 1 in list file' >&2; exit 100")
-    monkeypatch.setattr(apt, "_release", lambda: "bookworm")
+    system(monkeypatch, "bookworm")
     with pytest.raises(MachineryError, match=r"E: Malformed entry 1 in list file"):
         apt.own_sources()

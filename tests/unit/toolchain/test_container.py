@@ -439,9 +439,11 @@ def test_where_no_registry_answers_the_base_is_made_from_the_mirror(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    """It is of the image's release, whatever this machine has."""
     engine.registry = False
     sources = apt.Sources((("http://mirror.example/debian", "", ""),))
     monkeypatch.setattr(apt, "own_sources", lambda: sources)
+    monkeypatch.setattr(apt, "own_release", lambda: "trixie")
     monkeypatch.setattr(apt, "install", lambda *_: None)
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin/mmdebstrap"
@@ -464,6 +466,22 @@ def test_where_no_registry_answers_the_base_is_made_from_the_mirror(
     with pytest.raises(CommandError, match="mmdebstrap") as caught:
         ready(engine, recipe)
     assert caught.value.details == ("cannot reach it",)
+
+
+def test_where_there_is_no_mirror_either_a_registry_is_needed(
+    engine: Engine, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise MachineryError("this host runs Fedora 44, not Debian")
+
+    engine.registry = False
+    monkeypatch.setattr(apt, "install", lambda *_: pytest.fail("it installs"))
+    monkeypatch.setattr(apt, "own_sources", refuse)
+    with pytest.raises(MachineryError) as error:
+        ready(engine, recipe)
+    assert str(error.value) == (
+        "this host runs Fedora 44, not Debian; let the Docker engine reach an image registry"
+    )
 
 
 def test_an_image_that_does_not_build_says_why(engine: Engine, recipe: Path) -> None:
@@ -542,6 +560,7 @@ def test_auto_takes_the_engine_and_else_the_host(
 ) -> None:
     monkeypatch.setattr(Engine, "ping", lambda _self: True, raising=False)
     monkeypatch.setattr(apt, "install", lambda *_: None)
+    monkeypatch.setattr(apt, "own_sources", lambda: apt.Sources((("http://m.example", "", ""),)))
     assert choose("auto", recipe, Progress()).why == "a Docker engine answers"
     assert choose("docker", recipe, Progress()).why == "requested"
     assert isinstance(choose("host", recipe, Progress()), HostToolchain)

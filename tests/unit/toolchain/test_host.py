@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kstep.base.errors import MachineryError
 from kstep.base.progress import Progress
 from kstep.toolchain import CommandError, HostToolchain, apt
 
@@ -142,8 +143,29 @@ def test_it_is_ready_when_the_packages_of_the_image_are_installed(
     def install(packages: Sequence[str], _progress: Progress) -> None:
         asked.extend(packages)
 
+    sources = apt.Sources((("http://mirror.example/debian", "", ""),))
     monkeypatch.setattr(apt, "install", install)
+    monkeypatch.setattr(apt, "own_sources", lambda: sources)
+    monkeypatch.setattr(apt, "own_release", lambda: "trixie")
     (tmp_path / "packages.txt").write_text("gcc\nqemu-system-arm\n")
     made = HostToolchain.ready(tmp_path, "asked for", Progress())
     assert asked == ["gcc", "qemu-system-arm"]
     assert (made.kind, made.why, made.image_digest) == ("host", "asked for", None)
+    assert made.debian == "trixie"
+
+
+def test_a_machine_without_a_debian_archive_is_told_before_anything_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise MachineryError("this host runs Ubuntu 24.04, not Debian")
+
+    monkeypatch.setattr(apt, "install", lambda *_: pytest.fail("it installs"))
+    monkeypatch.setattr(apt, "own_sources", refuse)
+    (tmp_path / "packages.txt").write_text("gcc\n")
+    with pytest.raises(MachineryError) as error:
+        HostToolchain.ready(tmp_path, "asked for", Progress())
+    assert str(error.value) == (
+        "--toolchain host: this host runs Ubuntu 24.04, not Debian; it needs Debian 12 or"
+        " later, with an archive of that release in /etc/apt; or use --toolchain docker"
+    )
