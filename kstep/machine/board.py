@@ -190,6 +190,13 @@ class Board(Machine):
             )
             shell.hear_out(self.console, asked_again=looks > 1)
         except SilenceError as error:
+            if looks:  # a terminal is there; its line may have lost the answer
+                raise MachineryError(
+                    f"{self.line.spec}: {error} to {command.text!r}, but a terminal answers; if it"
+                    f" is not kstep's guest, {PREPARED}",
+                    Signature.CONSOLE_LOST,
+                    _last(error.heard),
+                ) from error
             raise self._silent(error) from error
         return command.answer(match).text
 
