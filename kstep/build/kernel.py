@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from kstep.source.tree import Tree
     from kstep.toolchain import Compiler, Toolchain
 
-RECIPE = "2"  # part of every kernel's key: increase it when the build changes
+RECIPE = "1"  # part of every kernel's key: increase it when the build changes
 BUILD_GIB = 3.0  # objects of a slim kernel with debug information, and the source's copy
 FULL_BUILD = 700  # objects of a first build, about; only for the progress display
 
@@ -47,10 +47,6 @@ REPRODUCIBLE = {
     "KBUILD_BUILD_HOST": "kstep",
     "KBUILD_BUILD_VERSION": "1",
 }
-# The name of a build's folder in debug information: the real path would change the build ID, a
-# hash that includes it, and so the image. Not -ffile-prefix-map, which would change the names in
-# BUG() and WARN(), which are relative to the kernel's source.
-DEBUG_FOLDER = "/kstep"
 # A patch under review can read the cache, but cannot write objects for other kernels.
 READ_ONLY_CCACHE = {"CCACHE_READONLY": "1", "CCACHE_TEMPDIR": "/tmp"}  # noqa: S108 -- the container's
 UNPATCHED = PatchedTree({}, frozenset(), {}, {}, hashlib.sha256(b"").hexdigest())
@@ -292,7 +288,6 @@ class Builder:
                     at={objects: real},
                     env={
                         **self._env(ccache),
-                        **_without_path(objects.parent),
                         **({} if copy is None else READ_ONLY_CCACHE),
                     },
                     limits=self.limits,
@@ -378,12 +373,6 @@ def _require_nothing_left(real: Path, objects: Path, source: Path, title: str) -
     if found:
         shutil.rmtree(real)
         raise BuildError(f"{title}: the build left {found}")
-
-
-def _without_path(folder: Path) -> dict[str, str]:
-    """Return flags that keep the path of source and objects out of compiled files."""
-    flag = f"-fdebug-prefix-map={folder}={DEBUG_FOLDER}"
-    return {"KCFLAGS": flag, "KAFLAGS": flag}
 
 
 @contextmanager
