@@ -6,7 +6,9 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from kstep.arm64 import daif
 from kstep.arm64.branch import decode
+from kstep.arm64.entry import SYNCHRONOUS, entered_by
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.judge import backtrace
@@ -22,6 +24,8 @@ if TYPE_CHECKING:
     from kstep.machine.interface import Machine
     from kstep.session.dialogue import Dialogue
     from kstep.session.stops import Stops
+
+INSTRUCTION = 4  # bytes
 
 
 class Inspection:
@@ -87,6 +91,18 @@ class Inspection:
             if list(found) == sorted(found):
                 return found.get(address)
         raise MachineryError("the kernel's table of foreseen faults is in no known form")
+
+    def is_unmasked_in_fault(self, code: CodeAddress) -> bool:
+        """Whether the kernel stopped right after it unmasked D in the entry of a fault.
+
+        The name of the function is not asked: it depends on what the compiler inlines.
+        """
+        self._dialogue.require("is_unmasked_in_fault", State.KDB)
+        if not daif.writes(self._stops.text.word(code.address - INSTRUCTION)):
+            return False
+        frame = self._dialogue.kdb.registers()["x29"]
+        stack = backtrace.recorded(code.address, frame, self._machine.read)
+        return entered_by(map(self._symbols.locate, stack)) == SYNCHRONOUS
 
     def must_show_stack(self, shown: str, registers: Mapping[str, int]) -> None:
         """Compare a printed backtrace with the stack in memory, from ``pc`` and ``x29`` on.

@@ -77,8 +77,8 @@ class Target:
         self.known = inspection.known
         self.find = inspection.find
         self.locate = inspection.locate
-        self.successors = inspection.successors
-        self.fixup = inspection.fixup
+        self.successors, self.fixup = inspection.successors, inspection.fixup
+        self.is_unmasked_in_fault = inspection.is_unmasked_in_fault
         self.must_show_stack = inspection.must_show_stack
         self.call = inspection.call
         self.watch_registers = inspection.watch_registers

@@ -30,11 +30,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kstep.arm64 import daif
-from kstep.arm64.entry import SYNCHRONOUS, entered_by
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
-from kstep.judge.backtrace import recorded
 from kstep.session.session import Stepped, session
 
 if TYPE_CHECKING:
@@ -52,7 +49,6 @@ FUNCTIONS = (
 # (arch/arm64/mm/fault.c) gives up without a look at the mappings: about 380 steps in all. With
 # v7 kgdb holds none, and there are twice as many.
 STEPS = 2000
-INSTRUCTION = 4  # bytes
 
 
 @session(
@@ -86,7 +82,7 @@ def step_through(target: Target, walk: Walk) -> CodeAddress | None:
     masks: CodeAddress | None = None  # the steps end at the instruction that masks D
     for step in target.steps(STEPS):
         masks = step.after
-        if not step.in_order and is_in_fault(target, step.after):
+        if not step.in_order and target.is_unmasked_in_fault(step.after):
             faulted = step.before
         elif walk.met_interrupt(step):
             return None
@@ -102,15 +98,3 @@ def step_through(target: Target, walk: Walk) -> CodeAddress | None:
             Signature.OFF_ORDER, f"the step out of the fault at {faulted} ended at {end}"
         )
     return faulted
-
-
-def is_in_fault(target: Target, code: CodeAddress) -> bool:
-    """Whether the kernel stopped right after it unmasked D in the entry of a fault.
-
-    The name of the function is not asked: it depends on what the compiler inlines.
-    """
-    unmasks = int.from_bytes(target.read(code.address - INSTRUCTION, INSTRUCTION), "little")
-    if not daif.writes(unmasks):
-        return False
-    stack = recorded(code.address, target.kdb.registers()["x29"], target.read)
-    return entered_by(map(target.symbols.locate, stack)) == SYNCHRONOUS

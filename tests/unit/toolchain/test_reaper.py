@@ -72,7 +72,7 @@ def kstep(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
         start_new_session=True,
     ) as main:
         assert main.stdout is not None
-        worker, made = main.stdout.readline().split()
+        worker, made = main.stdout.readline().rstrip("\n").split(maxsplit=1)  # it may have blanks
         assert Path(made).is_dir()
         try:
             yield main, int(worker)
