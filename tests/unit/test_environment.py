@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """What is around a command makes no difference: terminal, language, git's hooks, make's flags.
 
-ci/environment sets what people set. CI runs every test so; here a few commands are run, and
+ci/environment sets what people set. By night every test runs so; here a few commands do, and
 those tests that ask another program the most.
 """
 
