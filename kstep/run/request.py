@@ -183,7 +183,7 @@ def _require_distinct(option: str, names: Iterable[str]) -> None:
 def require_new(folder: Path) -> None:
     """Raise where a run's folder is there, or cannot be made once all is built."""
     if folder.exists():
-        raise RequestError(f"--out {folder}: it exists; name a new folder")
+        raise RequestError(f"--out {folder}: already exists; name a new folder")
     above = next(parent for parent in folder.absolute().parents if parent.exists())
     try:
         with temporary.folder(above):

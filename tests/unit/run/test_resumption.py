@@ -277,7 +277,7 @@ def test_a_run_that_goes_on_still_is_left_alone(place: Place) -> None:
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(RequestError, match="the run goes on still; wait for its end"):
+        with pytest.raises(RequestError, match="still running; wait for its end"):
             place.verify(Played(), resume=True)
         other.kill()
     place.verify(Played(), resume=True)
