@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.console.kdb import BREAKPOINT_HIT, KEYBOARD, CommandRefusedError, Stop
-from kstep.console.shell import TALK, Answer, WayUp
+from kstep.console.shell import TALK, CommandResult, WayUp
 from kstep.session.dialogue import WAIT, State
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class StoppedAt:
         self.stop = stop
         self._kdb = kdb
         self._is_set = True
-        self._answer: Answer | None = None
+        self._answer: CommandResult | None = None
 
     def clear(self) -> None:
         """Remove the breakpoint (``bc``)."""
@@ -46,14 +46,14 @@ class StoppedAt:
             self._kdb.clear(self.breakpoint)
 
     @property
-    def answer(self) -> Answer:
+    def answer(self) -> CommandResult:
         """What the command came to, once the block is left."""
         if self._answer is None:
             raise MachineryError("the answer of a command that has not ended")
         return self._answer
 
     @answer.setter
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: CommandResult) -> None:
         self._answer = answer
 
 
@@ -65,25 +65,25 @@ class Commands:
         self._dialogue = dialogue
         self._stops = stops
 
-    def run(self, command: str, seconds: float = WAIT) -> Answer:
+    def run(self, command: str, seconds: float = WAIT) -> CommandResult:
         """Run a command in the guest; its status must be 0."""
         with self.running(command, seconds) as ended:
             pass
         return ended[0]
 
-    def ask(self, command: str, seconds: float = WAIT) -> Answer:
+    def ask(self, command: str, seconds: float = WAIT) -> CommandResult:
         """Run a command in the guest, to whatever status."""
         self._dialogue.start(command)
         return self._end(command, seconds)
 
     @contextmanager
-    def running(self, command: str, seconds: float = WAIT) -> Iterator[list[Answer]]:
+    def running(self, command: str, seconds: float = WAIT) -> Iterator[list[CommandResult]]:
         """Have a command run while the block talks to kdb; afterwards it must end well.
 
         The list that is yielded holds the answer once the block is left.
         """
         self._dialogue.start(command)
-        answers: list[Answer] = []
+        answers: list[CommandResult] = []
         yield answers
         answer = self._end(command, seconds)
         if answer.status:
@@ -94,7 +94,7 @@ class Commands:
             )
         answers.append(answer)
 
-    def _end(self, command: str, seconds: float) -> Answer:
+    def _end(self, command: str, seconds: float) -> CommandResult:
         what = f"end of the command {command!r}"
         self._dialogue.require(f"awaiting the {what}", State.RUNNING, State.OFF_LINE, State.GDB)
         heard = self._dialogue.listen(what, seconds)
@@ -163,7 +163,7 @@ class Commands:
 
     def stop_in(
         self, places: Sequence[str | int], trigger: str, seconds: float = WAIT
-    ) -> Stop | Answer:
+    ) -> Stop | CommandResult:
         """Set breakpoints, run a command, and return the first stop, whoever reached it.
 
         The command's end if it ended and none was reached. For functions of which it is
@@ -176,21 +176,21 @@ class Commands:
         addresses = self._breakpoints(places)
         self._stops.go()
         heard = self._dialogue.listen("end of the way out of kdb")
-        if isinstance(heard, Answer):
+        if isinstance(heard, CommandResult):
             heard = self._stop_of_its_own(heard)
-        if isinstance(heard, Answer):
+        if isinstance(heard, CommandResult):
             self._dialogue.start(trigger)
             heard = self._dialogue.listen(f"stop and no end of the command {trigger!r}", seconds)
-        if isinstance(heard, Answer):
+        if isinstance(heard, CommandResult):
             heard = self._stop_of_its_own(heard)
-        if isinstance(heard, Answer):
+        if isinstance(heard, CommandResult):
             return heard
         if heard.reason != BREAKPOINT_HIT or heard.pc not in addresses:
             raise self._stops.unexpected(heard)
         self._stops.take(heard)
         return heard
 
-    def _stop_of_its_own(self, answer: Answer) -> Stop | Answer:
+    def _stop_of_its_own(self, answer: CommandResult) -> Stop | CommandResult:
         """Listen for a stop after a command's end: the shell's own, or one in the background."""
         return self._dialogue.overhear(READS_ON) or answer
 

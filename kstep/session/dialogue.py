@@ -22,7 +22,7 @@ from kstep.base.outcome import KernelFault, Signature
 from kstep.console import shell
 from kstep.console.console import SilenceError
 from kstep.console.kdb import NAMES_PC, PROMPT, Kdb, Stop
-from kstep.console.shell import Answer, Command
+from kstep.console.shell import Command, CommandResult
 from kstep.console.splat import SplatDetector, unexpected_steps
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ class Dialogue:
         self._metrics = metrics
         self._command: Command | None = None
         self._looks = 0  # times that silence was answered by asking
-        self._ends: list[Answer] = []  # of the command, as they were heard
+        self._ends: list[CommandResult] = []  # of the command, as they were heard
         self._known: Stop | None = None  # the last one
         # Who has stopped the guest, or has its line; a boot that waits is stopped in kdb.
         self._debugger: State | None = State.KDB if machine.hardware.waits else None
@@ -205,7 +205,7 @@ class Dialogue:
 
     # -- what is heard
 
-    def listen(self, what: str, seconds: float = WAIT) -> Stop | Answer:
+    def listen(self, what: str, seconds: float = WAIT) -> Stop | CommandResult:
         """Wait for a stop, or for the end of the command that runs."""
         deadline = Deadline.after(seconds * self._machine.scale)
         text = b""
@@ -231,7 +231,7 @@ class Dialogue:
             self._known = stop
             return stop
 
-    def overhear(self, seconds: float) -> Stop | Answer | None:
+    def overhear(self, seconds: float) -> Stop | CommandResult | None:
         """Listen for as long, where it is well that nothing comes: then None."""
         try:
             return self.listen("stop or the command's end", seconds)
@@ -262,7 +262,7 @@ class Dialogue:
                 # Ever more rarely, for the shell may be busy.
                 self._type(self._command.again, harmless=True)
 
-    def _answer(self, match: re.Match[bytes]) -> Answer | None:
+    def _answer(self, match: re.Match[bytes]) -> CommandResult | None:
         """Return the end of the command; None if it is to be heard once more.
 
         Where the line may lie, the end is said twice. One that condemns must be heard twice alike.

@@ -10,7 +10,7 @@ from kstep.arm64.branch import is_brk
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.console.kdb import BREAKPOINT_HIT, KEYBOARD, STEPPED
-from kstep.console.shell import Answer
+from kstep.console.shell import CommandResult
 from kstep.session.dialogue import WAIT, State
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class Stops:
     def _expect(self, reason: str, pc: int | None = None) -> Stop:
         what = f"stop for {reason}" + ("" if pc is None else f" at {self._symbols.locate(pc)}")
         heard = self._dialogue.listen(what)
-        if isinstance(heard, Answer):
+        if isinstance(heard, CommandResult):
             raise KernelFault(
                 Signature.MISSED_HITS,
                 f"the command ended with status {heard.status} and there was no {what}",
@@ -106,9 +106,9 @@ class Stops:
         self._dialogue.require("break_in", State.SHELL, State.RUNNING, State.GONE)
         self._dialogue.send_break()
         heard = self._dialogue.listen("stop after BREAK and g")
-        if isinstance(heard, Answer):  # the command ended just then
+        if isinstance(heard, CommandResult):  # the command ended just then
             heard = self._dialogue.listen("stop after BREAK and g")
-        if isinstance(heard, Answer) or heard.reason != KEYBOARD:
+        if isinstance(heard, CommandResult) or heard.reason != KEYBOARD:
             raise MachineryError(f"BREAK and g do not lead into kdb, but to {heard}")
         self.take(heard)
 
@@ -123,7 +123,7 @@ class Stops:
                     Signature.RUNAWAY, f"the step from {self.here} never came back"
                 ) from fault
             raise
-        if isinstance(heard, Answer):
+        if isinstance(heard, CommandResult):
             raise KernelFault(
                 Signature.RUNAWAY,
                 f"the step from {self.here} never came back: the guest ran on,"
@@ -176,7 +176,7 @@ class Stops:
                 self._dialogue.wait_for_pending_tick()
                 self.go()
                 heard = self._dialogue.listen("breakpoint or the command's end", WAIT)
-                if isinstance(heard, Answer) or heard.pc != stop.pc:
+                if isinstance(heard, CommandResult) or heard.pc != stop.pc:
                     break
                 hits += 1
         except KernelFault as fault:
