@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The process that something belongs to, named so that it is told from every other process.
+"""The unique name of the process that something belongs to.
 
-A process number alone is that of another process later, in another container, after a reboot
-and on another machine. A name has the number, when the process started, and where that number
-means this process: the boot and the PID namespace.
+A PID alone may be that of another process: later, in another container, after a reboot or on
+another machine. A name has the PID, the start time of the process, and the scope of the PID:
+the boot and the PID namespace.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import hashlib
 import os
 from pathlib import Path
 
-PLACE = 6  # hexadecimal digits: the names stand in the paths of sockets, which are short
+PLACE = 6  # hexadecimal digits: the names are in the paths of sockets, which must be short
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # drivers/char/random.c: new at every boot
 ENDED = ("Z", "X")  # states of a process that has ended and is not reaped (proc(5))
 
@@ -31,7 +31,7 @@ def name(pid: int | None = None) -> str:
 def is_gone(owner: str) -> bool:
     """Whether the process of that name is known to have ended.
 
-    False for one of another machine, boot or PID namespace, which nobody here can tell.
+    False for one of another machine, boot or PID namespace, which is unknown here.
     """
     number, _, rest = owner.partition("-")
     if not rest.endswith(f"-{_place()}"):

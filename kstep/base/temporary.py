@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Temporary files and folders, each named by the process that it belongs to.
+"""Temporary files and folders, each named after the process that it belongs to.
 
-So what a killed process has left can be told from what a living one needs, and removed.
+So what a killed process left can be distinguished from what a living one needs, and removed.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from pathlib import Path
 
-# A leading dot hides what stands beside files that are meant to stay.
+# A leading dot hides those beside permanent files.
 NAME = re.compile(r"\.?kstep-(?P<owner>[0-9a-f]+-[0-9a-f]+-[0-9a-f]+)-.*")
 
 
 def prefix() -> str:
-    """Return how the name of a temporary file or folder of this process begins."""
+    """Return the prefix of the names of this process's temporary files and folders."""
     return f"kstep-{owner.name()}-"
 
 
 def folder(above: Path | None = None) -> tempfile.TemporaryDirectory[str]:
-    """Make a folder that is removed when the block ends; in ``above`` it is hidden."""
+    """Create a folder that is removed when the block ends; in ``above`` it is hidden."""
     if above is None:
         return tempfile.TemporaryDirectory(prefix=prefix())
     return tempfile.TemporaryDirectory(prefix=f".{prefix()}", dir=above)
 
 
 def replace(path: Path, text: str, *, synced: bool = False) -> None:
-    """Write a file so that it is whole at every moment: the old one, then the new one.
+    """Write a file atomically: it is complete at every moment, first the old one, then the new.
 
-    ``synced``: also after a power cut. Raises OSError, and leaves the old file then.
+    ``synced``: also after a power cut. Raises OSError, and then keeps the old file.
     """
     part = path.with_name(f".{prefix()}{path.name}")
     try:
@@ -54,7 +54,7 @@ def replace(path: Path, text: str, *, synced: bool = False) -> None:
 
 
 def sweep(folders: Iterable[Path]) -> None:
-    """Remove what processes that are gone have left in folders; one that is not there has none."""
+    """Remove what processes that are gone left in folders; a missing folder is ignored."""
     for above in folders:
         with suppress(OSError):
             for path in above.iterdir():
@@ -67,5 +67,5 @@ def _remove(path: Path) -> None:
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path, ignore_errors=True)
     else:
-        with suppress(OSError):  # somebody else removes it, or it is another user's
+        with suppress(OSError):  # it is being removed, or belongs to another user
             path.unlink()

@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A serial line and what is spoken on it: the guest's shell, kdb, gdb."""
+"""A serial line and its protocols: the guest's shell, kdb, gdb."""

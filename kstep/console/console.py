@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A serial line: bytes in both directions, prompts and deadlines; not who speaks on it."""
+"""A serial line: bytes in both directions, prompts and deadlines, for any protocol."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
     from kstep.results.transcript import Transcript
 
 CHUNK = 1 << 16  # bytes a read; a stop of kdb's is about 120
-TAIL = 80  # bytes that are kept of what has come since something was sent
-LOOK = 1.0  # seconds between two looks at whether the other end lives
-SETTLED = 0.2  # seconds without a byte after which no more of an echo is awaited
-PATIENCE = 2.0  # seconds of silence after which a line that may lie is asked whether it works
-ASKS = 5  # times that it is asked so until it is believed that nobody answers
-REDRAWS = 3  # keys in each such question, since a line may lose some bytes in a row
-LONG = 16  # characters of a line that is known by its length, when it is drawn with faults
+TAIL = 80  # bytes kept of what was received since something was sent
+LOOK = 1.0  # seconds between two checks that the other end is alive
+SETTLED = 0.2  # seconds without a byte after which an echo counts as complete
+PATIENCE = 2.0  # seconds of silence after which a faulty line is probed
+ASKS = 5  # probes without an answer before silence is believed
+REDRAWS = 3  # keys in each probe, because a line may lose several bytes in a row
+LONG = 16  # characters from which a command is recognised even if drawn with faults
 NOTHING = re.compile(rb"(?!)")
-TRIES = 8  # times that a line is typed until its echo is as typed
+TRIES = 8  # times that a command is typed until its echo is correct
 
 
 class SilenceError(Exception):
-    """The deadline passed and what was waited for has not come.
+    """The deadline passed before what was waited for was received.
 
-    ``heard`` is what did come, not consumed.
+    ``heard`` is what was received instead; it is not consumed.
     """
 
     def __init__(self, waited_for: str, heard: bytes, seconds: float) -> None:
@@ -45,11 +45,11 @@ class SilenceError(Exception):
 
 @dataclass(frozen=True)
 class Editor:
-    """How whoever reads a line, character by character, lets it be looked at and corrected.
+    """How the other end, which reads a command by character, lets it be checked and corrected.
 
-    ``enter`` ends the line. ``redraw`` is the key that has it drawn anew, behind what ``lead``
+    ``enter`` ends the command. ``redraw`` is the key that redraws it, after what ``lead``
     matches; ``erase`` the key that removes its last character. ``others`` matches what others
-    print amid it. ``entered`` matches what nobody prints unless the line was ended.
+    print in between. ``entered`` matches what is printed only after the command was ended.
     """
 
     enter: bytes
@@ -60,7 +60,7 @@ class Editor:
     entered: re.Pattern[bytes]
 
     def drawn(self, text: bytes) -> bytes | None:
-        """Return what stands behind the last lead of a text; None if it has none."""
+        """Return what follows the last lead of a text; None if it has none."""
         parts = self.lead.split(self.others.sub(b"", text))
         return parts[-1] if parts[1:] else None
 
@@ -68,11 +68,11 @@ class Editor:
 class Console:
     """One end of a serial line.
 
-    ``alive`` is asked while nothing comes; it raises MachineryError when the other end
-    is gone. ``on_text`` sees all that comes, as it comes, and may raise. A line that is not
-    ``trusted`` may lose, double and change bytes. ``delay`` is what is left between two
-    characters that are sent, in seconds. ``doubts`` counts what the line was seen to get wrong, and
-    ``read_once`` names what cannot be read again and was; both since who speaks has reset them.
+    ``alive`` is called while nothing is received; it raises MachineryError when the other end
+    is gone. ``on_text`` gets everything as it is received, and may raise. A line that is not
+    ``trusted`` is faulty: it may lose, double and change bytes. ``delay`` is the time between two
+    characters that are sent, in seconds. ``doubts`` counts the errors that the line was seen to
+    make; ``read_once`` names the latest reading that cannot be repeated. Users reset both.
     """
 
     def __init__(
@@ -85,8 +85,8 @@ class Console:
         self.doubts = 0
         self.read_once = ""
         self._received = 0  # bytes
-        self._may_enter = False  # whatever is typed
-        self._soiled = False  # by keys that were sent without knowing who reads them
+        self._may_enter = False  # any part of what is typed
+        self._soiled = False  # the command may hold keys that were meant for another reader
         self._buffer = b""
         self._unanswered = b""
         self._poll = select.poll()
@@ -103,7 +103,7 @@ class Console:
             piece = data[:1] if self._delay else data
             data = data[os.write(self._fd, piece) :]
             if self._delay and data:
-                time.sleep(self._delay)  # a UART without flow control tells nobody that it is full
+                time.sleep(self._delay)  # a UART without flow control cannot say that it is full
 
     def expect(
         self,
@@ -112,14 +112,14 @@ class Console:
         deadline: Deadline,
         ask: Callable[[], None] | None = None,
     ) -> re.Match[bytes]:
-        """Wait until ``pattern`` is found in what has come; consume up to its end.
+        """Wait until ``pattern`` is found in what was received; consume up to its end.
 
         Returns the match, whose string begins with what was not consumed before.
         Raises SilenceError at the deadline, and MachineryError when the line is lost.
-        What came before the deadline is read after it, for it may be this machine that
-        stood still; but text that never ends does not put the deadline off. After some
-        silence on a line that may lie ``ask`` asks who is there, which may bring the answer; it is
-        asked ASKS times in vain before silence is taken for what it is.
+        What was received before the deadline is still read after it, because this machine may
+        have stalled; but endless text does not extend the deadline. After some silence on a
+        faulty line ``ask`` probes the other end, which may bring the answer; silence is believed
+        after ASKS probes without an answer.
         """
         asks = 0 if ask is None or self.trusted else ASKS
         quiet_since = time.monotonic()
@@ -141,17 +141,17 @@ class Console:
         self._buffer = self._buffer[match.end() :]
         return match
 
-    # -- a line that is edited
+    # -- editing a command
 
     def type(
         self, line: bytes, editor: Editor, deadline: Deadline, *, harmless: bool = False
     ) -> None:
-        """Type a line and Enter; ``harmless`` is one of which any part may be entered too.
+        """Type a command and Enter; of a ``harmless`` one any part may be entered too.
 
-        On a line that may lie, Enter is sent only once the echo is as typed, which is consumed, and
-        nothing that came before; otherwise the line is typed again. Raises MachineryError
-        ``console-lost`` if that does not help, or if the line took effect before Enter;
-        SilenceError if nobody draws it anew until the deadline, whatever is heard.
+        On a faulty line, Enter is sent only when the echo is correct; otherwise the command is
+        typed again. The echo is consumed, earlier text is not. Raises MachineryError
+        ``console-lost`` if that does not help, or if the command took effect before Enter;
+        SilenceError if it is not redrawn before the deadline, whatever else is received.
         """
         if self.trusted:
             self.send(line + editor.enter)
@@ -166,7 +166,7 @@ class Console:
             if shown == b"":
                 shown = self._shown(line, line, editor)
             if shown == line and self.doubts and len(line) >= LONG:
-                # One byte too many there and one too few back look right in an echo.
+                # One byte too many on the way out and one too few on the way back look correct.
                 shown = self._shown(editor.redraw, line, editor)
             if shown == line:
                 self._soiled = False
@@ -187,15 +187,15 @@ class Console:
                 raise SilenceError(f"echo of {_text(line)!r}", heard, deadline.seconds)
             if edits and len(seen) >= TRIES:
                 raise MachineryError(
-                    f"typed {_text(line)!r}, and the echo was {_times(seen)}; it was not entered",
+                    f"typed {_text(line)!r}, but the echo was {_times(seen)}; Enter was not sent",
                     Signature.CONSOLE_LOST,
                 )
 
     def awaits_enter(self, line: bytes, editor: Editor) -> bool | None:
-        """Whether a line that was typed still awaits Enter; None if nobody draws his line anew.
+        """Whether a typed command still awaits Enter; None if nothing is redrawn.
 
-        Other text there came by mistake, and is removed. What has come stays to be heard, and with
-        it a prompt that is drawn.
+        Other text there was typed by mistake, and is removed. What was received is not consumed,
+        nor is a prompt that is drawn.
         """
         shown = self._draw(editor)
         if shown and line:
@@ -217,19 +217,19 @@ class Console:
         return shown
 
     def settle(self, pattern: re.Pattern[bytes] = NOTHING, quiet: float = SETTLED) -> None:
-        """Take what comes until nothing has come for a moment, or what has is the pattern's."""
+        """Receive until nothing arrives for ``quiet`` seconds, or ``pattern`` is found."""
         end = Deadline.after(max(LOOK, quiet))
         while not pattern.search(self._buffer) and self._receive(quiet) and end.left:
             pass
 
     def _wipe(self, line: bytes, editor: Editor) -> bytes | None:
-        """Empty the line that is being edited; return what is left of it, None if unknown."""
+        """Erase the command that is being edited; return what is left of it, None if unknown."""
         return self._shown(editor.erase * (2 * len(line)) + editor.redraw, None, editor)
 
     def _shown(self, keys: bytes, wanted: bytes | None, editor: Editor) -> bytes | None:
-        """Send keys; return what the line is then, by its echo, as soon as that is ``wanted``.
+        """Send keys; return the edited command by its echo, at once if that is ``wanted``.
 
-        None if it has been asked to be drawn anew, and was not.
+        None if a redraw was requested and nothing was redrawn.
         """
         redraws = keys.endswith(editor.redraw)
         if redraws:
@@ -250,36 +250,36 @@ class Console:
         text = editor.lead.sub(b"", editor.others.sub(b"", self._buffer))
         if editor.entered.search(text) and not self._may_enter:
             raise MachineryError(
-                "the line was entered before Enter was sent, or Enter came twice: it says"
+                "the command ran before Enter was sent, or Enter arrived twice: received"
                 f" {_text(text[-TAIL:])!r}",
                 Signature.CONSOLE_LOST,
             )
 
     @property
     def heard(self) -> bytes:
-        """What has come and was not consumed."""
+        """What was received and is not consumed."""
         return self._buffer
 
     @property
     def unanswered(self) -> bytes:
-        """The end of what has come since something was sent, consumed or not.
+        """The end of what was received since something was sent, consumed or not.
 
-        So a prompt at its end waits for an answer; at most TAIL bytes.
+        A prompt at its end therefore waits for an answer; at most TAIL bytes.
         """
         return self._unanswered
 
     def forget(self) -> None:
-        """Drop what has come and was not consumed."""
+        """Drop what was received and is not consumed."""
         self._buffer = b""
 
     def catch_up(self) -> None:
-        """Take what has come, without waiting for more."""
+        """Receive what has arrived, without waiting for more."""
         while self._receive(0):
             pass
 
     @contextmanager
     def through(self, fd: int) -> Iterator[None]:
-        """Speak through another descriptor for the block; who gives it keeps the transcript."""
+        """Use another descriptor for the block; its owner keeps the transcript meanwhile."""
         own = self._fd, self.transcript
         self._turn_to(fd)
         self.transcript = None
@@ -301,11 +301,9 @@ class Console:
         try:
             data = os.read(self._fd, CHUNK)
         except OSError as error:
-            raise MachineryError(
-                f"the serial line is lost: {error}", Signature.CONSOLE_LOST
-            ) from error
+            raise MachineryError(f"serial line lost: {error}", Signature.CONSOLE_LOST) from error
         if not data:
-            raise MachineryError("the serial line is at its end", Signature.CONSOLE_LOST)
+            raise MachineryError("serial line closed", Signature.CONSOLE_LOST)
         if self.transcript is not None:
             self.transcript.add("<", data)
         self._take(data)
@@ -324,7 +322,7 @@ def _text(data: bytes) -> str:
 
 
 def _times(seen: list[bytes]) -> str:
-    """Say what was seen, and how often."""
+    """Return what was seen, and how often."""
     texts = [_text(each) for each in seen]
     return ", ".join(
         f"{text!r}" + (f" {n} times" if (n := texts.count(text)) > 1 else "")

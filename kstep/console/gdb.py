@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""gdb: a real gdb-multiarch of the toolchain, spoken to through its machine interface.
+"""gdb: the toolchain's gdb-multiarch, controlled through its machine interface.
 
-Its terminal is a pty that is opened here and handed to it, wherever it runs; records are
+Its terminal is a pty that is opened here and passed to it, wherever it runs; records are
 those of "GDB/MI Output Syntax" in gdb's manual, read by pygdbmi.
 """
 
@@ -33,11 +33,11 @@ if TYPE_CHECKING:
 
 LINE = re.compile(rb"(?P<record>[^\r\n]*)\r?\n")
 READY = re.compile(rb"\(gdb\) *\r?\n")
-START = 60.0  # seconds for gdb to read the symbols of a kernel, which take about one
+START = 60.0  # seconds for gdb to read the symbols of a kernel; it usually takes one
 ANSWER = 20.0  # seconds for a command: `info threads` reads the stack of every task
-STOP = 10.0  # seconds for a stop, as kdb's are waited for; all before the time scale
+STOP = 10.0  # seconds for a stop, as with kdb; all before the time scale
 
-# gdb's own reasons for a stop, in kdb's words where kdb has one.
+# gdb's reasons for a stop, in kdb's words if it has them.
 REASONS = {"breakpoint-hit": BREAKPOINT_HIT, "end-stepping-range": STEPPED}
 
 # aarch64-core.xml: x0 to x30, sp, pc, cpsr
@@ -49,17 +49,17 @@ SETTINGS = (
     "width 0",
     "architecture aarch64",
     "debuginfod enabled off",
-    "remotetimeout 30",  # seconds; a machine that stalls is no reason to say a packet again
+    "remotetimeout 30",  # seconds; a stalled machine must not cause a retransmission
 )
 
 
 class GdbRefusedError(MachineryError):
-    """gdb did not carry out a command; the message is what it said."""
+    """gdb refused a command; the message is what it printed."""
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a command came to: its results, and what gdb and its target said in text."""
+class GdbReply:
+    """gdb's reply to a command: its results, and the text that gdb and its target printed."""
 
     results: dict[str, Any]
     text: str
@@ -67,19 +67,19 @@ class Answer:
 
 @dataclass
 class _Heard:
-    """What gdb has said since a command: stops that nobody waited for yet, and text."""
+    """What gdb has sent since a command: stops that are not consumed yet, and text."""
 
     stops: deque[dict[str, Any]] = field(default_factory=deque)
     text: list[str] = field(default_factory=list)
 
 
 class Gdb(AbstractContextManager["Gdb"]):
-    """One gdb, from its start to its end. Raises MachineryError where it dies or falls silent.
+    """One gdb, from its start to its end. Raises MachineryError if it dies or does not answer.
 
     ``lines`` and ``readable`` are the ptys and folders that it may use, ``program`` the
-    file whose symbols it reads. ``kernel_runs`` tells whether it is the kernel's fault that
-    no stop comes. Both of these may raise: ``look`` is called at every answer and stop, and
-    ``alive`` while nothing comes.
+    file whose symbols it reads. ``kernel_runs`` tells whether a missing stop is the kernel's
+    fault. ``look`` is called at every reply and stop, and ``alive`` while nothing is received;
+    both may raise.
     """
 
     def __init__(
@@ -138,8 +138,8 @@ class Gdb(AbstractContextManager["Gdb"]):
 
     # -- commands
 
-    def command(self, command: str) -> Answer:
-        """Give a command of the machine interface; GdbRefusedError where gdb says no."""
+    def command(self, command: str) -> GdbReply:
+        """Run a command of the machine interface; raises GdbRefusedError if gdb refuses it."""
         token = next(self._tokens)
         self._heard.text.clear()
         self._console.send(f"{token}{command}\n".encode())
@@ -154,13 +154,11 @@ class Gdb(AbstractContextManager["Gdb"]):
             self._look()
             results = record["payload"] or {}
             if record["message"] == "error":
-                raise GdbRefusedError(
-                    f"gdb: {command}: {results.get('msg', 'it does not say why')}"
-                )
-            return Answer(results, "".join(self._heard.text))
+                raise GdbRefusedError(f"gdb: {command}: {results.get('msg', 'no reason given')}")
+            return GdbReply(results, "".join(self._heard.text))
 
     def type(self, line: str) -> str:
-        """Give a command as people type it; return what gdb and its target print."""
+        """Run a command of the command line; return what gdb and its target print."""
         quoted = line.replace("\\", "\\\\").replace('"', '\\"')
         return self.command(f'-interpreter-exec console "{quoted}"').text
 
@@ -170,7 +168,7 @@ class Gdb(AbstractContextManager["Gdb"]):
         self._heard.stops.clear()
 
     def disconnect(self) -> None:
-        """Leave the kernel stopped, and the stub to whoever comes (``disconnect``)."""
+        """Leave the kernel stopped, and the stub free for another gdb (``disconnect``)."""
         self.command("-target-disconnect")
 
     def detach(self) -> None:
@@ -178,7 +176,7 @@ class Gdb(AbstractContextManager["Gdb"]):
         self.command("-target-detach")
 
     def breakpoint(self, place: str | int) -> Breakpoint:
-        """Set a breakpoint on a function's first instruction, where kdb has it, or an address."""
+        """Set a breakpoint on an address, or a function's first instruction, as kdb does."""
         where = f"&{place}" if isinstance(place, str) else f"{place:#x}"
         set_ = self.command(f"-break-insert *{where}").results["bkpt"]
         return Breakpoint(int(set_["number"]), int(set_["addr"], 16))
@@ -188,7 +186,7 @@ class Gdb(AbstractContextManager["Gdb"]):
         self.command(f"-break-delete {breakpoint_.number}")
 
     def select(self, thread: str) -> None:
-        """Look at a task from now on, named as threads() names it by ``id`` (``thread``)."""
+        """Select a task by its ``id`` in threads() (``thread``)."""
         self.command(f"-thread-select {thread}")
 
     def registers(self) -> dict[str, int]:
@@ -198,13 +196,13 @@ class Gdb(AbstractContextManager["Gdb"]):
         return {REGISTERS[int(each["number"])]: int(each["value"], 16) for each in found}
 
     def frames(self) -> list[int]:
-        """Return where each frame of the stack is, the innermost first (``bt``)."""
+        """Return the address of each frame of the stack, the innermost first (``bt``)."""
         return [
             int(each["addr"], 16) for each in self.command("-stack-list-frames").results["stack"]
         ]
 
     def threads(self) -> list[dict[str, Any]]:
-        """Return the tasks and idle processors (``info threads``), as "-thread-info" has them."""
+        """Return the tasks and idle processors (``info threads``), in the form of -thread-info."""
         found: list[dict[str, Any]] = self.command("-thread-info").results["threads"]
         return found
 
@@ -221,7 +219,7 @@ class Gdb(AbstractContextManager["Gdb"]):
     # -- letting the kernel run
 
     def resume(self) -> None:
-        """Let the kernel run on (``continue``); where it stops is to be waited for."""
+        """Let the kernel continue (``continue``); wait() then returns where it stops."""
         self.command("-exec-continue")
 
     def step_instruction(self) -> Stop:
@@ -229,14 +227,14 @@ class Gdb(AbstractContextManager["Gdb"]):
         return self.run("-exec-step-instruction", Signature.RUNAWAY)
 
     def run(self, command: str, signature: Signature = Signature.HANG) -> Stop:
-        """Give a command that lets the kernel run, and return where it stopped."""
+        """Run a command that lets the kernel run, and return where it stopped."""
         self.command(command)
         return self.wait(f"stop after {command}", signature)
 
     def wait(self, what: str, signature: Signature = Signature.HANG) -> Stop:
         """Wait until the kernel stops.
 
-        Raises KernelFault with ``signature`` where it runs and does not stop in time.
+        Raises KernelFault with ``signature`` if it runs and does not stop in time.
         """
         deadline = Deadline.after(STOP * self._scale)
         while not self._heard.stops:
@@ -248,20 +246,20 @@ class Gdb(AbstractContextManager["Gdb"]):
                 raise KernelFault(signature, f"gdb sees {error}") from error
         self._look()
         stopped = self._heard.stops.popleft()
-        reason = stopped.get("reason", "no reason that gdb names")
+        reason = stopped.get("reason", "no reason given by gdb")
         if reason == "signal-received":
             reason = stopped["signal-name"]
         return Stop(REASONS.get(reason, reason), int(stopped["frame"]["addr"], 16), 0, 0)
 
-    # -- what is heard
+    # -- receiving
 
     def _record(self, what: str, deadline: Deadline) -> dict[str, Any]:
-        """Wait for gdb's next record, and keep what it tells of stops and text."""
+        """Wait for gdb's next record, and keep its stop or text."""
         line = self._console.expect(LINE, what, deadline)["record"].decode(errors="replace")
         try:
             record: dict[str, Any] = parse_response(line)
-        except TypeError as error:  # from ord(), at the end of a record that is cut
-            raise MachineryError(f"gdb says what is no record: {line[:200]!r}") from error
+        except TypeError as error:  # from ord(), at the end of a truncated record
+            raise MachineryError(f"gdb sent an invalid record: {line[:200]!r}") from error
         if record["type"] in ("console", "target", "log"):
             self._heard.text.append(record["payload"])
         elif record["type"] == "notify" and record["message"] == "stopped":

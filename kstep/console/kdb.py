@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-# kdb waits for input behind its prompt, so a prompt is the last thing on the line. What
-# `env` and the commands of a macro show looks like one: PROMPT=[%d]kdb>, [dumpall]kdb>.
+# kdb waits for input after its prompt, so a prompt is the last thing on the line. The output of
+# `env` and of a macro's commands looks like one: PROMPT=[%d]kdb>, [dumpall]kdb>.
 PROMPT = re.compile(
     rb"(?:\[%b(?P<cpu>\d+)%b%b|(?<![]=]))(?P<kind>%b|%b)%b\Z"
     % (MESSAGE, MESSAGE, uncut(b"]"), uncut(b"kdb"), uncut(b"more"), uncut(b"> "))
@@ -36,7 +36,7 @@ ENTERING = re.compile(
     rb"(?:Oops: [^\n]*\n)?"
     rb"(?:due to )?(?P<reason>[^@\r\n]*?)(?: @ 0x(?P<pc>[0-9a-f]+))?\s*\r?\n"
 )
-# kdb_read() in kdb_io.c: Down, as the last line of the history, has the line drawn anew.
+# kdb_read() in kdb_io.c: Down, at the last line of the history, redraws the line.
 EDITOR = Editor(
     enter=b"\r",
     redraw=b"\x0e",
@@ -65,38 +65,38 @@ MEMORY = re.compile(r"^[0-9a-f]+$", re.MULTILINE)
 BREAKPOINT_HIT = "Breakpoint"
 STEPPED = "SS trap"
 KEYBOARD = "Keyboard Entry"
-OOPS = "oops"  # registers are shown behind it
+OOPS = "oops"  # followed by the registers
 # kdb_local() in kdb_main.c; those that name a PC
 NAMES_PC = (BREAKPOINT_HIT, STEPPED, OOPS, "NonMaskable Interrupt", "Recursion")
 NAMES_NONE = (KEYBOARD, "KDB_ENTER()", "cpu switch", "System NonMaskable Interrupt")
 DIGITS = 16  # of an address of the kernel's
 REGISTERS = (*(f"x{number}" for number in range(31)), "sp", "pc", "pstate")
-# What changes nothing, and so can be read as often as one likes.
+# Commands that change nothing, and so can be repeated.
 READS = re.compile(r"(?:rd|md\w*|bt\w?|ps|bl|per_cpu|pid|env|lsmod)(?: |$)")
 
-ACTS = re.compile(r"(?:bp|bc|bd|be|set)(?: |$)")  # whose answers nobody needs
-# A number that is too short or too long: digits that repeat are lost or doubled alike twice.
+ACTS = re.compile(r"(?:bp|bc|bd|be|set)(?: |$)")  # whose answers are not needed
+# A number that is too short or too long: a repeated digit may be lost or doubled in both readings.
 ODD = re.compile(r"\b(?:0x)?(?:[0-9a-f]{9,15}|[0-9a-f]{17,})\b")
 ANSWER = 5.0  # seconds within which kdb answers a command, before the time scale
-READINGS = 8  # times that something is read until two readings agree
+READINGS = 8  # readings, at most, until two agree
 
 
 @dataclass(frozen=True)
 class Stop:
-    """Why and where the kernel stopped: ``pc`` is None where kdb names none.
+    """Why and where the kernel stopped: ``pc`` is None if kdb names none.
 
-    ``task`` is the address of the task_struct of what was running.
+    ``task`` is the address of the running task's task_struct.
     """
 
     reason: str
     pc: int | None
     pid: int
     cpu: int
-    task: int = 0  # 0 where the line has lost it, and then neither pid nor cpu is known
+    task: int = 0  # 0 if the line lost it; then pid and cpu are unknown too
 
     @classmethod
     def parse(cls, text: bytes) -> Stop | None:
-        """Return the last stop that kdb announced in ``text``, None where it did not."""
+        """Return the last stop that kdb announced in ``text``, None if it announced none."""
         found = list(ENTERING.finditer(without(text)))
         if not found:
             return None
@@ -112,10 +112,10 @@ class Stop:
 
     @classmethod
     def damaged(cls, text: bytes) -> Stop | None:
-        """Return what can still be told of a stop in a text of which a line has lost some.
+        """Return what is still known of a stop whose text the line damaged.
 
-        Its reason, if that is one of kdb's but for a character. ``pc`` is None, and the rest is not
-        known. None if the text does not tell why, or if an Enter that nobody sent made two stops.
+        That is its reason, if that differs from one of kdb's by one character at most; ``pc`` is
+        None, and the rest unknown. None without a reason, or if a spurious Enter made two stops.
         """
         plain = without(text)
         found = [
@@ -127,7 +127,7 @@ class Stop:
         return cls(found[0], None, 0, 0) if len(found) == 1 else None
 
     def is_whole(self, text: bytes) -> bool:
-        """Whether the text of this stop has the form that kdb gives it, once, and ends in that."""
+        """Whether the text has this stop exactly once, in kdb's form, and ends with it."""
         plain = without(text)
         (*earlier, last) = ENTERING.finditer(plain)
         digits = {len(last[name]) for name in ("task", "pc") if last[name] is not None}
@@ -141,7 +141,7 @@ class Stop:
 
 
 def _nearly(words: str) -> re.Pattern[bytes]:
-    """Return the pattern of words of which a character is lost, doubled or another."""
+    """Return the pattern of words with one character lost, doubled or changed."""
     return re.compile(
         b"|".join(
             re.escape(words[:n].encode()) + b".{0,2}" + re.escape(words[n + 1 :].encode())
@@ -152,7 +152,7 @@ def _nearly(words: str) -> re.Pattern[bytes]:
 
 @dataclass(frozen=True)
 class Breakpoint:
-    """A breakpoint that is set: kdb's number of it, and the address."""
+    """A breakpoint that is set: the debugger's number of it, and the address."""
 
     number: int
     address: int
@@ -160,7 +160,7 @@ class Breakpoint:
 
 @dataclass(frozen=True)
 class Task:
-    """A task of the kernel, as ``ps`` has it."""
+    """A task of the kernel, as ``ps`` prints it."""
 
     pid: int
     parent: int
@@ -172,14 +172,14 @@ def _breakpoint(match: re.Match[str]) -> Breakpoint:
 
 
 class CommandRefusedError(MachineryError):
-    """kdb did not take a command, so we asked for the wrong thing; the message is what it said."""
+    """kdb refused a command, so the command is wrong; the message is what kdb printed."""
 
 
 class Kdb:
-    """The debugger at the other end of a console, spoken to at its prompt.
+    """The debugger at the other end of a console, used at its prompt.
 
-    ``scale`` stretches every timeout. ``require_prompt`` is called with what is to be typed, and
-    raises where kdb is not at its prompt.
+    ``scale`` multiplies every timeout. ``require_prompt`` is called with what is to be typed, and
+    raises if kdb is not at its prompt.
     """
 
     def __init__(
@@ -196,9 +196,9 @@ class Kdb:
     def command(self, line: str) -> str:
         """Send a command; return what kdb prints up to its next prompt.
 
-        A pager that stops the output is sent on. Raises KernelFault ``hang`` where no
-        prompt comes back, CommandRefusedError where kdb says no. What changes nothing is read
-        until two readings agree where the line may lie.
+        A pager that stops the output is answered. Raises KernelFault ``hang`` if no prompt
+        follows, CommandRefusedError if kdb refuses the command. On a faulty line, a command that
+        changes nothing is repeated until two readings agree.
         """
         if self._console.trusted or not READS.match(line):
             if not ACTS.match(line):
@@ -213,12 +213,12 @@ class Kdb:
         return text
 
     def refusal(self, line: str) -> str:
-        """Send a command; return why kdb refuses it, "" where it does not."""
+        """Send a command; return why kdb refuses it, "" if it does not."""
         match = REFUSED.search(self._ask(line))
         return "" if match is None else (match["why"] or match["what"]).strip()
 
     def press(self, keys: bytes, until: re.Pattern[bytes] = PROMPT) -> re.Match[bytes]:
-        """Send keys just as they are; return the match of what comes then, a prompt's.
+        """Send keys unchanged; return the match of ``until``, by default a prompt.
 
         What was printed before it is at the beginning of the match's string.
         """
@@ -229,20 +229,20 @@ class Kdb:
         return self._expect(until, f"answer to {keys!r}")
 
     def taken(self, keys: bytes) -> str:
-        """Type keys that make no command, and Enter; return the line that kdb took them for.
+        """Type keys that form no command, and Enter; return the line that kdb read.
 
-        Keys that move the cursor have the prompt drawn anew, so it is not what tells the end.
+        Keys that move the cursor redraw the prompt, so a prompt does not mark the end.
         """
         line = self.press(keys + b"\r", UNKNOWN)["what"].decode(errors="replace")
         self._expect(PROMPT, "prompt")
         return line
 
-    # -- a line that may lie
+    # -- a faulty line
 
     def enter(self, line: str) -> None:
-        """Type a line, and Enter; what comes then is to be waited for.
+        """Type a line, and Enter, without waiting for the answer.
 
-        Raises MachineryError ``console-lost`` if an Enter that nobody sent has made a step.
+        Raises MachineryError ``console-lost`` if a spurious Enter has made a step.
         """
         self._console.catch_up()
         if not self._console.trusted and EDITOR.entered.search(self._console.heard):
@@ -250,9 +250,9 @@ class Kdb:
                 f"Enter arrived twice: kdb stopped again before {line!r} was typed",
                 Signature.CONSOLE_LOST,
             )
-        # A blank at the end is the character whose double, behind the echo, changes nothing.
+        # A blank at the end, because doubling it unseen, after the echo, changes nothing.
         self._console.forget()
-        # Not behind nothing, which has the last command done again, nor in what `| grep` looks for.
+        # Not after an empty line, which repeats the last command, nor in the pattern of `| grep`.
         pads = not self._console.trusted and line and "|" not in line
         padded = f"{line} " if pads else line
         self._entered = padded.encode()
@@ -265,18 +265,18 @@ class Kdb:
             raise KernelFault(Signature.HANG, f"kdb gives {error}") from error
 
     def look(self) -> None:
-        """Ask kdb, which is silent, to draw its line anew: so its prompt comes once more.
+        """Have kdb, which is silent, redraw its line, so that its prompt is printed again.
 
-        If that shows that Enter was lost, what was to be entered is typed again.
+        If that shows that Enter was lost, the command is typed again.
         """
         if self._console.awaits_enter(self._entered, EDITOR):
             self._console.forget()
             self._type()
 
     def _agreed(self, line: str, read: Callable[[str], T | None]) -> T:
-        """Give a command that changes nothing, and return what ``read`` makes of its answer.
+        """Run a command that changes nothing, and return its answer as parsed by ``read``.
 
-        That is None where it cannot be read, and must be the same twice where the line may lie.
+        ``read`` returns None if it cannot parse; on a faulty line two readings must agree.
         """
         found: list[T] = []
         text = ""
@@ -293,12 +293,12 @@ class Kdb:
         if self._console.trusted:
             raise MachineryError(f"kdb: {line}: cannot read the answer {text!r}")
         raise MachineryError(
-            f"kdb: {line}: of {READINGS} readings no two agree, the last being {text!r}",
+            f"kdb: {line}: no two of {READINGS} readings agree; the last is {text!r}",
             Signature.CONSOLE_LOST,
         )
 
     def _ask(self, line: str) -> str:
-        """Give a command. On a line that may lie, what is refused must be refused twice alike."""
+        """Run a command. On a faulty line, a refusal counts if two are the same."""
         text = self._ask_once(line)
         for _ in range(READINGS):
             refused = REFUSED.search(text)
@@ -321,7 +321,7 @@ class Kdb:
                 break
             self._console.send(b" ")
         said = text.decode(errors="replace").replace("\r", "")
-        # The echo of a line that may lie has been read already.
+        # On a faulty line the echo has been read already.
         return said.partition("\n")[2] if self._console.trusted else said.removeprefix("\n")
 
     def _expect(self, pattern: re.Pattern[bytes], what: str) -> re.Match[bytes]:
@@ -364,7 +364,7 @@ class Kdb:
         return self._address(SYMBOL, symbol)
 
     def per_cpu_address(self, symbol: str) -> int:
-        """Return the address of a variable that every processor has, on processor 0."""
+        """Return the address of a per-CPU variable on processor 0."""
         return self._address(PER_CPU, f"per_cpu {symbol}")
 
     def _address(self, pattern: re.Pattern[str], line: str) -> int:
@@ -397,12 +397,12 @@ class Kdb:
     def registers(self) -> dict[str, int]:
         """Return x0 to x30, sp, pc and pstate of the stopped context (``rd``).
 
-        Each as two readings agree on it where the line may lie.
+        On a faulty line, each value is one on which two readings agree.
         """
         return self._registers(agree=2)
 
     def glance(self) -> dict[str, int]:
-        """Return the same as one reading has them, where a digit may be another."""
+        """Return the same from one reading, in which digits may be wrong."""
         return self._registers(agree=1)
 
     def _registers(self, agree: int) -> dict[str, int]:
@@ -430,16 +430,16 @@ class Kdb:
         if self._console.trusted:
             raise MachineryError(f"kdb: rd: {missing} cannot be read in {text!r}")
         raise MachineryError(
-            f"kdb: rd: of {READINGS} readings no two agree on {missing}", Signature.CONSOLE_LOST
+            f"kdb: rd: no two of {READINGS} readings agree on {missing}", Signature.CONSOLE_LOST
         )
 
     def resume(self) -> None:
-        """Let the kernel run on (``go``); what it says next is for the guest to hear."""
+        """Let the kernel continue (``go``), without waiting for any output."""
         self.enter("go")
 
     def resume_step(self, command: str = "ss") -> None:
-        """Let the kernel run one instruction (``ss``); where it stops is to be heard.
+        """Let the kernel run one instruction (``ss``), without waiting for the stop.
 
-        After one, an empty command does the same.
+        After a step, an empty command does the same.
         """
         self.enter(command)

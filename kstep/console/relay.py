@@ -2,8 +2,8 @@
 """A relay on the serial line: gdb's packets to gdb, the guest's text to the console.
 
 kgdb has one line for both. While the kernel is stopped it speaks gdb's remote protocol
-there; while it runs, the guest's shell and the kernel's messages are on it. gdb would
-take a ``$`` among them for the beginning of a packet; so what is no packet stays here.
+there; while it runs, the guest's shell and the kernel's messages use it. gdb would take a
+``$`` in them for the start of a packet, so only packets are passed to it.
 """
 
 from __future__ import annotations
@@ -29,30 +29,30 @@ if TYPE_CHECKING:
     from kstep.console.console import Console
 
 CHUNK = 1 << 16  # bytes a read
-LOOK = 0.01  # seconds between two looks at whether the thread has ended
+LOOK = 0.01  # seconds between two checks whether the thread has ended
 BACK_TO_KDB = b"$3#33"  # gdb_serial_stub() in kernel/debug/gdbstub.c
 BREAK_IN = b"\x03"  # what gdb sends for Ctrl-C
 PACKET = re.compile(rb"\$(?P<body>[^$#]*)#[0-9a-f]{2}")
-BEGUN = re.compile(rb"\$[^$#]*(#[0-9a-f]?)?\Z")  # what may yet become one
+BEGUN = re.compile(rb"\$[^$#]*(#[0-9a-f]?)?\Z")  # may become a packet
 BEGUN_BY_KGDB = re.compile(rb"\$[^$#\r\n]*(#[0-9a-f]?)?\Z")  # it sends text as hex
 RESUMES = re.compile(rb"[cCsSDkR]|vCont|vKill")  # gdb's packets after which the kernel runs
-STOPPED = re.compile(rb"[TSWX][0-9a-f]{2}")  # kgdb's that say it does not
+STOPPED = re.compile(rb"[TSWX][0-9a-f]{2}")  # kgdb's packets that report a stop
 
 
 def packet(body: bytes) -> bytes:
-    """Return a packet of the protocol: its body and the sum of its bytes."""
+    """Return a packet of the protocol: its body and its checksum."""
     return b"$%b#%02x" % (body, sum(body) & 0xFF)
 
 
 @dataclass
 class Sieve:
-    """Tells packets from text in what one side says; keeps back what may become a packet."""
+    """Separates packets from text in what one side sends; holds back an unfinished packet."""
 
     begun: re.Pattern[bytes] = BEGUN
     rest: bytes = b""
 
     def pieces(self, data: bytes) -> list[tuple[bool, bytes]]:
-        """Take the next bytes; return whole packets (True) and the text between them."""
+        """Add the next bytes; return whole packets (True) and the text between them."""
         data = self.rest + data
         begun = self.begun.search(data)
         end = begun.start() if begun else len(data)
@@ -70,9 +70,9 @@ class Sieve:
 
 @dataclass
 class Traffic:
-    """What of the line is gdb's: the state of its conversation with kgdb.
+    """The state of gdb's conversation with kgdb.
 
-    ``owed`` counts packets of gdb's that the kernel has not acknowledged.
+    ``owed`` counts gdb's packets that the kernel has not acknowledged.
     """
 
     running: bool = False
@@ -82,18 +82,18 @@ class Traffic:
     to_kernel: Sieve = field(default_factory=Sieve)
 
     def from_gdb(self, data: bytes) -> None:
-        """Take note of what gdb sends."""
+        """Record what gdb sends."""
         for is_packet, piece in self.to_kernel.pieces(data):
             if is_packet:
                 self.owed += 1
                 self.running = RESUMES.match(piece, 1) is not None
             elif b"-" in piece:
-                self.fault = "gdb asks kgdb to say a packet again"
+                self.fault = "gdb asks kgdb to resend a packet"
             elif piece.strip(b"+" + BREAK_IN):
-                self.fault = f"gdb's side says {piece!r}, which is no packet"
+                self.fault = f"gdb sent {piece!r}, which is not a packet"
 
     def from_kernel(self, data: bytes) -> tuple[bytes, bytes]:
-        """Divide what the kernel says: for gdb, and for the console."""
+        """Divide what the kernel sends: for gdb, and for the console."""
         gdb, text = b"", b""
         for is_packet, piece in self.to_gdb.pieces(data):
             if is_packet:
@@ -106,15 +106,15 @@ class Traffic:
                 gdb += piece[:marks]
                 text += piece[marks:]
                 if b"-" in piece[:marks]:
-                    self.fault = "kgdb asks gdb to say a packet again"
+                    self.fault = "kgdb asks gdb to resend a packet"
         return gdb, text
 
 
 class Relay(AbstractContextManager["Relay"]):
     """Between a serial line, gdb at ``pty``, and the console that had the line before.
 
-    The console goes on as if it still had it; the transcript has all that passes.
-    ``break_in`` is called for gdb's Ctrl-C, which kgdb on a serial line does not know.
+    The console works as if it still had it; the transcript has all traffic.
+    ``break_in`` is called for gdb's Ctrl-C, which kgdb does not support on a serial line.
     """
 
     def __init__(
@@ -148,9 +148,9 @@ class Relay(AbstractContextManager["Relay"]):
         trace: TracebackType | None,
     ) -> None:
         try:
-            if error is None and self._lost is None:  # the guest may have said more
+            if error is None and self._lost is None:  # the guest may have sent more
                 self._ours.shutdown(socket.SHUT_WR)
-                while self._thread.is_alive():  # it waits for us where that is very much
+                while self._thread.is_alive():  # it waits for us if that is a lot
                     self._console.catch_up()
                     self._thread.join(LOOK)
                 self._console.catch_up()
@@ -158,7 +158,7 @@ class Relay(AbstractContextManager["Relay"]):
             self._stack.close()
 
     def _end(self) -> None:
-        """End the thread, whatever it had still to pass on."""
+        """End the thread, even if it still has data to pass on."""
         self._ours.shutdown(socket.SHUT_RDWR)
         self._thread.join()
 
@@ -168,7 +168,7 @@ class Relay(AbstractContextManager["Relay"]):
         return self._traffic.running
 
     def require_sound(self) -> None:
-        """Raise MachineryError where the line is lost, or gdb and kgdb do not understand."""
+        """Raise MachineryError if the line is lost, or gdb and kgdb are out of step."""
         if self._lost is not None:
             raise MachineryError(f"the relay to gdb ended: {self._lost}", Signature.CONSOLE_LOST)
         if self._traffic.fault:
@@ -187,7 +187,7 @@ class Relay(AbstractContextManager["Relay"]):
                     if fd == self._text.fileno() and not data:
                         return
                     self._pass_on(fd, data)
-        except Exception as error:  # noqa: BLE001 -- told to whoever waits, on the other thread
+        except Exception as error:  # noqa: BLE001 -- reported by require_sound() on the other thread
             self._lost = error
             with contextlib.suppress(OSError):
                 self._text.shutdown(socket.SHUT_RDWR)

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The guest's shell: a command goes in, its output and status come out.
 
-The end of a command is told by a marker that the shell puts together, so that the
-echo of the command itself cannot be taken for it. A message of the kernel may come between
-any two characters of what a program prints, for both write to the UART as it has room.
+The end of a command is known by a marker that the shell assembles, so that the echo of the
+command itself cannot be mistaken for it. A kernel message may appear between any two
+characters of what a program prints, because both write to the UART when it has room.
 """
 
 from __future__ import annotations
@@ -22,17 +22,17 @@ if TYPE_CHECKING:
     from kstep.console.console import Console
 
 FIGURES = re.compile(r"^(?:[a-z_]+=-?\d+(?: |$))+$", re.MULTILINE)
-HALF_AN_END = r"(?m)^\S*(?:KSTEP|TEP-E|-END)\S* ?[\d ]*\n"  # as a line may have damaged it
+HALF_AN_END = r"(?m)^\S*(?:KSTEP|TEP-E|-END)\S* ?[\d ]*\n"  # as a faulty line may damage it
 END = re.compile(rb"KSTEP-END [^\n]*\n")
 NEWLINE = rb"\r?" + MESSAGE + rb"\n"
-TALK = 'while :; do echo t""ock; sleep 0.02; done'  # a guest that says something all the time
-# The terminal's own keys, as drivers/tty/n_tty.c has them. It draws a line anew only with IEXTEN,
-# which tests/guest/init.c sets. Amid an echo stand messages, and what commands say that have ended
-# or run in the background.
+TALK = 'while :; do echo t""ock; sleep 0.02; done'  # a guest that prints all the time
+# The terminal's own keys, from drivers/tty/n_tty.c. It redraws a line only with IEXTEN, which
+# tests/guest/init.c sets. An echo may be interrupted by messages, and by the output of commands
+# that have ended or run in the background.
 EDITOR = Editor(
     enter=b"\n",
     redraw=b"\x12",
-    lead=re.compile(rb"(?:\^+R*|R+)\r*\n+"),  # ^R and a line's end, as a line may have damaged it
+    lead=re.compile(rb"(?:\^+R*|R+)\r*\n+"),  # ^R and a line end, as a faulty line may damage them
     erase=b"\x7f",
     others=re.compile(rb"(?:%b|tock\r?\n|KSTEP-END \d+ \d+\r?\n)" % MESSAGE_LINE),
     entered=re.compile(rb"\n"),
@@ -49,18 +49,18 @@ READY = re.compile(  # tests/guest/init.c
 
 
 def hear_out(console: Console, *, asked_again: bool) -> None:
-    """Take what is said of a command's end after it was heard: once more, or often if asked again.
+    """Consume repeated ends of a command: one more, or several if asked again.
 
-    What comes later would be taken for a part of the next echo.
+    Otherwise they would be mistaken for a part of the next echo.
     """
     console.settle(NOTHING if asked_again else END, LOOK)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What a command came to: its exit status, and all that was heard meanwhile.
+class CommandResult:
+    """The result of a command: its exit status, and all that was received meanwhile.
 
-    ``on_use`` is called when what programs said is used.
+    ``on_use`` is called when the output of programs is used.
     """
 
     status: int
@@ -69,7 +69,7 @@ class Answer:
 
     @property
     def text(self) -> str:
-        """What programs said: what was heard, without the kernel's messages."""
+        """The output of programs: what was received, without the kernel's messages."""
         self.on_use()
         return re.sub(MESSAGE.decode(), "", self.heard)
 
@@ -77,21 +77,21 @@ class Answer:
     def figures(self) -> dict[str, int]:
         """The numbers that programs of tests/guest/ report: lines of ``name=value``.
 
-        Raises MachineryError where there is no such line.
+        Raises MachineryError if there is no such line.
         """
         words = " ".join(FIGURES.findall(self.text)).split()
         if not words:
-            raise MachineryError(f"no line of figures in {self.heard[-200:]!r}")
+            raise MachineryError(f"no line of name=value in {self.heard[-200:]!r}")
         return {name: int(value) for name, value in (word.split("=") for word in words)}
 
 
 @dataclass(frozen=True)
 class Command:
-    """A command and the number by which its end is known.
+    """A command and the number that identifies its end.
 
-    ``keeps`` is for a line that may lie: the end is said twice, and the shell keeps the status to
-    be asked for again. What is typed ends in a blank then, the one character whose double, behind
-    the echo, changes nothing.
+    ``keeps`` is for a faulty line: the end is printed twice, and the shell keeps the status so
+    that it can be asked again. What is typed then ends in a blank, because doubling that unseen,
+    after the echo, changes nothing.
     """
 
     text: str
@@ -107,7 +107,7 @@ class Command:
 
     @property
     def again(self) -> bytes:
-        """What is typed to have the end said once more, when the command has ended."""
+        """What is typed to have the end printed again, when the command has ended."""
         return f"{self._says}; {self._says} ".encode()
 
     @property
@@ -120,27 +120,28 @@ class Command:
         status = rb"(?P<status>%b)" % some(rb"\d")
         return uncut(b"KSTEP-END %d " % self.number) + status + NEWLINE
 
-    def answer(self, match: re.Match[bytes]) -> Answer:
-        """Read the end that was found."""
+    def answer(self, match: re.Match[bytes]) -> CommandResult:
+        """Return the result whose end was found."""
         text = match.string[: match.start()].decode(errors="replace").replace("\r", "")
         status = int(re.sub(MESSAGE, b"", match["status"]))
         if self.keeps:  # its echo was read before Enter was sent
             said = re.sub(EDITOR.lead.pattern.decode(), "", text.removeprefix("\n"))
-            return Answer(status, re.sub(HALF_AN_END, "", said))
-        return Answer(status, text.partition("\n")[2])
+            return CommandResult(status, re.sub(HALF_AN_END, "", said))
+        return CommandResult(status, text.partition("\n")[2])
 
 
 class WayUp(Command):
-    """The boot, as a command that nobody typed: it ends when the guest takes commands."""
+    """The boot, treated as a command that ends when the guest accepts commands."""
 
     def __init__(self) -> None:
         super().__init__("boot", 0)
 
     @property
     def end(self) -> bytes:
-        """The guest's word that it is ready."""
+        """The guest's message that it is ready."""
         return READY.pattern + rb"(?P<status>)"
 
-    def answer(self, match: re.Match[bytes]) -> Answer:
-        """Return all that was said on the way."""
-        return Answer(0, match.string[: match.start()].decode(errors="replace").replace("\r", ""))
+    def answer(self, match: re.Match[bytes]) -> CommandResult:
+        """Return all that was printed during the boot."""
+        text = match.string[: match.start()].decode(errors="replace")
+        return CommandResult(0, text.replace("\r", ""))

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Text by which a kernel says that it is in trouble, wherever on the line it appears."""
+"""Text by which a kernel reports a fault, anywhere on the line."""
 
 from __future__ import annotations
 
@@ -53,13 +53,13 @@ SPLAT = re.compile(
     rb"|NOHZ tick-stop error"
 )
 
-# Of these, what a kernel says too if its host gives it no CPU time.
+# Of these, what a kernel also prints if its host gives it no CPU time.
 STALL = re.compile(
     r"detected (?:expedited )?stalls?\b|self-detected stall|blocked .*for more than"
     r"|soft lockup|hard LOCKUP"
 )
 
-# What is more than a `splat`, by the group of the pattern.
+# Signatures other than `splat`, by the group of the pattern.
 SIGNATURES = {"panic": Signature.PANIC, "step_flood": Signature.STEP_FLOOD}
 
 
@@ -69,10 +69,10 @@ def unexpected_steps(text: bytes) -> int:
 
 
 class SplatDetector:
-    """Listens to all that a line says; raises KernelFault at the first splat.
+    """Reads all that the serial line delivers; raises KernelFault at the first splat.
 
-    A splat stands on one line, so each line is looked at once, when it is whole. One
-    whose line holds a key of ``provoked`` was brought about on purpose: it is only counted.
+    A splat is within one line of text, so each is checked once, when it is complete. A splat
+    whose line contains a key of ``provoked`` was caused on purpose: it is only counted.
     """
 
     def __init__(self) -> None:
@@ -80,19 +80,19 @@ class SplatDetector:
         self.provoked: dict[bytes, int] = {}
 
     def feed(self, data: bytes) -> None:
-        """Take the next piece."""
+        """Check the next bytes."""
         self._rest += data
         if b"\n" in data:
             text, _, self._rest = self._rest.rpartition(b"\n")
             self._judge(text)
 
     def finish(self) -> None:
-        """Look at a line that will not be ended."""
+        """Check a last line that has no end."""
         text, self._rest = self._rest, b""
         self._judge(text)
 
     def _judge(self, text: bytes) -> None:
-        counted = -1  # where the last line begins that was provoked; it may hold two splats
+        counted = -1  # start of the last provoked line, which may have two splats
         for match in SPLAT.finditer(text):
             signature = SIGNATURES.get(match.lastgroup or "", Signature.SPLAT)
             start = text.rfind(b"\n", 0, match.start()) + 1

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from kstep.arm64.branch import Instruction
-    from kstep.console.shell import Answer
+    from kstep.console.shell import CommandResult
     from kstep.judge.stepper import Step
     from kstep.run.preparation import Built, Prepared
 
@@ -158,7 +158,9 @@ def walk(
     return Walk(start, tuple(steps), fault, symbols, lines, sources)
 
 
-def _start(target: Target, stop_points: Sequence[int], command: str, what: str) -> Stop | Answer:
+def _start(
+    target: Target, stop_points: Sequence[int], command: str, what: str
+) -> Stop | CommandResult:
     """Run the command until a stop point is reached, or it ends.
 
     Raises RequestError if neither happens, and KernelFault if the guest does not answer.

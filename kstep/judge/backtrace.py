@@ -68,7 +68,7 @@ def recorded(pc: int, frame_pointer: int, read: Callable[[int, int], bytes]) -> 
 
 
 def disagreement(shown: Sequence[Frame], stack: Sequence[int], symbols: Symbols) -> str:
-    """Say where the shown frames first differ from a stack; "" if they do not.
+    """Return where the shown frames first differ from a stack; "" if they do not.
 
     The debugger's own frames may come before those of the stack.
     """

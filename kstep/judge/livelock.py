@@ -146,7 +146,7 @@ class Progress:
             )
 
     def _exclusive(self, pc: int) -> str:
-        """Say whether the loop around ``pc`` is an exclusive pair."""
+        """Return a note if the loop around ``pc`` is an exclusive pair; "" if not."""
         around = range(pc - 4 * LOOP, pc + 4 * LOOP, 4)
         words = [self._text.word(a) for a in around if self._visits[a] >= ROUNDS]
         if any(map(is_load_exclusive, words)) and any(map(is_store_exclusive, words)):

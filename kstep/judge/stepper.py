@@ -197,7 +197,7 @@ class SteppedPath:
             again = decode(self._text.word(instruction.pc), instruction.pc)
             if again.word != instruction.word and not again.needs_registers:
                 instruction, expected = again, again.successors()
-        assert stop.pc is not None  # noqa: S101 -- likewise
+        assert stop.pc is not None  # noqa: S101 -- steps name their PC
         self._steps += 1
         step = Step(
             number=self._steps,
@@ -220,20 +220,20 @@ class SteppedPath:
         return step
 
     def _require_same_registers(self, instruction: Instruction, stop: Stop) -> None:
-        """Raise MachineryError if a step is where the registers of now, not of before, lead to.
+        """Raise MachineryError if a step went where the registers after it, not before it, lead.
 
-        A branch changes none that it depends on, so the line has got one of them wrong, or the
-        debugger: nobody can tell.
+        A branch does not change a register on which it depends, so the serial line or the debugger
+        changed one: which is unknown.
         """
         if _depends(instruction) and stop.pc in instruction.successors(self._debugger.registers()):
             raise MachineryError(
                 f"the step from {self._symbols.locate(instruction.pc)} went where the registers"
-                " lead that were read after it, and not those that were read before",
+                " that were read after it lead, not those that were read before",
                 Signature.CONSOLE_LOST,
             )
 
     def departure(self, step: Step) -> KernelFault:
-        """Say how a step left program order; takes a few more steps to see where it leads.
+        """Return how a step left program order; takes a few more steps to see where it leads.
 
         ``stuck`` if the PC stays the same; otherwise the address after the step decides.
         """

@@ -40,11 +40,11 @@ BOOT = 300.0  # seconds for a whole boot: firmware, network, kernel
 ANSWER = 10.0  # seconds within which a guest that is up answers
 SCALE = 3.0  # factor for every timeout: a serial port is slow, and the board was not measured
 ASCII = 0.8  # least part of the output; with less, the baud rate is wrong
-ASKED = 8  # times that the guest is asked which kernel it runs, until it says the same twice
+ASKED = 8  # times that the guest is asked which kernel it runs, until two answers agree
 CHUNK = 256  # bytes read at once: a tenth of a second at 115200 baud, and seldom damaged
 NOTES = re.compile(r"^(?:[0-9a-f]{2}){16,}$", re.MULTILINE)
 TEXT = re.compile(r"^(?P<address>[0-9a-f]{16}) T _text$", re.MULTILINE)
-# A terminal that draws its line anew, so that a shell is there: its first word may be lost.
+# A terminal that redraws its line, so a shell is there: the first word may be lost.
 ANSWERS = rb"(?P<answers>\^R\r?\n)"
 KERNEL = re.compile(MESSAGE_LINE)
 
@@ -144,7 +144,7 @@ class Board(Machine):
 
         Asks again after a wrong answer, since the serial line may have damaged it.
         """
-        if not self.line.reset:  # the last user may have left it in kdb, or amid a line
+        if not self.line.reset:  # the last user may have left it in kdb, or in the middle of a line
             self.console.send(b"go\r\n")
         said: list[str] = []
         numbers = count()
@@ -158,15 +158,15 @@ class Board(Machine):
                 break
             if len(said) == ASKED:
                 raise MachineryError(
-                    f"{self.line.spec}: asked {ASKED} times which kernel it runs, the guest never"
-                    " said the same twice",
+                    f"{self.line.spec}: asked {ASKED} times which kernel it runs, no two"
+                    " answers of the guest agree",
                     Signature.CONSOLE_LOST,
                 )
         release = next(
             (x for x in said[-1].splitlines() if x.startswith("Linux version")), "nothing"
         )
         raise MachineryError(
-            f"{self.line.spec}: {wrong}", Signature.NO_BOOT, (f"it says: {release}",)
+            f"{self.line.spec}: {wrong}", Signature.NO_BOOT, (f"it reports: {release}",)
         )
 
     def _asked(self, command: Command) -> str:
@@ -201,7 +201,7 @@ class Board(Machine):
         return command.answer(match).text
 
     def _wrong(self, said: str) -> str:
-        """Say what is wrong with a guest that says which kernel it runs; "" for nothing."""
+        """Return what is wrong with a guest that reports its kernel; "" if nothing is."""
         notes, text = NOTES.search(said), TEXT.search(said)
         if notes is None or text is None:
             return f"the guest cannot say which kernel it runs; {PREPARED}"

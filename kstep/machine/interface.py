@@ -97,9 +97,9 @@ class Machine(AbstractContextManager["Machine"], ABC):
         """
 
     def shortage(self) -> str:
-        """Say how the machine lacked CPU time of late, so that its silence says nothing.
+        """Return how the machine lacked CPU time recently, so that its silence means nothing.
 
-        "" if it did not, or nobody can tell.
+        "" if it did not, or if that is unknown.
         """
         return ""
 

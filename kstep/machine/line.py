@@ -122,7 +122,7 @@ class Line:
         if self.reset:
             can.add(Capability.FRESH_BOOT)
         else:
-            lacks[Capability.FRESH_BOOT] = "nothing resets it; give --reset COMMAND"
+            lacks[Capability.FRESH_BOOT] = "nothing resets it; add --reset COMMAND"
         return Offer(self.spec, frozenset(can), lacks)
 
     @classmethod
@@ -167,7 +167,7 @@ class Line:
     def require(self) -> None:
         """Raise RequestError if the line cannot be opened, and no reset could change that."""
         if self.program and not shutil.which(self.program[0]):
-            raise RequestError(f"--machine {self.spec}: there is no program {self.program[0]}")
+            raise RequestError(f"--machine {self.spec}: program {self.program[0]} not found")
         if not self.reset:
             self.open().close()
 
@@ -198,7 +198,7 @@ def _why(error: Exception) -> str:
         ("Permission denied", "you may not open it; on Debian, join the group dialout"),
         ("exclusively lock", "another program has it; end that (fuser names it)"),
         ("busy", "another program has it; end that (fuser names it)"),
-        ("refused", f"nobody listens there; for QEMU: -serial {QEMU_LINE}"),
+        ("refused", f"nothing listens there; for QEMU: -serial {QEMU_LINE}"),
         ("Inappropriate ioctl", "it is not a serial port"),
         ("Name or service", "no host has this name"),
         ("Temporary failure", "no host has this name"),

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 EVERY = 1.0  # seconds between two looks
 LATE = 2.0  # seconds: a look that is later finds that the whole host stood still, or this process
 WINDOW = 30.0  # seconds that count; the kernel complains of a stall after some 20
-STARVED = 10.0  # seconds of them without CPU time, from which on nothing is said of the kernel
+STARVED = 10.0  # seconds of them without CPU time, from which there is no verdict on the kernel
 WANTED = 0.5  # of the time between two looks, at least, must a machine have wanted to run ...
 GOT = 0.1  # ... and have run less than this share of it: then it was without
 READY = ("R", "T", "t")  # states of a thread that would run if it were let (proc(5))
@@ -42,8 +42,8 @@ class Look:
 class Supply(AbstractContextManager["Supply"]):
     """Looks at the processes of a machine each second, in a thread of its own.
 
-    ``processes`` gives their numbers; none where they cannot be seen. Then only a host that
-    stands still altogether is noticed.
+    ``processes`` returns their PIDs; empty if they are not visible. Then only a host that is
+    stopped completely is noticed.
     """
 
     def __init__(self, processes: Callable[[], Iterable[int]]) -> None:

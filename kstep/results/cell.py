@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The unit of result, by which everything about a run is looked up, and what came of it."""
+"""The unit of result, by which everything about a run is looked up, and its result."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BASE = "none"  # the variant that the others are compared with
 class Cell:
     """The unit of result: one session, over one case, on one kernel, once.
 
-    ``repeat`` counts from 1; ``case`` is None where a session has no cases.
+    ``repeat`` counts from 1; ``case`` is None if a session has no cases.
     """
 
     tree: str
@@ -35,7 +35,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        """The session, with the case in brackets where there is one."""
+        """The session, with the case in brackets if there is one."""
         return self.session if self.case is None else f"{self.session}[{self.case}]"
 
 
@@ -49,7 +49,7 @@ class Expected:
 
 @dataclass(frozen=True)
 class Try:
-    """How a try of a cell ended that was no verdict, and after which the cell was run again."""
+    """A try of a cell that ended without a verdict, after which the cell was run again."""
 
     outcome: Outcome
     signature: Signature | None
@@ -59,7 +59,7 @@ class Try:
     files: Mapping[str, str]
 
     def to_json(self) -> dict[str, Any]:
-        """Write the try as it stands in results.json."""
+        """Return the try in the form of results.json."""
         return {**asdict(self), "files": dict(self.files)}
 
     @classmethod
@@ -74,18 +74,17 @@ class Try:
 
 @dataclass(frozen=True)
 class CellRecord:
-    """What one cell came to.
+    """The result of one cell.
 
-    ``held`` marks a cell of a series that nobody described: it is held against ``none``,
-    and ``base`` is what ``none`` came to there (``fail`` if any repeat failed), as far as
-    the record knows.
-    ``died_at_boot``: the kernel did wrong before it was up, so that nothing else can be said
-    of it; ``base_died_at_boot``: so did that of ``none``.
-    ``earlier`` are tries that ended by a fault of the machinery.
+    ``held`` marks a cell without expectations: it is compared with ``none``, and ``base`` is
+    the outcome of ``none`` there (``fail`` if any repeat failed), as far as the record knows.
+    ``died_at_boot``: the kernel failed before it was up, so nothing else is known about it;
+    ``base_died_at_boot``: so did the kernel of ``none``.
+    ``earlier`` are tries that a fault of the machinery ended.
     ``files`` are paths relative to the run's folder: ``console_log`` and ``trace``, and
     ``lines``, the source lines of the trace's addresses; ``qemu``, a script that boots the
-    cell's machine by hand; and ``session``, the script, as the reader of a report finds it in
-    the source.
+    cell's machine by hand; and ``session``, the path of the script
+    in the source.
     """
 
     cell: Cell
@@ -105,10 +104,10 @@ class CellRecord:
 
     @property
     def matched(self) -> bool:
-        """As predicted; without a prediction, passed, or no worse than ``none`` where held.
+        """As predicted; without a prediction, passed, or no worse than ``none`` if ``held``.
 
-        Where no signature is predicted for a failure, it varies. A kernel that dies at boot is
-        worse than one that fails otherwise.
+        If no signature is predicted for a failure, any will do. A kernel that dies at boot is
+        worse than one that fails in another way.
         """
         if self.expected is None:
             as_none = self.outcome is self.base is Outcome.FAIL
@@ -119,7 +118,7 @@ class CellRecord:
 
     @property
     def seen(self) -> str:
-        """What it came to in one word: the signature, or ``pass``."""
+        """The result in one word: the signature, or ``pass``."""
         return self.signature or self.outcome
 
     @property
@@ -130,7 +129,7 @@ class CellRecord:
         return self.expected.signature or self.expected.outcome
 
     def to_json(self) -> dict[str, Any]:
-        """Write the cell as it stands in results.json."""
+        """Return the cell in the form of results.json."""
         return {
             **asdict(self.cell),
             "outcome": self.outcome,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``cells.jsonl`` of a run: the result of each cell, appended as it comes, a line each.
+"""``cells.jsonl`` of a run: the result of each cell, one line each, appended as it comes.
 
-It is the truth about the cells: ``results.json`` is derived from it now and then. If a cell is
-in it twice, the later line counts.
+It is authoritative: ``results.json`` is derived from it now and then. If a cell is in it twice,
+the later line counts.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ FILE = "cells.jsonl"
 
 
 class Journal:
-    """The file that is appended to; it is made with the first line."""
+    """The file that is appended to; the first line creates it."""
 
     def __init__(self, folder: Path) -> None:
         self._path = folder / FILE
-        self._whole = False  # whether it is known to end with a whole line
+        self._whole = False  # whether it surely ends with a whole line
 
     def append(self, line: str) -> None:
-        """Append a line and see it on the disk: it outlives kstep, and a power cut too.
+        """Append a line and sync it to the disk: it survives kstep, and a power cut too.
 
-        Raises MachineryError if it cannot be written; the file is as before then.
+        Raises MachineryError if it cannot be written; the file is then unchanged.
         """
         try:
             self._append(line.encode() + b"\n")
@@ -62,10 +62,10 @@ class Journal:
 
 
 def read(folder: Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Read the lines of a run's journal, each with its number from 1; none if there is none.
+    """Read the lines of a run's journal, each with its number from 1; nothing if there is no file.
 
-    A last line that is torn is dropped: it was being written when the power was cut, or is
-    being written now. Raises RequestError for another line that is no JSON object.
+    A torn last line is dropped: it was being written when the power was cut, or is being
+    written now. Raises RequestError for any other line that is not a JSON object.
     """
     path = folder / FILE
     try:
@@ -83,12 +83,12 @@ def read(folder: Path) -> Iterator[tuple[int, dict[str, Any]]]:
 
 
 def _cut_torn_line(descriptor: int) -> None:
-    """Remove what stands behind the end of the last whole line, so that the next is its own."""
+    """Remove what follows the last whole line, so that the next one starts a new line."""
     data = os.pread(descriptor, os.fstat(descriptor).st_size, 0)
     whole = data.rfind(b"\n") + 1
     last = data[data.rfind(b"\n", 0, whole - 1) + 1 : whole] if whole else b""
     if last and _object(last) is None:
-        whole -= len(last)  # a power cut may leave the line's end, and not its middle
+        whole -= len(last)  # a power cut may keep the line's end, but not its middle
     if whole < len(data):
         os.ftruncate(descriptor, whole)
 

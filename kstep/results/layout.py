@@ -21,8 +21,8 @@ def cell_folder(cell: Cell) -> PurePosixPath:
     """Where the files of a cell are, relative to the run's folder.
 
     ``cells/<tree>/<kconfig>/<variant>/<session>[/<case>]/<repeat>``, each one component: a
-    colon is written ``=``, a slash ``,`` and what else is not plain ``%XX``. No two cells
-    share a folder. (The upload-artifact action refuses names with a colon.)
+    colon is written ``=``, a slash ``,`` and any other special character ``%XX``. No two
+    cells share a folder. (The upload-artifact action refuses names with a colon.)
     """
     names = [cell.session] if cell.case is None else [cell.session, cell.case]
     above = kernel_folder(cell.tree, cell.kconfig, cell.variant)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Runs of one request that was shared out among machines, put together again."""
+"""Merges runs of one request that was split among machines."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ SCRIPT = "session"  # of a cell's files, the one that is not in the run's folder
 
 
 def merge(runs: Sequence[Record], folder: Path) -> Record:
-    """Make ``folder`` a run of all the cells of ``runs``, their files copied; it is written.
+    """Write into ``folder`` a run with all the cells of ``runs``, and copies of their files.
 
     The run's ``host`` names under ``merged`` what each was made on. Raises RequestError
-    where two have the same cell, or were made with different tools: then compare them.
+    if two have the same cell, or were made with different tools: then compare them.
     """
     if folder.exists():
-        raise RequestError(f"--out {folder}: it exists; name a new folder")
+        raise RequestError(f"--out {folder}: already exists; name a new folder")
     _require_alike(runs)
     first = min(runs, key=lambda each: each.run.started)
     one_image = len({each.toolchain.image_digest for each in runs}) == 1
@@ -59,9 +59,9 @@ def merge(runs: Sequence[Record], folder: Path) -> Record:
 
 
 def requests(record: Record) -> list[Asked]:
-    """Return what was asked for, in merged runs by each of them.
+    """Return what was asked for; for merged runs, by each of them.
 
-    A run of before requests were kept has none.
+    Runs of an older kstep, which did not keep requests, have none.
     """
     if record.request is not None:
         return [record.request]
@@ -78,7 +78,7 @@ def _kept(host: Mapping[str, Any]) -> Iterator[Asked]:
 
 
 def _shared(runs: Sequence[Record]) -> Asked | None:
-    """Return the request that all were made by, if they were."""
+    """Return the request that all were made by; None if they differ."""
     first = runs[0].request
     return first if all(each.request == first for each in runs) else None
 
@@ -91,17 +91,19 @@ def _require_alike(runs: Sequence[Record]) -> None:
             if other is not each:
                 raise RequestError(
                     f"{each.folder}: {cell.cell.column} {cell.cell.name} #{cell.cell.repeat} is"
-                    f" in {other.folder} too; merge runs that share no cell"
+                    f" in {other.folder} too; merge runs without common cells"
                 )
         for name in ("kind", "gcc", "qemu", "gdb"):
             mine, first = getattr(each.toolchain, name), getattr(runs[0].toolchain, name)
             if mine != first:
                 raise RequestError(
                     f"{each.folder}: made with {name} {mine}, {runs[0].folder} with {first};"
-                    " ./inv compare tells such runs apart"
+                    " use ./inv compare for such runs"
                 )
         if each.run.kstep_version != runs[0].run.kstep_version:
-            raise RequestError(f"{each.folder}: made by another kstep than {runs[0].folder}")
+            raise RequestError(
+                f"{each.folder}: made by another version of kstep than {runs[0].folder}"
+            )
 
 
 def _moved(cell: CellRecord, number: int) -> CellRecord:
@@ -115,7 +117,7 @@ def _moved(cell: CellRecord, number: int) -> CellRecord:
 
 
 def _argv(runs: Sequence[Record]) -> tuple[str, ...]:
-    """Return the command that all were made by, or else name the runs."""
+    """Return the command that all were made by, or the names of the runs."""
     typed = {each.run.argv for each in runs}
     return typed.pop() if len(typed) == 1 else ("merge", ",".join(e.run.id for e in runs))
 

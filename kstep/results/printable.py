@@ -7,9 +7,9 @@ import re
 
 
 def printable(text: str) -> str:
-    r"""Make ``text`` fit for any report: what is no character to see is written ``\x1b``.
+    r"""Make ``text`` fit for any report: invisible characters are escaped, such as ``\x1b``.
 
-    Tabs and line ends stay. What is left is legal in XML 1.0, and no terminal obeys it.
+    Tabs and line ends stay. The result is legal in XML 1.0, and harmless to a terminal.
     """
     return _UNPRINTABLE.sub(_escaped, text.replace("\r\n", "\n"))
 

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """When, how and where; ``started`` is ISO 8601 with its zone, ``seconds`` are so far."""
+    """When, how and where; ``started`` is ISO 8601 with its zone, ``seconds`` is so far."""
 
     id: str
     started: str
@@ -24,7 +24,7 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class ToolchainRecord:
-    """What built and booted the kernels; no ``image_digest`` where kind is ``host``."""
+    """What built and booted the kernels; ``image_digest`` is None if kind is ``host``."""
 
     kind: str
     image_digest: str | None
@@ -35,7 +35,7 @@ class ToolchainRecord:
 
 @dataclass(frozen=True)
 class TreeRecord:
-    """A kernel source; ``sha256`` is None where there is no one file to take it of."""
+    """A kernel source; ``sha256`` is None unless it comes from a single file."""
 
     id: str
     version: str
@@ -44,10 +44,10 @@ class TreeRecord:
 
 @dataclass(frozen=True)
 class PatchRecord:
-    """One patch of the series and what became of it in one kernel.
+    """One patch of the series and what was done with it in one kernel.
 
     ``action`` is ``applied``, ``reverted``, ``present`` or ``absent``; ``port`` is the file
-    that counted, where that was one of the patch's ports.
+    that was used, if that was one of the patch's ports.
     """
 
     id: str
@@ -80,7 +80,7 @@ class KernelRecord:
 
 @dataclass(frozen=True)
 class SessionRecord:
-    """A session of the run: what it claims, its script's docstring, and where it is written.
+    """A session of the run: what it claims, its script's docstring, and its place in the source.
 
     ``file`` is relative to kstep's folder; ``line`` is that of the session's decorator.
     ``area`` is what the claim is about, such as ``steps``; empty if the session does not say.
@@ -96,7 +96,7 @@ class SessionRecord:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What is not in the run: a variant, or of a variant what ``why`` names."""
+    """What is not in the run: a variant, or the part of it that ``why`` names."""
 
     tree: str
     variant: str

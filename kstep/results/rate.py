@@ -33,13 +33,13 @@ class Rate:
         return 0 < self.passes < self.total
 
     def interval(self, confidence: float = CONFIDENCE) -> tuple[float, float]:
-        """Return the bounds, from 0 to 1, of the rate behind it: Wilson's score interval.
+        """Return the bounds, from 0 to 1, of the true rate: Wilson's score interval.
 
-        Nothing is known of it where there are no repeats.
+        Without repeats nothing is known: 0 and 1.
         """
         if not self.total:
             return 0.0, 1.0
-        from scipy import stats  # noqa: PLC0415 -- as long to load as all else together
+        from scipy import stats  # noqa: PLC0415 -- takes as long to load as all else
 
         found = stats.binomtest(self.passes, self.total).proportion_ci(confidence, method="wilson")
         return float(found.low), float(found.high)
@@ -52,11 +52,11 @@ class Rate:
 
 
 def compare(one: Rate, other: Rate) -> float:
-    """Return how likely rates that differ so much are where nothing differs: Fisher's exact test.
+    """Return how likely such a difference is by chance alone: Fisher's exact test.
 
-    Two-sided; 1 where one of them has no repeats.
+    Two-sided; 1 if one of them has no repeats.
     """
-    from scipy import stats  # noqa: PLC0415 -- as long to load as all else together
+    from scipy import stats  # noqa: PLC0415 -- takes as long to load as all else
 
     table = [[rate.passes, rate.total - rate.passes] for rate in (one, other)]
     return float(stats.fisher_exact(table).pvalue)

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The one truth about a run: ``results.json``, from which every report is drawn.
+"""The record of a run: ``results.json``, from which every report is made.
 
-The file's form is schema 1, in ``results.schema.json`` beside this module. While a run goes on,
-the journal (see ``journal``) is ahead of the file, and whoever reads the run reads both.
+The file's form is schema 1, in ``results.schema.json`` beside this module. During a run the
+journal (see ``journal``) is ahead of the file, so a reader reads both.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 FILE = "results.json"
 
-SHARE = 4  # the file is written anew when there is a quarter more to write
+SHARE = 4  # the file is rewritten when there is a quarter more to write
 _MESSAGE = 160  # characters of a validator's message
 
 
@@ -57,13 +57,13 @@ class Record:
     """The results of one run, kept in the folder ``folder``.
 
     Every ``add`` appends a line to the journal, which is on the disk when it returns: no cell is
-    lost when kstep is killed, or the power is cut. The file is written anew each time that the
-    record has grown by a quarter, and by ``write``; so a cell costs the same however many
-    there are. It is written beside the old one and renamed into place, so that it is valid at
-    every moment. Threads may share a record.
-    ``request`` is None where several were merged, and in runs of before it was kept.
+    lost when kstep is killed, or the power is cut. The file is rewritten each time the record
+    has grown by a quarter, and by ``write``; so a cell costs the same however many there are.
+    It is written beside the old one and renamed into place, so it is always valid. Threads may
+    share a record.
+    ``request`` is None in merged runs, and in those of an older kstep.
     ``inputs`` are what the results depend on, by name, as hashes or versions.
-    ``is_ahead`` is whether it has more than the file, which a kstep that was killed left behind.
+    ``is_ahead`` is whether it has more than the file, because kstep was killed.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class Record:
         self._kernels = {(each.tree, each.kconfig, each.variant): each for each in kernels}
         self.is_ahead = False
         self._journal = Journal(folder)
-        self._due = 0  # how many cells there are when the file is written next
+        self._due = 0  # the file is next written when there are so many cells
         self._bases: dict[_Place, Counter[_Ending]] = defaultdict(Counter)
         self._held: dict[_Place, set[Cell]] = defaultdict(set)
         self._cells: dict[Cell, CellRecord] = {}
@@ -121,22 +121,22 @@ class Record:
         return list(self._cells.values())
 
     def add_tree(self, tree: TreeRecord) -> None:
-        """Keep ``tree`` and write; one with the same id takes the place of the former."""
+        """Keep ``tree`` and write; it replaces one with the same id."""
         with self._lock:
             self._trees[tree.id] = tree
             self._write()
 
     def add_kernel(self, kernel: KernelRecord) -> None:
-        """Keep ``kernel`` and write; the same variant takes the place of the former."""
+        """Keep ``kernel`` and write; it replaces one of the same variant."""
         with self._lock:
             self._kernels[kernel.tree, kernel.kconfig, kernel.variant] = kernel
             self._write()
 
     def add(self, record: CellRecord) -> None:
-        """Keep the result of a cell; the same cell takes the place of the former.
+        """Keep the result of a cell; it replaces an earlier one of the same cell.
 
-        Raises ValueError or TypeError where ``metrics`` hold what JSON cannot, and
-        MachineryError where the journal cannot be written; nothing has changed then.
+        Raises ValueError or TypeError if JSON cannot hold ``metrics``, and MachineryError if
+        the journal cannot be written; then nothing has changed.
         """
         with self._lock:
             self._journal.append(_line(record))
@@ -151,7 +151,7 @@ class Record:
                 self._write()
 
     def _learn(self, record: CellRecord) -> None:
-        """Count what ``none`` came to: it is the measure of cells that are held against it."""
+        """Count the results of ``none``, with which cells that are ``held`` are compared."""
         if record.cell.variant == BASE:
             endings = self._bases[_place(record.cell)]
             if (former := self._cells.get(record.cell)) is not None:
@@ -159,14 +159,14 @@ class Record:
             endings[_ending(record)] += 1
 
     def _base(self, place: _Place) -> tuple[Outcome | None, bool]:
-        """Return what ``none`` came to, the worst of its repeats, and whether it died at boot."""
+        """Return the outcome of ``none``, the worst of its repeats, and whether it died at boot."""
         seen = {ending for ending, count in self._bases[place].items() if count}
         outcomes = {outcome for outcome, _ in seen} - {Outcome.ERROR}
         worst = Outcome.FAIL if Outcome.FAIL in outcomes else next(iter(outcomes), None)
         return worst, any(died for _, died in seen)
 
     def _keep(self, record: CellRecord) -> None:
-        """Keep a cell, and tell it what ``none`` came to if it is held against that."""
+        """Keep a cell, with the outcome of ``none`` if it is compared with that."""
         if record.held:
             base, died = self._base(_place(record.cell))
             record = replace(record, base=base, base_died_at_boot=died)
@@ -180,9 +180,9 @@ class Record:
             self._write()
 
     def path(self, record: CellRecord, name: str) -> Path | None:
-        """Return where a file of a cell is; None where it is not there.
+        """Return the path of a file of a cell; None if the file does not exist.
 
-        results.json may be somebody else's: its names do not lead out of the run.
+        results.json may be somebody else's, so a path that leads out of the run is None too.
         """
         try:
             path = (self.folder / record.files.get(name, "")).resolve()
@@ -192,7 +192,7 @@ class Record:
         return path if inside else None
 
     def tail(self, record: CellRecord, lines: int = 40) -> list[str]:
-        """Read the last lines of a cell's console; none where there is no log."""
+        """Read the last lines of a cell's console; nothing if there is no log."""
         path = self.path(record, "console_log")
         return [] if path is None else tail(path, lines)
 
@@ -225,45 +225,43 @@ class Record:
 
 @contextmanager
 def hold(folder: Path) -> Iterator[None]:
-    """Keep a run's folder to one kstep; the kernel gives it back when that ends, however it does.
+    """Lock a run's folder; the lock is released when this kstep ends, however it does.
 
-    Raises RequestError if another one has it.
+    Raises RequestError if another kstep has it.
     """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise RequestError(
-                f"{folder}: the run goes on still; wait for its end, or end it"
-            ) from None
+            raise RequestError(f"{folder}: still running; wait for its end, or stop it") from None
         yield
     finally:
         os.close(descriptor)
 
 
 def load(path: Path) -> Record:
-    """Read a run again, from its folder or its results.json; nothing is written.
+    """Read a run, from its folder or its results.json; nothing is written.
 
-    What the journal has more is there too. Raises RequestError if that is not a results.json of
-    schema 1, or the journal not of such cells.
+    What only the journal has is included. Raises RequestError unless it is a results.json of
+    schema 1, and a journal of such cells.
     """
     file = path / FILE if path.is_dir() else path
-    mend = "name a run's folder, as ./inv verify wrote it"
+    fix = "name a run's folder, as ./inv verify wrote it"
     try:
         data = json.loads(file.read_text("utf-8"))
     except OSError as error:
-        raise RequestError(f"cannot be read ({error.strerror}): {mend}", file) from error
+        raise RequestError(f"cannot be read ({error.strerror}): {fix}", file) from error
     except json.JSONDecodeError as error:
-        raise RequestError(f"not JSON ({error.msg}): {mend}", file, error.lineno) from error
+        raise RequestError(f"not JSON ({error.msg}): {fix}", file, error.lineno) from error
     except (ValueError, RecursionError) as error:
-        raise RequestError(f"not JSON: {mend}", file) from error
-    # What else may be wrong in a file of another schema is of no interest.
+        raise RequestError(f"not JSON: {fix}", file) from error
+    # Other faults in a file of another schema do not matter.
     number = data.get("schema") if isinstance(data, dict) else None
     if isinstance(number, int) and number != SCHEMA:
         raise RequestError(f"schema {number}, not {SCHEMA}: use the kstep that wrote it", file)
     if what := _fault("results", data):
-        raise RequestError(f"not results of schema {SCHEMA} ({what}): {mend}", file)
+        raise RequestError(f"not results of schema {SCHEMA} ({what}): {fix}", file)
 
     run = {**data["run"], "argv": tuple(data["run"]["argv"])}
     written = {_key(item): item for item in data["cells"]}
@@ -285,7 +283,7 @@ def load(path: Path) -> Record:
 
 
 def _journaled(written: Mapping[str, dict[str, Any]], file: Path) -> dict[str, dict[str, Any]]:
-    """Read the cells that the journal beside a results.json has, but for what that has too."""
+    """Read the cells of the journal beside a results.json, except those that it has too."""
     found: dict[str, dict[str, Any]] = {}
     for number, item in journal.read(file.parent) if file.name == FILE else ():
         key = _key(item)
@@ -301,12 +299,12 @@ def _journaled(written: Mapping[str, dict[str, Any]], file: Path) -> dict[str, d
 
 
 def _key(item: Mapping[str, Any]) -> str:
-    """Name the cell that an item of JSON is about, be it valid or not."""
+    """Name the cell that an item of JSON is about, whether valid or not."""
     return json.dumps([item.get(each.name) for each in fields(Cell)])
 
 
 def _place(cell: Cell) -> _Place:
-    """What a cell has in common with that of ``none``."""
+    """What a cell has in common with its counterpart in ``none``."""
     return cell.tree, cell.kconfig, cell.session, cell.case
 
 
@@ -319,7 +317,7 @@ def _line(record: CellRecord) -> str:
 
 
 def _fault(kind: str, data: object) -> str:
-    """Say what is wrong with a value that should be of a kind of the schema's; "" if it is."""
+    """Return what is wrong with a value of a kind of the schema; "" if it is valid."""
     fault = jsonschema.exceptions.best_match(_validator(kind).iter_errors(data))
     if fault is None:
         return ""
@@ -334,5 +332,5 @@ def _validator(kind: str) -> jsonschema.Draft202012Validator:
 
 
 def _array(items: Iterable[str]) -> str:
-    """Join texts that are JSON to an array, one a line, so that files can be compared."""
+    """Join JSON texts into an array, one per line, so that files can be compared."""
     return "[" + ",".join(f"\n  {item}" for item in items) + "]"

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 class Asked:
     """The options of one ``verify``, each as it was typed, or its default.
 
-    ``kconfigs`` has what was typed by the name that the run's cells have for it. Paths in the
-    options are relative to ``folder``, which is itself relative to kstep's own, and "." there.
-    No ``variants``: all that ``matrix`` makes; no ``sessions``: every one that is settled, and
-    otherwise what was selected, each as SESSION, SESSION[CASE] or FILE.py::SESSION[CASE].
-    ``jobs`` is 0 for one a core; an empty ``machine`` is QEMU.
+    ``kconfigs`` has what was typed, by the name that the run's cells use for it. Paths in the
+    options are relative to ``folder``, which is itself relative to kstep's folder ("." if equal).
+    Empty ``variants``: all that ``matrix`` makes; empty ``sessions``: every one that is settled.
+    Selected ones are SESSION, SESSION[CASE] or FILE.py::SESSION[CASE].
+    ``jobs`` is 0 for one per core; an empty ``machine`` is QEMU.
     """
 
     folder: str
@@ -39,7 +39,7 @@ class Asked:
     trust: bool = False
 
     def asks(self, cell: Cell) -> bool:
-        """Whether a cell was asked for, as far as the options name such things."""
+        """Whether a cell was asked for, as far as the options tell."""
         return (
             cell.tree in self.trees
             and cell.kconfig in self.kconfigs
@@ -49,7 +49,7 @@ class Asked:
         )
 
     def selector(self, cell: Cell) -> str | None:
-        """Return what selects the cell's session and case, and nothing else; None if not asked."""
+        """Return what selects just the cell's session and case; None if it was not asked for."""
         for selected in self.sessions or (cell.session,):
             file, separator, name = selected.rpartition("::")
             if name in (cell.session, cell.name):
@@ -57,7 +57,7 @@ class Asked:
         return None
 
     def options(self) -> dict[str, str]:
-        """Return the options by their names, as they are typed; "" for one that is left out."""
+        """Return the options by name, as they are typed; "" for one that is left out."""
         return {
             "series": ",".join(self.series),
             "tree": ",".join(self.trees),
@@ -74,7 +74,7 @@ class Asked:
         }
 
     def to_json(self) -> dict[str, Any]:
-        """Write the request as it stands in results.json."""
+        """Return the request in the form of results.json."""
         return asdict(self)
 
     @classmethod

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``trace.jsonl`` of a cell, a line a step, and ``lines.json`` of a kernel, their source lines."""
+"""``trace.jsonl`` of a cell, one line per step, and ``lines.json`` of a kernel: source lines."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Taken:
-    """One step that was taken: from ``pc``, called ``at``, to ``to``, called ``to_at``.
+    """One step: from ``pc``, symbol ``at``, to ``to``, symbol ``to_at``.
 
     ``number`` counts from 1 along a path; a cell may have several paths.
     """
@@ -31,7 +31,7 @@ class Taken:
 
     @classmethod
     def from_json(cls, item: dict[str, Any]) -> Self:
-        """Read one line; raises KeyError, TypeError or ValueError where it is not one."""
+        """Read one line; raises KeyError, TypeError or ValueError if it is not one."""
         return cls(
             number=int(item["n"]),
             pc=int(item["pc"], 16),
@@ -61,7 +61,7 @@ def line(
     in_order: bool,
     seconds: float,
 ) -> str:
-    """Return the line of one step; ``seconds`` is what it took, ``pid`` and ``cpu`` where."""
+    """Return the line of one step, which took ``seconds``, in task ``pid`` on ``cpu``."""
     step = {
         "n": number,
         "pc": f"{pc:#x}",
@@ -81,9 +81,9 @@ def line(
 
 
 def read(path: Path | None) -> list[Taken]:
-    """Read a trace; none where there is no file, and up to the first line that is broken.
+    """Read a trace, up to the first broken line; nothing if there is no file.
 
-    A run that was killed may end in the middle of one.
+    A run that was killed may end in the middle of a line.
     """
     steps: list[Taken] = []
     if path is None:
@@ -97,7 +97,7 @@ def read(path: Path | None) -> list[Taken]:
 
 
 def addresses(path: Path) -> set[int]:
-    """Return every address that a trace of our own was at, or stepped from."""
+    """Return every address that a trace written by this kstep stepped from."""
     with path.open(encoding="utf-8") as steps:
         return {int(json.loads(step)["pc"], 16) for step in steps}
 
@@ -108,7 +108,7 @@ def write_lines(path: Path, lines: Mapping[int, str]) -> None:
 
 
 def read_lines(path: Path | None) -> dict[int, str]:
-    """Read the source lines of a kernel's addresses; none where there is no file."""
+    """Read the source lines of a kernel's addresses; empty if there is no file."""
     if path is None:
         return {}
     try:

@@ -19,15 +19,15 @@ _TAIL_BYTES = 64 * 1024  # far more than the lines that a report shows
 
 
 class Transcript(AbstractContextManager["Transcript"]):
-    """Every byte of a line, with its direction and time: one record a line of text.
+    """Every byte of a serial line, with its direction and time: one record per line of text.
 
-    A record is ``<seconds> < "text"`` for what came and ``>`` for what was sent, cut at
-    line ends and where the direction changes, with control characters escaped. Its time
-    is that of its first byte, in seconds from ``began``.
+    A record is ``<seconds> < "text"`` for what was received and ``>`` for what was sent, cut
+    at line ends and at changes of direction, with control characters escaped. Its time is
+    that of its first byte, in seconds from ``began``.
     """
 
     def __init__(self, path: Path, began: float) -> None:
-        # A line at a time: what a killed process has heard is in the file.
+        # Line-buffered: what a killed process has received is in the file.
         self._stream: IO[str] = path.open("w", buffering=1, encoding="ascii")
         self._began = began
         self._direction = ""
@@ -44,7 +44,7 @@ class Transcript(AbstractContextManager["Transcript"]):
         self._stream.close()
 
     def add(self, direction: str, data: bytes) -> None:
-        """Take the next bytes; a UART gives them one by one."""
+        """Add the next bytes; a UART delivers them one by one."""
         if direction != self._direction:
             self._flush()
             self._direction = direction
@@ -71,9 +71,9 @@ class Transcript(AbstractContextManager["Transcript"]):
 
 
 def tail(path: Path, lines: int) -> list[str]:
-    """Read the last lines of a transcript, printable; none where it cannot be read.
+    """Read the last lines of a transcript, printable; nothing if it cannot be read.
 
-    What was sent stands on a line of its own behind ``> ``.
+    What was sent is on a line of its own, after ``> ``.
     """
     try:
         with path.open("rb") as log:
@@ -91,12 +91,12 @@ def tail(path: Path, lines: int) -> list[str]:
 _CONSOLE_RECORD = re.compile(r'\s*[\d.]+\s+([<>])\s+"(.*)"\s*')
 _ESCAPE = re.compile(r"\\(?:x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|(.))")
 _NAMED = {"n": "\n", "r": "\r", "t": "\t", "e": "\x1b", "a": "\a", "b": "\b", "0": "\0"}
-_LINE_END = re.compile(r"\r+\n?")  # a tty may put a second return before it
+_LINE_END = re.compile(r"\r+\n?")  # a tty may add a second carriage return
 _TERMINAL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")  # colours, cursor
 
 
 def _console_text(line: str) -> str:
-    """Decode a record of a transcript; another line stays as it is."""
+    """Decode a record of a transcript; any other line is unchanged."""
     found = _CONSOLE_RECORD.fullmatch(line)
     if found is None:
         return f"{line}\n"

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Judged(Protocol):
-    """A cell and what came of it; ``matched`` says whether that was expected."""
+    """A cell and its result; ``matched`` is whether that was expected."""
 
     @property
     def cell(self) -> Cell:
@@ -26,25 +26,25 @@ class Judged(Protocol):
 
     @property
     def outcome(self) -> Outcome:
-        """How it went."""
+        """Its outcome."""
 
     @property
     def died_at_boot(self) -> bool:
-        """Whether the kernel did wrong before it was up."""
+        """Whether the kernel failed before it was up."""
 
     @property
     def matched(self) -> bool:
-        """Whether it went as predicted, or no worse than with ``none`` where nobody did."""
+        """Whether it went as predicted; without a prediction, no worse than with ``none``."""
 
 
 def verdict(cells: Iterable[Judged]) -> dict[str, dict[str, list[str]]]:
-    """Compare every variant with ``none``, cell name by cell name; expectations play no part.
+    """Compare every variant with ``none``, cell name by cell name; expectations are ignored.
 
     The keys are ``<tree>/<kconfig>/<variant>``, the values the sorted names under ``fixed``,
-    ``regressed`` and ``unchanged``. A name fails where any repeat failed and passes where all
-    passed. It is in no list where it has an error and no failure, or ran on one side only. Two
+    ``regressed`` and ``unchanged``. A name fails if any repeat failed and passes if all
+    passed. It is in no list if it has an error and no failure, or ran on one side only. Two
     ways to fail count as unchanged, but a kernel that dies at boot has regressed from one that
-    fails otherwise.
+    fails in another way.
     """
     seen: dict[tuple[str, str, str], dict[str, set[Outcome]]]
     seen = defaultdict(lambda: defaultdict(set))
@@ -82,7 +82,7 @@ def verdict(cells: Iterable[Judged]) -> dict[str, dict[str, list[str]]]:
 
 @dataclass(frozen=True)
 class Chance:
-    """How often a name passes with a variant and with ``none``, where one of them varies."""
+    """How often a name passes with a variant and with ``none``, if one of them varies."""
 
     name: str
     before: Rate
@@ -90,7 +90,7 @@ class Chance:
 
     @property
     def p(self) -> float:
-        """How likely rates that differ so much are where nothing differs: Fisher's exact test."""
+        """How likely such a difference is by chance alone: Fisher's exact test."""
         return compare(self.before, self.after)
 
 
@@ -125,10 +125,10 @@ def order(variant: str) -> tuple[object, ...]:
 
 
 def exit_status(cells: Iterable[Judged]) -> int:
-    """0 every cell matched; 1 some cell did not; 3 there is no verdict on some, or no cell.
+    """0: every cell matched; 1: some cell did not; 3: some have no verdict, or there is no cell.
 
-    A kernel that did other than predicted (1) outranks cells without a verdict (3): what was
-    found stays found, whatever happened elsewhere.
+    A kernel that did not behave as predicted (1) outranks cells without a verdict (3): an
+    error elsewhere does not hide a finding.
     """
     records = list(cells)
     if any(not record.matched and record.outcome is not Outcome.ERROR for record in records):
@@ -139,7 +139,7 @@ def exit_status(cells: Iterable[Judged]) -> int:
 
 
 def _works(seen: set[Outcome]) -> bool | None:
-    """Whether all repeats passed; None where nobody can say."""
+    """Whether all repeats passed; None if that is unknown."""
     if Outcome.FAIL in seen:
         return False
     return None if Outcome.ERROR in seen else True

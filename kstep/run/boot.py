@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A boot as data: the cells that share a machine, the files that it reads, what it results in.
+"""A boot as data: the cells that share a machine, the files that it reads, its results.
 
 Nothing here runs anything. A Boot and the Results of its cells can be pickled, so that any
-scheduler can run them, on this machine or on another.
+scheduler can run them, on this machine or another.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ class Boot:
 
     ``kernel`` is its folder in the cache, ``initramfs`` a file, ``sessions`` the folder of
     the scripts; ``own`` is the script if it is the user's, outside that folder. ``line`` is
-    that of an external machine, of which there is only one. ``tried`` are cells that have had a
-    try already, which was no verdict: they get no third.
+    the serial line of the external machine, if there is one. ``tried`` are cells that have had
+    one try already, without a verdict: they get only one more.
     """
 
     cells: tuple[Cell, ...]
@@ -55,8 +55,8 @@ class Boot:
     def inputs(self) -> tuple[Input, ...]:
         """What it reads: the kernel's folder, the initramfs, the sessions' folder, ``own``.
 
-        There is nothing else but kstep itself and the toolchain; whoever runs it elsewhere
-        brings these there, and says where with ``moved``.
+        Apart from kstep itself and the toolchain it reads nothing else. To run it elsewhere,
+        copy these and name the new paths with ``moved``.
         """
         scripts = hashlib.sha256()
         for path in sorted(self.sessions.glob("*.py")):
@@ -85,9 +85,9 @@ class Result:
 
     ``files`` are relative to the folder that the boot ran in, and all in the cell's own folder
     below it (see layout.cell_folder()). ``boot_seconds`` is 0 if the cell used a machine that
-    ran already. ``died_at_boot``: the kernel did wrong before it was up. ``silent`` is in how many
-    tries it was not up in time and had not said why, each on a machine of its own. ``earlier``
-    are tries of the cell that a fault of the machinery ended.
+    was already running. ``died_at_boot``: the kernel failed before it was up. ``silent`` counts
+    the tries, each on a fresh machine, in which it was not up in time and printed no reason.
+    ``earlier`` are tries of the cell that a fault of the machinery ended.
     """
 
     cell: Cell
@@ -103,7 +103,7 @@ class Result:
     earlier: tuple[Try, ...] = ()
 
     def as_earlier(self, files: Mapping[str, str]) -> Try:
-        """Return the try that this was, with its files where they are now."""
+        """Return this result as an earlier try, with its files where they are now."""
         return Try(
             self.outcome, self.signature, self.message, self.seconds, self.boot_seconds, files
         )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What each cell should come to: the rules of the expect.yaml beside each series."""
+"""The expected result of each cell: the rules of the expect.yaml beside each series."""
 
 from __future__ import annotations
 
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from kstep.source.series import Series
 
 FILE = "expect.yaml"
-ALL = "all"  # stands for the list of sessions in a rule that holds for every one of kstep's
-VARIES = "varies"  # stands for a signature where a cell fails now in one way and now in another
+ALL = "all"  # in place of a list of sessions: all of kstep's
+VARIES = "varies"  # in place of a signature: the cell fails in different ways
 ERRORS = (
     Signature.NO_BOOT,
     Signature.CONSOLE_LOST,
@@ -38,7 +38,7 @@ ERRORS = (
 
 @dataclass(frozen=True)
 class Rule:
-    """What to expect of the cells that all the lists hold; an empty list holds everything."""
+    """What to expect of the cells that are in all of the lists; an absent list has everything."""
 
     where: Mapping[str, frozenset[str]]  # by the field of a cell
     versions: Span | None  # of the tree
@@ -47,9 +47,9 @@ class Rule:
     line: int
 
     def holds(self, cell: Cell, version: str | None) -> bool:
-        """Whether the rule speaks of ``cell``, its tree being of ``version``.
+        """Whether the rule applies to ``cell``, whose tree is of ``version``.
 
-        One that is for some versions does not, where the version is not known.
+        A rule for some versions does not apply if the version is unknown.
         """
         if self.versions and not (version and self.versions.holds(version)):
             return False
@@ -65,10 +65,9 @@ class Expectations:
     def of(self, cell: Cell, version: str | None) -> Expected | None:
         """Return what is expected of a cell whose tree is of ``version``, such as "6.1.192".
 
-        Of the rules of a file the last that holds wins. None as version is for one that is
-        not known yet.
+        In each file the last rule that applies wins. ``version`` is None if it is not known yet.
 
-        Raises RequestError where two files (both speak of ``none``) contradict each other.
+        Raises RequestError if two files contradict each other, as they may about ``none``.
         """
         found: list[Rule] = []
         for rules in self.files:
@@ -76,7 +75,7 @@ class Expectations:
         for other in found[1:]:
             if other.expected != found[0].expected:
                 raise RequestError(
-                    f"{cell.variant}, {cell.name}: another outcome than in"
+                    f"{cell.variant}, {cell.name}: expected outcome differs from"
                     f" {found[0].path}:{found[0].line}; make them agree",
                     other.path,
                     other.line,
@@ -85,7 +84,7 @@ class Expectations:
 
 
 def describes(series: Series) -> bool:
-    """Whether somebody said what to expect of the series."""
+    """Whether the series has an expect.yaml."""
     return series.folder is not None and (series.folder / FILE).exists()
 
 
@@ -116,7 +115,7 @@ FIELDS = {
 
 
 def _is_variant(name: str, series: Series) -> bool:
-    """Whether a variant of the series is called so; v6/2+1, say, would never hold."""
+    """Whether the series has such a variant; v6/2+1, for example, would never apply."""
     try:
         return parse(name, [series]).name == name
     except RequestError:
@@ -149,7 +148,7 @@ def _rules(series: Series, sessions: Mapping[str, Session]) -> tuple[Rule, ...]:
         for index, name in enumerate(item["variants"]):
             if not _is_variant(name, series):
                 raise doc.fault(
-                    f'variant "{name}" is none of series {series.name};'
+                    f'variant "{name}" does not exist in series {series.name};'
                     f" write none, or {series.name}/ and patch numbers in order, joined by +",
                     "rules",
                     number,
@@ -188,12 +187,12 @@ def _expected(doc: Document, number: int, item: Mapping[str, str]) -> Expected:
         return Expected(outcome, None)
     if outcome is Outcome.PASS:
         raise doc.fault(
-            "a cell that passes has no signature; take it out", "rules", number, "signature"
+            "a cell that passes has no signature; remove it", "rules", number, "signature"
         )
     kernel = [str(word) for word in Signature if word not in ERRORS]
     if signature not in kernel:
         raise doc.fault(
-            f'signature "{signature}" is none of a kernel\'s; {nearest(signature, kernel)}',
+            f'signature "{signature}" is not one of a kernel\'s; {nearest(signature, kernel)}',
             "rules",
             number,
             "signature",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the results of a run depend on, by name: a run that goes on must have the same."""
+"""What the results of a run depend on, by name; a run that is resumed must have the same."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def inputs(
     versions: Versions,
     accel: Accel,
 ) -> dict[str, str]:
-    """Name all that is known before anything is built, each with its hash or version."""
+    """Return all inputs that are known before the build, each with its hash or version."""
     sources = tuple(trees)
     return {
         **{f"tree {each.id}": f"{each.version} {each.sha256}" for each in sources},
@@ -53,7 +53,7 @@ def inputs(
 
 
 def require_same(former: Mapping[str, str], now: Mapping[str, str]) -> None:
-    """Raise RequestError, which names what differs, unless nothing does."""
+    """Raise RequestError if the inputs differ; it names those that do."""
     changed = [name for name in former if name in now and now[name] != former[name]]
     gone = [name for name in former if name not in now]
     new = [name for name in now if name not in former]
@@ -64,13 +64,13 @@ def require_same(former: Mapping[str, str], now: Mapping[str, str]) -> None:
     ]
     if said:
         raise RequestError(
-            f"--resume: not as it was when the run began: {'; '.join(said)};"
-            " give the command anew, without --resume"
+            f"--resume: inputs differ from those of the run: {'; '.join(said)};"
+            " start a new run, without --resume"
         )
 
 
 def _script(session: Session, root: Path) -> str:
-    """Hash a session's script, and those of kstep's that it imports."""
+    """Hash a session's script, and the scripts of kstep that it imports."""
     found: set[Path] = set()
     ahead = {session.file}
     while ahead:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The scheduler of this machine: boots side by side, each in a process of its own."""
+"""The scheduler of this machine: boots in parallel, each in a process of its own."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ if TYPE_CHECKING:
 
     from kstep.toolchain import Toolchain
 
-GRACE = 20.0  # seconds for a worker to end its machine; a container may take some
+GRACE = 20.0  # seconds for a worker to end its machine; a container takes a while
 PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
 
-# What a worker says: a cell that begins, a result, why it cannot go on; or None, when the
+# What a worker sends: a cell that begins, a result, or why it cannot continue; None when the
 # boot is done and its machine is gone.
 Word = Cell | Result | str | None
 
@@ -56,11 +56,11 @@ class _DeadError(Exception):
 
 
 class _Worker:
-    """A process that takes boots one by one; ``pending`` is the one that it has."""
+    """A process that runs boots one by one; ``pending`` is the current one."""
 
     def __init__(self, toolchain: Toolchain, folder: Path) -> None:
         context = multiprocessing.get_context("spawn")
-        # A pipe each: a process that is killed would leave a queue's lock taken for all.
+        # A pipe each: a killed process would leave the lock of a shared queue taken.
         self.connection, far = context.Pipe()
         self.pending: _Pending | None = None
         self._process: SpawnProcess = context.Process(
@@ -78,21 +78,21 @@ class _Worker:
         self._send(replace(pending.boot, cells=tuple(pending.cells), tried=tried))
 
     def dismiss(self) -> None:
-        """Have it end, as there is nothing left to take."""
+        """Have it end, because no boots are left."""
         self._send(None)
 
     def _send(self, boot: Boot | None) -> None:
-        with contextlib.suppress(OSError):  # it is dead, which word() is about to tell
+        with contextlib.suppress(OSError):  # it is dead; word() will raise
             self.connection.send(boot)
 
     def word(self) -> Cell | Result | None:
-        """Return what it says next, None if it is done with its boot; waits for it.
+        """Wait for what it sends next, and return that; None if it is done with its boot.
 
-        Raises _DeadError if it is dead, and has said nothing else before.
+        Raises _DeadError if it is dead, once everything it sent has been read.
         """
         try:
             word: Word = self.connection.recv()
-        except (EOFError, OSError):  # the latter in the middle of a word
+        except (EOFError, OSError):  # OSError: in the middle of a message
             self._process.join()
             self.connection.close()
             raise _DeadError(self._why or _ending(self._process.exitcode)) from None
@@ -125,10 +125,10 @@ def _ending(status: int | None) -> str:
 
 
 class LocalProcesses:
-    """A Scheduler: up to ``jobs`` boots at a time, by processes that are started as needed.
+    """A Scheduler: up to ``jobs`` boots at a time, in processes that are started as needed.
 
-    ``say`` is given a line for people when a worker has died. run() must be called on the main
-    thread, because it handles signals. Raises RequestError for ``jobs`` below 1.
+    ``say`` is called with a line for the user when a worker has died. run() must be called on the
+    main thread, because it handles signals. Raises RequestError for ``jobs`` below 1.
     """
 
     def __init__(self, jobs: int, say: Callable[[str], None]) -> None:
@@ -156,7 +156,7 @@ class LocalProcesses:
                     workers[worker.connection] = worker
                     worker.take(waiting.popleft())
                 for connection in wait(list(workers)):
-                    assert isinstance(connection, Connection)  # noqa: S101 -- what it was given
+                    assert isinstance(connection, Connection)  # noqa: S101 -- only these were passed
                     worker = workers[connection]
                     try:
                         word = worker.word()
@@ -186,22 +186,22 @@ class LocalProcesses:
         folder: Path,
         on_result: Callable[[Result], None],
     ) -> None:
-        """Have another worker take what is left of a boot, or give it up."""
+        """Have another worker run what is left of a boot, or give it up."""
         pending.deaths.append(str(dead))
         if not pending.cells:
-            self._say(f"a worker process died when its boot was done ({dead})")
+            self._say(f"a worker process died after its boot was done ({dead})")
             return
         first = pending.cells[0]
         said = f"{first.variant} {first.name}: a worker process died ({dead})"
         if len(pending.deaths) < MOST_WORKERS:
-            self._say(f"{said}; another one takes its boot")
+            self._say(f"{said}; another one runs its boot")
             lost = Result(
                 first, Outcome.ERROR, Signature.INFRASTRUCTURE, f"a worker process died ({dead})"
             )
             pending.earlier[first] = lost.as_earlier(runner.set_aside(first, folder))
             waiting.appendleft(pending)
             return
-        self._say(f"{said} as the one before; its boot is given up")
+        self._say(f"{said} like the one before; boot given up")
         message = f"{MOST_WORKERS} worker processes died in this boot: {'; '.join(pending.deaths)}"
         for cell in pending.cells:
             on_result(
@@ -217,7 +217,7 @@ class LocalProcesses:
 
 
 def _end(workers: Sequence[_Worker]) -> None:
-    """End workers side by side, each of which ends its machine first."""
+    """End workers in parallel; each ends its machine first."""
     for worker in workers:
         worker.terminate()
     deadline = Deadline.after(GRACE)
@@ -227,9 +227,9 @@ def _end(workers: Sequence[_Worker]) -> None:
 
 @contextlib.contextmanager
 def _hangup_ignored() -> Generator[None]:
-    """Have what is started in the block ignore SIGHUP, multiprocessing's own helper with it.
+    """Have processes started in the block ignore SIGHUP, including multiprocessing's own helper.
 
-    A closed window tells every process of it; this one decides, and terminates the others.
+    A closed terminal signals every process; this one decides, and terminates the others.
     """
     before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     try:
@@ -257,7 +257,7 @@ def _work(
             _run(boot, connection, toolchain, folder)
             connection.send(None)
     except SystemExit:
-        toolchain.end_orphans(own=True)  # the signal may have come while one was being ended
+        toolchain.end_orphans(own=True)  # the signal may have interrupted their end
     except Exception as error:
         try:
             connection.send(f"{type(error).__name__}: {error}")
@@ -276,11 +276,11 @@ def _run(boot: Boot, connection: Connection, toolchain: Toolchain, folder: Path)
 
 
 def _end_with_parent() -> None:
-    """Have this process be sent SIGTERM when its parent dies, even of SIGKILL."""
+    """Have the kernel send SIGTERM to this process when its parent dies, even by SIGKILL."""
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     parent = multiprocessing.parent_process()
     if parent is None or os.getppid() != parent.pid:
-        raise SystemExit(1)  # it died before
+        raise SystemExit(1)  # it is already dead
 
 
 def _unwind(_number: int, _frame: FrameType | None) -> None:

@@ -21,7 +21,7 @@ def cells(
     sessions: Sequence[Session],
     repeats: int,
 ) -> tuple[Cell, ...]:
-    """List every cell of a run, those that may share a boot one after another."""
+    """Return every cell of a run; those that may share a boot are adjacent."""
     return tuple(
         Cell(tree, kconfig, variant, session.name, case, repeat)
         for tree, kconfig, variant, session in product(trees, kconfigs, variants, sessions)

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Built:
-    """One kernel of a run: which variants it stands for, or why it could not be built."""
+    """One kernel of a run: the variants that it stands for, or why it could not be built."""
 
     tree: Tree
     kconfig: Kconfig
@@ -64,19 +64,19 @@ class Built:
 
     @cached_property
     def _options(self) -> Mapping[str, str]:
-        """What it was built with, or was to be."""
+        """The options that it was built with, or would have been."""
         if isinstance(self.kernel, MachineryError):
             return self.kconfig.options
         return kconfig.parse(self.kernel.config)
 
     def lacking(self, script: Session) -> str | None:
-        """Return an option that a session needs and the kernel has not; None where it has all."""
+        """Return an option that a session needs and the kernel lacks; None if it has all."""
         return kconfig.lacking(script.needs, self._options)
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that boots need: fetched, built, at hand."""
+    """All that boots need, fetched and built."""
 
     toolchain: Toolchain
     accel: Accel
@@ -88,7 +88,7 @@ class Prepared:
     inputs: Mapping[str, str] = field(default_factory=dict)
 
     def machine(self, kernel: Kernel, hardware: Hardware) -> QemuMachine:
-        """Return a machine with one of the kernels in it, not started."""
+        """Return a machine with one of the kernels, not started."""
         return QemuMachine(kernel, self.initramfs.path, hardware, self.toolchain, self.accel)
 
 
@@ -102,17 +102,17 @@ def prepare(
 ) -> Prepared:
     """Get the toolchain, the trees, the guest and the kernels of a request.
 
-    ``former`` are the inputs of the run that goes on. Raises RequestError for a patch that does
-    not apply, and for inputs that are not those, before anything is built;
-    MachineryError where nothing can be run at all. A kernel that cannot be built stands
-    as its error in ``built``.
+    ``former`` are the inputs of the run that is resumed. Raises RequestError, before anything
+    is built, for a patch that does not apply, and for inputs that differ from those;
+    MachineryError if nothing can be run at all. For a kernel that cannot be built, ``built``
+    has the error.
     """
     chosen = accel.choose(accel_kind)
     tools = toolchain.choose(toolchain_kind, asked.root / "docker", progress)
     if asked.untrusted and not tools.contains:
         raise RequestError(
-            f"toolchain {tools.kind}: it contains nothing, so the build of {asked.untrusted[0]} can"
-            " do whatever you can; take --toolchain docker, or read the patches and add --trust"
+            f"toolchain {tools.kind}: no sandbox, so the build of {asked.untrusted[0]} can do"
+            " whatever you can; use --toolchain docker, or read the patches and add --trust"
         )
     cache.require_buildable()
     reaper.start(tools, cache.scratch_folders)
@@ -163,10 +163,10 @@ def _patch(
     source: Tree,
     progress: Progress,
 ) -> tuple[list[tuple[Variant, PatchedTree]], list[LeftOut]]:
-    """Work out every variant's files, and which variants there cannot be.
+    """Compute every variant's files, and which variants cannot be made.
 
-    A variant that nobody named, whose patch does not apply without another one of its
-    series, is left out and said so.
+    A variant that was not named explicitly and whose patch does not apply without another one
+    of its series is left out, with a message.
     """
     found = []
     left_out = []
@@ -185,7 +185,7 @@ def _patch(
         if patch.port
     }
     merged = {
-        f"{name} is in it already; a variant without it has it reverted"
+        f"{name} is already applied; variants without it revert it"
         for _, each in found
         for name, action in each.actions.items()
         if action in {Action.PRESENT, Action.REVERTED}
@@ -196,7 +196,7 @@ def _patch(
 
 
 def _require_known(kconfigs: Iterable[KconfigRequest], source: Tree, progress: Progress) -> None:
-    """Raise RequestError for an option that this source lacks; say what is other there."""
+    """Raise RequestError for an option that this source lacks; print what differs there."""
     declared = kconfig.declared(source.source)
     for config in kconfigs:
         config.require_known(source.version, declared)
@@ -211,7 +211,7 @@ def _build(
 ) -> list[Built]:
     """Build each distinct kernel once; one that cannot be built does not stop the others.
 
-    Those that only series under review have are built apart from the others.
+    A kernel that only series under review need is built apart from the others.
     """
     groups: dict[str, list[tuple[Variant, PatchedTree]]] = defaultdict(list)
     for variant, sources in patched_trees:
@@ -236,10 +236,10 @@ def _build(
 def _near_first(
     groups: list[list[tuple[Variant, PatchedTree]]],
 ) -> list[list[tuple[Variant, PatchedTree]]]:
-    """Order kernels so that each differs from the one before in as few files as can be.
+    """Order kernels so that each differs from the one before in as few files as possible.
 
-    make compiles again whatever depends on a file that changed, and one of the series'
-    patches changes a header that 220 objects include.
+    make recompiles whatever depends on a changed file, and one of the series' patches changes
+    a header that 220 objects include.
     """
     ordered, left = groups[:1], groups[1:]
     while left:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What was asked for: series, trees, configurations and sessions, each found to exist."""
+"""What was asked for: series, trees, configurations and sessions, all known to exist."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
     from kstep.source.variant import Variant
 
 
-MOST_REPEATS = 10_000  # of a cell: at some seconds each, a day
+MOST_REPEATS = 10_000  # of a cell: about a day, at some seconds each
 
 
 @dataclass(frozen=True)
 class Request:
-    """What was asked for, each part found to exist; nothing has been fetched or built."""
+    """What was asked for, all known to exist; nothing has been fetched or built."""
 
     root: Path
     series: tuple[Series, ...]
@@ -46,7 +46,7 @@ class Request:
     selectors: tuple[str, ...]  # which select these sessions and cases again
     expectations: Expectations
     repeats: int
-    base_added: bool = False  # whether none was not asked for
+    base_added: bool = False  # whether none was added, not asked for
     trust: bool = False  # whether a build of any series may do what the user can
 
     @cached_property
@@ -71,14 +71,14 @@ class Request:
 
     @property
     def needs_base(self) -> bool:
-        """Whether there are cells that only a run of ``none`` can judge, and it is not run."""
+        """Whether some cells can be judged only by a run of ``none``, which is not asked for."""
         names = {each.name for each in self.variants}
         return matrix.NONE.name not in names and any(map(self.is_held, self.cells))
 
     def is_held(self, cell: Cell) -> bool:
         """Whether a cell is compared with ``none``: its series or session has no expectations.
 
-        ``none`` itself is the measure if that is so of every series, or of its session.
+        A cell of ``none`` itself counts if no series, or not its session, has expectations.
         """
         if cell.session in self._own:
             return True
@@ -87,7 +87,7 @@ class Request:
 
     @property
     def plan(self) -> Iterator[Cell]:
-        """The cells, but for those whose kernel surely lacks what their session needs."""
+        """The cells, except those whose kernel surely lacks what their session needs."""
         lacking = {
             (script.name, config.name)
             for script, config in itertools.product(self.sessions, self.kconfigs)
@@ -120,7 +120,7 @@ def look_up(
     with_base: bool = False,
     trust: bool = False,
 ) -> Request:
-    """Look everything up; raises RequestError for what is not there or not right.
+    """Look everything up; raises RequestError for what does not exist or is invalid.
 
     ``with_base`` adds ``none`` to the variants if cells could not be judged without it.
     """
@@ -132,8 +132,7 @@ def look_up(
     for one, other in itertools.combinations(series_list, 2):
         if one.name == other.name:
             raise RequestError(
-                f"--series: two are called {one.name};"
-                " give one another name (./inv series.add --name)"
+                f"--series: two are called {one.name}; rename one (./inv series.add --name)"
             )
     _require_distinct("--sessions", session_names)
     selected = selection.select(root / "tests/sessions", session_names)
@@ -169,7 +168,7 @@ def look_up(
 
 def _require_some(option: str, names: Sequence[str]) -> None:
     if not names:
-        raise RequestError(f"{option}: nothing is named; name one, or leave the option out")
+        raise RequestError(f"{option}: empty; name one, or omit the option")
 
 
 def _require_distinct(option: str, names: Iterable[str]) -> None:
@@ -181,13 +180,13 @@ def _require_distinct(option: str, names: Iterable[str]) -> None:
 
 
 def require_new(folder: Path) -> None:
-    """Raise where a run's folder is there, or cannot be made once all is built."""
+    """Raise RequestError if a run's folder exists, or could not be created after the build."""
     if folder.exists():
-        raise RequestError(f"--out {folder}: it exists; name a new folder")
+        raise RequestError(f"--out {folder}: already exists; name a new folder")
     above = next(parent for parent in folder.absolute().parents if parent.exists())
     try:
         with temporary.folder(above):
             pass
     except OSError as error:
-        reason = f"{above} is no folder to write into: {error.strerror}"
+        reason = f"cannot write into {above}: {error.strerror}"
         raise RequestError(f"--out {folder}: {reason}") from error

@@ -34,17 +34,16 @@ if TYPE_CHECKING:
     from kstep.toolchain import Toolchain
 
 
-SILENT = (Signature.HANG, Signature.RUNAWAY)  # what was waited for did not come
+SILENT = (Signature.HANG, Signature.RUNAWAY)  # something that was waited for did not come
 
 
 def run(boot: Boot, toolchain: Toolchain, folder: Path) -> Generator[Result, None, None]:
-    """Run the cells of a boot; their files go into ``folder``, which is there.
+    """Run the cells of a boot; their files go into ``folder``, which exists.
 
-    A machine that served a cell that did not pass is not used again, nor is one if the next
-    case needs another. A cell that a fault of the machinery ended is tried once more, on a fresh
-    machine, unless that is an external one. A kernel that did not boot on a machine then is not
-    tried again on the same: whatever that was, a fault of its own or no verdict, it is that of
-    all cells.
+    A machine is not used again after a cell that did not pass, or if the next case needs
+    different hardware. A cell that a fault of the machinery ended is tried once more, on a fresh
+    machine, unless the machine is external. A kernel that still did not boot is not tried again
+    on the same hardware: the result, a fault of its own or no verdict, is that of all cells.
     """
     with _Running(boot, toolchain, folder) as running:
         for cell in boot.cells:
@@ -63,12 +62,12 @@ def run(boot: Boot, toolchain: Toolchain, folder: Path) -> Generator[Result, Non
 
 
 def files(cell: Cell, folder: Path) -> dict[str, str]:
-    """Return the files of a cell by what they are, relative to ``folder``; none if it never ran."""
+    """Return the files of a cell by kind, relative to ``folder``; empty if it never ran."""
     return _files(layout.cell_folder(cell), folder)
 
 
 def set_aside(cell: Cell, folder: Path) -> dict[str, str]:
-    """Make room for another try of a cell; return the files of the one before, as files() does."""
+    """Move a try of a cell aside for another; return its files, as files() does."""
     own = folder / layout.cell_folder(cell)
     if not own.exists():
         return {}
@@ -91,7 +90,7 @@ def _files(own: PurePosixPath, folder: Path) -> dict[str, str]:
 
 
 def _empty(folder: Path, kept: str) -> None:
-    """Make a cell's folder, or remove what a run that was cut off has left there, but ``kept``."""
+    """Create a cell's folder, or remove what an interrupted run left there, except ``kept``."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
         if path.is_file():
@@ -101,19 +100,19 @@ def _empty(folder: Path, kept: str) -> None:
 
 
 def _doubted(result: Result, short: str) -> Result:
-    """Take back what a machine without CPU time made us think of its kernel."""
+    """Withdraw a result about the kernel, because its machine was short of CPU time."""
     return replace(
         result,
         outcome=Outcome.ERROR,
         signature=Signature.INFRASTRUCTURE,
-        message=f"{short}; so this says nothing of the kernel: {result.message}",
+        message=f"{short}; so this is no verdict on the kernel: {result.message}",
         died_at_boot=False,
         silent=0,
     )
 
 
 class _Running(AbstractContextManager["_Running"]):
-    """The cells of a boot, and the machine that they share, which is ended at the end."""
+    """The cells of a boot, and the machine that they share, which exit ends."""
 
     def __init__(self, boot: Boot, toolchain: Toolchain, folder: Path) -> None:
         own = () if boot.own is None else (boot.own,)
@@ -125,7 +124,7 @@ class _Running(AbstractContextManager["_Running"]):
         self._machine: Machine | None = None
         self._taint = 0  # of its kernel, as last seen
         self._stack = ExitStack()
-        self.unbootable: dict[Hardware, Result] = {}  # what the boot came to, by the machine
+        self.unbootable: dict[Hardware, Result] = {}  # the result of the boot, by the machine
 
     def __enter__(self) -> Self:
         return self
@@ -139,7 +138,7 @@ class _Running(AbstractContextManager["_Running"]):
         self.end_machine()
 
     def end_machine(self) -> None:
-        """End the machine, so that the next cell gets another; harmless if there is none."""
+        """End the machine, if there is one, so that the next cell gets another."""
         self._machine, self._taint = None, 0
         self._stack.pop_all().close()
 
@@ -155,7 +154,7 @@ class _Running(AbstractContextManager["_Running"]):
         return replace(second, earlier=(earlier,), silent=first.silent + second.silent)
 
     def cell(self, cell: Cell, *, again: bool) -> Result:
-        """Run a cell, on the machine that runs already or on one that is started for it."""
+        """Run a cell, on the running machine or on one that is started for it."""
         own = self._folder / layout.cell_folder(cell)
         _empty(own, layout.EARLIER if again else "")
         hardware = self.script.hardware_for(cell.case)
@@ -199,7 +198,7 @@ class _Running(AbstractContextManager["_Running"]):
                 silent = int(isinstance(error, SilentBootError) and self._boot.line is None)
                 outcome, signature = Outcome.ERROR, error.signature
                 message = "\n".join((str(error), *error.details))
-            except Exception as error:  # noqa: BLE001 -- a fault of ours is no verdict, and must not end the run
+            except Exception as error:  # noqa: BLE001 -- a bug of kstep is not a verdict, and must not end the run
                 outcome, signature = Outcome.ERROR, Signature.INFRASTRUCTURE
                 message = f"internal error: {type(error).__name__}: {error}"
         result = Result(
@@ -217,13 +216,13 @@ class _Running(AbstractContextManager["_Running"]):
         return _doubted(result, short) if short else result
 
     def _shortage(self, error: KernelFault | MachineryError) -> str:
-        """Say how the machine lacked CPU time, if what was seen can come of that; "" if not."""
+        """Return how the machine lacked CPU time, if that can explain the error; "" if not."""
         stalled = error.signature is Signature.SPLAT and STALL.search(str(error))
         silent = error.signature in SILENT or isinstance(error, SilentBootError)
         return self._machine.shortage() if self._machine and (stalled or silent) else ""
 
     def _keep_by_hand(self, own: Path) -> None:
-        """Write how to boot a cell's machine by hand, if it can be."""
+        """Write a script that boots the cell's machine by hand, if that is possible."""
         if self._machine is not None and self._machine.by_hand:
             script = own / layout.QEMU_SCRIPT
             script.write_text(self._machine.by_hand)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a scheduler is: it has every boot of a run carried out, here or elsewhere."""
+"""The interface of a scheduler, which runs every boot of a run, here or elsewhere."""
 
 from __future__ import annotations
 
@@ -13,25 +13,25 @@ if TYPE_CHECKING:
     from kstep.run.boot import Boot, Result
     from kstep.toolchain import Toolchain
 
-MOST_WORKERS = 2  # that a boot may cost; then it is the boot that kills them
+MOST_WORKERS = 2  # that may die in a boot; then the boot is what kills them
 
 
 class Scheduler(Protocol):
-    """Takes boots, which are independent of each other, and gives a result for each cell.
+    """Runs boots, which are independent of each other, and delivers a result for each cell.
 
     The contract:
 
-    - Each cell of each boot is given to ``on_result`` exactly once, by the thread that called
-      run(), in any order. Its files are in ``folder`` by then: a scheduler whose workers share
-      no disk with this machine has a boot run in a scratch folder (runner.run() takes any),
-      and copies the result's files from there.
+    - ``on_result`` is called exactly once for each cell of each boot, by the thread that called
+      run(), in any order. The cell's files are in ``folder`` by then: if the workers share no
+      disk with this machine, the scheduler runs a boot in a scratch folder (runner.run() takes
+      any), and copies the result's files from there.
     - ``on_start`` is called when a cell begins, again if it begins again.
     - Boots with a ``line`` are run one after another, because there is one machine.
-    - A worker that dies costs its boot only: another worker runs the cells that have no result
-      yet, and the result of the cell that it died in has that try as ``earlier``. If that worker
-      dies too, those cells result in ``error``/``infrastructure``. The run goes on.
-    - Whatever ends run(), an exception of ``on_result`` or Ctrl-C among it, ends the workers
-      and their machines first. If the process of run() is killed, they end within seconds.
+    - A worker that dies affects only its boot: another worker runs the cells that have no result
+      yet, and the result of the cell in which it died has that try as ``earlier``. If that worker
+      dies too, those cells result in ``error``/``infrastructure``. The run continues.
+    - However run() ends, even by an exception of ``on_result`` or Ctrl-C, the workers and their
+      machines are ended first. If the process of run() is killed, they end within seconds.
     """
 
     def run(
@@ -42,7 +42,7 @@ class Scheduler(Protocol):
         on_start: Callable[[Cell], None],
         on_result: Callable[[Result], None],
     ) -> None:
-        """Run all boots with a toolchain; their files go into ``folder``, which is there.
+        """Run all boots with a toolchain; their files go into ``folder``, which exists.
 
         Raises MachineryError if no boot can be run at all.
         """

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""When a kernel that stays silent at boot has failed: if another one boots where it does not.
+"""Decides whether a kernel that stays silent at boot has failed: another one must boot there.
 
-Silence alone may be our doing. It is the kernel's if it stays silent in every try, each on a
-fresh machine, and another variant of the same tree and configuration boots on the same machine
-of the same host, in the same run.
+Silence alone may be kstep's fault. It is the kernel's if the kernel stays silent in every try,
+each on a fresh machine, and another variant of the same tree and configuration boots on the same
+machine of the same host, in the same run.
 """
 
 from __future__ import annotations
@@ -19,28 +19,28 @@ if TYPE_CHECKING:
     from kstep.results.cell import Cell
     from kstep.run.boot import Result
 
-TRIES = 2  # that a kernel must have had
+TRIES = 2  # silent ones before a kernel may be blamed
 
-_Machine = tuple[str, str, "Hardware"]  # what must be the same: tree, configuration, machine
+_Machine = tuple[str, str, "Hardware"]  # must be the same: tree, configuration, machine
 
 
 @dataclass
 class Silence:
-    """What has booted in this run and what has stayed silent, by the machine.
+    """The variants that have booted in this run and those that stayed silent, by the machine.
 
-    ``_booted`` has the variants that have, with the seconds that it took.
+    ``_booted`` has the seconds that each took.
     """
 
     _booted: dict[_Machine, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     _silent: dict[_Machine, list[Result]] = field(default_factory=lambda: defaultdict(list))
 
     def take(self, cell: Cell, hardware: Hardware, boot_seconds: float) -> None:
-        """Take note that the kernel of a cell has booted."""
+        """Record that the kernel of a cell has booted."""
         machine = cell.tree, cell.kconfig, hardware
         self._booted[machine].setdefault(cell.variant, boot_seconds)
 
     def judge(self, result: Result, hardware: Hardware) -> list[Result]:
-        """Take a result; return what is known now: this one, and those that it decides."""
+        """Return a result, judged if possible, with the earlier ones that it decides."""
         machine = result.cell.tree, result.cell.kconfig, hardware
         if result.boot_seconds:
             self.take(result.cell, hardware, result.boot_seconds)
@@ -51,7 +51,7 @@ class Silence:
         return [result]
 
     def _verdict(self, result: Result, machine: _Machine) -> Result:
-        """Return the verdict on a kernel that stayed silent, or else keep it for later."""
+        """Return the verdict on a kernel that stayed silent; without one, keep it for later."""
         others = {
             variant: seconds
             for variant, seconds in self._booted[machine].items()

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Which cells are skipped and why: what a session needs, compared with what is there.
+"""Which cells are skipped and why: what a session needs, compared with what is available.
 
 A session needs options of the kernel (``needs``) and abilities of the machine (``requires``,
 and what its hardware implies).
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def offer(line: Line | None, accel: Accel) -> Offer:
-    """Return what the machines of a run can do: that on ``line``, or QEMU's."""
+    """Return what the machine of a run can do: the one on ``line``, or QEMU."""
     return OFFERS[accel] if line is None else line.offer
 
 
@@ -37,11 +37,11 @@ def skipped(
     machine: Offer,
     fragments: Path,
 ) -> dict[Cell, str]:
-    """Say which cells cannot be run and why, in a sentence that names session and case.
+    """Return the cells that cannot be run and why, in a sentence that names session and case.
 
-    Looks at cells that have a kernel in ``built``; ``fragments`` is the folder of kconfig
-    fragments, one of which may have the option that is missing. Raises RequestError with
-    the first reason if no cell is left.
+    Only cells with a kernel in ``built`` are considered; ``fragments`` is the folder of kconfig
+    fragments, one of which may have the missing option. Raises RequestError with the first
+    reason if no cell is left.
     """
     kernels = {
         (each.tree.id, each.kconfig.name, variant.name): each

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The main job: a request carried out, from what it needs to a record and its reports."""
+"""The main job: runs a request, from the build to the record and its reports."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def _require_one_kernel(asked: Request, line: Line) -> None:
 
 
 class Verification:
-    """Carries out a request; ``folder`` is that of the run, which must not be there yet.
+    """Runs a request; ``folder`` is that of the run, which must not exist yet.
 
-    To ``resume`` a run, it must be, and what it is made from must be as it was; then the cells
-    are run that have no verdict. ``line`` is that of an external machine, if it is not kstep
-    that starts the machines.
+    To ``resume`` a run, the folder must exist and the inputs must be unchanged; then the cells
+    that have no verdict are run. ``line`` is the serial line of an external machine, unless
+    kstep starts the machines.
 
-    After run(), ``interrupted`` is whether it was, and ``to_come`` are the cells that it was
-    to run and has not.
+    After run(), ``interrupted`` is whether it was, and ``to_come`` are the cells that it should
+    have run and did not.
     """
 
     def __init__(
@@ -112,9 +112,9 @@ class Verification:
         self._silence = Silence()
 
     def run(self) -> Record:
-        """Build, boot, run, record; returns the record, whose reports are written.
+        """Build, boot, run, record; returns the record, after writing its reports.
 
-        Ctrl-C among the cells ends the machines, and the record has what there is.
+        Ctrl-C while cells run ends the machines; the record has the results so far.
         """
         with ExitStack() as stack:
             former = None
@@ -169,7 +169,7 @@ class Verification:
         return record
 
     def _go_on(self, record: Record, started: datetime) -> None:
-        """Say in the record that it is taken up again, and when."""
+        """Note in the record that the run is resumed, and when."""
         before = record.run.host.get("resumed")
         again = [
             *(before if isinstance(before, list) else ()),
@@ -187,7 +187,7 @@ class Verification:
         judged = sum(each.outcome is not Outcome.ERROR for each in record.cells)
         without = len(record.cells) - judged
         self.progress.say(
-            f"{self.folder} goes on: {judged} cells have their verdict"
+            f"{self.folder} resumed: {judged} cells have a verdict"
             + (f"; {without} that ended without one are run again" if without else "")
         )
 
@@ -237,9 +237,9 @@ class Verification:
         return next(each for each in self.asked.sessions if each.name == cell.session)
 
     def _record_kernels(self, record: Record, built: Iterable[Built]) -> None:
-        """Record every variant's kernel, but for what a run that goes on has of them already.
+        """Record every variant's kernel, except those that a resumed run already has.
 
-        One with an image that another has says so.
+        A kernel whose image equals that of another variant names that variant.
         """
         there = {(each.tree, each.kconfig, each.variant) for each in record.kernels}
         images: dict[tuple[str, str, str], str] = {}
@@ -272,7 +272,7 @@ class Verification:
                 images.setdefault(key, variant.name)
 
     def _run_cells(self, record: Record, prepared: Prepared, cells: Container[Cell]) -> None:
-        """Run the cells of each kernel that there is, once for all variants that it stands for."""
+        """Run the cells of each kernel, once for all variants that it stands for."""
         wanted: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
         for cell in self.asked.cells:
             if cell in cells:
@@ -348,7 +348,7 @@ class Verification:
             self.to_come.discard(own)
 
     def _keep_lines(self, record: Record, prepared: Prepared) -> None:
-        """Keep, for each kernel that was stepped, the source lines of where it was."""
+        """Keep, for each kernel that was stepped, the source lines of its steps."""
         traces: dict[str, list[Path]] = defaultdict(list)
         for each in record.cells:
             if (trace := record.path(each, "trace")) is not None:
@@ -370,12 +370,12 @@ def _kernel_of(cell: Cell) -> tuple[str, str, str]:
 
 
 def _run_by(built: Iterable[Built]) -> Mapping[tuple[str, str, str], str]:
-    """Name, for each kernel of the run, the variant whose cells are run for it."""
+    """Return, for each kernel of the run, the variant whose cells are run for it."""
     return {
         (each.tree.id, each.kconfig.name, name): each.first for each in built for name in each.names
     }
 
 
 def _called(cell: Cell) -> str:
-    """Name a cell for people who wait: the tree and the configuration they know."""
+    """Name a cell in the progress display, without the tree and the configuration."""
     return f"{cell.variant} {cell.name}"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.console.kdb import BREAKPOINT_HIT, KEYBOARD, CommandRefusedError, Stop
-from kstep.console.shell import TALK, Answer, WayUp
+from kstep.console.shell import TALK, CommandResult, WayUp
 from kstep.session.dialogue import WAIT, State
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 SYSRQ_G = "echo g > /proc/sysrq-trigger"
 KGDBOC = "/sys/module/kgdboc/parameters/kgdboc"
-READS_ON = 0.3  # seconds within which the shell has turned to its next line
+READS_ON = 0.3  # seconds within which the shell reads its next line
 
 
 class StoppedAt:
@@ -37,7 +37,7 @@ class StoppedAt:
         self.stop = stop
         self._kdb = kdb
         self._is_set = True
-        self._answer: Answer | None = None
+        self._answer: CommandResult | None = None
 
     def clear(self) -> None:
         """Remove the breakpoint (``bc``)."""
@@ -46,55 +46,55 @@ class StoppedAt:
             self._kdb.clear(self.breakpoint)
 
     @property
-    def answer(self) -> Answer:
-        """What the command came to, once the block is left."""
+    def answer(self) -> CommandResult:
+        """The result of the command, after the block."""
         if self._answer is None:
-            raise MachineryError("the answer of a command that has not ended")
+            raise MachineryError("the result of a command that has not ended")
         return self._answer
 
     @answer.setter
-    def answer(self, answer: Answer) -> None:
+    def answer(self, answer: CommandResult) -> None:
         self._answer = answer
 
 
 class Commands:
-    """What the guest's shell is told to do, and what comes of it."""
+    """Runs commands in the guest's shell."""
 
     def __init__(self, machine: Machine, dialogue: Dialogue, stops: Stops) -> None:
         self._machine = machine
         self._dialogue = dialogue
         self._stops = stops
 
-    def run(self, command: str, seconds: float = WAIT) -> Answer:
+    def run(self, command: str, seconds: float = WAIT) -> CommandResult:
         """Run a command in the guest; its status must be 0."""
         with self.running(command, seconds) as ended:
             pass
         return ended[0]
 
-    def ask(self, command: str, seconds: float = WAIT) -> Answer:
-        """Run a command in the guest, to whatever status."""
+    def ask(self, command: str, seconds: float = WAIT) -> CommandResult:
+        """Run a command in the guest; its status may be anything."""
         self._dialogue.start(command)
         return self._end(command, seconds)
 
     @contextmanager
-    def running(self, command: str, seconds: float = WAIT) -> Iterator[list[Answer]]:
-        """Have a command run while the block talks to kdb; afterwards it must end well.
+    def running(self, command: str, seconds: float = WAIT) -> Iterator[list[CommandResult]]:
+        """Have a command run while the block uses kdb; afterwards its status must be 0.
 
-        The list that is yielded holds the answer once the block is left.
+        After the block, the yielded list holds the result.
         """
         self._dialogue.start(command)
-        answers: list[Answer] = []
+        answers: list[CommandResult] = []
         yield answers
         answer = self._end(command, seconds)
         if answer.status:
             raise KernelFault(
                 Signature.WRONG_RESULT,
                 f"the command {command!r} ended with status {answer.status}:"
-                f" {answer.heard.strip()[-200:] or 'it said nothing'}",
+                f" {answer.heard.strip()[-200:] or 'no output'}",
             )
         answers.append(answer)
 
-    def _end(self, command: str, seconds: float) -> Answer:
+    def _end(self, command: str, seconds: float) -> CommandResult:
         what = f"end of the command {command!r}"
         self._dialogue.require(f"awaiting the {what}", State.RUNNING, State.OFF_LINE, State.GDB)
         heard = self._dialogue.listen(what, seconds)
@@ -103,28 +103,28 @@ class Commands:
         return heard
 
     def must_tick(self) -> None:
-        """Ask the guest whether the timer's tick still moves its clock.
+        """Check in the guest that the timer's tick still moves its clock.
 
-        A few ticks are enough and two seconds are long: how fast they come says more
-        about this machine than about the kernel.
+        A few ticks within two seconds are enough: their rate depends more on this machine than
+        on the kernel.
         """
         self.run("ticks 2000 5")
 
     def version(self) -> tuple[int, int]:
-        """Return the kernel's version as the guest tells it, such as (6, 1)."""
+        """Return the kernel's version from the guest's uname, such as (6, 1)."""
         said = self.run("uname -r").text
         found = re.search(r"^(\d+)\.(\d+)", said, re.MULTILINE)
         if found is None:
-            raise MachineryError(f"uname names no version: {said!r}")
+            raise MachineryError(f"no version in the output of uname: {said!r}")
         return int(found[1]), int(found[2])
 
     # -- into kdb, and out of it
 
     @contextmanager
     def in_kdb(self, then: str = "") -> Iterator[Kdb]:
-        """Enter kdb by sysrq-g for the block, and let the guest go on after it.
+        """Enter kdb by sysrq-g for the block, and let the guest continue after it.
 
-        What the guest is to do ``then`` is typed before, so nothing comes between.
+        The command ``then`` is typed before, so nothing runs in between.
         """
         self._dialogue.require("in_kdb", State.SHELL)
         with self.running(SYSRQ_G + (f" && {then}" if then else "")):
@@ -136,11 +136,11 @@ class Commands:
     def stopped_at(
         self, place: str | int, trigger: str, *, at_once: bool = False
     ) -> Iterator[StoppedAt]:
-        """Stop where a command reaches a function or an address, for the block; then go on.
+        """Stop when a command reaches a function or an address, for the block; then continue.
 
         Set the breakpoint (``bp``), run the trigger, wait for the hit; after the block clear
-        the breakpoint (``bc``), ``go``, and see that the trigger ends well. With ``at_once`` the
-        trigger is typed before kdb is entered, so nothing comes between: for a place that
+        the breakpoint (``bc``), ``go``, and require status 0 of the trigger. With ``at_once`` the
+        trigger is typed before kdb is entered, so nothing runs in between: for an address that
         others reach as well.
         """
         self._dialogue.require("stopped_at", State.SHELL)
@@ -163,35 +163,34 @@ class Commands:
 
     def stop_in(
         self, places: Sequence[str | int], trigger: str, seconds: float = WAIT
-    ) -> Stop | Answer:
-        """Set breakpoints, run a command, and return the first stop, whoever reached it.
+    ) -> Stop | CommandResult:
+        """Set breakpoints, run a command, and return the first stop, caused by any task.
 
-        The command's end if it ended and none was reached. For functions of which it is
-        not known that only the trigger reaches them. Raises CommandRefusedError if kdb
-        takes none of the breakpoints.
+        Returns the command's result if it ended without a stop. For functions that others than
+        the trigger may reach. Raises CommandRefusedError if kdb refuses all of the breakpoints.
         """
         self._dialogue.require("stop_in", State.SHELL)
         self._dialogue.start(SYSRQ_G)
         self._stops.expect_stop(KEYBOARD)
         addresses = self._breakpoints(places)
         self._stops.go()
-        heard = self._dialogue.listen("end of the way out of kdb")
-        if isinstance(heard, Answer):
+        heard = self._dialogue.listen("end of the command that entered kdb")
+        if isinstance(heard, CommandResult):
             heard = self._stop_of_its_own(heard)
-        if isinstance(heard, Answer):
+        if isinstance(heard, CommandResult):
             self._dialogue.start(trigger)
             heard = self._dialogue.listen(f"stop and no end of the command {trigger!r}", seconds)
-        if isinstance(heard, Answer):
+        if isinstance(heard, CommandResult):
             heard = self._stop_of_its_own(heard)
-        if isinstance(heard, Answer):
+        if isinstance(heard, CommandResult):
             return heard
         if heard.reason != BREAKPOINT_HIT or heard.pc not in addresses:
             raise self._stops.unexpected(heard)
         self._stops.take(heard)
         return heard
 
-    def _stop_of_its_own(self, answer: Answer) -> Stop | Answer:
-        """Listen for a stop after a command's end: the shell's own, or one in the background."""
+    def _stop_of_its_own(self, answer: CommandResult) -> Stop | CommandResult:
+        """Listen for a stop after a command's end: by the shell, or by a task in the background."""
         return self._dialogue.overhear(READS_ON) or answer
 
     def _breakpoints(self, places: Sequence[str | int]) -> set[int]:
@@ -208,12 +207,12 @@ class Commands:
 
     @contextmanager
     def broken_in(self) -> Iterator[None]:
-        """Stop the guest by BREAK and g for the block, and let it go on after it.
+        """Stop the guest by BREAK and g for the block, and let it continue after it.
 
-        It talks meanwhile, so that neither BREAK nor what is typed next falls amid another
-        line. kgdb polls the serial port and clears what its interrupt is raised by
-        (pl011_quiesce_irqs() in drivers/tty/serial/amba-pl011.c), so the driver, interrupted
-        itself, would not hear of what is typed before it goes on.
+        The guest prints before and after, so that BREAK and the next command are not sent too
+        early. kgdb polls the serial port and clears the cause of its interrupt
+        (pl011_quiesce_irqs() in drivers/tty/serial/amba-pl011.c), so the driver, which is itself
+        interrupted, would miss what is typed before it continues.
         """
         self.run(f"{TALK} & talk=$!")
         self._dialogue.await_line("tock")
@@ -227,13 +226,15 @@ class Commands:
 
     @contextmanager
     def coming_up(self) -> Iterator[Stop]:
-        """Talk to kdb, which has stopped the boot, in the block; then the guest must come up.
+        """Use kdb, which has stopped the boot, in the block; then the guest must come up.
 
         For hardware that ``waits``. Raises KernelFault ``missed-hits`` if nothing stopped it.
         """
         stop = Stop.parse(self._machine.stopped)
         if stop is None:
-            raise KernelFault(Signature.MISSED_HITS, "the kernel came up and waited for nobody")
+            raise KernelFault(
+                Signature.MISSED_HITS, "the kernel came up without waiting for a debugger"
+            )
         self._dialogue.require("coming_up", State.KDB, State.GDB)
         self._dialogue.expect_end_of(WayUp())
         self._stops.last = stop
@@ -242,7 +243,7 @@ class Commands:
 
     @contextmanager
     def without_kgdboc(self) -> Iterator[None]:
-        """Take kgdb off the serial line for the block: a prompt of kdb's is not for us."""
+        """Take kgdb off the serial line for the block: prompts of kdb are ignored."""
         self._dialogue.require("without_kgdboc", State.SHELL)
         self.run(f"echo > {KGDBOC}")
         with self._dialogue.off_line():
@@ -250,10 +251,10 @@ class Commands:
         self.run(f"echo ttyAMA0 > {KGDBOC}")
 
     def reboot(self) -> None:
-        """Have kdb reboot the machine (``reboot``), which must do so."""
+        """Have kdb reboot the machine (``reboot``), which must be reset."""
         self._dialogue.require("reboot", State.KDB)
         if not self._machine.resets(
             lambda: self._dialogue.send(b"reboot\r"), WAIT * self._machine.scale
         ):
-            raise KernelFault(Signature.HANG, "kdb reboots, and the machine is not reset")
+            raise KernelFault(Signature.HANG, "kdb's reboot did not reset the machine")
         self._dialogue.give_up()

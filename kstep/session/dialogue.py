@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The serial line as a conversation, and who has the word in it.
+"""The conversation on the serial line, and the state in which it leaves the guest.
 
-The guest's shell and kdb speak on one line, so whoever listens may hear either: a stop,
-or the end of the command that runs.
+The guest's shell and kdb share one line, so what is received may be from either: a stop, or
+the end of the running command.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from kstep.base.outcome import KernelFault, Signature
 from kstep.console import shell
 from kstep.console.console import SilenceError
 from kstep.console.kdb import NAMES_PC, PROMPT, Kdb, Stop
-from kstep.console.shell import Answer, Command
+from kstep.console.shell import Command, CommandResult
 from kstep.console.splat import SplatDetector, unexpected_steps
 
 if TYPE_CHECKING:
@@ -31,18 +31,18 @@ if TYPE_CHECKING:
     from kstep.machine.interface import Machine
 
 WAIT = 10.0  # seconds for a command of the guest, or a stop, before the time scale
-TICKS = 0.005  # seconds: some periods of a 1000 Hz timer
+TICKS = 0.005  # seconds: several periods of a 1000 Hz timer
 SPLAT_ENDS = re.compile(rb"---\[ end (trace|Kernel panic)|kdb> \Z")
 SPLAT_TEXT = 2.0  # seconds for the rest of a splat
 FLOOD = 2.0  # seconds for which unexpected steps are counted
-CERTAIN = (Signature.SPLAT, Signature.PANIC, Signature.STEP_FLOOD)  # what the kernel says itself
+CERTAIN = (Signature.SPLAT, Signature.PANIC, Signature.STEP_FLOOD)  # printed by the kernel itself
 NOTHING = re.compile(rb"(?!)")
 
 _numbers = count(1)
 
 
 class State(Enum):
-    """Where the guest is, as far as the line tells."""
+    """The state of the guest, as far as the serial line tells."""
 
     SHELL = "at the shell"
     RUNNING = "running a command"
@@ -53,11 +53,11 @@ class State(Enum):
 
 
 class Dialogue:
-    """What is said on a machine's line, and in which state that leaves the guest.
+    """The conversation on a machine's serial line, and the state in which it leaves the guest.
 
-    A verb that is used in a state that it is not for is a mistake of the script: it raises
-    MachineryError, because what came of it would be no verdict on the kernel. ``metrics`` gets
-    the number of unexpected steps. ``has_excused`` is whether excusing() was used.
+    A verb used in the wrong state is a bug of the script: it raises MachineryError, because
+    its result would not be a verdict on the kernel. ``metrics`` gets the number of unexpected
+    steps. ``has_excused`` is whether excusing() was used.
     """
 
     def __init__(self, machine: Machine, metrics: dict[str, float]) -> None:
@@ -65,10 +65,10 @@ class Dialogue:
         self._console = machine.console
         self._metrics = metrics
         self._command: Command | None = None
-        self._looks = 0  # times that silence was answered by asking
-        self._ends: list[Answer] = []  # of the command, as they were heard
+        self._looks = 0  # probes of a silent line
+        self._ends: list[CommandResult] = []  # of the command, in the order received
         self._known: Stop | None = None  # the last one
-        # Who has stopped the guest, or has its line; a boot that waits is stopped in kdb.
+        # The debugger that has stopped the guest or uses its line; a boot that waits is in kdb.
         self._debugger: State | None = State.KDB if machine.hardware.waits else None
         self._kgdboc = True
         self._crashed = False
@@ -79,20 +79,20 @@ class Dialogue:
 
     @property
     def line_trusted(self) -> bool:
-        """Whether the line says what was said, so that nothing need be read again."""
+        """Whether the line delivers what was sent, so that nothing must be read again."""
         return self._console.trusted
 
     def require_certain(self, fault: KernelFault) -> None:
-        """Raise MachineryError if a fault may be the line's.
+        """Raise MachineryError if the serial line may have caused a fault.
 
-        So it may if the line was seen to lie in this conversation, and something that cannot be
-        read again was read on it. A splat cannot be made of anything else by a few bytes.
+        That is possible if the line was seen to make errors in this conversation, and something
+        was read that cannot be read again. A few wrong bytes cannot make a splat.
         """
         if self._console.trusted or fault.signature in CERTAIN:
             return
         if self._console.read_once and self._console.doubts:
             raise MachineryError(
-                f"{fault}; but the line got {self._console.doubts} things wrong, and"
+                f"{fault}; but the serial line made {self._console.doubts} errors, and"
                 f" {self._console.read_once} was read only once",
                 Signature.CONSOLE_LOST,
             ) from fault
@@ -101,7 +101,7 @@ class Dialogue:
 
     @property
     def state(self) -> State:
-        """Where the guest is."""
+        """The state of the guest."""
         if self._debugger is not None:
             return self._debugger
         if self._crashed:
@@ -120,32 +120,32 @@ class Dialogue:
             )
 
     def hand_to_gdb(self) -> None:
-        """Take note that gdb has the kernel now."""
+        """Record that gdb has the kernel now."""
         self._debugger = State.GDB
 
     def release(self) -> None:
-        """Take note that no debugger has the kernel any more."""
+        """Record that no debugger has the kernel any more."""
         self._debugger = None
 
     def give_up(self) -> None:
-        """Take note that the kernel does not come back, and with it no command."""
+        """Record that the kernel does not come back, so that no command will end."""
         self._crashed = True
         self._debugger = self._command = None
 
     @contextmanager
     def off_line(self) -> Iterator[None]:
-        """Take kgdb for off the serial line in the block: a prompt of kdb's is not for us."""
+        """Treat kgdb as off the serial line in the block: prompts of kdb are ignored."""
         self._kgdboc = False
         yield
         self._kgdboc = True
 
-    # -- what is said
+    # -- sending
 
     @cached_property
     def kdb(self) -> Kdb:
-        """kdb, which must be at its prompt when it is spoken to.
+        """kdb, which must be at its prompt when it is used.
 
-        Made when it is first used, for the time scale is known only when the guest is up.
+        Created at its first use, because the time scale is known only when the guest is up.
         """
         return Kdb(
             self._console,
@@ -154,7 +154,7 @@ class Dialogue:
         )
 
     def start(self, command: str) -> None:
-        """Have the shell run a command. gdb may have let the guest run, so it may be there."""
+        """Have the shell run a command; under gdb too, which may have let the guest run."""
         verb = f"running {command!r}"
         self.require(verb, State.SHELL, State.OFF_LINE, State.GDB)
         if self._command is not None:
@@ -166,7 +166,7 @@ class Dialogue:
         self._type(typed.line)
 
     def _type(self, line: bytes, *, harmless: bool = False) -> None:
-        """Type a line of the shell's."""
+        """Type a command of the shell."""
         deadline = Deadline.after(WAIT * self._machine.scale)
         try:
             self._console.type(line, shell.EDITOR, deadline, harmless=harmless)
@@ -174,16 +174,16 @@ class Dialogue:
             raise KernelFault(Signature.HANG, f"the guest's terminal gives {error}") from error
 
     def expect_end_of(self, command: Command) -> None:
-        """Take for what runs a command that has been typed, or the boot."""
+        """Treat a command that has been typed, or the boot, as the one that runs."""
         self._command = command
         self._looks = 0
 
     def send_off(self, command: str) -> None:
-        """Have the shell run a command of which no end is waited for."""
+        """Have the shell run a command without waiting for its end."""
         self._type(command.encode())
 
     def resume(self) -> None:
-        """Let the kernel run on (``go``)."""
+        """Let the kernel continue (``go``)."""
         self.require("go", State.KDB)
         self.kdb.resume()
         self._debugger = None
@@ -195,18 +195,18 @@ class Dialogue:
         self._debugger = None
 
     def send(self, data: bytes) -> None:
-        """Type something that is no command of the shell, nor of kdb."""
+        """Type something that is a command neither of the shell nor of kdb."""
         self._console.send(data)
 
     def send_break(self) -> None:
-        """Send BREAK and g, by which kdb is entered whatever the guest is at."""
+        """Send BREAK and g, which enter kdb whatever the guest is doing."""
         self._machine.send_break()
         self._console.send(b"g")
 
-    # -- what is heard
+    # -- receiving
 
-    def listen(self, what: str, seconds: float = WAIT) -> Stop | Answer:
-        """Wait for a stop, or for the end of the command that runs."""
+    def listen(self, what: str, seconds: float = WAIT) -> Stop | CommandResult:
+        """Wait for a stop, or for the end of the running command."""
         deadline = Deadline.after(seconds * self._machine.scale)
         text = b""
         while True:
@@ -231,8 +231,8 @@ class Dialogue:
             self._known = stop
             return stop
 
-    def overhear(self, seconds: float) -> Stop | Answer | None:
-        """Listen for as long, where it is well that nothing comes: then None."""
+    def overhear(self, seconds: float) -> Stop | CommandResult | None:
+        """Listen for ``seconds``; None if there is neither a stop nor an end, which is fine."""
         try:
             return self.listen("stop or the command's end", seconds)
         except KernelFault as fault:
@@ -240,13 +240,13 @@ class Dialogue:
                 raise
             return None
 
-    # -- a line that may lie
+    # -- a faulty line
 
     def _look(self) -> None:
-        """Ask who is there, where nobody says anything: the terminal of a guest that runs, or kdb.
+        """Probe a silent line: the terminal of a running guest or kdb, whichever is there.
 
-        Whoever is there draws its line anew. What was entered is typed again if Enter was lost, and
-        so is what has the end of a command said, if that was lost: the shell reads it then.
+        It redraws its line. The command is typed again if Enter was lost; if the end of a command
+        was lost, the shell is asked to print it again.
         """
         line = b"" if self._command is None else self._command.line
         waits = self._console.awaits_enter(line, shell.EDITOR)
@@ -259,13 +259,13 @@ class Dialogue:
         elif self._command is not None:
             self._looks += 1
             if self._looks > 1 and self._looks & (self._looks - 1) == 0:
-                # Ever more rarely, for the shell may be busy.
+                # At growing intervals, because the shell may be busy.
                 self._type(self._command.again, harmless=True)
 
-    def _answer(self, match: re.Match[bytes]) -> Answer | None:
-        """Return the end of the command; None if it is to be heard once more.
+    def _answer(self, match: re.Match[bytes]) -> CommandResult | None:
+        """Return the result of the command; None if its end must be received once more.
 
-        Where the line may lie, the end is said twice. One that condemns must be heard twice alike.
+        On a faulty line, the end is printed twice; a status other than 0 must be received twice.
         """
         assert self._command is not None  # noqa: S101 -- its end is what was matched
         answer = self._command.answer(match)
@@ -284,11 +284,11 @@ class Dialogue:
         return replace(answer, on_use=note)
 
     def _stop(self, text: bytes) -> Stop:
-        """Return the stop that a text tells of; what the line lost of it is read again."""
+        """Return the stop that a text reports; what the line lost of it is read again."""
         stop = Stop.parse(text)
         if self._console.trusted:
             if stop is None:
-                raise MachineryError(f"kdb prompts and does not say why: {text[-200:]!r}")
+                raise MachineryError(f"kdb's prompt without a reason for the stop: {text[-200:]!r}")
             return stop
         if stop is not None and stop.is_whole(text):
             return stop
@@ -296,7 +296,7 @@ class Dialogue:
         stop = Stop.damaged(text)
         if stop is None:
             raise MachineryError(
-                f"kdb stopped, and why is lost, or Enter came twice: {text[-200:]!r}",
+                f"kdb stopped, but the reason is lost, or Enter arrived twice: {text[-200:]!r}",
                 Signature.CONSOLE_LOST,
             )
         pc = self.kdb.registers()["pc"] if stop.reason in NAMES_PC else None
@@ -304,11 +304,11 @@ class Dialogue:
         return replace(stop, pc=pc, pid=known.pid, cpu=known.cpu, task=known.task)
 
     def listen_for(self, pattern: re.Pattern[bytes], what: str, seconds: float = WAIT) -> None:
-        """Wait for words; raises SilenceError where they do not come."""
+        """Wait for a pattern; raises SilenceError if it is not received in time."""
         self._console.expect(pattern, what, Deadline.after(seconds * self._machine.scale))
 
     def await_line(self, part: str) -> None:
-        """Wait until the guest has said a line that ends in ``part``."""
+        """Wait until the guest has printed a line that ends in ``part``."""
         self.require("await_line", State.SHELL, State.RUNNING, State.OFF_LINE, State.GONE)
         pattern = re.compile(re.escape(part.encode()) + rb"\r?\n")
         try:
@@ -317,10 +317,9 @@ class Dialogue:
             raise KernelFault(Signature.HANG, f"the guest says {error}") from error
 
     def wait_for_pending_tick(self) -> None:
-        """Stay stopped for some ticks, as a person would: the timer's interrupt is then due.
+        """Stay stopped for some ticks, as a person would, so that a timer interrupt is pending.
 
-        Otherwise it would depend on how fast this machine types whether the next
-        instruction meets one.
+        Otherwise the speed of this machine would decide whether the next instruction meets one.
         """
         time.sleep(TICKS)
 
@@ -328,9 +327,9 @@ class Dialogue:
 
     @contextmanager
     def excusing(self, *splats: str) -> Iterator[dict[str, int]]:
-        """Let the kernel complain in the block, in lines that have these parts.
+        """Allow splats in the block whose lines contain these parts.
 
-        How often each was made is in the dictionary once the block is left.
+        After the block, the dictionary has how often each was printed.
         """
         heard = dict.fromkeys(splats, 0)
         self.has_excused = True
@@ -340,9 +339,9 @@ class Dialogue:
 
     @contextmanager
     def provoking(self, *splats: str) -> Iterator[None]:
-        """Bring about splats, each known by a part of its line, in the block.
+        """Cause splats in the block, each identified by a part of its line.
 
-        Raises KernelFault ``wrong-result`` where one is not made, or made more than once.
+        Raises KernelFault ``wrong-result`` unless each is printed exactly once.
         """
         with self.excusing(*splats) as heard:
             yield
@@ -350,13 +349,13 @@ class Dialogue:
             if (times := heard[splat]) != 1:
                 raise KernelFault(
                     Signature.WRONG_RESULT,
-                    f"the kernel says {splat!r} {times} times, not once",
+                    f"the kernel printed {splat!r} {times} times, not once",
                 )
 
     def drain(self, fault: KernelFault) -> KernelFault:
-        """Let a splat's remaining text come into the transcript; return the fault.
+        """Receive a splat's remaining text into the transcript; return the fault.
 
-        One of unexpected steps is listened to for longer, and says how many there were.
+        Unexpected steps are received for longer, and the fault tells how many there were.
         """
         self._console.on_text = None
         if fault.signature is Signature.STEP_FLOOD:

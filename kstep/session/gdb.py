@@ -14,7 +14,7 @@ from kstep.console.console import SilenceError
 from kstep.console.gdb import Gdb
 from kstep.console.kdb import BREAKPOINT_HIT
 from kstep.console.relay import BACK_TO_KDB, Relay
-from kstep.console.shell import Answer
+from kstep.console.shell import CommandResult
 from kstep.results.transcript import Transcript
 from kstep.session.dialogue import State
 
@@ -93,7 +93,7 @@ class GdbAccess:
         self._stops.text.forget()
         self._dialogue.send(BACK_TO_KDB)
         stop = self._dialogue.listen("kdb after gdb")
-        if isinstance(stop, Answer):
+        if isinstance(stop, CommandResult):
             raise KernelFault(
                 Signature.RUNAWAY, "the guest runs after gdb disconnected with it stopped"
             )
@@ -201,7 +201,7 @@ class GdbAccess:
             )
         self._stops.take(stop)
 
-    def _ended(self) -> Answer | None:
+    def _ended(self) -> CommandResult | None:
         """Return the answer of the running command; None if it has not ended."""
         heard = self._dialogue.overhear(0)
-        return heard if isinstance(heard, Answer) else None
+        return heard if isinstance(heard, CommandResult) else None

@@ -29,7 +29,7 @@ INSTRUCTION = 4  # bytes
 
 
 class Inspection:
-    """What can be seen of a kernel, past it and through kdb."""
+    """Reads a kernel, through the machine and through kdb."""
 
     def __init__(
         self, machine: Machine, symbols: Symbols, dialogue: Dialogue, stops: Stops
@@ -40,9 +40,9 @@ class Inspection:
         self._stops = stops
 
     def known(self, *functions: str) -> str:
-        """Return the first of these names that this kernel has a function of.
+        """Return the first of these names that is a function of this kernel.
 
-        For one that was called otherwise in other versions.
+        For a function that has other names in other versions.
         """
         for name in functions:
             if name in self._symbols:
@@ -54,7 +54,7 @@ class Inspection:
         for address in self._symbols.span(function):
             if wanted(self._stops.text.word(address)):
                 return address
-        raise MachineryError(f"{function} has no instruction of the kind that is looked for")
+        raise MachineryError(f"{function} has no instruction of the requested kind")
 
     def locate(self, stop: Stop) -> CodeAddress:
         """Return the code address of a stop."""
@@ -63,18 +63,17 @@ class Inspection:
         return self._symbols.locate(stop.pc)
 
     def successors(self, address: int) -> frozenset[int]:
-        """Return where the instruction at an address leads, with the registers as they are."""
+        """Return the addresses to which an instruction may lead with the current registers."""
         self._dialogue.require("successors", State.KDB)
         instruction = decode(self._stops.text.word(address), address)
         return instruction.successors(self._dialogue.kdb.registers())
 
     def fixup(self, address: int) -> int | None:
-        """Return where the kernel goes on after a fault at an address that it foresaw.
+        """Return where the kernel continues after a fault at an address; None if it has no fixup.
 
-        None if it did not. Its table is sorted, and has both as distances from where they
-        stand, from 5.16 on with a type beside them (include/asm-generic/extable.h and
-        arch/arm64/include/asm/extable.h); up to then what comes next is out of the function's
-        line, in a section of its own.
+        The exception table is sorted; it has both addresses as offsets from their own place, since
+        5.16 with a type (include/asm-generic/extable.h and arch/arm64/include/asm/extable.h).
+        Before 5.16, the fixup code is outside the function, in a section of its own.
         """
         self._dialogue.require("fixup", State.KDB)
         kdb = self._dialogue.kdb
@@ -85,17 +84,17 @@ class Inspection:
                 continue
             places = range(begin, begin + len(table), entry.size)
             found = {
-                at + int(fault): at + 4 + int(goes_on)
-                for at, (fault, goes_on) in zip(places, entry.iter_unpack(table), strict=True)
+                at + int(fault): at + 4 + int(fixup)
+                for at, (fault, fixup) in zip(places, entry.iter_unpack(table), strict=True)
             }
             if list(found) == sorted(found):
                 return found.get(address)
-        raise MachineryError("the kernel's table of foreseen faults is in no known form")
+        raise MachineryError("the kernel's exception table has an unknown format")
 
     def is_unmasked_in_fault(self, code: CodeAddress) -> bool:
         """Whether the kernel stopped right after it unmasked D in the entry of a fault.
 
-        The name of the function is not asked: it depends on what the compiler inlines.
+        The name of the function is not used, because it depends on what the compiler inlines.
         """
         self._dialogue.require("is_unmasked_in_fault", State.KDB)
         if not daif.writes(self._stops.text.word(code.address - INSTRUCTION)):
@@ -107,18 +106,20 @@ class Inspection:
     def must_show_stack(self, shown: str, registers: Mapping[str, int]) -> None:
         """Compare a printed backtrace with the stack in memory, from ``pc`` and ``x29`` on.
 
-        Raises KernelFault ``wrong-result`` if a frame is missing or another one.
+        Raises KernelFault ``wrong-result`` if a frame is missing or differs.
         """
         stack = backtrace.recorded(registers["pc"], registers["x29"], self._machine.read)
         if fault := backtrace.disagreement(backtrace.printed(shown), stack, self._symbols):
-            raise KernelFault(Signature.WRONG_RESULT, f"the backtrace is not the stack: {fault}")
+            raise KernelFault(
+                Signature.WRONG_RESULT, f"the backtrace differs from the stack: {fault}"
+            )
 
     def call(self) -> Call:
-        """Take note of the call that a breakpoint on a function stopped at (``rd``)."""
+        """Record the call at which a breakpoint on a function stopped (``rd``)."""
         self._dialogue.require("call", State.KDB)
         return Call(self._stops.here, self._dialogue.kdb)
 
     def watch_registers(self) -> Watch:
-        """Compare the registers with the steps that follow, from where the kernel stopped."""
+        """Start comparing registers with the steps that follow the current stop."""
         self._dialogue.require("watch_registers", State.KDB)
         return Watch(self._dialogue.kdb, self._stops.text, self._machine.read)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Single steps of a script: judged one by one, over what is special, and walked again."""
+"""Single steps of a script: each judged, over special instructions, or as repeated walks."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from kstep.session.inspection import Inspection
     from kstep.session.stops import Stops
 
-FURTHER = 500  # steps within which some function returns
+FURTHER = 500  # steps within which a function returns
 WALKS = 3
 
 
 @dataclass(frozen=True)
 class Window:
-    """An interrupt that ended the step from ``before``, and the fault that it would be."""
+    """An interrupt that ended the step from ``before``, and the fault if it counts as one."""
 
     before: CodeAddress
     fault: KernelFault
@@ -36,15 +36,15 @@ class Window:
 
 @dataclass
 class Walk:
-    """One walk of a path that may be walked again: ``earlier`` ones each met an interrupt."""
+    """One walk of a path that may be repeated: ``earlier`` walks each met an interrupt."""
 
     earlier: tuple[Window, ...] = ()
     window: Window | None = field(default=None, init=False)
 
     def met_interrupt(self, step: Step) -> bool:
-        """Whether a step ended in an interrupt, so that the walk is over.
+        """Whether a step ended in an interrupt, which ends the walk.
 
-        Raises KernelFault for one that left program order to anywhere else.
+        Raises KernelFault if it left program order in any other way.
         """
         if step.in_order:
             return False
@@ -56,7 +56,7 @@ class Walk:
 
 
 class Stepping:
-    """Steps of a conversation, on one tally; ``metrics`` and ``trace`` get what they were."""
+    """Steps of a conversation, on one tally; they are recorded in ``metrics`` and ``trace``."""
 
     def __init__(
         self,
@@ -76,9 +76,9 @@ class Stepping:
         self._tally = Tally()
 
     def steps(self, count: int, gdb: Gdb | None = None) -> Iterator[Step]:
-        """Single-step up to ``count`` times from where the kernel stopped: ``ss``, or ``stepi``.
+        """Single-step up to ``count`` times from the current stop: ``ss``, or ``stepi``.
 
-        Ends sooner where the path returns to user space.
+        Ends earlier if the path returns to user space.
         """
         self._dialogue.require("steps", State.KDB if gdb is None else State.GDB)
         may_lie = gdb is None and not self._dialogue.line_trusted
@@ -101,11 +101,11 @@ class Stepping:
             self._metrics.update(self._tally.metrics)
 
     def steps_to_a_return(self, count: int) -> Iterator[Step]:
-        """Single-step ``count`` times, and on to the next return from a function.
+        """Single-step ``count`` times, and then to the next return from a function.
 
-        For whoever says `go` then: elsewhere the preemption count may have been read and not
-        yet been written back, which `go` has lowered meanwhile (see Step.returned), and the
-        kernel complains that it is `scheduling while atomic`.
+        Use it before `go`: elsewhere the preemption count may have been read and not yet
+        written back, and `go` lowers it meanwhile (see Step.returned), so that the kernel
+        reports `scheduling while atomic`.
         """
         for step in self.steps(count + FURTHER):
             yield step
@@ -113,7 +113,7 @@ class Stepping:
                 return
 
     def step_to(self, address: int, most: int) -> None:
-        """Single-step in program order, ``most`` times at the most, to where the path ends.
+        """Single-step in program order, at most ``most`` times, to the end of the path.
 
         Raises MachineryError if that is not at ``address``.
         """
@@ -127,10 +127,10 @@ class Stepping:
     def step_over_brk(self, brk: int, walk: Walk | None = None) -> bool:
         """Step over a BRK, at which the kernel is stopped and which it handles itself.
 
-        The step ends behind it, or behind the next instruction, which then is run unseen, in its
-        order: that depends on whether the way back from the exception has SPSR.SS set. Which of
-        the two it was is in the metrics. Raises KernelFault ``off-order`` if it ends elsewhere;
-        but in an interrupt it is no fault of a ``walk``: then this returns False.
+        The step ends after it, or after the next instruction, which then ran unseen, in order:
+        that depends on whether the return from the exception has SPSR.SS set. The metrics tell
+        which. Raises KernelFault ``off-order`` if it ends elsewhere; but with a ``walk`` an
+        interrupt is not a fault: then this returns False.
         """
         behind = {brk + 4, *self._inspection.successors(brk + 4)}
         ended = self._inspection.locate(self._stops.step())
@@ -140,7 +140,7 @@ class Stepping:
                 at,
                 KernelFault(
                     Signature.ENTERS_INTERRUPT,
-                    f"in each of {WALKS} walks the step over the BRK at {at} ended in an"
+                    f"in each of {WALKS} walks, the step over the BRK at {at} ended in an"
                     f" interrupt, first at {ended}",
                 ),
             )
@@ -153,9 +153,9 @@ class Stepping:
         return True
 
     def step_past_mask(self, masks: CodeAddress) -> CodeAddress:
-        """Step over an instruction that masks debug exceptions; return where that comes back.
+        """Step over an instruction that masks debug exceptions; return where the step ends.
 
-        QEMU still traps right behind such an instruction; then once more.
+        QEMU still traps right after such an instruction; then step once more.
         """
         ended = self._inspection.locate(self._stops.step())
         if ended.address == masks.address + 4:
@@ -165,9 +165,9 @@ class Stepping:
     def walks(self) -> Iterator[Walk]:
         """Walk a path, and again if an interrupt met a step of it: up to three times.
 
-        There are windows that no variant closes, because what happens to an interrupt in them
-        is not the step's: some microseconds in which one that falls due is taken with SPSR.SS
-        clear. The metric ``windows`` counts the walks that met one; that is no verdict while
+        There are windows that no variant closes, because an interrupt in them does not depend
+        on the step: some microseconds in which one that becomes pending is taken with SPSR.SS
+        clear. The metric ``windows`` counts the walks that met one; that is not a fault while
         another walk meets none. Raises the KernelFault of the first if every walk did.
         """
         windows: tuple[Window, ...] = ()

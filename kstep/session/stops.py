@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Stops: which one a script waits for, and what another one means."""
+"""Stops: the one that a script waits for, and what any other means."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from kstep.arm64.branch import is_brk
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.console.kdb import BREAKPOINT_HIT, KEYBOARD, STEPPED
-from kstep.console.shell import Answer
+from kstep.console.shell import CommandResult
 from kstep.session.dialogue import WAIT, State
 
 if TYPE_CHECKING:
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from kstep.judge.text import Text
     from kstep.session.dialogue import Dialogue
 
-AGAIN = 3  # times that `go` is given to a breakpoint that hits again
+AGAIN = 3  # times that `go` is repeated at a breakpoint that is hit again
 
 
 class Stops:
     """The stops of a conversation. ``last`` is the latest that was waited for.
 
-    ``text`` is the live text as read since then.
+    ``text`` is the live text read since then.
     """
 
     def __init__(self, dialogue: Dialogue, symbols: Symbols, text: Text) -> None:
@@ -37,43 +37,43 @@ class Stops:
 
     @property
     def here(self) -> str:
-        """Where the last stop is, as a symbol and an offset."""
+        """The last stop's address, as a symbol and an offset."""
         if self.last is None or self.last.pc is None:
-            return "an unknown place"
+            return "an unknown address"
         return str(self._symbols.locate(self.last.pc))
 
     def take(self, stop: Stop) -> None:
-        """Take a stop for the latest, and stay there for some ticks."""
+        """Make a stop the latest, and stay there for some ticks."""
         self.last = stop
         self._dialogue.wait_for_pending_tick()
 
     def resumed(self) -> Stop:
-        """Return the last stop, with where the kernel goes on from.
+        """Return the last stop, with the PC from which the kernel continues.
 
-        That is behind a breakpoint which is the kernel's own, as sysrq-g's, of which kdb names
-        no PC (kgdb_arch_update_addr() in arch/arm64/kernel/kgdb.c).
+        After a compiled-in breakpoint, such as sysrq-g's, for which kdb names no PC, that is the
+        next instruction (kgdb_arch_update_addr() in arch/arm64/kernel/kgdb.c).
         """
         if self.last is None:
-            raise MachineryError("a step from where the kernel stopped before it has stopped")
+            raise MachineryError("a step before the kernel has stopped")
         if self.last.pc is not None:
             return self.last
         pc = self._dialogue.kdb.registers()["pc"]
         return replace(self.last, pc=pc + 4 if is_brk(self.text.word(pc)) else pc)
 
     def go(self) -> None:
-        """Let the kernel run on (``go``)."""
+        """Let the kernel continue (``go``)."""
         self._dialogue.resume()
         self.text.forget()
 
     def expect_stop(self, reason: str, pc: int | None = None) -> Stop:
-        """Wait for a stop, for a reason and at an address that are kdb's own."""
+        """Wait for a stop with kdb's ``reason`` and at the address ``pc``."""
         self._dialogue.require(f"awaiting a stop for {reason}", State.SHELL, State.RUNNING)
         return self._expect(reason, pc)
 
     def _expect(self, reason: str, pc: int | None = None) -> Stop:
         what = f"stop for {reason}" + ("" if pc is None else f" at {self._symbols.locate(pc)}")
         heard = self._dialogue.listen(what)
-        if isinstance(heard, Answer):
+        if isinstance(heard, CommandResult):
             raise KernelFault(
                 Signature.MISSED_HITS,
                 f"the command ended with status {heard.status} and there was no {what}",
@@ -92,24 +92,24 @@ class Stops:
         return self.expect_stop(BREAKPOINT_HIT, breakpoint_.address)
 
     def crash(self, command: str, reason: str) -> Stop:
-        """Run a command from which there is no way back, and wait for the stop that it ends in."""
+        """Run a command that does not return, and wait for the stop in which it ends."""
         self._dialogue.require("crash", State.SHELL)
         self._dialogue.give_up()
         self._dialogue.send_off(command)
         return self._expect(reason)
 
     def break_in(self) -> None:
-        """Enter kdb by BREAK and g on the line, whatever the guest is at.
+        """Enter kdb by BREAK and g on the serial line, whatever the guest is doing.
 
-        A kernel that has crashed still hears them.
+        It works even if the kernel has crashed.
         """
         self._dialogue.require("break_in", State.SHELL, State.RUNNING, State.GONE)
         self._dialogue.send_break()
         heard = self._dialogue.listen("stop after BREAK and g")
-        if isinstance(heard, Answer):  # the command ended just then
+        if isinstance(heard, CommandResult):  # the command ended just then
             heard = self._dialogue.listen("stop after BREAK and g")
-        if isinstance(heard, Answer) or heard.reason != KEYBOARD:
-            raise MachineryError(f"BREAK and g do not lead into kdb, but to {heard}")
+        if isinstance(heard, CommandResult) or heard.reason != KEYBOARD:
+            raise MachineryError(f"BREAK and g did not enter kdb, but led to {heard}")
         self.take(heard)
 
     def step(self, command: str = "ss") -> Stop:
@@ -123,7 +123,7 @@ class Stops:
                     Signature.RUNAWAY, f"the step from {self.here} never came back"
                 ) from fault
             raise
-        if isinstance(heard, Answer):
+        if isinstance(heard, CommandResult):
             raise KernelFault(
                 Signature.RUNAWAY,
                 f"the step from {self.here} never came back: the guest ran on,"
@@ -137,21 +137,21 @@ class Stops:
         return heard
 
     def confirmed(self, stop: Stop) -> Stop:
-        """Return a stop that would condemn the kernel, with its PC read again (``rd``).
+        """Return a stop that would be a kernel fault, with its PC read again (``rd``).
 
-        A line that may lie may have got a digit wrong.
+        A faulty line may have changed a digit.
         """
         if stop.pc is None or self._dialogue.state is not State.KDB or self._dialogue.line_trusted:
             return stop
         return replace(stop, pc=self._dialogue.kdb.registers()["pc"])
 
     def unexpected(self, stop: Stop) -> KernelFault:
-        """Say what a stop that nobody waited for is."""
+        """Return the fault that an unexpected stop means."""
         stop = self.confirmed(stop)
         where = "nowhere" if stop.pc is None else str(self._symbols.locate(stop.pc))
         if stop.reason == STEPPED:
             return KernelFault(
-                Signature.STEP_FLOOD, f"a step that nobody asked for stops at {where}"
+                Signature.STEP_FLOOD, f"a step that was not requested stops at {where}"
             )
         if stop.reason != BREAKPOINT_HIT or self.last is None:
             return KernelFault(Signature.OFF_ORDER, f"kdb is entered at {where}: {stop.reason}")
@@ -165,18 +165,18 @@ class Stops:
         return KernelFault(
             Signature.REHIT,
             f"{where} is hit again with the same registers, so without being reached again;"
-            f" `go` given {AGAIN} times more hits it {hits} times more{later}",
+            f" {AGAIN} more `go` hit it {hits} more times{later}",
         )
 
     def _hits_again(self, stop: Stop) -> tuple[int, str]:
-        """Give ``go`` some more; return how often the stop came again, and what came of it."""
+        """Repeat ``go``; return how often the stop recurred, and the fault if that ended it."""
         hits = 0
         try:
             for _ in range(AGAIN):
                 self._dialogue.wait_for_pending_tick()
                 self.go()
                 heard = self._dialogue.listen("breakpoint or the command's end", WAIT)
-                if isinstance(heard, Answer) or heard.pc != stop.pc:
+                if isinstance(heard, CommandResult) or heard.pc != stop.pc:
                     break
                 hits += 1
         except KernelFault as fault:

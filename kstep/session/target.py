@@ -23,13 +23,12 @@ if TYPE_CHECKING:
 
 
 class Target:
-    """One cell's conversation with a booted kernel: the front of the nouns that hold it.
+    """One cell's conversation with a booted kernel: a facade of the classes that implement it.
 
-    Each verb is described where its noun is. All of them raise KernelFault if the kernel did
-    wrong, and MachineryError if we or the machine did; a verb in a state that it is not for is
-    the script's mistake, and a MachineryError. ``metrics`` is what the cell reports; into
-    ``folder`` goes what gdb was told and said. ``gdb_access`` is for whoever brings a gdb of
-    their own.
+    Each verb is documented in its class. All of them raise KernelFault if the kernel is at
+    fault, and MachineryError if kstep or the machine is; a verb in the wrong state is a bug of
+    the script, and a MachineryError. ``metrics`` is what the cell reports; gdb's logs go into
+    ``folder``. ``gdb_access`` is for users who bring their own gdb.
     """
 
     def __init__(
@@ -41,7 +40,7 @@ class Target:
     ) -> None:
         self.symbols = symbols
         self.metrics: dict[str, float] = {}
-        # Memory past the kernel and kdb, as the CPU maps it, and as it does not.
+        # Memory read without the kernel or kdb, by virtual and by physical address.
         self.read, self.read_physical = machine.read, machine.read_physical
 
         self._dialogue = dialogue = Dialogue(machine, self.metrics)
@@ -104,10 +103,10 @@ class Target:
 
     @property
     def has_excused(self) -> bool:
-        """Whether the script has brought about splats, or let the kernel complain."""
+        """Whether the script has caused or allowed splats."""
         return self._dialogue.has_excused
 
     @property
     def state(self) -> State:
-        """Where the guest is, as far as the line tells."""
+        """The state of the guest, as far as the serial line tells."""
         return self._dialogue.state

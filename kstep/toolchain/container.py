@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The toolchain in a container: Debian's packages in an image, one container a command.
+"""The toolchain in a container: Debian's packages in an image, one container per command.
 
 A build there has no network, no capabilities and no root.
 """
@@ -41,15 +41,15 @@ if TYPE_CHECKING:
     from kstep.base.progress import Progress
     from kstep.toolchain.limits import Limits
 
-DEBIAN = "bookworm"  # the release that the image is made of, whatever this host has
+DEBIAN = "bookworm"  # the release in the image, whatever this host has
 # The process that a container belongs to. An older kstep's label was kstep.process, and it removed
 # every container whose label it could not read.
 LABEL = "kstep.owner"
-LOG = {"max-size": "64m", "max-file": "2"}  # what an endless output may fill of the engine's disk
+LOG = {"max-size": "64m", "max-file": "2"}  # bounds what endless output takes of the engine's disk
 LINE = 1 << 16  # bytes of one line of output, at most
-UNPRIVILEGED = 1000  # who builds where kstep itself is root
+UNPRIVILEGED = 1000  # the user who builds if kstep itself is root
 # The engine closes a container's standard input when the process that attached to it is gone,
-# be it by SIGKILL. That ends the command, and the container with it.
+# even by SIGKILL. That ends the command, and the container with it.
 UNTIL_INPUT_ENDS = """\
 exec 3<&0
 "$@" 3<&- </dev/null &
@@ -64,7 +64,7 @@ FORGOTTEN = timedelta(hours=1)  # a living kstep removes a container within seco
 
 
 def engine_fault() -> str | None:
-    """Return why no Docker engine answers, None where one does."""
+    """Return why no Docker engine answers, None if one does."""
     try:
         client = docker.from_env(timeout=20)
         client.ping()
@@ -83,7 +83,7 @@ def _engine_reason(error: BaseException) -> str:
 
 
 class DockerProcess(Process):
-    """A container that runs as long as this process does, at the most; it is started."""
+    """A started container, which runs at most as long as this process does."""
 
     def __init__(self, container: Container) -> None:
         self._container = container
@@ -113,13 +113,13 @@ class DockerProcess(Process):
         return log.decode(errors="replace")[-4096:]
 
     def processes(self) -> list[int]:
-        """Return what runs in the container; none if the engine is of another PID namespace."""
+        """Return what runs in the container; empty if the engine has another PID namespace."""
         if self._pid is None:
             self._pid = self._visible()
         return family(self._pid) if self._pid else []
 
     def _visible(self) -> int:
-        """Return the number of the container's first process, 0 if it is none here."""
+        """Return the PID of the container's first process, 0 if it is not visible here."""
         pid = int(self._container.attrs["State"].get("Pid", 0))
         try:
             groups = Path(f"/proc/{pid}/cgroup").read_text()
@@ -128,12 +128,12 @@ class DockerProcess(Process):
         return pid if str(self._container.id) in groups else 0
 
     def stop(self) -> None:
-        """End what runs in the container, and leave it to be looked at."""
+        """End what runs in the container, but keep the container for inspection."""
         with contextlib.suppress(docker.errors.APIError):
             self._container.kill()
 
     def kill(self) -> None:
-        """Remove the container, running or not; somebody else may be doing that already."""
+        """Remove the container, running or not; another process may be removing it too."""
         self._remove()
         self._input.close()
 
@@ -143,7 +143,7 @@ class DockerProcess(Process):
 
 
 class DockerToolchain(Toolchain):
-    """The image of docker/Dockerfile, one container a command."""
+    """The image of docker/Dockerfile, one container per command."""
 
     kind = "docker"
     contains = True
@@ -185,7 +185,7 @@ class DockerToolchain(Toolchain):
         return cls(tag, str(image.id), why)
 
     def own(self, path: Path) -> Path:
-        """Give a file or folder to the unprivileged user where kstep runs as root."""
+        """Give a file or folder to the unprivileged user if kstep runs as root."""
         if os.getuid() == 0:
             os.chown(path, self._uid, self._gid, follow_symlinks=False)
         return path
@@ -235,7 +235,7 @@ class DockerToolchain(Toolchain):
             labels={LABEL: owner.name()},
             devices=[f"{device}:{device}:rw" for device in devices],
             group_add=[str(device.stat().st_gid) for device in devices],
-            # No swap beyond it: a build that fills memory is ended, and the machine goes on.
+            # No swap beyond it: a build that fills memory is ended, and the machine keeps working.
             mem_limit=limits.memory if limits else None,
             memswap_limit=limits.memory if limits else None,
             pids_limit=limits.processes if limits else None,
@@ -296,7 +296,7 @@ class DockerToolchain(Toolchain):
         remove_orphans(own=own)
 
     def inside(self, line: Path) -> Path:
-        """A container has a /dev/pts of its own, so the pty stands elsewhere in it."""
+        """A container has a /dev/pts of its own, so the pty has another path in it."""
         return Path("/line") / line.name
 
     def spawn(
@@ -324,13 +324,13 @@ class DockerToolchain(Toolchain):
 
 
 def _out_of_memory(container: Container) -> bool:
-    """Whether the kernel ended a process of it for want of memory."""
+    """Whether the kernel ended one of its processes because memory ran out."""
     container.reload()
     return bool(container.attrs["State"]["OOMKilled"])
 
 
 def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
-    """Cut a stream of chunks into lines, and what has no end into pieces of LINE bytes."""
+    """Split a stream of chunks into lines, and lines without end into pieces of LINE bytes."""
     rest = b""
     for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")
@@ -344,9 +344,9 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
 
 
 def remove_orphans(*, own: bool = False) -> None:
-    """Remove containers whose kstep was killed before it could, and ``own`` ones if asked to.
+    """Remove containers whose kstep was killed before it could; with ``own`` also this process's.
 
-    If no engine answers, there are none that run.
+    If no engine answers, none are running.
     """
     try:
         client = docker.from_env(timeout=600)
@@ -362,7 +362,7 @@ def remove_orphans(*, own: bool = False) -> None:
 
 def _remove_orphans(client: docker.DockerClient, *, own: bool = False) -> None:
     mine = owner.name() if own else None
-    # Another kstep may remove one of its own between the list and the look at each.
+    # Another kstep may remove one of its own after the list was made.
     listed = client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
     for container in listed:
         of = container.labels.get(LABEL, "")
@@ -372,7 +372,7 @@ def _remove_orphans(client: docker.DockerClient, *, own: bool = False) -> None:
 
 
 def _is_forgotten(container: Container) -> bool:
-    """Whether a container ended so long ago that its kstep, wherever that was, is gone too."""
+    """Whether a container ended so long ago that its kstep must be gone too, wherever it ran."""
     before = (datetime.now(UTC) - FORGOTTEN).isoformat(timespec="seconds")
     seconds = len("2026-01-01T00:00:00")
     ended = str(container.attrs["State"]["FinishedAt"])[:seconds]
@@ -380,7 +380,7 @@ def _is_forgotten(container: Container) -> bool:
 
 
 def _base_image(client: docker.DockerClient, progress: Progress) -> str:
-    """Debian's image from a registry, or the same made from the machine's own mirror."""
+    """Return Debian's image from a registry, or one made from the machine's own mirror."""
     registry, local = f"debian:{DEBIAN}-slim", f"kstep-base:{DEBIAN}"
     for name in (local, registry):
         with contextlib.suppress(docker.errors.ImageNotFound):
@@ -389,7 +389,7 @@ def _base_image(client: docker.DockerClient, progress: Progress) -> str:
     try:
         client.images.pull("debian", tag=f"{DEBIAN}-slim")
     except (docker.errors.APIError, requests.exceptions.RequestException) as error:
-        progress.say(f"no image registry answers ({_engine_reason(error)}): making {local} here")
+        progress.say(f"no image registry answers ({_engine_reason(error)}): building {local} here")
     else:
         return registry
     try:
@@ -436,7 +436,7 @@ def _build_image(
         rm=True,
         forcerm=True,
         buildargs={"BASE": base, **proxies},
-        network_mode="host",  # a mirror may be reachable from this machine alone
+        network_mode="host",  # a mirror may be reachable only from this machine
         decode=True,
     ):
         if "error" in event:

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from kstep.toolchain.limits import Limits
 
 LINE = 1 << 16  # bytes of one line of output, at most
-# A child ends with its parent, however that ends: PR_SET_PDEATHSIG of prctl(2).
+# A child ends with its parent, however the parent ends: PR_SET_PDEATHSIG of prctl(2).
 DIE_WITH_PARENT = ("setpriv", "--pdeathsig", "KILL", "--")
-# Of the user's environment: where programs, the home and temporary files are, and how the
-# network and apt's archives are reached. KCFLAGS, LOCALVERSION, LLVM, MAKEFLAGS, GIT_DIR and others
-# would make another kernel than the one that its key says; a container has none of them.
+# What is kept of the user's environment: paths of programs, home and temporary files, and access
+# to the network and apt's archives. KCFLAGS, LOCALVERSION, LLVM, MAKEFLAGS, GIT_DIR and others
+# would change the kernel without changing its key; a container has none of them.
 KEPT = (
     "PATH",
     "HOME",
@@ -89,7 +89,7 @@ class HostToolchain(Toolchain):
 
     @classmethod
     def ready(cls, docker_folder: Path, why: str, progress: Progress) -> HostToolchain:
-        """Check the packages, and install what is missing where that is allowed."""
+        """Check the packages, and install what is missing if that is allowed."""
         wanted = (docker_folder / "packages.txt").read_text().split()
         try:
             apt.own_sources()
@@ -111,7 +111,7 @@ class HostToolchain(Toolchain):
         argv: Sequence[str],
         *,
         cwd: Path,
-        readable: Sequence[Path] = (),  # noqa: ARG002 -- no walls here
+        readable: Sequence[Path] = (),  # noqa: ARG002 -- no sandbox here
         writable: Sequence[Path] = (),
         env: Mapping[str, str] | None = None,
         network: bool = False,  # noqa: ARG002
@@ -121,7 +121,7 @@ class HostToolchain(Toolchain):
     ) -> None:
         """Run a command as a child; it and its children end with this process."""
         if any(name != path for name, path in (at or {}).items()):
-            raise MachineryError("the host's toolchain shows a folder only as what it is")
+            raise MachineryError("the host's toolchain cannot show a folder at another path")
         with subprocess.Popen(
             [*DIE_WITH_PARENT, *argv],
             cwd=cwd,
@@ -159,7 +159,7 @@ class HostToolchain(Toolchain):
         self,
         argv: Sequence[str],
         *,
-        readable: Sequence[Path] = (),  # noqa: ARG002 -- no walls here
+        readable: Sequence[Path] = (),  # noqa: ARG002 -- no sandbox here
         writable: Sequence[Path] = (),  # noqa: ARG002
         lines: Sequence[Path] = (),  # noqa: ARG002
         devices: Sequence[Path] = (),  # noqa: ARG002

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What a toolchain is: a place where a compiler, an emulator and gdb run."""
+"""The interface of a toolchain, which runs a compiler, an emulator and gdb."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ if TYPE_CHECKING:
     from kstep.toolchain.emulator import Emulator
     from kstep.toolchain.limits import Limits
 
-KILLED = 137  # the status of what SIGKILL ended, as a shell has it
+KILLED = 137  # a shell's status of a command that SIGKILL ended
 GDB = Program("gdb-multiarch", says="GNU gdb")
 
 
 def ignore(_line: str) -> None:
-    """Take a line of output and do nothing with it."""
+    """Ignore a line of output."""
 
 
 @dataclass(frozen=True)
 class Versions:
-    """What compiled and ran the kernels, each as it calls itself."""
+    """What compiled and ran the kernels, each as the program prints it."""
 
     cc: str
     ld: str
@@ -42,7 +42,7 @@ class Versions:
 
     @property
     def compiler(self) -> str:
-        """What a kernel's bytes depend on, and so part of its key."""
+        """What a kernel's image depends on, and so a part of its key."""
         return f"{self.cc}; {self.ld}"
 
 
@@ -58,7 +58,7 @@ class CommandError(MachineryError):
 
 
 class LimitError(CommandError):
-    """A command was ended because it used more than it may; ``reason`` says of what."""
+    """A command was ended because it exceeded a limit; ``reason`` says which."""
 
     def __init__(self, argv: Sequence[str], reason: str, tail: Iterable[str]) -> None:
         super().__init__(argv, KILLED, tail)
@@ -69,9 +69,9 @@ class LimitError(CommandError):
 
 
 def family(pid: int) -> list[int]:
-    """Return a process and its descendants, as far as they are there."""
+    """Return a process and those of its descendants that still exist."""
     found = [pid]
-    for each in found:  # which grows meanwhile
+    for each in found:  # the list grows meanwhile
         for path in Path(f"/proc/{each}/task").glob("*/children"):
             with suppress(OSError):  # it has just ended
                 found += map(int, path.read_text().split())
@@ -79,7 +79,7 @@ def family(pid: int) -> list[int]:
 
 
 class Process(ABC):
-    """A program that was started and goes on: a machine."""
+    """A started program that keeps running: a machine."""
 
     @abstractmethod
     def alive(self) -> bool:
@@ -87,22 +87,22 @@ class Process(ABC):
 
     @abstractmethod
     def output(self) -> str:
-        """What it said on standard output and error, at most the last 4 KiB."""
+        """Return its standard output and error, at most the last 4 KiB."""
 
     def processes(self) -> list[int]:
-        """Return the numbers of its processes; none where they cannot be seen from here."""
+        """Return the PIDs of its processes; empty if they are not visible here."""
         return []
 
     @abstractmethod
     def kill(self) -> None:
-        """End it at once and release what it held; harmless when it has ended."""
+        """End it at once and release its resources; harmless if it has ended."""
 
 
 class Toolchain(ABC):
     """Runs commands with a cross compiler, an emulator and gdb on their PATH."""
 
     kind: ClassVar[str]
-    contains: ClassVar[bool]  # whether what it runs is kept from the user's files and network
+    contains: ClassVar[bool]  # whether its commands have no access to the user's files and network
     image_digest: str | None = None
 
     def __init__(self, why: str) -> None:
@@ -111,9 +111,9 @@ class Toolchain(ABC):
     @property
     @abstractmethod
     def debian(self) -> str:
-        """The codename of the Debian release that its programs are of.
+        """The codename of the Debian release of its programs.
 
-        The guest's busybox is of that release too, and its apt has that release's archives.
+        The guest's busybox is from that release too, and its apt has that release's archives.
         """
 
     @abstractmethod
@@ -130,13 +130,13 @@ class Toolchain(ABC):
         at: Mapping[Path, Path] | None = None,
         on_line: Callable[[str], None] = ignore,
     ) -> None:
-        """Run a command to its end, each line of its output given to ``on_line``.
+        """Run a command to its end; ``on_line`` is called with each line of its output.
 
         ``readable`` and ``writable`` are the folders that it sees (``cwd`` is one of them).
-        ``at`` says which folder of this machine one of them is, if not that of the same name;
-        only a toolchain that contains can do that. Raises CommandError if the command's status
-        is not 0, LimitError if it went past ``limits``, which on the host do not bound memory
-        and processes.
+        ``at`` maps such a folder to the folder of this machine that it stands for, if that has
+        another path; only a toolchain that ``contains`` can do that. Raises CommandError if the
+        command's status is not 0, LimitError if it exceeded ``limits``, which on the host do not
+        include memory and processes.
         """
 
     @abstractmethod
@@ -149,25 +149,25 @@ class Toolchain(ABC):
         lines: Sequence[Path] = (),
         devices: Sequence[Path] = (),
     ) -> Process:
-        """Start a program that goes on.
+        """Start a program that keeps running.
 
         ``lines`` are ptys, each opened as ``inside(line)``; ``devices`` are the machine's
         devices that it may open.
         """
 
-    def end_orphans(self, *, own: bool = False) -> None:  # noqa: ARG002 -- a child of the host's ends with its parent
-        """End what a kstep process that is gone has left running, and remove its files.
+    def end_orphans(self, *, own: bool = False) -> None:  # noqa: ARG002 -- on the host a child ends with its parent
+        """End what a kstep process that is gone left running, and remove its files.
 
-        ``own`` is what this process has left running too.
+        With ``own``, also end what this process left running.
         """
         temporary.sweep([Path(tempfile.gettempdir())])
 
     def inside(self, line: Path) -> Path:
-        """Return the name that a pty of this machine has where the program runs."""
+        """Return the path that a pty of this machine has for the program."""
         return line
 
     def own(self, path: Path) -> Path:
-        """Give a file or folder, not what is in it, to the user who builds; return it."""
+        """Give a file or folder, but not its contents, to the user who builds; return it."""
         return path
 
     def text(self, argv: Sequence[str]) -> str:

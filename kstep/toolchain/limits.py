@@ -101,7 +101,7 @@ def size(folder: Path) -> int:
     total = 0
     for where, _, names in os.walk(folder):
         for name in names:
-            with suppress(OSError):  # a build removes files too
+            with suppress(OSError):  # a build also removes files
                 total += os.lstat(os.path.join(where, name)).st_blocks * 512  # noqa: PTH118 -- thousands
     return total
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A process that sees kstep end, however it does, and removes what it could not.
+"""A process that outlives kstep, however it ends, and removes what kstep could not.
 
-It reads a pipe that kstep and its workers hold: the pipe is at its end when the last of them is
-gone, be it by SIGKILL. Then it removes what processes that are gone have left: containers, and
-temporary files in the folders that it was told of. It is nobody's child, so that it outlives a
-process tree that is killed as one.
+It reads a pipe that kstep and its workers hold open: the pipe ends when the last of them is
+gone, even by SIGKILL. Then it removes what the dead processes left: containers, and temporary
+files in the folders that it was given. It is not a child of kstep, so that it survives if a
+whole process tree is killed.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ if TYPE_CHECKING:
     from kstep.toolchain.interface import Toolchain
 
 ROOT = Path(__file__).parents[2]
-# Seconds between the looks: a process that was killed may not be gone at once, and an engine
-# may still be about to make the container that it was asked for.
+# Seconds between the rounds: a killed process may not be gone at once, and an engine may still
+# be about to create a requested container.
 PAUSES = (0.0, 0.3, 0.7)
 
-_held: list[Connection] = []  # the end of the pipe that kstep has, if it is watched
+_held: list[Connection] = []  # kstep's end of the pipe, if it is watched
 
 
 def start(toolchain: Toolchain, folders: Iterable[Path]) -> None:
-    """Remove what is left in ``folders`` and the folder of temporary files; and see to this one's.
+    """Remove leftovers in ``folders`` and the folder of temporary files; then watch this process.
 
-    A process is watched once, however often this is called.
+    A process is watched only once, however often this is called.
     """
     watched = [Path(tempfile.gettempdir()), *folders]
     temporary.sweep(watched)
@@ -69,15 +69,15 @@ def start(toolchain: Toolchain, folders: Iterable[Path]) -> None:
 
 
 def also(folder: Path) -> None:
-    """Have what this process leaves in ``folder`` removed too."""
+    """Also remove what this process leaves in ``folder``."""
     _tell(f"{folder}")
 
 
 @contextlib.contextmanager
 def group(number: int) -> Iterator[None]:
-    """Have a process group killed if this process does not come to the end of the block.
+    """Have a process group killed if this process does not reach the end of the block.
 
-    A child can be made to end with its parent (PR_SET_PDEATHSIG), its own children cannot.
+    A child can be made to end with its parent (PR_SET_PDEATHSIG), but not its own children.
     """
     _tell(f"+{number}")
     try:
@@ -88,17 +88,17 @@ def group(number: int) -> Iterator[None]:
 
 def _tell(line: str) -> None:
     for connection in _held:
-        with contextlib.suppress(OSError):  # somebody has killed it
+        with contextlib.suppress(OSError):  # the reaper was killed
             os.write(connection.fileno(), f"{line}\n".encode())
 
 
 def held() -> Connection | None:
-    """Return what a worker must hold so that it is waited for too; it can be sent to it."""
+    """Return what a worker must hold to be watched too; it can be sent to the worker."""
     return _held[0] if _held else None
 
 
 def hold(connection: Connection | None) -> None:
-    """Be waited for too: in a worker, which was sent what held() gave."""
+    """Have this worker watched too; ``connection`` is what held() returned."""
     if connection is not None:
         _held.append(connection)
 

@@ -47,7 +47,7 @@ TIGHT = Limits(seconds=60, silence=8, memory=GIB // 4, processes=64, disk=GIB //
 def tools(prepared: Prepared) -> DockerToolchain:
     """Return the toolchain, which must be one that contains."""
     if not isinstance(prepared.toolchain, DockerToolchain):
-        pytest.skip("no Docker engine answers, and the host contains nothing")
+        pytest.skip("no Docker engine answers, and the host has no sandbox")
     return prepared.toolchain
 
 
@@ -284,7 +284,7 @@ def test_the_host_contains_nothing_and_wants_trust(attack: Attack, prepared: Pre
     with Progress() as progress, pytest.raises(RequestError) as error:
         preparation.prepare(asked, "host", Cache.default(), progress)
     assert str(error.value) == (
-        "toolchain host: it contains nothing, so the build of harm can do whatever you can; take"
+        "toolchain host: no sandbox, so the build of harm can do whatever you can; use"
         " --toolchain docker, or read the patches and add --trust"
     )
     assert not replace(asked, trust=True).untrusted

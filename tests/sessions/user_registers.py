@@ -26,7 +26,7 @@ from kstep.session.hits import must_not_be_missed
 from kstep.session.session import session
 
 if TYPE_CHECKING:
-    from kstep.console.shell import Answer
+    from kstep.console.shell import CommandResult
     from kstep.session.checks import Check
     from kstep.session.target import Target
 
@@ -62,7 +62,7 @@ def watched(target: Target) -> None:
     must_be_untouched(target, answer)
 
 
-def must_be_untouched(target: Target, answer: Answer) -> None:
+def must_be_untouched(target: Target, answer: CommandResult) -> None:
     """Raise KernelFault if calls returned with other registers."""
     counted = answer.figures
     target.metrics.update(counted)

@@ -295,6 +295,6 @@ def test_memory_is_read_until_its_length_is_right() -> None:
 def test_what_never_agrees_is_lost() -> None:
     kernel = MadeUp(answers={"ps": PS})
     kdb = lying(kernel, [(b"Parent", b"%d" % n) for n in range(9)])
-    with pytest.raises(MachineryError, match="kdb: ps: of 8 readings no two agree") as error:
+    with pytest.raises(MachineryError, match="kdb: ps: no two of 8 readings agree") as error:
         kdb.tasks()
     assert error.value.signature is Signature.CONSOLE_LOST

@@ -8,10 +8,10 @@ import subprocess
 
 import pytest
 
-from kstep.console.shell import READY, Answer, Command
+from kstep.console.shell import READY, Command, CommandResult
 
 
-def heard(command: Command, said: bytes) -> Answer:
+def heard(command: Command, said: bytes) -> CommandResult:
     """Read the answer to a command from what the line said."""
     match = re.search(command.end, said)
     assert match is not None
@@ -20,7 +20,7 @@ def heard(command: Command, said: bytes) -> Answer:
 
 def test_the_end_has_status_and_output_without_the_echo() -> None:
     said = b'cat /x; echo KSTEP"-END" 7 $?\r\ncat: /x: no such file\r\nKSTEP-END 7 1\r\nmore'
-    assert heard(Command("cat /x", 7), said) == Answer(1, "cat: /x: no such file\n")
+    assert heard(Command("cat /x", 7), said) == CommandResult(1, "cat: /x: no such file\n")
 
 
 @pytest.mark.parametrize(

@@ -94,7 +94,7 @@ def test_a_line_that_never_arrives_is_named(editor: Editor) -> None:
     far = Faulty(editor)
     far._through = lambda way, data: data.replace(b"s", b"") if way == "to" else data  # type: ignore[method-assign]
     with pytest.raises(
-        MachineryError, match=r"typed 'ss s', and the echo was '.*' 7 times"
+        MachineryError, match=r"typed 'ss s', but the echo was '.*' 7 times"
     ) as lost:
         typed(far, b"ss s ")
     assert lost.value.signature is Signature.CONSOLE_LOST
@@ -115,7 +115,7 @@ def test_nobody_is_there() -> None:
 def test_a_line_that_took_effect_before_enter() -> None:
     """A byte became Enter: what the first half did cannot be undone."""
     far = Faulty(shell.EDITOR, ((2, b"\n"),))
-    with pytest.raises(MachineryError, match="was entered before Enter") as lost:
+    with pytest.raises(MachineryError, match="the command ran before Enter") as lost:
         typed(far)
     assert lost.value.signature is Signature.CONSOLE_LOST
 

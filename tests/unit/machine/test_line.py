@@ -38,7 +38,7 @@ def test_what_is_not_there_is_said_before_anything_is_done(tmp_path: Path) -> No
         Line.parse(f"serial:{tmp_path}/file", "").require()
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
-    with pytest.raises(RequestError, match="nobody listens there"):
+    with pytest.raises(RequestError, match="nothing listens there"):
         Line.parse(f"tcp:127.0.0.1:{port}", "").require()
     Line.parse(f"tcp:127.0.0.1:{port}", "true").require()  # a reset may bring it
 
@@ -85,7 +85,7 @@ def test_a_place_of_labgrid_is_its_client() -> None:
 @pytest.mark.parametrize(
     ("spec", "said"),
     [
-        ("exec:no-such-program x", "there is no program no-such-program"),
+        ("exec:no-such-program x", "program no-such-program not found"),
         ("exec:sh -c 'x", "fix the quoting"),
     ],
 )

@@ -123,8 +123,8 @@ def test_runs_of_before_requests_were_kept_are_merged(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({}, r"step-in-order\[up_read\] #1 is in .*/a too; merge runs that share no cell"),
-        ({"gcc": "gcc 14"}, r"made with gcc gcc 14, .*/a with gcc 12.2.0; ./inv compare"),
+        ({}, r"step-in-order\[up_read\] #1 is in .*/a too; merge runs without common cells"),
+        ({"gcc": "gcc 14"}, r"made with gcc gcc 14, .*/a with gcc 12.2.0; use ./inv compare"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(
@@ -141,9 +141,9 @@ def test_what_does_not_belong_together_is_refused(
 def test_another_kstep_or_a_folder_that_is_there_is_refused(tmp_path: Path) -> None:
     one, other = made(tmp_path / "a", a_cell()), made(tmp_path / "b", a_cell("v5/1"))
     other.run = replace(other.run, kstep_version="0.0.1")
-    with pytest.raises(RequestError, match="made by another kstep"):
+    with pytest.raises(RequestError, match="made by another version of kstep"):
         merge([one, other], tmp_path / "all")
-    with pytest.raises(RequestError, match="it exists; name a new folder"):
+    with pytest.raises(RequestError, match="already exists; name a new folder"):
         merge([one], tmp_path / "b")
 
 

@@ -207,8 +207,8 @@ def test_a_boot_that_kills_its_workers_is_given_up_and_the_run_goes_on(bench: Be
     assert last.message.endswith(", at does[kill]")
     assert last.files == {}
     assert heard.lines == [
-        "v6/1 does[kill]: a worker process died (SIGKILL); another one takes its boot",
-        "v6/1 does[kill]: a worker process died (SIGKILL) as the one before; its boot is given up",
+        "v6/1 does[kill]: a worker process died (SIGKILL); another one runs its boot",
+        "v6/1 does[kill]: a worker process died (SIGKILL) like the one before; boot given up",
     ]
     others = [word for cell, word in heard.outcomes().items() if cell.variant != "v6/1"]
     assert sorted(others) == ["panic", "panic", "pass", "pass"]

@@ -201,7 +201,7 @@ def test_a_patch_that_the_tree_has_is_told(workshop: Workshop, action: Action) -
     workshop.prepare("none", "v6/1+2")
     said = [line for line in workshop.said.getvalue().splitlines() if "in it already" in line]
     assert len(said) == 1  # not once a variant
-    assert said[0].startswith("tree linux: v6/2 is in it already")
+    assert said[0].startswith("tree linux: v6/2 is already applied")
 
 
 # -- kernels

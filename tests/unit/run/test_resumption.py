@@ -173,7 +173,7 @@ def test_it_goes_on_with_the_cells_that_have_no_verdict(
     (resumed,) = cast("list[str]", record.run.host["resumed"])
     assert resumed >= record.run.started
     said = " ".join(capsys.readouterr().err.split())
-    assert "goes on: 13 cells have their verdict; 2 that ended without one are run again" in said
+    assert "resumed: 13 cells have a verdict; 2 that ended without one are run again" in said
 
 
 def test_a_cell_that_only_one_of_two_equal_kernels_has_is_run_again(place: Place) -> None:
@@ -250,8 +250,8 @@ def test_other_inputs_are_refused_and_named(place: Place) -> None:
     place.inputs = {"patch v6/1": "other", "session x": "1"}
     with pytest.raises(
         RequestError,
-        match=r"^--resume: not as it was when the run began: patch v6/1 changed; guest gone;"
-        r" session x new; give the command anew, without --resume$",
+        match=r"^--resume: inputs differ from those of the run: patch v6/1 changed; guest gone;"
+        r" session x new; start a new run, without --resume$",
     ):
         place.verify(Played(), resume=True)
     assert (place.folder / "results.json").read_bytes() == before
@@ -277,7 +277,7 @@ def test_a_run_that_goes_on_still_is_left_alone(place: Place) -> None:
     ) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == b"held\n"
-        with pytest.raises(RequestError, match="the run goes on still; wait for its end"):
+        with pytest.raises(RequestError, match="still running; wait for its end"):
             place.verify(Played(), resume=True)
         other.kill()
     place.verify(Played(), resume=True)

@@ -153,7 +153,7 @@ def test_of_a_kernel_that_its_host_does_not_let_run_silence_and_stalls_say_nothi
     """It is tried once more; other faults do not come of a slow host."""
     monkeypatch.setattr(machine.QemuMachine, "shortage", lambda _self: SHORT)
     (result,) = run(bench, case, greeting=greeting)
-    assert result.message.startswith(f"{SHORT}; so this says nothing of the kernel: ") is doubted
+    assert result.message.startswith(f"{SHORT}; so this is no verdict on the kernel: ") is doubted
     if doubted:
         assert (result.outcome, result.signature) == (Outcome.ERROR, Signature.INFRASTRUCTURE)
         assert (len(result.earlier), result.silent, result.died_at_boot) == (1, 0, False)

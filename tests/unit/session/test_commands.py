@@ -10,7 +10,7 @@ import pytest
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.console.kdb import Stop
-from kstep.console.shell import Answer
+from kstep.console.shell import CommandResult
 from kstep.machine.hardware import Hardware
 from kstep.session import commands
 from kstep.session.target import Target
@@ -59,7 +59,7 @@ def test_a_function_is_stopped_in_whoever_reaches_it(monkeypatch: pytest.MonkeyP
         assert stopped.pc == F
     with booted(by_nobody) as target:
         ended = target.stop_in(["f", "g"], "trigger")
-        assert isinstance(ended, Answer)
+        assert isinstance(ended, CommandResult)
         assert ended.status == 0
     triggered = [any(t.startswith("trigger;") for t in k.typed) for k in (by_trigger, by_shell)]
     assert triggered == [True, False]

@@ -84,7 +84,7 @@ def test_a_stop_behind_a_pager_is_read() -> None:
 
 def test_kdb_that_does_not_say_why_it_prompts_is_no_verdict() -> None:
     with (
-        pytest.raises(MachineryError, match=r"kdb prompts and does not say why"),
+        pytest.raises(MachineryError, match=r"kdb's prompt without a reason for the stop"),
         booted(made_up(say("[0]kdb> "))) as target,
     ):
         target.run("true")

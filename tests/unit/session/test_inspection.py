@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What can be seen of a kernel: successors, the stack, its table of foreseen faults."""
+"""What can be seen of a kernel: successors, the stack, its exception table."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def test_an_instruction_is_found_by_what_it_is() -> None:
     kernel.words |= {G: NOP, G + 4: NOP}
     with booted(kernel) as target:
         assert target.find("f", lambda word: word != NOP) == F + 8
-        with pytest.raises(MachineryError, match="g has no instruction of the kind"):
+        with pytest.raises(MachineryError, match="g has no instruction of the requested kind"):
             target.find("g", lambda word: word == 1)
 
 

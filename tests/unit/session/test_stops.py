@@ -71,7 +71,7 @@ def test_a_trigger_that_is_silent_hangs() -> None:
 def test_the_same_registers_are_a_rehit(after: tuple[Event, ...], hits: int) -> None:
     fault = fault_of(made_up(hit(F, x0=1), hit(F, x0=1), *after))
     assert fault.signature is Signature.REHIT
-    assert str(fault).endswith(f"`go` given 3 times more hits it {hits} times more")
+    assert str(fault).endswith(f"3 more `go` hit it {hits} more times")
 
 
 @pytest.mark.parametrize(
@@ -81,7 +81,7 @@ def test_the_same_registers_are_a_rehit(after: tuple[Event, ...], hits: int) -> 
 def test_a_rehit_stays_one_whatever_comes_of_it(after: Event, what: str) -> None:
     fault = fault_of(made_up(hit(F), hit(F), hit(F), after), scale=0.08)
     assert fault.signature is Signature.REHIT
-    assert str(fault).endswith(f"hits it 1 times more; then: {what}")
+    assert str(fault).endswith(f"hit it 1 more times; then: {what}")
 
 
 def test_other_registers_are_a_double_hit() -> None:
@@ -95,7 +95,7 @@ def test_other_registers_are_a_double_hit() -> None:
     ("event", "signature", "message"),
     [
         (hit(G), Signature.OFF_ORDER, "an unknown breakpoint is hit at g"),
-        (step(G), Signature.STEP_FLOOD, "a step that nobody asked for stops at g"),
+        (step(G), Signature.STEP_FLOOD, "a step that was not requested stops at g"),
         (stop("Keyboard Entry"), Signature.OFF_ORDER, "kdb is entered at nowhere: Keyboard Entry"),
         (stop("Recursion", G), Signature.OFF_ORDER, "kdb is entered at g: Recursion"),
     ],
@@ -149,7 +149,7 @@ def test_steps_before_any_stop_are_a_mistake_of_the_script() -> None:
         target._dialogue._debugger = State.KDB
         next(target.steps(1))
 
-    assert "before it has stopped" in mistake_of(made_up(), step_first)
+    assert "before the kernel has stopped" in mistake_of(made_up(), step_first)
 
 
 def test_where_a_step_goes_on_from_a_breakpoint_that_is_compiled_in() -> None:

@@ -63,7 +63,7 @@ def in_order(target: Target) -> None:
 
 REHIT = (
     "set_fs_pwd is hit again with the same registers, so without being reached again;"
-    " `go` given 3 times more hits it 3 times more"
+    " 3 more `go` hit it 3 more times"
 )
 DEPARTURE = "step 1 from set_fs_pwd went to el1_interrupt+0x1c, not to set_fs_pwd+0x4"
 STAYS = f"{DEPARTURE}, and stays there"

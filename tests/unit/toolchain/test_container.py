@@ -460,7 +460,7 @@ def test_where_no_registry_answers_the_base_is_made_from_the_mirror(
         }
     ]
     said = capsys.readouterr().err
-    assert "no image registry answers (no route to host): making kstep-base:bookworm here" in said
+    assert "no image registry answers (no route to host): building kstep-base:bookworm here" in said
     program.write_text("#!/bin/sh\necho cannot reach it >&2; exit 3\n")
     engine.has.clear()
     with pytest.raises(CommandError, match="mmdebstrap") as caught:
