@@ -264,7 +264,7 @@ def test_ten_thousand_steps(browser: Browser, tmp_path: Path, said: list[str]) -
     began = time.monotonic()
     opened.locator("details.cell > summary").click()
     opened.wait_for_selector(".canvas svg")
-    opened.get_by_label("steps around the line").check()
+    opened.get_by_label("steps around the cursor").check()
     for below in opened.locator("details.listing > summary, details.aslist > summary").all():
         below.click()
     lines = opened.locator("pre.steps").inner_text().splitlines()
