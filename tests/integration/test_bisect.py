@@ -31,7 +31,7 @@ pytestmark = pytest.mark.kernel
 
 FIX = ROOT / "patches/v6/0001-arm64-entry-put-a-step-aside-while-an-interrupt-is-handled.patch"
 FAULT = ROOT / "tests/mutants/breakpoint-not-put-back.patch"
-# Not used by any file of this configuration, though Kconfig and make read what exists.
+# Not needed to build this configuration, apart from the files that Kconfig and make read.
 UNUSED = (
     "Documentation",
     "samples",

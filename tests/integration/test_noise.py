@@ -45,7 +45,7 @@ def boot(scratch: Path, variant: str) -> Path:
 def test_a_good_kernel_passes_and_a_bad_one_fails(tmp_path: Path, variant: str) -> None:
     to, back = NOISES["lost both ways"]
     found = campaign.run(boot(tmp_path, variant), tmp_path, variant, GO, (to, back), seed=3)
-    assert found.faults, "the line did not lie"
+    assert found.faults, "the line was not faulty"
     assert not found.false
     assert len(found.lost) < found.cells
 

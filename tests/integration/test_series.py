@@ -150,6 +150,6 @@ def test_ci_is_told_the_same(run: Run) -> None:
 
 
 def test_a_series_that_only_mends_is_status_0(mbox: Path, run: Run, tmp_path: Path) -> None:
-    assert run.results["kernels"], "they are at hand"
+    assert run.results["kernels"], "they are built"
     good = verify(tmp_path, f"--series={mbox}", "--variants=none,thread/1", SESSIONS)
     assert good.status == 0, good.said

@@ -304,7 +304,7 @@ def test_cut_off_among_the_cells(tmp_path: Path, number: signal.Signals, *, grou
     assert last.startswith(
         f"kstep: interrupted with {len(kept)} results, {CASES - len(kept)} cells"
     )
-    assert last.endswith(f"to go on: ./inv verify --resume {os.path.relpath(run.folder, ROOT)}")
+    assert last.endswith(f"to resume: ./inv verify --resume {os.path.relpath(run.folder, ROOT)}")
     assert "step-then-continue" in run.said[run.said.index("stopped after") :]
     assert set(reports.FILES) <= {path.name for path in run.folder.iterdir()}
     with Verify(tmp_path, goes_on=True) as going:
