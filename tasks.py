@@ -268,7 +268,7 @@ def verify(
             _print_table(record)
         raise Exit(
             f"kstep: interrupted with {len(record.cells)} results, {len(job.to_come)} cells still"
-            f" to come; to go on: ./inv verify --resume {shown}",
+            f" to come; to resume: ./inv verify --resume {shown}",
             INTERRUPTED,
         )
     _print_table(record)

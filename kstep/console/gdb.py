@@ -273,7 +273,7 @@ class Gdb(AbstractContextManager["Gdb"]):
             raise self._silent(error) from error
 
     def _silent(self, error: SilenceError) -> MachineryError:
-        return MachineryError(f"gdb gives {error}", details=tuple(self._last_words(error.heard)))
+        return MachineryError(f"gdb: {error}", details=tuple(self._last_words(error.heard)))
 
     def _require_alive(self) -> None:
         self._look()

@@ -262,7 +262,7 @@ class Kdb:
         try:
             self._console.type(self._entered, EDITOR, Deadline.after(ANSWER * self._scale))
         except SilenceError as error:
-            raise KernelFault(Signature.HANG, f"kdb gives {error}") from error
+            raise KernelFault(Signature.HANG, f"kdb: {error}") from error
 
     def look(self) -> None:
         """Have kdb, which is silent, redraw its line, so that its prompt is printed again.
@@ -329,7 +329,7 @@ class Kdb:
         try:
             return self._console.expect(pattern, what, deadline, self.look)
         except SilenceError as error:
-            raise KernelFault(Signature.HANG, f"kdb gives {error}") from error
+            raise KernelFault(Signature.HANG, f"kdb: {error}") from error
 
     def prepare(self) -> None:
         """Turn the pager off for this boot."""

@@ -110,4 +110,4 @@ def _await_prompt(machine: Machine) -> None:
         while machine.console.expect(PROMPT, "prompt", Deadline.after(PATIENCE))["more"]:
             machine.console.send(b" ")
     except SilenceError as error:
-        raise MachineryError(f"the guest gives {error}") from error
+        raise MachineryError(f"the guest: {error}") from error

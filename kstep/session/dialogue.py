@@ -171,7 +171,7 @@ class Dialogue:
         try:
             self._console.type(line, shell.EDITOR, deadline, harmless=harmless)
         except SilenceError as error:
-            raise KernelFault(Signature.HANG, f"the guest's terminal gives {error}") from error
+            raise KernelFault(Signature.HANG, f"the guest's terminal: {error}") from error
 
     def expect_end_of(self, command: Command) -> None:
         """Treat a command that has been typed, or the boot, as the one that runs."""
@@ -314,7 +314,7 @@ class Dialogue:
         try:
             self.listen_for(pattern, part)
         except SilenceError as error:
-            raise KernelFault(Signature.HANG, f"the guest says {error}") from error
+            raise KernelFault(Signature.HANG, f"the guest: {error}") from error
 
     def wait_for_pending_tick(self) -> None:
         """Stay stopped for some ticks, as a person would, so that a timer interrupt is pending.

@@ -106,7 +106,7 @@ class GdbAccess:
         try:
             self._dialogue.listen_for(SWITCHED, "line that gdb may attach")
         except SilenceError as error:
-            raise KernelFault(Signature.HANG, f"kdb gives {error}") from error
+            raise KernelFault(Signature.HANG, f"kdb: {error}") from error
         self._dialogue.hand_to_gdb()
 
     def expect_wait_for_gdb(self, active: int) -> None:

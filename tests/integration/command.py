@@ -29,13 +29,13 @@ if TYPE_CHECKING:
     from docker.models.containers import Container
 
 ROOT = Path(__file__).parents[2]
-MOMENT = 5.0  # seconds for a process to end that has been told to
+MOMENT = 5.0  # seconds for a process to end after a signal
 PATIENCE = 1800.0  # seconds for a run; a kernel may have to be built for it
 
 
 @dataclass(frozen=True)
 class Run:
-    """A run that has ended; ``said`` is all that it printed."""
+    """A run that has ended; ``said`` is its whole output."""
 
     status: int
     said: str
@@ -43,12 +43,12 @@ class Run:
 
     @property
     def results(self) -> dict[str, Any]:
-        """What results.json holds."""
+        """The contents of results.json."""
         found: dict[str, Any] = json.loads((self.folder / "results.json").read_text())
         return found
 
     def cells(self, variant: str, session: str | None = None) -> list[dict[str, Any]]:
-        """Return the cells of a variant, or of one session of it; there are some."""
+        """Return the cells of a variant, or of one session of it; there must be some."""
         found = [
             cell
             for cell in self.results["cells"]
@@ -59,9 +59,9 @@ class Run:
 
 
 class Verify(AbstractContextManager["Verify"]):
-    """A run under way, in a session of its own, with a folder of its own for what is temporary.
+    """A run in progress, in a session of its own, with its own folder for temporary files.
 
-    ``goes_on`` is whether it takes up the run that is in ``scratch`` already.
+    ``goes_on`` is whether it resumes the run that is already in ``scratch``.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class Verify(AbstractContextManager["Verify"]):
         arguments = [f"--{'resume' if goes_on else 'out'}={self.folder}", *options]
         with self._log.open("wb") as log:
             self._process = subprocess.Popen(
-                # Whoever runs the tests in the background has them ignore these.
+                # Tests that run in the background ignore these signals.
                 ["env", "--default-signal=INT,HUP", ROOT / "inv", command, *arguments],
                 cwd=ROOT,
                 env={**os.environ, "TMPDIR": str(self.temporary)},
@@ -109,7 +109,7 @@ class Verify(AbstractContextManager["Verify"]):
         return Run(status, self.said, self.folder)
 
     def until(self, condition: Callable[[], object], what: str) -> None:
-        """Wait until a condition holds, which it must while the run goes on."""
+        """Wait until a condition holds; the run must not end before."""
         deadline = time.monotonic() + PATIENCE
         while not condition():
             assert self._process.poll() is None, f"ended before {what}:\n{self.said}"
@@ -122,7 +122,7 @@ class Verify(AbstractContextManager["Verify"]):
         return self._process.poll() is None
 
     def finished_cells(self) -> int:
-        """How many cells are recorded; at every moment the file is whole."""
+        """How many cells are recorded; the file is always complete."""
         path = self.folder / "results.json"
         if not path.exists():
             return 0
@@ -149,21 +149,21 @@ class Verify(AbstractContextManager["Verify"]):
         return [pid for pid in _descendants(self._process.pid) if "spawn_main" in _command(pid)]
 
     def runs(self, program: str) -> bool:
-        """Whether a program that the run started, in a container or not, is at work."""
+        """Whether a program that the run started, in a container or not, is running."""
         return bool(self._containers(program) or self._children(program))
 
     def kill(self, program: str) -> None:
-        """Kill a program that the run started, as the kernel does for want of memory."""
+        """Kill a program that the run started, as the kernel does when memory runs out."""
         for container in self._containers(program):
             container.kill()
         for pid in self._children(program):
             os.kill(pid, signal.SIGKILL)
 
     def left_behind(self, seconds: float = MOMENT) -> list[str]:
-        """Name what has outlived those who were ended or killed, ``seconds`` later.
+        """Return what is left of ended or killed runs, ``seconds`` later.
 
-        That is their processes, containers and files. Python's resource tracker ends when it
-        sees that the run has, so a moment after it.
+        That is their processes, containers and files. Python's resource tracker ends a moment
+        after the run, because it must notice that first.
         """
         deadline = time.monotonic() + seconds
         while (found := self._left()) and time.monotonic() < deadline:
@@ -207,7 +207,7 @@ def verify(scratch: Path, *options: str) -> Run:
 
 
 def _command(pid: int) -> str:
-    """Return the command line of a process; empty where it is gone, or dead and not reaped."""
+    """Return the command line of a process; empty if it is gone, or dead and not reaped."""
     try:
         argv = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     except OSError:
@@ -228,7 +228,7 @@ def _descendants(pid: int) -> set[int]:
 
 
 def patch(source: Path, name: str, old: str, new: str) -> str:
-    """Return the patch that puts ``new`` for ``old``, which stands once in a file of a tree."""
+    """Return the patch that replaces ``old``, which is once in a file of a tree, with ``new``."""
     before = (source / name).read_text()
     assert before.count(old) == 1, f"{name} has {old!r} {before.count(old)} times"
     after = before.replace(old, new)

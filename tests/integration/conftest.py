@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What the tests that boot kernels share: the toolchain, the tree and the kernels at hand."""
+"""What the tests that boot kernels share: the toolchain, the tree and built kernels."""
 
 from __future__ import annotations
 

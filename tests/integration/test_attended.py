@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""``./inv shell`` and ``./inv gdb`` at a terminal, as a person uses them, and behind a pipe."""
+"""``./inv shell`` and ``./inv gdb`` at a terminal, as a person uses them, and with a pipe."""
 
 from __future__ import annotations
 
@@ -21,14 +21,17 @@ from tests.integration.command import PATIENCE, ROOT
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytestmark = [pytest.mark.kernel, pytest.mark.usefixtures("prepared")]  # at hand, for who waits
+pytestmark = [
+    pytest.mark.kernel,
+    pytest.mark.usefixtures("prepared"),
+]  # built before
 
 CTRL_C, ENTER_KDB, LEAVE = b"\x03", b"\x1c", b"\x1d"
 NO_TEXT = re.compile(rb"\x1b\[[?0-9;]*[a-zA-Z]")  # colours, and what asks for bracketed paste
 
 
 class Screen(Console):
-    """What a person reads on a terminal: text, whatever its colour."""
+    """What a person reads on a terminal: text without escape sequences."""
 
     def _receive(self, timeout: float) -> bool:
         received = super()._receive(timeout)
@@ -38,7 +41,7 @@ class Screen(Console):
 
 @dataclass
 class Seat:
-    """A terminal with a command of kstep's in it."""
+    """A terminal in which a command of kstep runs."""
 
     fd: int
     console: Console
@@ -56,7 +59,7 @@ class Seat:
         self.console.send(keys)
 
     def asks(self, question: str, answer: str, prompt: str) -> str:
-        """Type a line, wait for what it says, and for the prompt."""
+        """Type a line, wait for its output, and for the prompt."""
         self.types(question.encode() + b"\r")
         found = self.sees(answer)
         self.sees(prompt)
@@ -65,7 +68,7 @@ class Seat:
 
 @contextmanager
 def seat(*arguments: str, term: str = "xterm") -> Iterator[Seat]:
-    """Run a command in a terminal of 33 rows; it must end well and leave that as it was."""
+    """Run a command in a terminal of 33 rows; it must succeed and restore the terminal."""
     near, far = pty.openpty()
     try:
         termios.tcsetwinsize(far, (33, 99))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A fault that one commit of many put in, found by booting kernels.
+"""A fault that one commit of many introduced, found by booting kernels.
 
-By night the kernels of a history are built. By day they are in its commits, as they were
-built before, and what is built of a commit is a copy.
+By night the kernels of a history are built. By day its commits contain kernels that were built
+before, and building a commit copies its kernel.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.kernel
 
 FIX = ROOT / "patches/v6/0001-arm64-entry-put-a-step-aside-while-an-interrupt-is-handled.patch"
 FAULT = ROOT / "tests/mutants/breakpoint-not-put-back.patch"
-# What no file of this configuration is made from; Kconfig and make read what is there.
+# Not needed to build this configuration, apart from the files that Kconfig and make read.
 UNUSED = (
     "Documentation",
     "samples",
@@ -47,7 +47,7 @@ UNUSED = (
     "drivers/infiniband",
 )
 READ_BY_ALL = ("Kconfig", "Makefile", "Kbuild")
-# Commits that do not matter each add a line here; each is one object to compile again.
+# Irrelevant commits each add a line here, so that one object is recompiled.
 HARMLESS = ("init/version.c", "lib/ctype.c", "lib/cmdline.c", "lib/hexdump.c", "lib/sort.c")
 
 
@@ -58,7 +58,7 @@ class History:
     folder: Path
 
     def git(self, *arguments: str) -> str:
-        """Run git as nobody in particular, at no particular time."""
+        """Run git with a fixed author and a fixed time."""
         clean = {
             "PATH": os.environ["PATH"],
             "GIT_CONFIG_GLOBAL": os.devnull,
@@ -77,7 +77,7 @@ class History:
         ).stdout.strip()
 
     def commit(self, message: str, name: str = "", text: str = "") -> str:
-        """Commit, with ``text`` added to a file; tag the commit where the message is one word."""
+        """Commit, with ``text`` added to a file; tag the commit if the message is one word."""
         if name:
             with (self.folder / name).open("a") as file:
                 file.write(text)
@@ -130,7 +130,7 @@ def history(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Iterator[
             shutil.rmtree(place)
 
 
-# A source whose kernel is in it. It is configured and built by these as Linux is by its own.
+# A source that contains its built kernel; these files configure and build it, as in Linux.
 MAKEFILE = """\
 VERSION = 6
 PATCHLEVEL = 1
@@ -198,7 +198,7 @@ def at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> History:
 
 
 def options(history: History) -> list[str]:
-    """Ask for what brought the fault in."""
+    """Ask which commit introduced the fault."""
     return [
         f"--tree=git:{history.folder}",
         "--good=good",
@@ -210,7 +210,7 @@ def options(history: History) -> list[str]:
 
 
 def test_kernels_that_are_at_hand(at_hand: History, tmp_path: Path) -> None:
-    """With a fragment of the user's own, which each step has to find again."""
+    """With a config fragment of the user, which each step must find again."""
     mine = tmp_path / "mine.config"
     mine.write_text("CONFIG_PRINTK_TIME=y\n")
     with Verify(tmp_path, *options(at_hand), f"--kconfig={mine}", command="bisect") as going:
@@ -221,7 +221,7 @@ def test_kernels_that_are_at_hand(at_hand: History, tmp_path: Path) -> None:
 
 
 def test_ctrl_c_in_the_midst_leaves_nothing(at_hand: History, tmp_path: Path) -> None:
-    """No process, no container, and no bisection in the user's repository; and it is at once."""
+    """No process, no container, no bisection in the user's repository; and it ends at once."""
     with Verify(tmp_path, *options(at_hand), command="bisect") as going:
         going.until(lambda: " good: passes " in going.said, "verdict on the good end")
         going.until(lambda: going.runs("qemu"), "QEMU in a step of git bisect run")
@@ -235,9 +235,9 @@ def test_ctrl_c_in_the_midst_leaves_nothing(at_hand: History, tmp_path: Path) ->
     assert not list((at_hand.folder / ".git").glob("BISECT*"))
 
 
-@pytest.mark.nightly  # a history of its own is a full build of its own
+@pytest.mark.nightly  # its history needs a full build
 def test_the_commit_is_found(history: History, tmp_path: Path) -> None:
-    """In four steps or five, past one that does not build; the checkout stays as it is."""
+    """In four or five steps, skipping one that does not build; the checkout is unchanged."""
     before = history.git("rev-parse", "HEAD"), history.git("status", "--porcelain")
     done = subprocess.run(
         [

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A machine that kstep did not start: a QEMU by hand, with its serial line on TCP."""
+"""A machine that kstep did not start: a QEMU started by hand, with its serial line on TCP."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ pytestmark = [
 
 @pytest.fixture
 def reset(tmp_path: Path) -> Iterator[tuple[str, int]]:
-    """Return a command that starts QEMU anew, as a person would, and the port of its line."""
+    """Return a command that starts a new QEMU, as a person would, and the port of its line."""
     folder, pid = tmp_path / "boot", tmp_path / "pid"
     subprocess.run([ROOT / "inv", "guest", f"--out={folder}"], cwd=ROOT, check=True)
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Every command in README.md and docs/ does what stands beside it.
+"""Every command in README.md and docs/ does what the text beside it claims.
 
-A reader copies them. On every change each verify is asked for its plan, and what takes
-seconds is run; by night verify is run too, on one case where it names no session.
+A reader copies them. On every change the plan of each verify is checked, and commands that take
+seconds are run; by night verify is run too, on one case if it names no session.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ COMMAND = re.compile(r"(?m)^(\./inv [^\n]*)|`(\./inv [^`]*)`")
 COMMENT = re.compile(r"\s+#\s.*")
 ONE_CASE = "step-in-order[vfs_mkdir]"
 
-# What other tests or CI run, because it takes long or needs what is not here.
+# What other tests or CI run, because it takes long or needs what is not available here.
 ELSEWHERE = {
     "./inv verify": ".ci/run",
     "./inv verify --resume RUN": "tests/integration/test_verify.py",
@@ -48,13 +48,13 @@ QUICK = ("doctor", "sessions", "report", "compare", "merge", "ci.matrix", "ci.an
 
 
 def commands() -> list[str]:
-    """Return every command that is documented, without the comment behind it."""
+    """Return every documented command, without the comment after it."""
     found = (m[1] or m[2] for page in PAGES for m in COMMAND.finditer(page.read_text()))
     return list(dict.fromkeys(COMMENT.sub("", " ".join(each.split())) for each in found))
 
 
 def elsewhere(command: str) -> str | None:
-    """Return what else runs a command: all that begin so, or verify and test alone."""
+    """Return what else runs a command: by its prefix, or exactly for verify and test."""
     words = shlex.split(command)
     return ELSEWHERE.get(command) or (
         None if words[1] in ("verify", "test") else ELSEWHERE.get(" ".join(words[:2]))
@@ -77,7 +77,7 @@ def test_what_runs_elsewhere_does() -> None:
 
 
 def git(folder: Path, *arguments: str) -> str:
-    """Run git as nobody in particular."""
+    """Run git with a fixed author."""
     clean = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull}
     who = ["-c", "user.name=Someone", "-c", "user.email=someone@example.org"]
     return subprocess.run(
@@ -87,7 +87,7 @@ def git(folder: Path, *arguments: str) -> str:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
-    """A user's folder: a kernel beside it with a branch, a fix, a session of the docs, two runs."""
+    """A user's folder: a fix, a session of the docs, two runs; beside it a kernel with a branch."""
     work = tmp_path_factory.mktemp("docs") / "kstep"
     work.mkdir()
     (work / "inv").symlink_to(ROOT / "inv")
@@ -117,7 +117,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
 
 
 def words(command: str, folder: Path) -> list[str]:
-    """Return the words of a command, naming what is in the folder."""
+    """Return the words of a command, with the names of files in the folder."""
     filled = command.replace("RUN,RUN", "run0,run1").replace("RUN RUN", "run0 run0")
     filled = filled.replace("RUN", "run0").replace("DIR", str(folder / "merged"))
     return [str(folder / "inv"), *shlex.split(filled)[1:]]
@@ -144,7 +144,7 @@ def test_what_verify_is_asked_for_is_there(
 ) -> None:
     monkeypatch.chdir(folder)
     (asked,) = Parser(contexts=tasks.namespace.to_contexts()).parse_argv(words(command, folder)[1:])
-    # A process of its own for each would take most of a minute.
+    # A process for each would take most of a minute.
     assert tasks.verify.body.__wrapped__(None, **{**asked.as_kwargs, "plan": True}) == 0
     assert len(capsys.readouterr().out.splitlines()) >= 1
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A gdb that fails us is no verdict on a kernel, and outlives nothing."""
+"""A failing gdb is not a verdict on a kernel, and leaves no process."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.kernel
 
 
-class Enough(Exception):  # noqa: N818 -- no error: what was broken need not come back to kdb
-    """A test has seen what it is for."""
+class Enough(Exception):  # noqa: N818 -- not an error: what was broken need not return to kdb
+    """A test has seen what it tests."""
 
 
 @contextmanager
@@ -64,12 +64,12 @@ def test_a_gdb_that_is_killed(prepared: Prepared) -> None:
 
 
 def test_a_kernel_that_falls_silent(prepared: Prepared, monkeypatch: pytest.MonkeyPatch) -> None:
-    """While it is stopped it must answer; that it does not says nothing about stepping."""
+    """A stopped kernel must answer; if it does not, that says nothing about stepping."""
     with connected(prepared) as (gdb, relay):
         place = gdb.value("&linux_banner")
         monkeypatch.setattr(gdbs, "ANSWER", 2.0)
         monkeypatch.setattr(relay._traffic, "from_kernel", lambda _data: (b"", b""))
-        with pytest.raises(MachineryError, match="gdb gives no answer"):
+        with pytest.raises(MachineryError, match="gdb: no answer"):
             gdb.read(place, 64)
 
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Patches that mean harm: what their build does stays in its container, and is named.
+"""Malicious patches: what their build does stays in its container, and is reported.
 
-Each is a patch, applied as a series is, to a source of four files that kernel builds know; what
-it adds runs while that is built, as a patch to a kernel's Makefile would. By night one does so
-amid a whole kernel.
+Each is a patch, applied like a series, to a source of four files of a kernel build; what it adds
+runs during that build, as a patch to a kernel's Makefile would. By night one does so in the build
+of a whole kernel.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ TIGHT = Limits(seconds=60, silence=8, memory=GIB // 4, processes=64, disk=GIB //
 
 @pytest.fixture(scope="module")
 def tools(prepared: Prepared) -> DockerToolchain:
-    """Return the toolchain, which must be one that contains."""
+    """Return the toolchain, which must have a sandbox."""
     if not isinstance(prepared.toolchain, DockerToolchain):
         pytest.skip("no Docker engine answers, and the host has no sandbox")
     return prepared.toolchain
@@ -79,7 +79,7 @@ class Attack:
         added = "".join(f"\t{command}\n" for command in commands)
         new = old.replace(RULE, RULE + added)
         assert new != old
-        # The object has the kernel linked anew, by the rule with the commands.
+        # The object causes the kernel to be linked again, by the rule with the commands.
         changed = {"Makefile": (old, new), "kernel/a.c": (FILES["kernel/a.c"], f"{name}\n")}
         lines = [
             line
@@ -115,8 +115,13 @@ def attack(tmp_path: Path, tools: DockerToolchain) -> Iterator[Attack]:
     before = made.none()
     image = before.image.read_bytes()
     yield made
+<<<<<<< HEAD
     # Nothing of it is left running, and what is made after it is made of the source alone.
     assert containers(made.folder) == []
+=======
+    # Nothing of it keeps running, and later builds use only the source.
+    assert containers() == []
+>>>>>>> words2
     made.cache.entry("kernels", "another", lambda into: into.joinpath("x").touch())
     again = made.none()
     assert (again.cached, again.image.read_bytes()) == (True, image)
@@ -125,6 +130,7 @@ def attack(tmp_path: Path, tools: DockerToolchain) -> Iterator[Attack]:
     assert not list(made.cache.root.rglob("obj.apart"))
 
 
+<<<<<<< HEAD
 def containers(folder: Path) -> list[str]:
     """Name the containers that still run a build below a folder, a moment after its end."""
     end = time.monotonic() + MOMENT
@@ -139,6 +145,17 @@ def containers(folder: Path) -> list[str]:
         if not left or time.monotonic() > end:
             return left
         time.sleep(0.1)
+=======
+def containers() -> list[str]:
+    """Return the containers that run a build of a test."""
+    said = subprocess.run(
+        ["docker", "ps", "--no-trunc", "--format", "{{.Command}}"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    return [line for line in said.splitlines() if "/pytest-" in line]
+>>>>>>> words2
 
 
 def test_what_it_writes_stays_in_its_copy_of_the_objects(attack: Attack) -> None:
@@ -193,7 +210,7 @@ def test_one_that_fills_memory(attack: Attack) -> None:
 
 
 def test_one_that_fills_the_temporary_folder(attack: Attack) -> None:
-    """That is memory, as the container's is."""
+    """Its files are in memory, as the container's are."""
     with pytest.raises(BuildError):
         attack.build("@dd if=/dev/zero of=/tmp/full bs=1M count=4096 2>/dev/null")
 
@@ -282,7 +299,7 @@ def test_a_diff_that_leads_out_of_the_tree_is_refused(diff: str, attack: Attack)
 
 
 def test_the_host_contains_nothing_and_wants_trust(attack: Attack, prepared: Prepared) -> None:
-    """Before anything of it is built."""
+    """Before anything is built."""
     del prepared
     path = attack.patch("@touch /tmp/kstep-was-here")
     asked = request.look_up(ROOT, series_specs=[str(path)], tree_specs=["debian:6.1"])
@@ -297,7 +314,7 @@ def test_the_host_contains_nothing_and_wants_trust(attack: Attack, prepared: Pre
 
 
 def test_two_at_once_are_apart(attack: Attack) -> None:
-    """One waits for the other, and each is what it would be alone."""
+    """One waits for the other, and each has the same result as alone."""
     kernels: list[bytes] = []
 
     def build(word: str) -> None:
@@ -319,7 +336,7 @@ def test_two_at_once_are_apart(attack: Attack) -> None:
 
 @pytest.mark.nightly
 def test_amid_a_whole_kernel(tmp_path: Path, source: Path, tools: DockerToolchain) -> None:
-    """The patch is blamed by what its build did, and nothing else of the run is harmed."""
+    """The error names the patch and what its build did; the rest of the run is unharmed."""
     del tools
     old = (source / "init/Makefile").read_text()
     new = old + "$(shell cp /bin/sh $(objtree)/sh; chmod u+s $(objtree)/sh)\n"

@@ -20,14 +20,14 @@ pytestmark = pytest.mark.kernel
 
 CASES = 6
 OPTIONS = ("--sessions=step-in-order", "--variants=v6/1+2", "--jobs=1")
-SOON = 2.0  # seconds until nothing is left, on a machine that does what it is asked at once
-MOST = 5.0  # how much longer it may take where others keep the machine busy
+SOON = 2.0  # seconds until nothing is left, on an idle machine
+MOST = 5.0  # additional seconds on a busy machine
 LONGEST = 20.0  # seconds of such a run, about: when it may be killed
 NIGHTS = 24  # seeds of the nightly set
 
 
 def soon() -> float:
-    """Return the seconds until nothing is left, stretched by the load of this machine."""
+    """Return the seconds until nothing is left, multiplied by the load of this machine."""
     load = os.getloadavg()[0] / (os.cpu_count() or 1)
     return SOON * min(max(load, 1.0), MOST)
 
@@ -59,7 +59,7 @@ def test_killed_while_a_machine_runs(tmp_path: Path, *, main: bool, workers: boo
 @pytest.mark.parametrize("seed", range(NIGHTS))
 def test_killed_any_time(tmp_path: Path, seed: int) -> None:
     """Also while it prepares, while a machine starts or ends, and while it writes its files."""
-    chance = random.Random(seed)  # noqa: S311 -- to be had again by its seed
+    chance = random.Random(seed)  # noqa: S311 -- its seed repeats it
     main, workers = chance.choice([(True, True), (True, False), (False, True)])
     moment = chance.uniform(0, LONGEST)
     with Verify(tmp_path, *OPTIONS) as going:

@@ -19,7 +19,7 @@ def test_the_kernels_parser_counts_what_there_is(tmp_path: Path, source: Path) -
     text = ktap(a_run(tmp_path))
     (tmp_path / "results.ktap").write_text(text)
     parser = source / "tools/testing/kunit/kunit.py"
-    # ./inv keeps Python from the folder that its script is in, where this one has its modules.
+    # ./inv hides a script's folder from Python, but this script has its modules there.
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONSAFEPATH"}
     said = subprocess.run(
         [sys.executable, parser, "parse", tmp_path / "results.ktap"],

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A path that is in order and gets nowhere is told from one that gets on."""
+"""A path in order that makes no progress is distinguished from one that does."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ pytestmark = pytest.mark.kernel
 
 
 def step_in_order(prepared: Prepared, hardware: Hardware) -> None:
-    """Run the session over a function that takes a spinlock, on a machine of one's own."""
+    """Run the session over a function that takes a spinlock, on a given machine."""
     kernel = prepared.built[0].kernel
     assert isinstance(kernel, Kernel)
     script = session.load(ROOT / "tests/sessions")["step-in-order"]
@@ -44,5 +44,5 @@ def test_an_exclusive_pair_is_a_livelock(prepared: Prepared) -> None:
 
 
 def test_the_same_kernel_gets_on_with_lse_atomics(prepared: Prepared) -> None:
-    """It is the processor that makes the difference."""
+    """Only the processor differs."""
     step_in_order(prepared, Hardware())

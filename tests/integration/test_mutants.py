@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Kernels broken on purpose: the sessions that are for a fault must see it.
+"""Kernels broken on purpose: the sessions for a fault must detect it.
 
-A session that passes on all of them would pass on anything.
+A session that passes on all of them would pass on any kernel.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ pytestmark = pytest.mark.kernel
 FOLDER = ROOT / "tests/mutants"
 SESSIONS = session.load(ROOT / "tests/sessions")
 
-# The whole of each series that mutants are made from
+# Each whole series that mutants are made from
 WHOLE = {
     name: f"{name}/" + "+".join(str(n + 1) for n in range(len(series.load(name, ROOT).patches)))
     for name in ("v6", "v7")
@@ -47,7 +47,7 @@ WHOLE = {
 
 @dataclass(frozen=True)
 class Catch:
-    """A session that sees a mutant, in one case or, where none is named, in any."""
+    """A session that detects a mutant, in the named case, or in any if none is named."""
 
     session: str
     case: str | None
@@ -88,7 +88,7 @@ class Mutant:
         return self.whole.count("+") + 2
 
     def series(self, scratch: Path) -> Path:
-        """Write the series that has the mutant behind the patches of its own."""
+        """Write the series with the mutant after its own patches."""
         folder = scratch / self.name
         shutil.copytree(ROOT / "patches" / self.of, folder, ignore=shutil.ignore_patterns("*.yaml"))
         shutil.copyfile(
@@ -108,8 +108,8 @@ MUTANTS = [
     )
     for item in yaml.safe_load((FOLDER / "mutants.yaml").read_text())
 ]
-# On every change the first session named must see a mutant; by night each of them, and those
-# mutants too that differ from another by little.
+# On every change the first session named must detect a mutant; by night all of them must, also
+# for mutants that differ little from another one.
 PAIRS = [
     pytest.param(
         mutant,
@@ -137,7 +137,7 @@ def test_every_patch_is_listed_and_every_session_exists() -> None:
 
 @pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
 def test_the_mutant_applies(mutant: Mutant, tmp_path: Path, source: Path) -> None:
-    """Also one that is not built on this occasion."""
+    """Even one that is not built this time."""
     made = series.load(str(mutant.series(tmp_path)), ROOT)
     assert patched.make(source, [made], matrix.parse(mutant.variant, [made])).files
 
@@ -177,7 +177,7 @@ class Mutants:
         )
 
     def usually(self, whole: str, session_name: str, case: str | None) -> Seen:
-        """Return what a case comes to on what a mutant is made from."""
+        """Return the result of a case on the kernel that a mutant is made from."""
         if (whole, session_name, case) not in self.usual:
             for result in self.run(whole, Catch(session_name, case)):
                 key = whole, result.cell.session, result.cell.case
@@ -189,7 +189,7 @@ class Mutants:
 def mutants(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
 ) -> dict[str, Mutants]:
-    """Build those that the tests chosen are to catch, by configuration."""
+    """Build those that the selected tests must detect, by configuration."""
     folder = tmp_path_factory.mktemp("mutants")
     chosen = [
         mutant
@@ -230,7 +230,7 @@ def _build(folder: Path, kconfig_name: str, chosen: Sequence[Mutant]) -> Mutants
 def test_the_session_sees_the_fault(
     mutants: dict[str, Mutants], mutant: Mutant, catch: Catch
 ) -> None:
-    """In a case that comes to something else without it; the first is enough."""
+    """In a case whose result differs without the mutant; the first one is enough."""
     alike = mutants[mutant.kconfig]
     with contextlib.closing(alike.run(mutant.variant, catch)) as results:
         for result in results:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A line that lies, between kstep and a machine that it did not start: no verdict is false."""
+"""A faulty serial line between kstep and an external machine: no verdict is wrong."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NOISES = {
     "changed": (Noise(change=OFTEN), Noise(change=1 / 2000)),
     "in bursts": (Noise(lose=1 / 1000, burst=6), Noise(lose=RARE, burst=12)),
 }
-SPARED = {"lost both ways": 0.95}  # the share of cells that must get their verdict
+SPARED = {"lost both ways": 0.95}  # the share of cells that must get a verdict
 INJECTIONS = 500  # cells, over all noises and kernels
 
 
@@ -45,7 +45,7 @@ def boot(scratch: Path, variant: str) -> Path:
 def test_a_good_kernel_passes_and_a_bad_one_fails(tmp_path: Path, variant: str) -> None:
     to, back = NOISES["lost both ways"]
     found = campaign.run(boot(tmp_path, variant), tmp_path, variant, GO, (to, back), seed=3)
-    assert found.faults, "the line did not lie"
+    assert found.faults, "the line was not faulty"
     assert not found.false
     assert len(found.lost) < found.cells
 

@@ -41,7 +41,7 @@ SCHEMES = ("light", "dark")
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """Start the Chromium at hand, or Debian's."""
+    """Start the installed Chromium, or Debian's."""
     if not any(map(shutil.which, NAMES)):
         with Progress() as progress:
             apt.install(["chromium"], progress)
@@ -54,7 +54,7 @@ def browser() -> Iterator[Browser]:
 
 @pytest.fixture
 def said() -> list[str]:
-    """Collect what a page complains of."""
+    """Collect the errors of a page."""
     return []
 
 
@@ -66,7 +66,7 @@ def show(
     width: int = DESK,
     scheme: str = "light",
 ) -> Page:
-    """Open the report of a run; whatever it asks the network for is refused, and a fault."""
+    """Open the report of a run; any network request is refused, and fails the test."""
     file = record.folder / "report.html"
     file.write_text(page(record), "utf-8")
     opened = browser.new_page(
@@ -264,7 +264,7 @@ def test_ten_thousand_steps(browser: Browser, tmp_path: Path, said: list[str]) -
     began = time.monotonic()
     opened.locator("details.cell > summary").click()
     opened.wait_for_selector(".canvas svg")
-    opened.get_by_label("steps around the line").check()
+    opened.get_by_label("steps around the cursor").check()
     for below in opened.locator("details.listing > summary, details.aslist > summary").all():
         below.click()
     lines = opened.locator("pre.steps").inner_text().splitlines()

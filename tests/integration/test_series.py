@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""A series that nobody described, as a saved mail thread: what a stranger is told of it."""
+"""A series without expectations, from a saved mail thread: what a new user is told."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ How about this instead?
 
 
 def git(folder: Path, *arguments: str, given: str = "") -> str:
-    """Run git as nobody in particular."""
+    """Run git with a fixed author."""
     clean = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull}
     who = ["-c", "user.name=Someone", "-c", "user.email=someone@example.org"]
     return subprocess.run(
@@ -56,7 +56,7 @@ def git(folder: Path, *arguments: str, given: str = "") -> str:
 
 @pytest.fixture(scope="module")
 def mbox(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
-    """Make a thread of three: 1 mends a fault, 2 stands on it and does nothing, 3 breaks."""
+    """Make a thread of three: 1 fixes a fault, 2 depends on 1 and does nothing, 3 breaks."""
     work = tmp_path_factory.mktemp("thread")
     git(work, "init", "--quiet")
     for name in (ENTRY, STEP):
@@ -83,7 +83,7 @@ SESSIONS = "--sessions=continue-past-breakpoint,ptrace-step"
 
 @pytest.fixture(scope="module")
 def run(mbox: Path) -> Run:
-    """Verify the thread as a stranger would."""
+    """Verify the thread as a new user would."""
     return verify(mbox.parent, f"--series={mbox}", SESSIONS)
 
 
@@ -107,7 +107,7 @@ def test_a_patch_that_needs_another_is_left_out_of_the_matrix(run: Run) -> None:
 
 
 def test_what_none_does_is_the_measure(run: Run) -> None:
-    """The fault that the tree has already is not held against the series."""
+    """The series is not blamed for a fault that the tree already has."""
     for variant in ("none", "thread/3"):
         cells = run.cells(variant, "continue-past-breakpoint")
         assert {(cell["signature"], cell["matched"]) for cell in cells} == {("rehit", True)}
@@ -150,6 +150,6 @@ def test_ci_is_told_the_same(run: Run) -> None:
 
 
 def test_a_series_that_only_mends_is_status_0(mbox: Path, run: Run, tmp_path: Path) -> None:
-    assert run.results["kernels"], "they are at hand"
+    assert run.results["kernels"], "they are built"
     good = verify(tmp_path, f"--series={mbox}", "--variants=none,thread/1", SESSIONS)
     assert good.status == 0, good.said

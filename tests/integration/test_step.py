@@ -13,7 +13,7 @@ pytestmark = pytest.mark.kernel
 
 
 def step(function: str, trigger: str, *options: str) -> tuple[int, list[str], str]:
-    """Run it; give the status, what it printed, and the last line of what it said."""
+    """Run it; return the status, its output, and the last line of its messages."""
     done = subprocess.run(
         [ROOT / "inv", "step", function, f"--trigger={trigger}", *options],
         cwd=ROOT,

@@ -39,7 +39,7 @@ CASES = 6  # functions of each session
 QUICK = "--sessions=continue-past-breakpoint"
 
 
-# -- a run that goes well
+# -- a successful run
 
 
 @pytest.fixture(scope="module")
@@ -154,7 +154,7 @@ def test_the_junit_file_says_the_same(run: Run) -> None:
 
 
 def test_a_fault_that_nobody_predicted_is_status_1(tmp_path: Path) -> None:
-    """The same patches, from a folder that predicts another session than the one that is run."""
+    """The same patches, from a folder with expectations only for another session."""
     mine = tmp_path / "mine"
     shutil.copytree(ROOT / "patches/v6", mine, ignore=shutil.ignore_patterns("*.yaml"))
     (mine / "expect.yaml").write_text(
@@ -170,11 +170,11 @@ def test_a_fault_that_nobody_predicted_is_status_1(tmp_path: Path) -> None:
     assert failed == [CASES, 0]
 
 
-# -- patches that are no good
+# -- bad patches
 
 
 def new_patch(folder: Path, source: Path) -> series.Series:
-    """Write a patch that no kernel has been built with; it changes what one object holds."""
+    """Write a patch with which no kernel has been built; it changes one object."""
     name = f"new-{uuid.uuid4().hex[:12]}"
     text = patch(
         source,
@@ -188,7 +188,7 @@ def new_patch(folder: Path, source: Path) -> series.Series:
 
 
 def kernel_folder(prepared: Prepared, new: series.Series) -> Path:
-    """Where the cache keeps the kernel with a series' one patch."""
+    """Return the cache's folder for the kernel with the only patch of a series."""
     tree = prepared.trees[0]
     variant = matrix.parse(f"{new.name}/1", [new])
     sources = patched.make(tree.source, [new], variant)
@@ -239,7 +239,7 @@ def hopeless(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Run:
 
 
 def test_a_kernel_that_cannot_be_run_gives_no_verdict_unless_it_says_why(hopeless: Run) -> None:
-    """And does not stand in the way of one that can."""
+    """And does not prevent one that can."""
     assert hopeless.status == 1, hopeless.said
     assert {cell["outcome"] for cell in hopeless.cells("v6/1+2")} == {"pass"}
     for variant, outcome, signature in (
@@ -270,7 +270,7 @@ def test_a_kernel_that_panics_says_so_once(hopeless: Run) -> None:
 
 
 def test_a_kernel_that_says_nothing_is_given_up_after_two_tries(hopeless: Run) -> None:
-    """That is a verdict, because another one boots."""
+    """That is a verdict, because another kernel boots."""
     first, *others = hopeless.cells("loops/1")
     assert "the kernel does not boot" in first["message"]
     assert "it printed nothing" in first["message"]
@@ -282,7 +282,7 @@ def test_a_kernel_that_says_nothing_is_given_up_after_two_tries(hopeless: Run) -
     assert {cell["seconds"] for cell in others} == {0}
 
 
-# -- runs that are cut off
+# -- interrupted runs
 
 
 @pytest.mark.parametrize(
@@ -304,7 +304,7 @@ def test_cut_off_among_the_cells(tmp_path: Path, number: signal.Signals, *, grou
     assert last.startswith(
         f"kstep: interrupted with {len(kept)} results, {CASES - len(kept)} cells"
     )
-    assert last.endswith(f"to go on: ./inv verify --resume {os.path.relpath(run.folder, ROOT)}")
+    assert last.endswith(f"to resume: ./inv verify --resume {os.path.relpath(run.folder, ROOT)}")
     assert "step-then-continue" in run.said[run.said.index("stopped after") :]
     assert set(reports.FILES) <= {path.name for path in run.folder.iterdir()}
     with Verify(tmp_path, goes_on=True) as going:
@@ -317,7 +317,7 @@ def test_cut_off_among_the_cells(tmp_path: Path, number: signal.Signals, *, grou
 
 
 def test_a_terminal_that_is_closed_ends_the_run_and_its_reports_are_drawn(tmp_path: Path) -> None:
-    """What it says then goes nowhere, and is no fault."""
+    """Its output is then lost, which is not a fault."""
     folder = tmp_path / "run"
     options = ["--variants=v6/1+2", "--sessions=step-then-continue", f"--out={folder}"]
     window = PtyProcess.spawn(
@@ -342,7 +342,7 @@ def test_a_terminal_that_is_closed_ends_the_run_and_its_reports_are_drawn(tmp_pa
 def test_cut_off_while_a_kernel_is_built(
     tmp_path: Path, source: Path, prepared: Prepared, number: signal.Signals, *, group: bool
 ) -> None:
-    """Nothing is left of it, and the next run builds as if it had not been."""
+    """Nothing is left of it, and the next run builds as if it had not existed."""
     new = new_patch(tmp_path, source)
     final = kernel_folder(prepared, new)
     options = (f"--series={new.patches[0].path}", f"--variants={new.name}/1", QUICK)
@@ -356,11 +356,11 @@ def test_cut_off_while_a_kernel_is_built(
     again = verify(tmp_path / "2", *options)
     assert len(again.cells(f"{new.name}/1")) == CASES
     assert b"kstep_token" in (final / "System.map").read_bytes()
-    shutil.rmtree(final)  # nobody asks for it again
+    shutil.rmtree(final)  # not needed again
 
 
 def test_a_machine_that_is_killed_is_no_verdict(tmp_path: Path) -> None:
-    """The cell that it served is tried once more, on another machine, which takes the rest."""
+    """Its cell is tried once more, on another machine, which also runs the rest."""
     with Verify(
         tmp_path, "--variants=v6/1+2", "--sessions=step-then-continue", "--jobs=1"
     ) as going:

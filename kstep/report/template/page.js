@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Draws paths and rates when they are first seen, compares two variants, leads through the map;
-// all from the JSON in the page.
+// Draws paths and rates when they are first visible, compares two variants, moves through the
+// map; all from the JSON in the page.
 "use strict";
 
 const data = JSON.parse(document.getElementById("data").textContent);
 const KINDS = ["in program order", "in an interrupt", "elsewhere"];
-const NEAR = 100; // steps to each side of the cursor, where only those near it are shown
-const MANY = 400; // steps from which on that is offered
+const NEAR = 100; // steps to each side of the cursor, if only those near it are shown
+const MANY = 400; // steps from which that is offered
 const LANE = 15; // pixels
 
 const colour = (name) => {
@@ -27,15 +27,15 @@ function element(name, properties = {}, ...children) {
   return made;
 }
 
-// Draw anew where something was drawn; `ast`: expressions are interpreted, not compiled, for
-// the page's policy forbids that.
+// Replace what was drawn before; `ast`: expressions are interpreted, not compiled, because the
+// page's policy forbids that.
 async function show(canvas, former, spec) {
   if (former) former.finalize();
   const { view } = await vegaEmbed(canvas, spec, { mode: "vega", renderer: "svg", actions: false, ast: true, tooltip: false });
   return view;
 }
 
-// ---- what a path is
+// ---- the data of a path
 
 function place(index) {
   const [fn, offset] = data.instructions[index];
@@ -65,9 +65,9 @@ function understand(path) {
   const runs = [];
   for (let position = 0; position < total; position++) {
     const last = runs[runs.length - 1];
-    const goesOn = last && last.lane === name(position) && last.kind === kinds[position]
+    const continues = last && last.lane === name(position) && last.kind === kinds[position]
       && !ends.has(position - 1);
-    if (goesOn) last.to = position + 1;
+    if (continues) last.to = position + 1;
     else runs.push({ from: position, to: position + 1, lane: name(position), kind: kinds[position] });
   }
   const joins = [];
@@ -158,7 +158,7 @@ function drawWalk(box) {
     key.append(element("span", {}, element("i", { className: `k${kind}` }), KINDS[kind]));
   }
   if (path.left.size) key.append(element("span", {}, element("i", { className: "x" }, "✕"), "left program order"));
-  if (path.total > MANY) key.append(element("label", {}, near, ` only ${2 * NEAR} steps around the line`));
+  if (path.total > MANY) key.append(element("label", {}, near, ` only ${2 * NEAR} steps around the cursor`));
   box.replaceChildren(key, here, canvas, slider, listing(path), asText(path));
 
   let view;
@@ -267,7 +267,7 @@ function asText(path) {
 function drawRates(box) {
   const { rows } = data.rates[Number(box.dataset.rates)];
   const canvas = element("div");
-  box.replaceChildren(element("h5", {}, "how many passed, and the 95 % interval of the rate behind it"), canvas);
+  box.replaceChildren(element("h5", {}, "how many passed, and the 95 % interval of the true rate"), canvas);
   const several = rows.some((row) => row.case);
   const lines = [];
   for (const row of rows) {
@@ -319,7 +319,7 @@ function drawRates(box) {
 const KIND_OF_CHANGE = [
   [(first, second) => `fails with ${second}, not with ${first}`, (one, other) => one === "pass" && other === "fail"],
   [(first, second) => `fails with ${first}, not with ${second}`, (one, other) => one === "fail" && other === "pass"],
-  [() => "fails on both, in another way", (one, other) => one === "fail" && other === "fail"],
+  [() => "fails on both, in different ways", (one, other) => one === "fail" && other === "fail"],
   [() => "no verdict on one of them, or not run", () => true],
 ];
 
@@ -370,7 +370,7 @@ function offerChoice(box) {
 }
 document.querySelectorAll("[data-choice]").forEach(offerChoice);
 
-// ---- the map: one stop for the tabulator, and from there by the arrows
+// ---- the map: one tab stop, then the arrow keys
 
 const MOVES = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
 
@@ -384,7 +384,7 @@ function lead(map) {
     const link = event.target.closest("td > a");
     if (!move || !link || event.ctrlKey || event.metaKey || event.altKey) return;
     event.preventDefault();
-    // Rows are variants, which every panel has; columns go on from one panel to the next.
+    // Rows are variants, which every panel has; columns continue from one panel to the next.
     const own = link.closest("tr").rowIndex;
     const panels = [...map.querySelectorAll("table")];
     const rows = panels[0].rows.length;
@@ -400,7 +400,7 @@ function lead(map) {
 }
 document.querySelectorAll(".map").forEach(lead);
 
-// ---- when
+// ---- events
 
 const drawn = new Map();
 const seen = new IntersectionObserver((entries) => {

@@ -174,7 +174,7 @@ def test_a_debugger_that_is_silent_hangs(monkeypatch: pytest.MonkeyPatch) -> Non
     with line_to(Silent()) as console, pytest.raises(KernelFault) as fault:
         Kdb(console, scale=2.0).command("rd")
     assert fault.value.signature is Signature.HANG
-    assert str(fault.value) == "kdb gives no answer to 'rd' within 0.2 s"
+    assert str(fault.value) == "kdb: no answer to 'rd' within 0.2 s"
 
 
 @given(

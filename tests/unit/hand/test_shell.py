@@ -113,7 +113,7 @@ def test_a_pager_gets_what_it_waits_for(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_a_guest_that_never_prompts_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shell, "PATIENCE", 0.2)
-    with pytest.raises(MachineryError, match="the guest gives no prompt"):
+    with pytest.raises(MachineryError, match="the guest: no prompt"):
         typed_by(b"x\n", monkeypatch, b"no prompt here")
 
 

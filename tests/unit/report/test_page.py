@@ -127,7 +127,7 @@ def test_the_machine_of_a_cell_can_be_booted_by_hand(tmp_path: Path) -> None:
     (tmp_path / "qemu.sh").write_text("#!/bin/sh\nqemu-system-aarch64 -append 'a <b>\x1b'\n")
     cells = [a_cell(files={"qemu": "qemu.sh"}), a_cell("v5/1", files={"qemu": "gone.sh"})]
     text = page(a_record(tmp_path, *cells))
-    assert text.count("to be booted by hand") == 1
+    assert text.count("boot its machine by hand") == 1
     assert "qemu-system-aarch64 -append &#39;a &lt;b&gt;\\x1b&#39;\n</pre>" in text
     assert '<a href="qemu.sh">' in text
 

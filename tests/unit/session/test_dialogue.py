@@ -172,7 +172,7 @@ def test_what_is_excused_may_be_said(times: int) -> None:
 
 def test_a_line_that_is_not_said_is_a_hang() -> None:
     fault = fault_of(made_up(), lambda target: target.await_line("tock"), 0.01)
-    assert (fault.signature, str(fault)) == (Signature.HANG, "the guest says no tock within 0.1 s")
+    assert (fault.signature, str(fault)) == (Signature.HANG, "the guest: no tock within 0.1 s")
 
 
 # -- states
