@@ -115,24 +115,18 @@ def attack(tmp_path: Path, tools: DockerToolchain) -> Iterator[Attack]:
     before = made.none()
     image = before.image.read_bytes()
     yield made
-<<<<<<< HEAD
-    # Nothing of it is left running, and what is made after it is made of the source alone.
-    assert containers(made.folder) == []
-=======
     # Nothing of it keeps running, and later builds use only the source.
-    assert containers() == []
->>>>>>> words2
+    assert containers(made.folder) == []
     made.cache.entry("kernels", "another", lambda into: into.joinpath("x").touch())
     again = made.none()
     assert (again.cached, again.image.read_bytes()) == (True, image)
     (made.cache.folder("kernels") / again.key).rename(tmp_path / "former")
     assert made.none().image.read_bytes() == image
-    assert not list(made.cache.root.rglob("obj.apart"))
+    assert not list(made.cache.root.glob("build/*/.*"))  # the copies of the objects
 
 
-<<<<<<< HEAD
 def containers(folder: Path) -> list[str]:
-    """Name the containers that still run a build below a folder, a moment after its end."""
+    """Return the containers that still run a build below a folder, a moment after its end."""
     end = time.monotonic() + MOMENT
     while True:
         said = subprocess.run(
@@ -145,17 +139,6 @@ def containers(folder: Path) -> list[str]:
         if not left or time.monotonic() > end:
             return left
         time.sleep(0.1)
-=======
-def containers() -> list[str]:
-    """Return the containers that run a build of a test."""
-    said = subprocess.run(
-        ["docker", "ps", "--no-trunc", "--format", "{{.Command}}"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    return [line for line in said.splitlines() if "/pytest-" in line]
->>>>>>> words2
 
 
 def test_what_it_writes_stays_in_its_copy_of_the_objects(attack: Attack) -> None:
