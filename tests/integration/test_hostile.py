@@ -28,7 +28,7 @@ from kstep.source import variant as matrix
 from kstep.source.tree import Tree
 from kstep.toolchain import GCC, DockerToolchain
 from kstep.toolchain.limits import GIB, Limits
-from tests.integration.command import ROOT, verify
+from tests.integration.command import MOMENT, ROOT, verify
 from tests.unit.build.test_builder import CONFIG, FILES
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def attack(tmp_path: Path, tools: DockerToolchain) -> Iterator[Attack]:
     image = before.image.read_bytes()
     yield made
     # Nothing of it keeps running, and later builds use only the source.
-    assert containers() == []
+    assert containers(made.folder) == []
     made.cache.entry("kernels", "another", lambda into: into.joinpath("x").touch())
     again = made.none()
     assert (again.cached, again.image.read_bytes()) == (True, image)
@@ -125,15 +125,20 @@ def attack(tmp_path: Path, tools: DockerToolchain) -> Iterator[Attack]:
     assert not list(made.cache.root.rglob("obj.apart"))
 
 
-def containers() -> list[str]:
-    """Return the containers that run a build of a test."""
-    said = subprocess.run(
-        ["docker", "ps", "--no-trunc", "--format", "{{.Command}}"],
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
-    return [line for line in said.splitlines() if "/pytest-" in line]
+def containers(folder: Path) -> list[str]:
+    """Return the containers that still run a build below a folder, a moment after its end."""
+    end = time.monotonic() + MOMENT
+    while True:
+        said = subprocess.run(
+            ["docker", "ps", "--no-trunc", "--format", "{{.Command}}"],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        left = [line for line in said.splitlines() if str(folder) in line]
+        if not left or time.monotonic() > end:
+            return left
+        time.sleep(0.1)
 
 
 def test_what_it_writes_stays_in_its_copy_of_the_objects(attack: Attack) -> None:
