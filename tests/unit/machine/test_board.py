@@ -108,7 +108,7 @@ def test_a_program_that_ends_is_a_line_that_is_lost(kernel: Kernel) -> None:
     line = Line.parse("exec:true", "")
     with (
         Board(line, kernel, Hardware(), cast("Toolchain", None)) as machine,
-        pytest.raises(MachineryError, match="the serial line is") as error,
+        pytest.raises(MachineryError, match="serial line lost") as error,
     ):
         machine.boot()
     assert error.value.signature is Signature.CONSOLE_LOST

@@ -199,7 +199,7 @@ def test_variants_of_the_same_source_are_one_kernel(workshop: Workshop) -> None:
 def test_a_patch_that_the_tree_has_is_told(workshop: Workshop, action: Action) -> None:
     workshop.actions = {"v6/2": action, "v6/1": Action.APPLIED}
     workshop.prepare("none", "v6/1+2")
-    said = [line for line in workshop.said.getvalue().splitlines() if "in it already" in line]
+    said = [line for line in workshop.said.getvalue().splitlines() if "is already applied" in line]
     assert len(said) == 1  # not once a variant
     assert said[0].startswith("tree linux: v6/2 is already applied")
 
