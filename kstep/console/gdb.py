@@ -175,9 +175,9 @@ class Gdb(AbstractContextManager["Gdb"]):
         """Remove the breakpoints and let the kernel run, without a debugger (``detach``)."""
         self.command("-target-detach")
 
-    def breakpoint(self, place: str | int) -> Breakpoint:
+    def breakpoint(self, location: str | int) -> Breakpoint:
         """Set a breakpoint on an address, or a function's first instruction, as kdb does."""
-        where = f"&{place}" if isinstance(place, str) else f"{place:#x}"
+        where = f"&{location}" if isinstance(location, str) else f"{location:#x}"
         set_ = self.command(f"-break-insert *{where}").results["bkpt"]
         return Breakpoint(int(set_["number"]), int(set_["addr"], 16))
 

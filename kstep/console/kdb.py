@@ -335,9 +335,9 @@ class Kdb:
         """Turn the pager off for this boot."""
         self.command("set LINES 10000")
 
-    def breakpoint(self, place: str | int) -> Breakpoint:
+    def breakpoint(self, location: str | int) -> Breakpoint:
         """Set a breakpoint (``bp``) on a function, or at an address."""
-        where = place if isinstance(place, str) else f"{place:#x}"
+        where = location if isinstance(location, str) else f"{location:#x}"
         text = self.command(f"bp {where}")
         if self._console.trusted:
             match = BREAKPOINT.search(without(text.encode()).decode())
@@ -349,7 +349,7 @@ class Kdb:
             found = [
                 _breakpoint(match)
                 for match in BREAKPOINT.finditer(listed)
-                if match["symbol"] == place or int(match["address"], 16) == place
+                if match["symbol"] == location or int(match["address"], 16) == location
             ]
             return found[0] if len(found) == 1 else None
 

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from kstep.arm64.operands import Access
     from kstep.image.symbols import CodeAddress
-    from kstep.judge.text import Text
+    from kstep.judge.text import LiveText
 
 LOOPING = 16  # visits of one address after which its registers are compared
 ROUNDS = 8  # rounds independent of each other after which a path makes no progress
@@ -89,7 +89,7 @@ class Rounds:
 class Progress:
     """Whether a path makes progress: call ``visit`` and ``require`` for each step, in order."""
 
-    def __init__(self, debugger: Debugger, text: Text) -> None:
+    def __init__(self, debugger: Debugger, text: LiveText) -> None:
         self._debugger = debugger
         self._text = text
         self._visits: Counter[int] = Counter()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kstep.arm64.emulator import Read, Stored
     from kstep.console.kdb import Kdb
     from kstep.judge.stepper import Step
-    from kstep.judge.text import Text
+    from kstep.judge.text import LiveText
 
 # arch/arm64/include/asm/memory.h: with 48-bit addresses, the linear map of RAM and nothing else
 # (since 5.4; before, the upper half).
@@ -43,7 +43,7 @@ class Watch:
     loaded an unknown value, ``stores`` those whose store was compared.
     """
 
-    def __init__(self, kdb: Kdb, text: Text, read: Read) -> None:
+    def __init__(self, kdb: Kdb, text: LiveText, read: Read) -> None:
         self._kdb = kdb
         self._text = text
         self._read = read

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from kstep.console.kdb import Stop
     from kstep.image.symbols import CodeAddress, Symbols
     from kstep.judge.livelock import Debugger
-    from kstep.judge.text import Text
+    from kstep.judge.text import LiveText
 
 
 AFTERWARDS = 3  # steps taken after a departure, to tell where it leads
@@ -121,7 +121,7 @@ class SteppedPath:
         start: Stop,
         take: Callable[[], Stop],
         debugger: Debugger,
-        text: Text,
+        text: LiveText,
         symbols: Symbols,
         trace: IO[str] | None,
         tally: Tally,

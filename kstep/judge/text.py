@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from kstep.machine.interface import Machine
 
 
-class Text:
+class LiveText:
     """The live text of a guest, read in chunks while it is stopped.
 
     It differs from vmlinux: alternatives and static keys are patched in at run time.

@@ -49,7 +49,7 @@ SHARE = 4  # the file is rewritten when there is a quarter more to write
 _MESSAGE = 160  # characters of a validator's message
 
 
-_Place = tuple[str | None, ...]
+_Row = tuple[str | None, ...]
 _Ending = tuple[Outcome, bool]  # how a cell of none ended, and whether at boot
 
 
@@ -94,8 +94,8 @@ class Record:
         self.is_ahead = False
         self._journal = Journal(folder)
         self._due = 0  # the file is next written when there are so many cells
-        self._bases: dict[_Place, Counter[_Ending]] = defaultdict(Counter)
-        self._held: dict[_Place, set[Cell]] = defaultdict(set)
+        self._bases: dict[_Row, Counter[_Ending]] = defaultdict(Counter)
+        self._held: dict[_Row, set[Cell]] = defaultdict(set)
         self._cells: dict[Cell, CellRecord] = {}
         # Each cell's JSON: made once, written often.
         self._lines: dict[Cell, str] = {}
@@ -140,12 +140,12 @@ class Record:
         """
         with self._lock:
             self._journal.append(_line(record))
-            place = _place(record.cell)
-            before = self._base(place)
+            row = _row(record.cell)
+            before = self._base(row)
             self._learn(record)
             self._keep(record)
-            if self._base(place) != before:
-                for cell in self._held[place] - {record.cell}:
+            if self._base(row) != before:
+                for cell in self._held[row] - {record.cell}:
                     self._keep(self._cells[cell])
             if len(self._cells) >= self._due:
                 self._write()
@@ -153,14 +153,14 @@ class Record:
     def _learn(self, record: CellRecord) -> None:
         """Count the results of ``none``, with which cells that are ``held`` are compared."""
         if record.cell.variant == BASE:
-            endings = self._bases[_place(record.cell)]
+            endings = self._bases[_row(record.cell)]
             if (former := self._cells.get(record.cell)) is not None:
                 endings[_ending(former)] -= 1
             endings[_ending(record)] += 1
 
-    def _base(self, place: _Place) -> tuple[Outcome | None, bool]:
+    def _base(self, row: _Row) -> tuple[Outcome | None, bool]:
         """Return the outcome of ``none``, the worst of its repeats, and whether it died at boot."""
-        seen = {ending for ending, count in self._bases[place].items() if count}
+        seen = {ending for ending, count in self._bases[row].items() if count}
         outcomes = {outcome for outcome, _ in seen} - {Outcome.ERROR}
         worst = Outcome.FAIL if Outcome.FAIL in outcomes else next(iter(outcomes), None)
         return worst, any(died for _, died in seen)
@@ -168,9 +168,9 @@ class Record:
     def _keep(self, record: CellRecord) -> None:
         """Keep a cell, with the outcome of ``none`` if it is compared with that."""
         if record.held:
-            base, died = self._base(_place(record.cell))
+            base, died = self._base(_row(record.cell))
             record = replace(record, base=base, base_died_at_boot=died)
-            self._held[_place(record.cell)].add(record.cell)
+            self._held[_row(record.cell)].add(record.cell)
         self._cells[record.cell] = record
         self._lines[record.cell] = _line(record)
 
@@ -303,7 +303,7 @@ def _key(item: Mapping[str, Any]) -> str:
     return json.dumps([item.get(each.name) for each in fields(Cell)])
 
 
-def _place(cell: Cell) -> _Place:
+def _row(cell: Cell) -> _Row:
     """What a cell has in common with its counterpart in ``none``."""
     return cell.tree, cell.kconfig, cell.session, cell.case
 

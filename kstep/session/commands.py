@@ -134,7 +134,7 @@ class Commands:
 
     @contextmanager
     def stopped_at(
-        self, place: str | int, trigger: str, *, at_once: bool = False
+        self, location: str | int, trigger: str, *, at_once: bool = False
     ) -> Iterator[StoppedAt]:
         """Stop when a command reaches a function or an address, for the block; then continue.
 
@@ -149,11 +149,11 @@ class Commands:
             if at_once:
                 ended = stack.enter_context(self.running(f"{SYSRQ_G} && {trigger}"))
                 self._stops.expect_stop(KEYBOARD)
-                point = kdb.breakpoint(place)
+                point = kdb.breakpoint(location)
                 self._stops.go()
             else:
                 with self.in_kdb():
-                    point = kdb.breakpoint(place)
+                    point = kdb.breakpoint(location)
                 ended = stack.enter_context(self.running(trigger))
             stopped = StoppedAt(kdb, point, self._stops.expect_breakpoint(point))
             yield stopped
@@ -162,7 +162,7 @@ class Commands:
         stopped.answer = ended[0]
 
     def stop_in(
-        self, places: Sequence[str | int], trigger: str, seconds: float = WAIT
+        self, locations: Sequence[str | int], trigger: str, seconds: float = WAIT
     ) -> Stop | CommandResult:
         """Set breakpoints, run a command, and return the first stop, caused by any task.
 
@@ -172,7 +172,7 @@ class Commands:
         self._dialogue.require("stop_in", State.SHELL)
         self._dialogue.start(SYSRQ_G)
         self._stops.expect_stop(KEYBOARD)
-        addresses = self._breakpoints(places)
+        addresses = self._breakpoints(locations)
         self._stops.go()
         heard = self._dialogue.listen("end of the command that entered kdb")
         if isinstance(heard, CommandResult):
@@ -193,12 +193,12 @@ class Commands:
         """Listen for a stop after a command's end: by the shell, or by a task in the background."""
         return self._dialogue.overhear(READS_ON) or answer
 
-    def _breakpoints(self, places: Sequence[str | int]) -> set[int]:
+    def _breakpoints(self, locations: Sequence[str | int]) -> set[int]:
         addresses: set[int] = set()
         refused: CommandRefusedError | None = None
-        for place in places:
+        for location in locations:
             try:
-                addresses.add(self._dialogue.kdb.breakpoint(place).address)
+                addresses.add(self._dialogue.kdb.breakpoint(location).address)
             except CommandRefusedError as error:
                 refused = error
         if refused is not None and not addresses:

@@ -82,10 +82,10 @@ class Inspection:
         for entry in (struct.Struct("<ii4x"), struct.Struct("<ii")):
             if len(table) % entry.size:
                 continue
-            places = range(begin, begin + len(table), entry.size)
+            entries = range(begin, begin + len(table), entry.size)
             found = {
                 at + int(fault): at + 4 + int(fixup)
-                for at, (fault, fixup) in zip(places, entry.iter_unpack(table), strict=True)
+                for at, (fault, fixup) in zip(entries, entry.iter_unpack(table), strict=True)
             }
             if list(found) == sorted(found):
                 return found.get(address)

@@ -16,7 +16,7 @@ from kstep.session.dialogue import WAIT, State
 if TYPE_CHECKING:
     from kstep.console.kdb import Breakpoint, Stop
     from kstep.image.symbols import Symbols
-    from kstep.judge.text import Text
+    from kstep.judge.text import LiveText
     from kstep.session.dialogue import Dialogue
 
 AGAIN = 3  # times that `go` is repeated at a breakpoint that is hit again
@@ -28,7 +28,7 @@ class Stops:
     ``text`` is the live text read since then.
     """
 
-    def __init__(self, dialogue: Dialogue, symbols: Symbols, text: Text) -> None:
+    def __init__(self, dialogue: Dialogue, symbols: Symbols, text: LiveText) -> None:
         self.text = text
         self._dialogue = dialogue
         self._symbols = symbols

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import IO, TYPE_CHECKING
 
-from kstep.judge.text import Text
+from kstep.judge.text import LiveText
 from kstep.session.commands import Commands
 from kstep.session.dialogue import Dialogue
 from kstep.session.gdb import GdbAccess
@@ -50,7 +50,7 @@ class Target:
         self.drain, self.require_certain = dialogue.drain, dialogue.require_certain
         self.wait_for_pending_tick = dialogue.wait_for_pending_tick
 
-        stops = Stops(dialogue, symbols, Text(machine))
+        stops = Stops(dialogue, symbols, LiveText(machine))
         self.go = stops.go
         self.expect_stop = stops.expect_stop
         self.expect_breakpoint = stops.expect_breakpoint

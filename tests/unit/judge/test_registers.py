@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from kstep.arm64.emulator import Read
     from kstep.console.kdb import Kdb
     from kstep.judge.stepper import Step
-    from kstep.judge.text import Text
+    from kstep.judge.text import LiveText
 
 
 class Scripted:
@@ -46,7 +46,7 @@ def judge(*contexts: dict[str, int], word: int = 0x91001020, read: Read = zeros)
     They step ``add x0, x1, #4`` where nothing else is said.
     """
     scripted = Scripted(*contexts, word=word)
-    watch = Watch(cast("Kdb", scripted), cast("Text", scripted), read)
+    watch = Watch(cast("Kdb", scripted), cast("LiveText", scripted), read)
     for _ in contexts[1:]:
         watch.must_match_emulator(cast("Step", scripted))
     return watch

@@ -21,7 +21,7 @@ from kstep.build.kernel import Kernel
 from kstep.console import console as consoles
 from kstep.console import kdb
 from kstep.console.relay import Relay
-from kstep.judge.text import Text
+from kstep.judge.text import LiveText
 from kstep.machine import board
 from kstep.machine.board import Board
 from kstep.machine.hardware import Hardware
@@ -226,7 +226,7 @@ def test_gdb_s_having_the_line_is_no_hang_of_the_kernel_s(
         monkeypatch.setattr(machine.console, "send", typed.append)
         for relay in (contextlib.nullcontext(), Relay(machine.serial, machine.console)):
             with relay, pytest.raises(MachineryError, match="does not have the serial line"):
-                Text(machine).word(ADDRESS)
+                LiveText(machine).word(ADDRESS)
     assert not typed  # what is no packet may not be said to kgdb's stub
 
 
