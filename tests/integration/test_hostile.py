@@ -179,10 +179,12 @@ def test_it_reads_neither_the_home_nor_the_environment(
 
 
 def test_one_that_forks_for_ever(attack: Attack) -> None:
+    """Its shell ends if it cannot fork, or waits for ever: the build fails, or is ended."""
     began = time.monotonic()
     with pytest.raises(BuildError) as error:
         attack.build("@bash -c ':() { : | : & }; :' 2>/dev/null; while :; do sleep 1; done")
-    assert "8 s without a line of output" in str(error.value)
+    said = str(error.value)
+    assert "8 s without a line of output" in said or "does not build" in said
     assert time.monotonic() - began < TIGHT.seconds
 
 
