@@ -36,6 +36,8 @@ ENTERING = re.compile(
     rb"(?:Oops: [^\n]*\n)?"
     rb"(?:due to )?(?P<reason>[^@\r\n]*?)(?: @ 0x(?P<pc>[0-9a-f]+))?\s*\r?\n"
 )
+# Parts of that text, of which a faulty line spares most; and the prompt that follows the text.
+PARTS = (b"Entering", b"kdb (", b"(current=0x", b", pid ", b"on processor ", b"due to ", b"kdb> ")
 # kdb_read() in kdb_io.c: Down, at the last line of the history, redraws the line.
 EDITOR = Editor(
     enter=b"\r",
@@ -118,6 +120,8 @@ class Stop:
         None, and the rest unknown. None without a reason, or if a spurious Enter made two stops.
         """
         plain = without(text)
+        if _announced(plain) > 1:
+            return None
         found = [
             reason
             for reasons, form in ((NAMES_PC, "to {} @ "), (NAMES_NONE, "to {}"))
@@ -134,10 +138,15 @@ class Stop:
         return (
             not earlier
             and (self.reason == OOPS or not plain[last.end() :].strip())
-            and plain.count(b"Entering") == 1
+            and _announced(plain) == 1
             and digits == {DIGITS}
             and self.reason in (NAMES_NONE if self.pc is None else NAMES_PC)
         )
+
+
+def _announced(text: bytes) -> int:
+    """Count the stops that a text announces, even if a faulty line damaged a part of each."""
+    return max(map(text.count, PARTS))
 
 
 def _nearly(words: str) -> re.Pattern[bytes]:
