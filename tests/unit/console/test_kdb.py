@@ -250,6 +250,15 @@ def test_what_does_not_tell_it_is_no_stop(said: bytes) -> None:
     assert stop is None or not stop.is_whole(said)
 
 
+@pytest.mark.parametrize("at", range(len(WHOLE) - 3))
+@pytest.mark.parametrize("prompt", [b"[0]kdb> \r\n\r\n", b""])
+def test_two_stops_are_two_although_the_line_damaged_the_first(at: int, prompt: bytes) -> None:
+    said = WHOLE[:at] + b"\xe0%[" + WHOLE[at + 3 :] + prompt + WHOLE
+    stop = Stop.parse(said)
+    assert stop is None or not stop.is_whole(said)
+    assert Stop.damaged(said) is None
+
+
 def lying(kernel: MadeUp, faults: list[tuple[bytes, bytes]]) -> Kdb:
     """Give kdb at the end of a line that gets each of these texts wrong, once."""
     kernel.stopped = True
