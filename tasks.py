@@ -334,11 +334,10 @@ def list_sessions(_context: Context, sessions: str = "", times: str = "") -> Non
         seconds.save(folder, seconds.measured(load(Path(times)).cells))
     width = min(shutil.get_terminal_size((WIDTH, 0)).columns, 100)
     wanted = _list(sessions)
-    selected = selection.select(folder, wanted).sessions if wanted else None
-    if selected is None:
-        selected = tuple(selection.select(folder, []).known.values())
+    selected = selection.select(folder, wanted)
     usual = seconds.load(folder)
-    lines = list(catalogue.lines(selected, usual, width))
+    shown = selected.sessions if wanted else selected.known.values()  # the unsettled ones too
+    lines = list(catalogue.lines(shown, usual, width))
     if not wanted:
         choices = {
             name: (texts, selection.select(folder, [name]).sessions)

@@ -51,20 +51,25 @@ def values(line: str, root: Path) -> list[str] | None:
 
 
 def _sessions(root: Path, _typed: Mapping[str, str], word: str) -> Iterable[str]:
-    """Every session, or every case of the session with an open bracket."""
+    """Return every session, or every case of the one whose bracket is open."""
     from kstep.session import selection  # noqa: PLC0415 -- loads every script
 
-    folder = root / "tests/sessions"
     name, bracket, _ = word.partition("[")
-    known = selection.select(folder, []).known
-    if not bracket:
-        return [*known, *selection.choices(folder)]
-    return [f"{name}[{case.name}]" for case in known[name].cases] if name in known else []
+    if bracket:
+        return [f"{name}[{case}]" for case in _case_names(root, name)]
+    folder = root / "tests/sessions"
+    return [*selection.select(folder, []).known, *selection.choices(folder)]
 
 
 def _cases(root: Path, typed: Mapping[str, str], _word: str) -> Iterable[str]:
-    name = typed.get("--session", "")
-    return [each.partition("[")[2][:-1] for each in _sessions(root, {}, f"{name}[")]
+    return _case_names(root, typed.get("--session", ""))
+
+
+def _case_names(root: Path, session: str) -> list[str]:
+    from kstep.session import selection  # noqa: PLC0415 -- loads every script
+
+    known = selection.select(root / "tests/sessions", []).known
+    return [case.name for case in known[session].cases] if session in known else []
 
 
 def _series_names(root: Path, _typed: Mapping[str, str], _word: str) -> Iterable[str]:

@@ -13,7 +13,7 @@ import hashlib
 import os
 from pathlib import Path
 
-PLACE = 6  # hexadecimal digits: the names are in the paths of sockets, which must be short
+SCOPE = 6  # hexadecimal digits: the names are in the paths of sockets, which must be short
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")  # drivers/char/random.c: new at every boot
 ENDED = ("Z", "X")  # states of a process that has ended and is not reaped (proc(5))
 
@@ -25,7 +25,7 @@ def name(pid: int | None = None) -> str:
     """
     number = os.getpid() if pid is None else pid
     started = _started(number)
-    return "" if started is None else f"{number:x}-{started:x}-{_place()}"
+    return "" if started is None else f"{number:x}-{started:x}-{_scope()}"
 
 
 def is_gone(owner: str) -> bool:
@@ -34,7 +34,7 @@ def is_gone(owner: str) -> bool:
     False for one of another machine, boot or PID namespace, which is unknown here.
     """
     number, _, rest = owner.partition("-")
-    if not rest.endswith(f"-{_place()}"):
+    if not rest.endswith(f"-{_scope()}"):
         return False
     try:
         pid = int(number, 16)
@@ -56,7 +56,7 @@ def _started(pid: int) -> int | None:
 
 
 @functools.cache
-def _place() -> str:
+def _scope() -> str:
     boot = BOOT_ID.read_text().strip()
     namespace = Path("/proc/self/ns/pid").readlink()  # pid_namespaces(7)
-    return hashlib.sha256(f"{boot} {namespace}".encode()).hexdigest()[:PLACE]
+    return hashlib.sha256(f"{boot} {namespace}".encode()).hexdigest()[:SCOPE]

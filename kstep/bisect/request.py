@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from kstep.base.document import nearest
 from kstep.base.errors import RequestError
 from kstep.build import kconfig
+from kstep.results.cell import cell_name
 from kstep.results.rate import CONFIDENCE
 from kstep.session import selection
 from kstep.source import tree as trees
@@ -42,7 +43,7 @@ class BisectRequest:
     @property
     def what(self) -> str:
         """The session, with the case in brackets if there is one."""
-        return self.session.name if self.case is None else f"{self.session.name}[{self.case}]"
+        return cell_name(self.session.name, self.case)
 
 
 def look_up(

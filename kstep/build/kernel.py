@@ -443,9 +443,7 @@ def _alter(
 
 
 def _note(altered: Path, names: set[str]) -> None:
-    scratch = altered.with_suffix(".new")
-    scratch.write_text(json.dumps(sorted(names)))
-    scratch.replace(altered)
+    temporary.replace(altered, json.dumps(sorted(names)))
 
 
 def _mode(name: str, original: Path, patched: PatchedTree) -> int:

@@ -26,7 +26,7 @@ from kstep.machine.capability import Capability, Offer
 from kstep.machine.hardware import Hardware
 from kstep.machine.interface import Machine
 from kstep.machine.qmp import LINE, Monitor
-from kstep.machine.supply import Supply
+from kstep.machine.supply import supplied
 from kstep.toolchain.accel import Accel
 
 if TYPE_CHECKING:
@@ -132,7 +132,7 @@ class QemuMachine(Machine):
                 devices=self.accel.devices,
             )
             stack.callback(self._process.kill)
-            self._supply = stack.enter_context(Supply(self._process.processes))
+            self._supply = stack.enter_context(supplied(self._process.processes))
             self.monitor = stack.enter_context(Monitor(self._scratch / "qmp", self._scratch))
             self._stack = stack.pop_all()
         return self

@@ -11,14 +11,15 @@ import itertools
 import threading
 import time
 from collections import deque
-from contextlib import AbstractContextManager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
+
+from kstep.base.repetition import repeated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
-    from types import TracebackType
+    from collections.abc import Callable, Iterable, Iterator
 
 EVERY = 1.0  # seconds between two looks
 LATE = 2.0  # seconds: a look that is later finds that the whole host stood still, or this process
@@ -39,8 +40,8 @@ class Look:
     ready: bool  # whether one would run now, or is stopped
 
 
-class Supply(AbstractContextManager["Supply"]):
-    """Looks at the processes of a machine each second, in a thread of its own.
+class Supply:
+    """What is seen of the processes of a machine, each second.
 
     ``processes`` returns their PIDs; empty if they are not visible. Then only a host that is
     stopped completely is noticed.
@@ -50,25 +51,10 @@ class Supply(AbstractContextManager["Supply"]):
         self._processes = processes
         self._looks = deque([self._look()])
         self._lock = threading.Lock()
-        self._over = threading.Event()
-        self._thread = threading.Thread(target=self._go_on, daemon=True)
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._over.set()
-        self._thread.join()
 
     def shortage(self) -> str:
         """Say how the machine lacked CPU time of late; "" if it did not."""
-        self._add()
+        self.add()
         with self._lock:
             looks = list(self._looks)
         lacked = lack(looks)
@@ -79,16 +65,14 @@ class Supply(AbstractContextManager["Supply"]):
             f" {min(WINDOW, looks[-1].at - looks[0].at):.0f} s"
         )
 
-    def _go_on(self) -> None:
-        while not self._over.wait(EVERY):
-            self._add()
-
-    def _add(self) -> None:
+    def add(self) -> bool:
+        """Look at them now; returns True, because they must be looked at again."""
         look = self._look()
         with self._lock:
             self._looks.append(look)
             while look.at - self._looks[0].at > WINDOW and len(self._looks) > 2:  # noqa: PLR2004 -- ends of a time
                 self._looks.popleft()
+        return True
 
     def _look(self) -> Look:
         got = waited = 0
@@ -101,6 +85,14 @@ class Supply(AbstractContextManager["Supply"]):
                     state = (thread / "stat").read_text().rpartition(")")[2].split()[0]
                     got, waited, ready = got + ran, waited + queued, ready or state in READY
         return Look(time.monotonic(), got / 1e9, waited / 1e9, ready)
+
+
+@contextmanager
+def supplied(processes: Callable[[], Iterable[int]]) -> Iterator[Supply]:
+    """Observe the processes of a machine during the block."""
+    supply = Supply(processes)
+    with repeated(supply.add, EVERY):
+        yield supply
 
 
 def lack(looks: list[Look]) -> float:

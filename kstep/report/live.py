@@ -66,18 +66,13 @@ def _table(record: Record, width: int, height: int) -> list[Text]:
     if len(others) > room:
         others = others[len(others) - max(0, room - 1) :] if room > 1 else []
     hidden = len(rows) - len(first) - len(others)
-    lines = [_row("", [(variant, "dim") for variant in variants], names, width)]
-    lines += [
-        _row(name, [_mark(rows[name].get(variant, ())) for variant in variants], names, width)
-        for name in first
-    ]
-    if hidden:
-        lines.append(_cut(f"({hidden} more)", "dim", width))
-    lines += [
-        _row(name, [_mark(rows[name].get(variant, ())) for variant in variants], names, width)
-        for name in others
-    ]
-    return lines
+
+    def row(name: str) -> Text:
+        return _row(name, [_mark(rows[name].get(each, ())) for each in variants], names, width)
+
+    head = _row("", [(variant, "dim") for variant in variants], names, width)
+    more = [_cut(f"({hidden} more)", "dim", width)] if hidden else []
+    return [head, *map(row, first), *more, *map(row, others)]
 
 
 def _well(cells: Sequence[CellRecord]) -> bool:

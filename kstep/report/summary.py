@@ -12,6 +12,7 @@ from kstep.base.outcome import Outcome
 from kstep.report.effect import effects
 from kstep.report.grid import Grid, grids
 from kstep.report.story import called, headline, look_first, remarks, surprise
+from kstep.results.cell import cell_name
 from kstep.results.printable import printable
 from kstep.results.rate import Rate
 
@@ -78,7 +79,7 @@ def _table(grid: Grid) -> Iterator[str]:
     yield _row(["test", *map(_plain, grid.variants)])
     yield _row(["---"] * (len(grid.variants) + 1))
     for session, case in grid.names:
-        name = session if case is None else f"{session}[{case}]"
+        name = cell_name(session, case)
         cells = [grid.cells.get((session, case, variant), []) for variant in grid.variants]
         yield _row([_plain(name), *map(_marks, cells)])
 

@@ -36,7 +36,7 @@ class Cell:
     @property
     def name(self) -> str:
         """The session, with the case in brackets if there is one."""
-        return self.session if self.case is None else f"{self.session}[{self.case}]"
+        return cell_name(self.session, self.case)
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,11 @@ class Try:
             "signature": _signature(item["signature"]),
         }
         return cls(**{**item, **known})
+
+
+def cell_name(session: str, case: str | None) -> str:
+    """Return the name of a test: the session, with the case in brackets if there is one."""
+    return session if case is None else f"{session}[{case}]"
 
 
 @dataclass(frozen=True)

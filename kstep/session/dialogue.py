@@ -20,7 +20,7 @@ from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.console import shell
-from kstep.console.console import SilenceError
+from kstep.console.console import NOTHING, SilenceError
 from kstep.console.kdb import NAMES_PC, PROMPT, Kdb, Stop
 from kstep.console.shell import Command, CommandResult
 from kstep.console.splat import SplatDetector, unexpected_steps
@@ -36,7 +36,6 @@ SPLAT_ENDS = re.compile(rb"---\[ end (trace|Kernel panic)|kdb> \Z")
 SPLAT_TEXT = 2.0  # seconds for the rest of a splat
 FLOOD = 2.0  # seconds for which unexpected steps are counted
 CERTAIN = (Signature.SPLAT, Signature.PANIC, Signature.STEP_FLOOD)  # printed by the kernel itself
-NOTHING = re.compile(rb"(?!)")
 
 _numbers = count(1)
 

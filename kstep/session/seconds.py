@@ -8,7 +8,9 @@ from collections import defaultdict
 from statistics import median
 from typing import TYPE_CHECKING
 
+from kstep.base import temporary
 from kstep.base.errors import MachineryError
+from kstep.results.cell import cell_name
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -42,16 +44,11 @@ def measured(records: Iterable[CellRecord]) -> dict[str, float]:
 def save(folder: Path, usual: Mapping[str, float]) -> None:
     """Store measured times, and keep those of other cells."""
     kept = {**load(folder), **usual}
-    text = json.dumps(dict(sorted(kept.items())), indent=0, sort_keys=True)
-    scratch = folder / f".{FILE}.new"
-    scratch.write_text(text + "\n")
-    scratch.replace(folder / FILE)
+    temporary.replace(folder / FILE, json.dumps(kept, indent=0, sort_keys=True) + "\n")
 
 
 def of(script: Session, usual: Mapping[str, float]) -> float | None:
     """Return the usual seconds of all cases of a session; None if one is unknown."""
-    names = [
-        script.name if case is None else f"{script.name}[{case}]" for case in script.case_names
-    ]
+    names = [cell_name(script.name, case) for case in script.case_names]
     known = [usual[name] for name in names if name in usual]
     return sum(known) if len(known) == len(names) else None

@@ -16,6 +16,7 @@ from kstep.base import document
 from kstep.base.document import nearest
 from kstep.base.errors import RequestError
 from kstep.base.pattern import is_pattern, matches
+from kstep.results.cell import cell_name
 from kstep.session import session
 
 if TYPE_CHECKING:
@@ -176,4 +177,4 @@ def _again(typed: str, script: Session, chosen: set[str | None]) -> list[str]:
     """Return selectors for the chosen cases of a session, or one for all."""
     if chosen == set(script.case_names):
         return [typed]
-    return [f"{typed}[{name}]" for name in script.case_names if name in chosen]
+    return [cell_name(typed, name) for name in script.case_names if name in chosen]

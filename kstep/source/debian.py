@@ -18,7 +18,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import TYPE_CHECKING
 
-from kstep.base import digest
+from kstep.base import digest, temporary
 from kstep.base.errors import MachineryError, RequestError
 from kstep.toolchain import CommandError, apt, ignore
 
@@ -125,7 +125,7 @@ def _kernel_sources(suite: str, toolchain: Toolchain, cache: Cache) -> list[str]
                 names = _ask(toolchain, shelf, "apt-cache", "pkgnames", SOURCE)
             except CommandError as error:
                 raise MachineryError(f"Debian {suite}", details=error.details[-1:]) from error
-            _replace(note, "\n".join(names))
+            temporary.replace(note, "\n".join(names))
         names = note.read_text().split()
     versions = [name.removeprefix(SOURCE) for name in names]
     return [version for version in versions if re.fullmatch(r"\d+\.\d+", version)]
@@ -133,12 +133,6 @@ def _kernel_sources(suite: str, toolchain: Toolchain, cache: Cache) -> list[str]
 
 def _is_fresh(note: Path) -> bool:
     return note.exists() and time.time() - note.stat().st_mtime <= DAY
-
-
-def _replace(note: Path, text: str) -> None:
-    scratch = note.with_suffix(".new")
-    scratch.write_text(text)
-    scratch.rename(note)
 
 
 def fetch(
@@ -237,7 +231,7 @@ def _download(name: str, suite: str, toolchain: Toolchain, shelf: Path) -> None:
         # apt has checked the file against the index, and the index against its signature.
         if reason := digest.differs(shelf / file, fields["SHA256"]):
             raise MachineryError(f"package {name} of Debian {suite}: {reason}")
-    _replace(
+    temporary.replace(
         shelf / "current",
         f"{fields['Version']} {fields['SHA256']} {file} {_expired(shelf, suite)}\n",
     )

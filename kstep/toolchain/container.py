@@ -31,7 +31,7 @@ from kstep.toolchain.interface import (
     family,
     ignore,
 )
-from kstep.toolchain.limits import GIB, Watch
+from kstep.toolchain.limits import GIB, watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -271,16 +271,14 @@ class DockerToolchain(Toolchain):
             process = DockerProcess(container)
             tail: deque[str] = deque(maxlen=200)
             folders = [(at or {}).get(path, path) for path in writable]
-            watch = Watch(limits, folders, process.stop) if limits else None
             try:
-                with watch or contextlib.nullcontext():
+                with watched(limits, folders, process.stop) as watch:
                     for line in _lines(container.logs(stream=True, follow=True)):
                         tail.append(line)
-                        if watch:
-                            watch.heard()
+                        watch.heard()
                         on_line(line)
                     status = int(container.wait()["StatusCode"])
-                reason = watch.reason if watch else ""
+                reason = watch.reason
                 if limits and status and not reason and _out_of_memory(container):
                     reason = f"more than {limits.memory / GIB:.3g} GiB of memory"
             finally:

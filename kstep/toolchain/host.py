@@ -16,7 +16,7 @@ from kstep.base import temporary
 from kstep.base.errors import MachineryError
 from kstep.toolchain import apt, reaper
 from kstep.toolchain.interface import CommandError, LimitError, Process, Toolchain, family, ignore
-from kstep.toolchain.limits import Watch
+from kstep.toolchain.limits import watched
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -138,19 +138,17 @@ class HostToolchain(Toolchain):
                 with contextlib.suppress(ProcessLookupError):
                     os.killpg(child.pid, signal.SIGKILL)
 
-            watch = Watch(limits, writable, end) if limits else None
             try:
-                with reaper.group(child.pid), watch or contextlib.nullcontext():
+                with reaper.group(child.pid), watched(limits, writable, end) as watch:
                     while raw := child.stdout.readline(LINE):
                         line = raw.decode(errors="replace").rstrip("\n")
                         tail.append(line)
-                        if watch:
-                            watch.heard()
+                        watch.heard()
                         on_line(line)
             except BaseException:
                 end()
                 raise
-        if watch and watch.reason:
+        if watch.reason:
             raise LimitError(argv, watch.reason, tail)
         if child.returncode:
             raise CommandError(argv, child.returncode, tail)

@@ -8,16 +8,16 @@ processes; a Watch limits the rest.
 from __future__ import annotations
 
 import os
-import threading
 import time
-from contextlib import AbstractContextManager, suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
+
+from kstep.base.repetition import repeated
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
-    from types import TracebackType
 
 GIB = 1 << 30
 LOOK = 0.5  # seconds between two checks of the time
@@ -49,51 +49,52 @@ class Limits:
         return cls(4 * 3600.0, 1800.0, _memory(), 8192, 40 * GIB)
 
 
-class Watch(AbstractContextManager["Watch"]):
-    """Ends a command that exceeds its limits of time or disk; then ``reason`` says which."""
+class Watch:
+    """Checks a command against its limits of time and disk; ``reason`` names the exceeded one."""
 
-    def __init__(self, limits: Limits, folders: Sequence[Path], end: Callable[[], None]) -> None:
+    def __init__(
+        self, limits: Limits | None, folders: Sequence[Path], end: Callable[[], None]
+    ) -> None:
         self.reason = ""
         self._limits = limits
         self._folders = folders
         self._end = end
-        self._over = threading.Event()
-        self._began = self._heard = time.monotonic()
-        self._thread = threading.Thread(target=self._look, daemon=True)
+        self._began = self._heard = self._next = time.monotonic()  # the last: for the disk
 
     def heard(self) -> None:
         """Record that there was a line of output."""
         self._heard = time.monotonic()
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
+    def check(self) -> bool:
+        """End the command if it exceeds a limit; return whether it must be checked again."""
+        if self._limits is None:
+            return False
+        now = time.monotonic()
+        if now >= self._next:
+            used = sum(map(size, self._folders))
+            self._next = now + SHARE * (time.monotonic() - now)
+            if used > self._limits.disk:
+                self.reason = f"more than {_gib(self._limits.disk)} of disk"
+        if now - self._began > self._limits.seconds:
+            self.reason = f"more than {self._limits.seconds:.0f} s"
+        elif now - self._heard > self._limits.silence:
+            self.reason = f"{self._limits.silence:.0f} s without a line of output"
+        if self.reason:
+            self._end()
+        return not self.reason
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self._over.set()
-        self._thread.join()
 
-    def _look(self) -> None:
-        again = self._began  # the time of the next check of the disk
-        while not self._over.wait(LOOK):
-            now = time.monotonic()
-            if now >= again:
-                used = sum(map(size, self._folders))
-                again = now + SHARE * (time.monotonic() - now)
-                if used > self._limits.disk:
-                    self.reason = f"more than {_gib(self._limits.disk)} of disk"
-            if now - self._began > self._limits.seconds:
-                self.reason = f"more than {self._limits.seconds:.0f} s"
-            elif now - self._heard > self._limits.silence:
-                self.reason = f"{self._limits.silence:.0f} s without a line of output"
-            if self.reason:
-                self._end()
-                return
+@contextmanager
+def watched(
+    limits: Limits | None, folders: Sequence[Path], end: Callable[[], None]
+) -> Iterator[Watch]:
+    """Watch a command during the block; ``end`` is called if it exceeds its limits.
+
+    ``folders`` are those that it can write to. Without limits nothing is checked.
+    """
+    watch = Watch(limits, folders, end)
+    with repeated(watch.check, LOOK):
+        yield watch
 
 
 def size(folder: Path) -> int:

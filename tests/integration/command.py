@@ -33,6 +33,21 @@ MOMENT = 5.0  # seconds for a process to end after a signal
 PATIENCE = 1800.0  # seconds for a run; a kernel may have to be built for it
 
 
+def git(folder: Path, *arguments: str, given: str = "") -> str:
+    """Run git with a fixed author."""
+    clean = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull}
+    who = ["-c", "user.name=Someone", "-c", "user.email=someone@example.org"]
+    return subprocess.run(
+        ["git", *who, *arguments],
+        cwd=folder,
+        env=clean,
+        input=given,
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+
+
 @dataclass(frozen=True)
 class Run:
     """A run that has ended; ``said`` is its whole output."""

@@ -7,7 +7,6 @@ seconds are run; by night verify is run too, on one case if it names no session.
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import shutil
@@ -19,7 +18,7 @@ from invoke.parser import Parser
 
 import tasks
 from kstep.source.tree import LINUX
-from tests.integration.command import PATIENCE, ROOT, verify
+from tests.integration.command import PATIENCE, ROOT, git, verify
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,15 +73,6 @@ def test_what_runs_elsewhere_does() -> None:
     for command, path in ELSEWHERE.items():
         verb = command.split()[1].partition(".")[0]
         assert verb in (ROOT / path).read_text(), (command, path)
-
-
-def git(folder: Path, *arguments: str) -> str:
-    """Run git with a fixed author."""
-    clean = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull}
-    who = ["-c", "user.name=Someone", "-c", "user.email=someone@example.org"]
-    return subprocess.run(
-        ["git", *who, *arguments], cwd=folder, env=clean, check=True, capture_output=True, text=True
-    ).stdout
 
 
 @pytest.fixture(scope="module")

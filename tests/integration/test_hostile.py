@@ -196,8 +196,9 @@ def test_one_that_fills_memory(attack: Attack) -> None:
 
 def test_one_that_fills_the_temporary_folder(attack: Attack) -> None:
     """Its files are in memory, as the container's are."""
-    with pytest.raises(BuildError):
+    with pytest.raises(BuildError) as error:
         attack.build("@dd if=/dev/zero of=/tmp/full bs=1M count=4096 2>/dev/null")
+    assert "more than 0.25 GiB of memory" in str(error.value)
 
 
 def test_one_that_fills_the_disk(attack: Attack) -> None:

@@ -19,6 +19,7 @@ from kstep.base.outcome import Outcome, Signature
 from kstep.base.progress import Progress
 from kstep.build import kconfig
 from kstep.build.kernel import Kernel
+from kstep.results.cell import cell_name
 from kstep.run import preparation, request, runner
 from kstep.run.boot import Boot, Result
 from kstep.session import session
@@ -59,7 +60,7 @@ class Catch:
         return cls(name, case or None)
 
     def __str__(self) -> str:
-        return self.session if self.case is None else f"{self.session}[{self.case}]"
+        return cell_name(self.session, self.case)
 
 
 @dataclass(frozen=True)

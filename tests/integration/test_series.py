@@ -3,14 +3,12 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
 from typing import TYPE_CHECKING
 
 import junitparser
 import pytest
 
-from tests.integration.command import ROOT, Run, patch, verify
+from tests.integration.command import ROOT, Run, git, patch, verify
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,21 +35,6 @@ How about this instead?
 +b
 
 """
-
-
-def git(folder: Path, *arguments: str, given: str = "") -> str:
-    """Run git with a fixed author."""
-    clean = {"PATH": os.environ["PATH"], "GIT_CONFIG_GLOBAL": os.devnull}
-    who = ["-c", "user.name=Someone", "-c", "user.email=someone@example.org"]
-    return subprocess.run(
-        ["git", *who, *arguments],
-        cwd=folder,
-        env=clean,
-        input=given,
-        check=True,
-        capture_output=True,
-        text=True,
-    ).stdout
 
 
 @pytest.fixture(scope="module")

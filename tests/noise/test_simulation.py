@@ -17,11 +17,11 @@ from kstep.base.outcome import KernelFault, Signature
 from tests.noise.noise import Noise
 from tests.noise.simulation import over_noise
 from tests.unit.farend import MadeUp, end, hit, say, step, stop
+from tests.unit.session.conversations import step_twice
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kstep.session.target import Target
     from tests.unit.farend import Event
 
 F, G, IRQ = 0xFFFF_8000_0810_0000, 0xFFFF_8000_0811_0000, 0xFFFF_8000_0820_0000
@@ -69,22 +69,11 @@ KERNELS: dict[str, tuple[Callable[[], MadeUp], str]] = {
 }
 
 
-def script(target: Target) -> None:
-    """Step from a breakpoint, in program order, and go on."""
-    with target.in_kdb() as kdb:
-        point = kdb.breakpoint("f")
-    with target.running("trigger"):
-        target.expect_breakpoint(point)
-        for each in target.steps(3):
-            each.must_follow_program_order()
-        target.go()
-
-
 def outcome(kernel: MadeUp, to: Noise, back: Noise) -> str:
     """Return what a conversation comes to: a verdict, or what became of it."""
     try:
         with over_noise(kernel, to, back) as target:
-            script(target)
+            step_twice(target, 3)
     except KernelFault as fault:
         return fault.signature.value
     except MachineryError as error:

@@ -70,9 +70,9 @@ def test_of_before_a_reboot_nobody_can_tell(
     own = owner.name()
     (tmp_path / "boot_id").write_text("another\n")
     monkeypatch.setattr(owner, "BOOT_ID", tmp_path / "boot_id")
-    owner._place.cache_clear()
+    owner._scope.cache_clear()
     try:
         assert owner.name() != own
         assert not owner.is_gone(own)
     finally:
-        owner._place.cache_clear()
+        owner._scope.cache_clear()

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from kstep.machine import supply
-from kstep.machine.supply import Look, Supply, lack
+from kstep.machine.supply import Look, Supply, lack, supplied
 
 
 def looks(*steps: tuple[float, float, float, bool]) -> list[Look]:
@@ -45,14 +45,14 @@ def test_what_is_a_lack(step: tuple[float, float, float, bool], *, short: bool) 
 def test_that_of_long_ago_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
-    supplied = Supply(lambda: ())
+    of_none = Supply(lambda: ())
     clock[0] += 20
-    assert supplied.shortage() == (
+    assert of_none.shortage() == (
         "the host gave the machine no CPU time worth mentioning for 20 of the last 20 s"
     )
     for _ in range(int(supply.WINDOW) + 1):
         clock[0] += 1
-        said = supplied.shortage()
+        said = of_none.shortage()
     assert said == ""
 
 
@@ -68,7 +68,7 @@ def test_a_process_that_is_stopped_lacks_time_and_one_that_sleeps_does_not() -> 
     busy = [sys.executable, "-c", "while True: pass"]
     with subprocess.Popen(busy) as stopped, subprocess.Popen(["sleep", "60"]) as asleep:
         time.sleep(0.3)
-        with Supply(lambda: [stopped.pid]) as of_one, Supply(lambda: [asleep.pid]) as of_other:
+        with supplied(lambda: [stopped.pid]) as of_one, supplied(lambda: [asleep.pid]) as of_other:
             os.kill(stopped.pid, signal.SIGSTOP)
             time.sleep(1.5)
             assert "no CPU time worth mentioning" in of_one.shortage()
@@ -80,5 +80,5 @@ def test_a_process_that_is_stopped_lacks_time_and_one_that_sleeps_does_not() -> 
 def test_a_process_that_is_gone_is_not_looked_at() -> None:
     with subprocess.Popen(["true"]) as gone:
         gone.wait()
-        with Supply(lambda: [gone.pid]) as supplied:
-            assert supplied.shortage() == ""
+        with supplied(lambda: [gone.pid]) as of_gone:
+            assert of_gone.shortage() == ""

@@ -63,13 +63,13 @@ def mistake_of(kernel: MadeUp, script: Callable[[Target], object]) -> str:
     return str(error.value)
 
 
-def step_twice(target: Target) -> None:
-    """Step from the breakpoint at f."""
+def step_twice(target: Target, steps: int = 2) -> None:
+    """Step from the breakpoint at f, twice unless told otherwise."""
     with target.in_kdb() as kdb:
         point = kdb.breakpoint("f")
     with target.running("trigger"):
         target.expect_breakpoint(point)
-        for each in target.steps(2):
+        for each in target.steps(steps):
             each.must_follow_program_order()
         target.go()
 
