@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 from kstep.base.outcome import Outcome
-from kstep.report.story import tests
+from kstep.report.effect import count_tests
 from kstep.results.printable import printable
 from kstep.results.rate import Rate
 from kstep.results.rate import compare as fisher
@@ -78,7 +78,7 @@ class Comparison:
         if not self.common and not self._count(WORSE):
             return "No test has a verdict in both runs."
         if not self.changes:
-            return f"Nothing changed: {tests(self.common)} as before."
+            return f"Nothing changed: {count_tests(self.common)} as before."
         return (
             f"{self._count(WORSE) or 'No'} {'test' if self._count(WORSE) == 1 else 'tests'} worse,"
             f" {self._count(BETTER) or 'none'} better; {self.common} compared."
@@ -107,7 +107,7 @@ class Comparison:
         if not self.common:
             lines += ["no test has a verdict in both runs", ""]
         elif not self.changes:
-            lines += [f"nothing changed: {tests(self.common)} as before", ""]
+            lines += [f"nothing changed: {count_tests(self.common)} as before", ""]
         if self.provenance:
             lines += ["built or run with something else:", *self.provenance]
         wrapped = (_wrap(line) if line else [""] for line in lines)

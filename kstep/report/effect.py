@@ -108,7 +108,7 @@ class Effect:
             return f"nothing to compare with: {why}"
         fails = f"; {self.still} of these fail on both" if self.still else ""
         start = f"{self.unchanged} of " if self.changes else "changes nothing: "
-        return f"{start}{_tests(self.total)} unchanged from the unpatched kernel{fails}"
+        return f"{start}{count_tests(self.total)} unchanged from the unpatched kernel{fails}"
 
     @property
     def rates(self) -> tuple[str, ...]:
@@ -239,9 +239,10 @@ def _counted(verb: str, shares: Iterable[Share], total: int, how: str) -> str:
     count = sum(len(share.names) for share in shares)
     if not total:
         return f"{verb} nothing: no test {'fails' if how == 'failing' else 'passes'} without it"
-    return f"{verb} {count or 'none'} of {_tests(total, how)}"
+    return f"{verb} {count or 'none'} of {count_tests(total, how)}"
 
 
-def _tests(number: int, how: str = "") -> str:
+def count_tests(number: int, how: str = "") -> str:
+    """Count tests in words, such as "1 test" or "3 failing tests"."""
     noun = "test" if number == 1 else "tests"
     return f"{number} {how} {noun}" if how else f"{number} {noun}"

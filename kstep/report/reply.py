@@ -15,8 +15,8 @@ from rich.console import Console
 
 from kstep.base.outcome import Outcome
 from kstep.report import command
-from kstep.report.effect import effects
-from kstep.report.story import remarks, tests
+from kstep.report.effect import count_tests, effects
+from kstep.report.story import remarks
 from kstep.report.table import legend, tables
 from kstep.results.cell import BASE
 from kstep.results.printable import printable
@@ -101,7 +101,7 @@ def _left(record: Record) -> list[str]:
     errors = sum(each.outcome is Outcome.ERROR for each in record.cells)
     if errors:
         lines += _prose(
-            f"{errors} of {tests(len(record.cells))} have no verdict: the machinery failed,"
+            f"{errors} of {count_tests(len(record.cells))} have no verdict: the machinery failed,"
             " not the kernel."
         )
     return lines + [line for said in remarks(record) for line in _prose(said, "", "    ")]

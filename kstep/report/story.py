@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from kstep.base.outcome import Outcome
 from kstep.report.area import area, rank
+from kstep.report.effect import count_tests
 from kstep.results.cell import BASE
 from kstep.results.printable import printable
 from kstep.results.verdict import order
@@ -83,7 +84,7 @@ def headline(cells: Sequence[CellRecord]) -> str:
     """Say in one sentence whether the results of a run are as expected."""
     if not cells:
         return "No test was run: there is no verdict."
-    total = tests(len(cells))
+    total = count_tests(len(cells))
     errors = sum(each.outcome is Outcome.ERROR for each in cells)
     wrong = [each for each in cells if not each.matched and each.outcome is not Outcome.ERROR]
     parts = []
@@ -101,7 +102,7 @@ def headline(cells: Sequence[CellRecord]) -> str:
 
 def _compared(cells: Sequence[CellRecord], wrong: Sequence[CellRecord]) -> list[str]:
     """Say in parts of a sentence how a run without expectations compares with ``none``."""
-    total = tests(len(cells))
+    total = count_tests(len(cells))
     alone = sum(each.base is None for each in wrong)
     fail = f"{alone or 'none'} of {total} {'fails' if alone == 1 else 'fail'}"
     if not any(each.base for each in cells if each.cell.variant != BASE):
@@ -172,14 +173,9 @@ def _without_expectations(record: Record) -> list[str]:
     worse = sum(not each.matched for each in judged if each.base is not None)
     if len(alone) == len(judged):
         return [f"{start}, and no result of the unpatched kernel: nothing to compare with."]
-    rest = f" {tests(len(alone))} had nothing to compare with." if alone else ""
+    rest = f" {count_tests(len(alone))} had nothing to compare with." if alone else ""
     return [f"{start}; compared with the unpatched kernel: {_regressions(worse)}.{rest}"]
 
 
 def _regressions(number: int) -> str:
     return f"{number or 'no'} {'regression' if number == 1 else 'regressions'}"
-
-
-def tests(number: int) -> str:
-    """Count tests, as results of one kernel each."""
-    return "1 test" if number == 1 else f"{number} tests"
