@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from kstep.source.tree import Tree
     from kstep.toolchain import Compiler, Toolchain
 
-RECIPE = "1"  # part of every kernel's key: increase it when the build changes
+RECIPE = "2"  # part of every kernel's key: increase it when the build changes
 BUILD_GIB = 3.0  # objects of a slim kernel with debug information, and the source's copy
 FULL_BUILD = 700  # objects of a first build, about; only for the progress display
 
@@ -49,6 +49,7 @@ REPRODUCIBLE = {
 }
 # A patch under review can read the cache, but cannot write objects for other kernels.
 READ_ONLY_CCACHE = {"CCACHE_READONLY": "1", "CCACHE_TEMPDIR": "/tmp"}  # noqa: S108 -- the container's
+COMPILED_IN = "/kstep"  # the folder of source and objects in the debug information
 UNPATCHED = PatchedTree({}, frozenset(), {}, {}, hashlib.sha256(b"").hexdigest())
 OTHERS = {"allnoconfig": ["-n"], "alldefconfig": []}  # of scripts/kconfig/merge_config.sh
 COMPILED = re.compile(r"^  (CC|AS)  +(\S+)")
@@ -287,7 +288,7 @@ class Builder:
                     writable=[objects, *([ccache] if copy is None else [])],
                     at={objects: real},
                     env={
-                        **self._env(ccache),
+                        **self._env(objects, ccache),
                         **({} if copy is None else READ_ONLY_CCACHE),
                     },
                     limits=self.limits,
@@ -328,7 +329,7 @@ class Builder:
                 readable=[source, fragment],
                 writable=[objects],
                 at={objects: real},
-                env=self._env(None),
+                env=self._env(objects, None),
                 limits=self.limits,
             )
         except LimitError as error:
@@ -339,8 +340,11 @@ class Builder:
                 details=_errors(error.details[-8:], source),
             ) from error
 
-    def _env(self, ccache: Path | None) -> dict[str, str]:
-        env = {"ARCH": "arm64", **self.compiler.environment, **REPRODUCIBLE}
+    def _env(self, objects: Path, ccache: Path | None) -> dict[str, str]:
+        # Otherwise the path of the cache would reach the image, by the build ID of its vmlinux.
+        flag = f"-fdebug-prefix-map={objects.parent}={COMPILED_IN}"
+        env = {"ARCH": "arm64", "KCFLAGS": flag, "KAFLAGS": flag}
+        env |= {**self.compiler.environment, **REPRODUCIBLE}
         if ccache is not None:
             env |= {"CCACHE_DIR": str(ccache), "CCACHE_MAXSIZE": "2G"}
         return env
