@@ -16,6 +16,7 @@ from kstep.arm64.daif import masks_debug
 from kstep.arm64.entry import EXCEPTION, is_interrupt, is_work
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
+from kstep.judge import executed
 from kstep.judge.livelock import Progress
 from kstep.machine.interface import UnmappedError
 from kstep.results import trace
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from kstep.image.symbols import CodeAddress, Symbols
     from kstep.judge.livelock import Debugger
     from kstep.judge.text import LiveText
+    from kstep.machine.execution import Execution
 
 
 AFTERWARDS = 3  # steps taken after a departure, to tell where it leads
@@ -59,6 +61,7 @@ class Step:
     after: CodeAddress
     stop: Stop
     path: SteppedPath = field(repr=False)
+    execution: Execution | None = None  # what the emulator executed, if that is recorded
 
     @property
     def in_order(self) -> bool:
@@ -79,6 +82,15 @@ class Step:
         """Raise KernelFault if the step went elsewhere."""
         if not self.in_order:
             raise self.path.departure(self)
+
+    def must_execute_once(self) -> None:
+        """Raise KernelFault if the step did not execute its instruction once, and no other.
+
+        By the emulator's record, whatever kdb says; see executed.must_be_one().
+        """
+        if self.execution is None:
+            raise MachineryError("this machine does not record what a step executes")
+        executed.must_be_one(self.number, self.before, self.execution, self.path.locate)
 
     def must_make_progress(self) -> None:
         """Raise KernelFault ``livelock`` if the path loops without progress."""
@@ -113,7 +125,8 @@ class SteppedPath:
 
     ``take`` makes one step and returns the stop; ``tally`` counts. If the serial line is not
     trusted, ``confirm`` reads an unexpected stop a second time, and ``glance`` reads the registers
-    only once; both are None for a trusted line.
+    only once; both are None for a trusted line. ``record`` returns what a CPU executed since it
+    was resumed, if the machine knows.
     """
 
     def __init__(
@@ -127,6 +140,7 @@ class SteppedPath:
         tally: Tally,
         confirm: Callable[[Stop], Stop] | None = None,
         glance: Callable[[], dict[str, int]] | None = None,
+        record: Callable[[int], Execution] | None = None,
     ) -> None:
         assert start.pc is not None  # noqa: S101 -- breakpoints and steps name their PC
         self._take = take
@@ -137,6 +151,8 @@ class SteppedPath:
         self._tally = tally
         self._confirm = confirm
         self._glance = glance or debugger.registers
+        self._record = record
+        self.locate = symbols.locate
         self.pc: int = start.pc
         self.end: End | None = None  # once it is reached
         self._began_with_work = self._is_work(start.pc)
@@ -207,6 +223,7 @@ class SteppedPath:
             after=self._symbols.locate(stop.pc),
             stop=stop,
             path=self,
+            execution=self._record(stop.cpu) if self._record else None,
         )
         self._tally.steps += 1
         self._tally.in_order += step.in_order
@@ -290,4 +307,5 @@ def _line(step: Step, seconds: float) -> str:
         cpu=step.stop.cpu,
         in_order=step.in_order,
         seconds=seconds,
+        executed=None if step.execution is None else executed.data(step.execution),
     )

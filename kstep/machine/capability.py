@@ -23,6 +23,7 @@ class Capability(StrEnum):
     MEMORY_WITHOUT_KDB = "reading memory while kdb does not have the line (under gdb)"
     PHYSICAL_MEMORY = "reading physical memory"
     EXECUTION_LOG = "logging what the guest executes"
+    EXECUTION_RECORD = "recording each instruction of a step"
     GDBSTUB = "the machine's own gdbstub"
     GDBSTUB_MASKS = "a gdbstub that can mask interrupts during a step"
     BREAK = "BREAK on the serial line"

@@ -22,6 +22,7 @@ class Hardware:
     parameters: str = ""  # appended to the kernel's command line
     kgdboc: bool = True  # kgdb uses the serial line from the start
     waits: bool = False  # the parameters make the boot wait for a debugger
+    recorded: bool = False  # what is executed between two stops is recorded
 
     @property
     def requires(self) -> dict[Capability, str]:
@@ -36,4 +37,6 @@ class Hardware:
         if self.parameters or self.waits or not self.kgdboc:
             asked = self.parameters or "no kgdboc="
             found[Capability.PARAMETERS] = f"it sets the kernel's command line: {asked}"
+        if self.recorded:
+            found[Capability.EXECUTION_RECORD] = "it needs a record of each executed instruction"
         return found

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from kstep.build.kernel import Kernel
     from kstep.console.console import Console
     from kstep.machine.capability import Offer
+    from kstep.machine.execution import Execution
     from kstep.machine.hardware import Hardware
     from kstep.results.transcript import Transcript
     from kstep.toolchain import Toolchain
@@ -120,6 +121,10 @@ class Machine(AbstractContextManager["Machine"], ABC):
     def executed(self) -> AbstractContextManager[set[int]]:
         """Collect what the guest executes in the block; the set is filled at its end."""
         raise self._cannot(Capability.EXECUTION_LOG)
+
+    def execution(self, cpu: int) -> Execution:  # noqa: ARG002 -- of others
+        """Return what ``cpu`` executed from the last resume to the stop where it is now."""
+        raise self._cannot(Capability.EXECUTION_RECORD)
 
     @property
     def gdbstub(self) -> Path:

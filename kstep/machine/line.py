@@ -46,6 +46,7 @@ LACKS = {
     Capability.MEMORY_WITHOUT_KDB: BY_KDB,
     Capability.PHYSICAL_MEMORY: NO_MONITOR,
     Capability.EXECUTION_LOG: NO_MONITOR,
+    Capability.EXECUTION_RECORD: "only an emulator sees each instruction",
     Capability.GDBSTUB: "only QEMU has a gdbstub",
     Capability.GDBSTUB_MASKS: "only QEMU has a gdbstub",
     Capability.VISIBLE_RESET: "only QEMU's monitor reports a reset",

@@ -26,6 +26,7 @@ from kstep.machine.capability import Capability, Offer
 from kstep.machine.hardware import Hardware
 from kstep.machine.interface import Machine
 from kstep.machine.qmp import LINE, Monitor
+from kstep.machine.recorder import Recorder
 from kstep.machine.supply import supplied
 from kstep.toolchain.accel import Accel
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
 
     from kstep.build.kernel import Kernel
+    from kstep.machine.execution import Execution
     from kstep.results.transcript import Transcript
     from kstep.toolchain import Process, Toolchain
 
@@ -75,12 +77,14 @@ OFFERS = {
             Capability.CPU_MODEL,
             Capability.EL2,
             Capability.EXECUTION_LOG,
+            Capability.EXECUTION_RECORD,
             Capability.GDBSTUB_MASKS,
         },
         {
             Capability.CPU_MODEL: HOST_CPU,
             Capability.EL2: "KVM itself uses EL2",
             Capability.EXECUTION_LOG: NO_TRANSLATOR,
+            Capability.EXECUTION_RECORD: NO_TRANSLATOR,
             Capability.GDBSTUB_MASKS: "KVM steps with interrupts on",
         },
     ),
@@ -103,6 +107,7 @@ class QemuMachine(Machine):
         super().__init__(kernel, hardware, toolchain)
         self.initramfs = initramfs
         self.accel = accel
+        self._recorder: Recorder | None = None
 
     @property
     def offer(self) -> Offer:
@@ -121,6 +126,10 @@ class QemuMachine(Machine):
             stack.callback(shutil.rmtree, self._scratch, ignore_errors=True)
             self._scratch.chmod(0o700)
             self.toolchain.own(self._scratch)
+            if self.hardware.recorded:
+                self._recorder = Recorder.compile(
+                    self._scratch, self.kernel.system_map, self.toolchain
+                )
             line = Pty.open(stack)
             self.serial = line.near
             self.console = Console(line.near, self.require_alive)
@@ -144,6 +153,7 @@ class QemuMachine(Machine):
             *("-serial", f"chardev:{LINE}"),
             *("-qmp", f"unix:{scratch}/qmp,server=on,wait=off"),
             *("-gdb", f"unix:path={scratch}/{GDBSTUB},server=on,wait=off"),
+            *(self._recorder.argv if self._recorder else ()),
         ]
         return self._argv(line, str(self.kernel.image), str(self.initramfs))
 
@@ -237,6 +247,12 @@ class QemuMachine(Machine):
     def executed(self) -> AbstractContextManager[set[int]]:
         """Collect what the guest executes in the block; see Monitor.executed()."""
         return self.monitor.executed()
+
+    def execution(self, cpu: int) -> Execution:
+        """Return what a CPU executed in its last step; see Recorder.execution()."""
+        if self._recorder is None:
+            raise MachineryError("this machine was started without a recorder")
+        return self._recorder.execution(cpu)
 
 
 def _lines(options: list[str]) -> list[str]:

@@ -38,7 +38,8 @@ class Pictures:
     instructions, one more than it has steps for each start; ``begins``, the positions of its
     starts; ``spans``, pairs of a position and the state from there: IN_ORDER, IN_INTERRUPT or
     ELSEWHERE; ``left``, the positions whose step left program order, with the reason of the stop
-    if it is not the step itself.
+    if it is not the step itself; ``executed``, positions and what the emulator saw, if it was
+    recorded.
     """
 
     functions: dict[str, int] = field(default_factory=dict)
@@ -67,18 +68,23 @@ class Pictures:
         begins: list[int] = []
         spans: list[tuple[int, int]] = []
         left: list[tuple[int, str]] = []
+        executed: list[tuple[int, str]] = []
         excursion = _Excursion()
         for step, following in zip(steps, [*steps[1:], None], strict=True):
             if step.number == 1 or not at:
                 begins.append(len(at))
                 excursion.begin(spans, len(at))
             at.append(self._index(step.pc, step.at, words, lines, names))
+            if step.executed:
+                executed.append((len(at) - 1, step.executed))
             if not step.in_order:
                 left.append((len(at) - 1, "" if step.reason == "SS trap" else step.reason))
             excursion.follow(step, spans, len(at))
             if following is None or following.number == 1:
                 at.append(self._index(step.to, step.to_at, words, lines, names))
-        shape = {"at": at, "begins": begins, "spans": spans, "left": left}
+        shape: dict[str, object] = {"at": at, "begins": begins, "spans": spans, "left": left}
+        if executed:
+            shape["executed"] = executed
         number = self.paths.setdefault(repr(shape), len(self.paths))
         if number == len(self._shapes):
             self._shapes.append(shape)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from pathlib import Path
 
 
@@ -16,7 +16,8 @@ if TYPE_CHECKING:
 class Taken:
     """One step: from ``pc``, symbol ``at``, to ``to``, symbol ``to_at``.
 
-    ``number`` counts from 1 along a path; a cell may have several paths.
+    ``number`` counts from 1 along a path; a cell may have several paths. ``executed`` says in
+    words what the emulator saw, if that was recorded.
     """
 
     number: int
@@ -28,6 +29,7 @@ class Taken:
     to_at: str
     reason: str
     in_order: bool
+    executed: str = ""
 
     @classmethod
     def from_json(cls, item: dict[str, Any]) -> Self:
@@ -42,7 +44,20 @@ class Taken:
             to_at=str(item["to_at"]),
             reason=str(item["reason"]),
             in_order=bool(item["in_order"]),
+            executed=_in_words(item.get("executed")),
         )
+
+
+def _in_words(events: Sequence[Mapping[str, Any]] | None) -> str:
+    """Say how many instructions a step and its handlers executed; "" if that is unknown."""
+    if events is None:
+        return ""
+    own = sum("pc" in event for event in events)
+    handlers = [event["instructions"] for event in events if event.get("instructions") is not None]
+    said = f"executed {own} of its own"
+    if handlers:
+        said += f", {sum(map(int, handlers))} in {len(handlers)} exceptions before"
+    return said
 
 
 def line(
@@ -60,8 +75,14 @@ def line(
     cpu: int,
     in_order: bool,
     seconds: float,
+    executed: Sequence[Mapping[str, object]] | None = None,
 ) -> str:
-    """Return the line of one step, which took ``seconds``, in task ``pid`` on ``cpu``."""
+    """Return the line of one step, which took ``seconds``, in task ``pid`` on ``cpu``.
+
+    ``executed`` is what the emulator saw, if that was recorded: instructions by ``pc``,
+    exceptions by ``vector``, with the number of ``instructions`` until they returned (null if they
+    did not), and whether it was an ``abort``.
+    """
     step = {
         "n": number,
         "pc": f"{pc:#x}",
@@ -77,6 +98,8 @@ def line(
         "in_order": in_order,
         "seconds": round(seconds, 6),
     }
+    if executed is not None:
+        step["executed"] = executed
     return json.dumps(step) + "\n"
 
 

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from kstep.console.gdb import Gdb
     from kstep.image.symbols import CodeAddress, Symbols
     from kstep.judge.stepper import Step
+    from kstep.machine.interface import Machine
     from kstep.session.dialogue import Dialogue
     from kstep.session.inspection import Inspection
     from kstep.session.stops import Stops
@@ -60,6 +61,7 @@ class Stepping:
 
     def __init__(
         self,
+        machine: Machine,
         dialogue: Dialogue,
         stops: Stops,
         inspection: Inspection,
@@ -67,6 +69,7 @@ class Stepping:
         trace: IO[str] | None,
         metrics: dict[str, float],
     ) -> None:
+        self._record = machine.execution if machine.hardware.recorded else None
         self._dialogue = dialogue
         self._stops = stops
         self._inspection = inspection
@@ -92,6 +95,7 @@ class Stepping:
             self._tally,
             self._stops.confirmed if may_lie else None,
             self._dialogue.kdb.glance if may_lie else None,
+            self._record,
         )
         try:
             for step in path.steps(count):

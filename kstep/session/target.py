@@ -82,7 +82,7 @@ class Target:
         self.call = inspection.call
         self.watch_registers = inspection.watch_registers
 
-        stepping = Stepping(dialogue, stops, inspection, symbols, trace, self.metrics)
+        stepping = Stepping(machine, dialogue, stops, inspection, symbols, trace, self.metrics)
         self.steps = stepping.steps
         self.steps_to_a_return = stepping.steps_to_a_return
         self.step_to = stepping.step_to

@@ -253,9 +253,11 @@ function listing(path) {
 
 function asText(path) {
   return later("aslist", "the steps, as text", () => {
+    const executed = new Map(path.executed);
     const lines = path.at.map((index, position) => {
       const sign = path.left.has(position) ? "!" : [" ", "i", "e"][path.kinds[position]];
-      const what = [number(path, position).padStart(10), place(index).padEnd(40), data.instructions[index][2].padEnd(36), source(index)];
+      const what = [number(path, position).padStart(10), place(index).padEnd(40), data.instructions[index][2].padEnd(36), source(index).padEnd(executed.size ? 36 : 0),
+        executed.get(position) ?? ""];
       return `${sign} ${what.join("  ").trimEnd()}`;
     });
     return element("pre", { className: "steps", tabIndex: 0 }, lines.join("\n"));
