@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kstep.arm64.branch import strip_pac
+from kstep.base.outcome import KernelFault, Signature
+from kstep.machine.interface import UnmappedError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -55,12 +57,21 @@ def recorded(pc: int, frame_pointer: int, read: Callable[[int, int], bytes]) -> 
     """Follow the frame records (AAPCS64, 6.4.6) from ``pc`` to the outermost caller.
 
     The record that ends the kernel's part of a stack holds two zeros. With
-    CONFIG_ARM64_PTR_AUTH_KERNEL the return addresses in the records are signed.
+    CONFIG_ARM64_PTR_AUTH_KERNEL the return addresses in the records are signed. Raises KernelFault
+    ``wrong-result`` if they lead to an address that is not mapped, such as a user's: what named
+    it, the debugger or the stack, is wrong.
     """
     found = [pc]
     record = frame_pointer
     while record and len(found) < DEEPEST:
-        record, back = RECORD.unpack(read(record, RECORD.size))
+        try:
+            record, back = RECORD.unpack(read(record, RECORD.size))
+        except UnmappedError as error:
+            raise KernelFault(
+                Signature.WRONG_RESULT,
+                f"frame {len(found)} of the stack from {pc:#x} is at {record:#x}, which is not"
+                " mapped in the kernel",
+            ) from error
         if not back:
             break
         found.append(strip_pac(back))

@@ -7,8 +7,10 @@ import struct
 
 import pytest
 
+from kstep.base.outcome import KernelFault, Signature
 from kstep.image.symbols import Symbols
 from kstep.judge.backtrace import Frame, disagreement, printed, recorded
+from kstep.machine.interface import UnmappedError
 
 TEXT = """\
 Stack traceback for pid 23
@@ -50,6 +52,15 @@ def test_a_signed_return_address_is_that_without_its_code() -> None:
     back = 0xFFFF_8000_0801_2344
     memory = struct.pack("<QQ", 0, back ^ 0x005A_0000_0000_0000 ^ 0x7F00_0000_0000_0000)
     assert recorded(LEAF, 0x8000, lambda *_: memory) == [LEAF, back]
+
+
+def test_a_frame_of_user_space_is_none_of_the_kernels() -> None:
+    def read(address: int, _size: int) -> bytes:
+        raise UnmappedError(f"{address:#x}")
+
+    with pytest.raises(KernelFault, match="frame 1 .* is at 0xffffc64141a0") as fault:
+        recorded(LEAF, 0xFFFF_C641_41A0, read)
+    assert fault.value.signature is Signature.WRONG_RESULT
 
 
 def test_records_that_go_round_come_to_an_end() -> None:
