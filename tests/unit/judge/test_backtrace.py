@@ -58,7 +58,7 @@ def test_a_frame_of_user_space_is_none_of_the_kernels() -> None:
     def read(address: int, _size: int) -> bytes:
         raise UnmappedError(f"{address:#x}")
 
-    with pytest.raises(KernelFault, match="frame 1 .* is at 0xffffc64141a0") as fault:
+    with pytest.raises(KernelFault, match=r"frame 1 .* is at 0xffffc64141a0") as fault:
         recorded(LEAF, 0xFFFF_C641_41A0, read)
     assert fault.value.signature is Signature.WRONG_RESULT
 
