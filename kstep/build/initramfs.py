@@ -40,6 +40,7 @@ PROGRAMS = (
     "stepper",
     "untouched",
     "zeros",
+    "signals",
 )
 FOLDER, PROGRAM, LINK = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755, stat.S_IFLNK | 0o777
 

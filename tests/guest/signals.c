@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// signals MODE ROUNDS: a signal in each round, which must be handled when the system call that
+// it meets returns to user space, or soon after. Prints sent=, handled= and late=: how many were
+// not handled by then.
+//   self   kill() of itself: handled before kill() returns
+//   timer  a timer of 2 ms, then getppid(): handled within 300 ms, without a further system call
+//   sleep  the same timer, then nanosleep() of 400 ms, which it must interrupt
+//   other  a child on the last CPU sends each as soon as the one before is handled, while this
+//          process calls getppid() on the first: handled within 3000 calls and 300 ms
+
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/time.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#define MS 1000000LL
+enum { PATIENCE_MS = 300, CALLS = 3000, SLEEP_MS = 400, TIMER_US = 2000 };
+
+static volatile struct shared {
+	long handled, calls, sent, late;
+} *shared;
+
+static void on_signal(int number)
+{
+	(void)number;
+	shared->handled++;
+}
+
+// By the vDSO, so without a system call.
+static long long now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 * MS + t.tv_nsec;
+}
+
+static void await(long due)
+{
+	long long until = now_ns() + PATIENCE_MS * MS;
+
+	while (shared->handled < due && now_ns() < until)
+		;
+}
+
+static void arm(void)
+{
+	struct itimerval once = { .it_value.tv_usec = TIMER_US };
+
+	setitimer(ITIMER_REAL, &once, NULL);
+}
+
+static void on_cpu(long cpu)
+{
+	cpu_set_t set;
+
+	CPU_ZERO(&set);
+	CPU_SET(cpu, &set);
+	sched_setaffinity(0, sizeof(set), &set);
+}
+
+static int sends(pid_t target, long rounds)
+{
+	on_cpu(sysconf(_SC_NPROCESSORS_ONLN) - 1);
+	for (long i = 0; i < rounds; i++) {
+		long due = shared->handled + 1, calls = shared->calls;
+		long long until = now_ns() + PATIENCE_MS * MS;
+
+		shared->sent++;
+		if (kill(target, SIGUSR1))
+			return 1;
+		while (shared->handled < due && (shared->calls < calls + CALLS || now_ns() < until))
+			;
+		shared->late += shared->handled < due;
+	}
+	return 0;
+}
+
+static int with_other(long rounds)
+{
+	pid_t parent = getpid(), child;
+	int status = 0;
+
+	child = fork();
+	if (child < 0)
+		return 1;
+	if (!child)
+		_exit(sends(parent, rounds));
+	on_cpu(0);
+	while (shared->sent < rounds || shared->handled + shared->late < rounds) {
+		getppid();
+		shared->calls++;
+		if (waitpid(child, &status, WNOHANG) == child)
+			return status;
+	}
+	waitpid(child, &status, 0);
+	return status;
+}
+
+int main(int argc, char **argv)
+{
+	struct sigaction action = { .sa_handler = on_signal };
+	const char *mode = argc == 3 ? argv[1] : "";
+	long rounds = argc == 3 ? atol(argv[2]) : 0;
+	struct timespec nap = { .tv_nsec = SLEEP_MS * MS };
+	int status = 0;
+
+	if (rounds <= 0 || (strcmp(mode, "self") && strcmp(mode, "timer") &&
+			    strcmp(mode, "sleep") && strcmp(mode, "other"))) {
+		fprintf(stderr, "usage: signals self|timer|sleep|other ROUNDS\n");
+		return 2;
+	}
+	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	if (shared == MAP_FAILED) {
+		perror("signals");
+		return 2;
+	}
+	sigaction(SIGUSR1, &action, NULL);
+	sigaction(SIGALRM, &action, NULL);
+	if (!strcmp(mode, "other")) {
+		status = with_other(rounds);
+		rounds = 0;
+	}
+	for (long i = 0; i < rounds; i++) {
+		long due = shared->handled + 1;
+		int interrupted = 1;
+
+		shared->sent++;
+		if (!strcmp(mode, "self")) {
+			kill(getpid(), SIGUSR1);
+		} else {
+			arm();
+			if (!strcmp(mode, "timer")) {
+				getppid();
+				await(due);
+			} else {
+				interrupted = nanosleep(&nap, NULL) && errno == EINTR;
+			}
+		}
+		shared->late += shared->handled < due || !interrupted;
+	}
+	printf("sent=%ld handled=%ld late=%ld\n", shared->sent, shared->handled, shared->late);
+	return status != 0;
+}
