@@ -41,6 +41,7 @@ PROGRAMS = (
     "untouched",
     "zeros",
     "signals",
+    "hops",
 )
 FOLDER, PROGRAM, LINK = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755, stat.S_IFLNK | 0o777
 
