@@ -24,6 +24,13 @@ class Hardware:
     waits: bool = False  # the parameters make the boot wait for a debugger
     recorded: bool = False  # what is executed between two stops is recorded
 
+    def can_serve_next(self, wanted: Hardware) -> bool:
+        """Whether a machine that has served a cell can serve another that wants this hardware.
+
+        A boot that waits for a debugger is over once it has been continued.
+        """
+        return self == wanted and not wanted.waits
+
     @property
     def requires(self) -> dict[Capability, str]:
         """The capabilities that this machine needs, and why."""

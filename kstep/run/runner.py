@@ -158,7 +158,7 @@ class _Running(AbstractContextManager["_Running"]):
         own = self._folder / layout.cell_folder(cell)
         _empty(own, layout.EARLIER if again else "")
         hardware = self.script.hardware_for(cell.case)
-        if self._machine is not None and self._machine.hardware != hardware:
+        if self._machine is not None and not self._machine.hardware.can_serve_next(hardware):
             self.end_machine()
         began = time.monotonic()
         outcome, signature, message = Outcome.PASS, None, ""

@@ -31,3 +31,20 @@ def test_what_is_other_than_usual_is_required(
     hardware: Hardware, requires: dict[Capability, str]
 ) -> None:
     assert hardware.requires == requires
+
+
+@pytest.mark.parametrize(
+    ("had", "wanted", "serves"),
+    [
+        (Hardware(), Hardware(), True),
+        (Hardware(cpus=2), Hardware(cpus=2), True),
+        (Hardware(), Hardware(cpus=2), False),
+        (Hardware(), Hardware(waits=True), False),
+        # Its boot has been continued, and does not wait again.
+        (Hardware(waits=True), Hardware(waits=True), False),
+    ],
+)
+def test_a_machine_serves_the_next_cell_that_wants_the_same_unless_its_boot_waits(
+    had: Hardware, wanted: Hardware, *, serves: bool
+) -> None:
+    assert had.can_serve_next(wanted) == serves
