@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import time
 from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import replace
@@ -124,7 +125,7 @@ class Verification:
             return self._run(former, stack)
 
     def _run(self, former: Record | None, stack: ExitStack) -> Record:
-        started = datetime.now(UTC).astimezone()
+        started, began = datetime.now(UTC).astimezone(), time.monotonic()
         prepared = prepare(
             self.asked,
             self.toolchain_kind,
@@ -147,7 +148,7 @@ class Verification:
         if former is None:
             self.folder.mkdir(parents=True)
             stack.enter_context(hold(self.folder))
-            record = self._open(started, prepared, left_out)
+            record = self._open(started, began, prepared, left_out)
             for each in prepared.trees:
                 record.add_tree(TreeRecord(each.id, each.version, each.sha256))
             self._record_kernels(record, prepared.built)
@@ -191,13 +192,20 @@ class Verification:
             + (f"; {without} that ended without one are run again" if without else "")
         )
 
-    def _open(self, started: datetime, prepared: Prepared, left_out: Iterable[LeftOut]) -> Record:
+    def _open(
+        self,
+        started: datetime,
+        began: float,
+        prepared: Prepared,
+        left_out: Iterable[LeftOut],
+    ) -> Record:
+        """Open the record of a new run; ``began`` is monotonic, because the clock may be set."""
         record = Record(
             self.folder,
             RunRecord(
                 id=self.folder.name,
                 started=started.isoformat(timespec="seconds"),
-                seconds=(datetime.now(UTC) - started).total_seconds(),
+                seconds=time.monotonic() - began,
                 argv=self.argv,
                 kstep_version=__version__,
                 host={

@@ -132,7 +132,8 @@ def _kernel_sources(suite: str, toolchain: Toolchain, cache: Cache) -> list[str]
 
 
 def _is_fresh(note: Path) -> bool:
-    return note.exists() and time.time() - note.stat().st_mtime <= DAY
+    """Whether a note is of the last day; one of the future is not, because the clock was wrong."""
+    return note.exists() and 0 <= time.time() - note.stat().st_mtime <= DAY
 
 
 def fetch(
