@@ -19,7 +19,7 @@ import tty
 
 READY = b"[    0.2] Run /init as init process\r\nKSTEP-READY 6.1.192 cpus=1\r\n"
 TYPED = re.compile(rb'(?P<command>.*); echo KSTEP"-END" (?P<number>\d+) \$\?')
-TAINT = b"cat /proc/sys/kernel/tainted"
+TAINT = b"read -r taint < /proc/sys/kernel/tainted; echo $taint"  # kstep.session.taint.COMMAND
 SERIAL = re.compile(r"serial,id=line,path=(.*)")
 
 

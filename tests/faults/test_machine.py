@@ -14,7 +14,8 @@ import pytest
 from kstep.base.outcome import Outcome, Signature
 from kstep.machine import qemu, supply
 from kstep.run import runner
-from kstep.session import dialogue
+from kstep.session import dialogue, taint
+from tests.faults import emulator
 from tests.faults.place import CASES, NO_VERDICT, Place
 from tests.faults.seed import seeds
 
@@ -104,3 +105,15 @@ def test_a_machine_that_is_stopped(
     injected("QEMU stopped", came_to(results))
     place.plan()
     assert {each.outcome for each in run(place)} == {Outcome.PASS}
+
+
+def test_the_emulator_knows_what_it_is_asked() -> None:
+    """Or each cell would get a machine of its own, and nothing would be met between two."""
+    assert taint.COMMAND.encode() == emulator.TAINT
+
+
+def test_three_cells_share_a_machine(place: Place) -> None:
+    assert {each.outcome for each in run(place)} == {Outcome.PASS}
+    assert len(place.machines) == 1
+    said = [path.read_text() for path in (place.folder / "out").rglob("console.log")]
+    assert LENGTH * 0.8 < sum(map(len, said)) < LENGTH * 3  # with times and what was sent
