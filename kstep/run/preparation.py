@@ -146,16 +146,20 @@ def prepare(
         for source, variants in zip(trees, patched_trees, strict=True)
         for config in asked.kconfigs
     ]
-    for builder, _ in builders:
-        builder.require_configurable()
+    losses = [
+        LeftOut(builder.tree.id, f"kconfig {builder.kconfig.name}", loss)
+        for builder, _ in builders
+        for loss in builder.configurable()
+    ]
+    for each in losses:
+        progress.say(f"tree {each.tree}, {each.variant}: {each.why}")
     built = [
         kernel
         for builder, variants in builders
         for kernel in _build(builder, variants, asked.untrusted)
     ]
-    return Prepared(
-        tools, chosen.accel, versions, trees, guest, tuple(built), tuple(chain(*left_out)), now
-    )
+    left = (*chain(*left_out), *losses)
+    return Prepared(tools, chosen.accel, versions, trees, guest, tuple(built), left, now)
 
 
 def _patch(
