@@ -303,8 +303,11 @@ class Builder:
                     f"{title}: the build was {error}", details=_errors(error.details, source)
                 ) from error
             except CommandError as error:
+                signalled = not 0 < error.exit_status < SIGNALLED
                 raise BuildError(
-                    f"{title}: the kernel does not build",
+                    f"{title}: the build was ended by a signal (status {error.exit_status})"
+                    if signalled
+                    else f"{title}: the kernel does not build",
                     details=_errors(error.details, source),
                 ) from error
         _require_nothing_left(real, objects, source, title)
