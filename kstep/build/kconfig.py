@@ -42,9 +42,7 @@ IDENTITY = {
     "LTO": re.compile(r"CONFIG_LTO_CLANG\w*"),
     "CFI": re.compile(r"CONFIG_CFI(_CLANG)?"),
     "shadow call stack": re.compile(r"CONFIG_SHADOW_CALL_STACK"),
-    "pointer authentication or branch targets": re.compile(
-        r"CONFIG_ARM64_(PTR_AUTH|BTI)_KERNEL"
-    ),
+    "pointer authentication or branch targets": re.compile(r"CONFIG_ARM64_(PTR_AUTH|BTI)_KERNEL"),
     "sanitizer": re.compile(r"CONFIG_(KASAN(_GENERIC|_(SW|HW)_TAGS)?|KCSAN|KMSAN)"),
     "preemption": re.compile(r"CONFIG_PREEMPT(_NONE|_VOLUNTARY|_LAZY|_RT|_DYNAMIC)?"),
     "page size": re.compile(r"CONFIG_ARM64_\d+K_PAGES"),

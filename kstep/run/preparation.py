@@ -182,6 +182,12 @@ def _patch(
                 raise
             progress.say(f"skipped: {error}")
             left_out.append(LeftOut(source.id, variant.name, str(error)))
+    for series in asked.series:
+        if lacking := patched.missing(series, source.source):
+            progress.say(
+                f"tree {source.id}: series {series.name} stands on {'; '.join(lacking)}: not in"
+                " this tree, as far as can be known, and not applied"
+            )
     ports = {
         f"{name} as ported in {patch.port}"
         for _, each in found

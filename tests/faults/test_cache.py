@@ -153,8 +153,6 @@ def test_a_damaged_download(
     injected(f"cache: download's {name}", f"{how}: {'fetched again' if said else 'harmless'}")
 
 
-
-
 def _build(folder: Path, slow: bool) -> None:  # noqa: FBT001 -- an argument of a process
     os.setsid()
     work = Work(folder)
@@ -192,5 +190,3 @@ def test_two_on_one_cache(
     temporary.sweep(both.cache.scratch_folders)
     assert all(not temporary.NAME.fullmatch(name) for name in both.kept())
     injected("two on one cache", "one killed" if builds[0].exitcode else "both end")
-
-

@@ -25,9 +25,7 @@ USES = 240  # of the disk in a run, and some more; see test_a_run_uses_the_disk_
 def injections() -> list[ParameterSet]:
     """Return each use with no space for it alone, and some of them for the other kinds."""
     return [
-        pytest.param(
-            how, n, id=f"{how.name}-seed{n}", marks=() if not n else pytest.mark.nightly
-        )
+        pytest.param(how, n, id=f"{how.name}-seed{n}", marks=() if not n else pytest.mark.nightly)
         for how in (How.ONCE, How.FULL, How.TORN, How.SHORT)
         for n in range(USES if how is How.ONCE else USES // 4)
     ]

@@ -27,7 +27,9 @@ REFUSED = requests.exceptions.ConnectionError(
 )
 FAULTS = {
     "refused": REFUSED,
-    "no socket": requests.exceptions.ConnectionError("FileNotFoundError: No such file or directory"),
+    "no socket": requests.exceptions.ConnectionError(
+        "FileNotFoundError: No such file or directory"
+    ),
     "hung up": urllib3.exceptions.ProtocolError("Connection broken: IncompleteRead(0 bytes read)"),
     "cut off": requests.exceptions.ChunkedEncodingError("Connection broken"),
     "silent": requests.exceptions.ReadTimeout("Read timed out."),

@@ -66,7 +66,7 @@ def test_a_machine_that_ends(
 ) -> None:
     """Before the guest is up, in a cell, between two; the second time too, now and then."""
     faults = [{"after": chance.randrange(LENGTH), "how": how}]
-    if seed % 4 == 3:  # noqa: PLR2004 -- every fourth
+    if seed % 4 == 3:
         faults.append({"after": chance.randrange(LENGTH), "how": how})
     place.plan(*faults)
     results = run(place)

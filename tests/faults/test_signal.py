@@ -46,7 +46,7 @@ def test_signals(
     """To the process, or to all of the terminal; the moment is told by what the run has done."""
     place = Place(tmp_path, runs)
     numbers = SIGNALS[seed % len(SIGNALS)]
-    to_all = chance.random() < 0.5  # noqa: PLR2004 -- half of them
+    to_all = chance.random() < 0.5
     run = place.start(jobs=chance.choice((1, 2)))
     wait_for_moment(place, run, chance)
     for number in numbers:

@@ -34,8 +34,9 @@ def serve() -> int:
 
 def run(folder: str, jobs: int, resume: bool, env: dict[str, str]) -> int:  # noqa: FBT001 -- of a job
     """Run ``./inv verify``; returns its exit status."""
-    import tasks  # noqa: PLC0415
     from invoke.exceptions import Exit  # noqa: PLC0415
+
+    import tasks  # noqa: PLC0415
     from kstep.image import debuginfo  # noqa: PLC0415
     from kstep.run import verification  # noqa: PLC0415
     from tests.faults.place import Place  # noqa: PLC0415

@@ -293,8 +293,8 @@ def test_what_a_whole_configuration_does_not_get_is_told(work: Work) -> None:
     wishes = frozenset({"CONFIG_NEVER", "CONFIG_DRIVER"})
     whole = Kconfig("theirs", options, "alldefconfig", wishes, whole=asked_for)
     told = (
-        "1 option differs from the .config (needed by kstep, unknown to this version):"
-        " CONFIG_NEVER",
+        "1 option differs from the .config"
+        " (needed by kstep, unknown to this version): CONFIG_NEVER",
         "1 option is a module, which kstep does not build: CONFIG_DRIVER",
     )
     assert work.builder(whole).configurable() == told
