@@ -147,12 +147,12 @@ def prepare(
         for config in asked.kconfigs
     ]
     losses = [
-        LeftOut(builder.tree.id, f"kconfig {builder.kconfig.name}", loss)
+        LeftOut(builder.tree.id, f"kconfig {builder.kconfig.name}", why)
         for builder, _ in builders
-        for loss in builder.configurable()
+        for why in builder.configurable()
     ]
-    for each in losses:
-        progress.say(f"tree {each.tree}, {each.variant}: {each.why}")
+    for loss in losses:
+        progress.say(f"tree {loss.tree}, {loss.variant}: {loss.why}")
     built = [
         kernel
         for builder, variants in builders

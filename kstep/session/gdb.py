@@ -64,15 +64,15 @@ class GdbAccess:
             self._log() as log,
             self.line_for_gdb(switch=not waits, back=not detach) as relay,
             self.gdb_at(relay, log) as gdb,
+            self._certain(relay),
         ):
-            with self._certain(relay):
-                gdb.connect(self._machine.toolchain.inside(relay.pty))
-                yield gdb
-                if detach:
-                    self._stops.text.forget()
-                    gdb.detach()
-                else:
-                    gdb.disconnect()
+            gdb.connect(self._machine.toolchain.inside(relay.pty))
+            yield gdb
+            if detach:
+                self._stops.text.forget()
+                gdb.detach()
+            else:
+                gdb.disconnect()
 
     @contextmanager
     def _certain(self, relay: Relay) -> Iterator[None]:

@@ -21,7 +21,8 @@ TALLY = pytest.StashKey[dict[str, Counter[str]]]()
 
 def pytest_configure(config: pytest.Config) -> None:
     """Begin to count."""
-    config.stash[TALLY] = defaultdict(Counter)
+    tally: dict[str, Counter[str]] = defaultdict(Counter)
+    config.stash[TALLY] = tally
 
 
 @pytest.fixture

@@ -67,6 +67,7 @@ def compiled(folder: Path) -> Path:
     if compiler is None:
         pytest.skip("no C compiler of this host: apt install gcc")
     library = folder / "preload.so"
-    argv = [compiler, "-shared", "-fPIC", "-Wall", "-Werror", "-O1", "-o", library, SOURCE, "-ldl"]
+    options = ["-shared", "-fPIC", "-Wall", "-Werror", "-O1"]
+    argv = [compiler, *options, "-o", str(library), str(SOURCE), "-ldl"]
     subprocess.run(argv, check=True)
     return library

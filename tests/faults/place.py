@@ -240,12 +240,12 @@ class Started:
     """A run in a process of its own."""
 
     def __init__(self, server: subprocess.Popen[bytes]) -> None:
+        assert server.stdout is not None
         self._answers = server.stdout
         self.pid = int(self._read())
         self._status: int | None = None
 
     def _read(self) -> bytes:
-        assert self._answers is not None
         return self._answers.readline()
 
     def poll(self) -> int | None:

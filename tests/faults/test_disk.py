@@ -1,12 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""The disk full at each use of it in a run: one clear line, no verdict from it, nothing half made."""
+"""The disk full at each use of it in a run: one clear line, no verdict, nothing half made."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 import pytest
-from _pytest.mark.structures import ParameterSet
 
 from kstep.base.errors import MachineryError
 from tests.faults.faults import How
@@ -15,6 +14,8 @@ from tests.faults.place import Place, outcomes
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+    from _pytest.mark.structures import ParameterSet
 
     from tests.faults.faults import Preload
     from tests.faults.place import Runs

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import docker.errors
@@ -21,6 +20,7 @@ from tests.unit.toolchain.test_container import Container, Engine, tools
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
 REFUSED = requests.exceptions.ConnectionError(
     "('Connection aborted.', ConnectionRefusedError(111, 'Connection refused'))"
@@ -48,6 +48,7 @@ class Gone(Engine):
 
     def create(self, image: str, argv: list[str], **asked: Any) -> Container:  # noqa: ANN401 -- docker's own
         """Make a container."""
+        del image, argv
         self.ask("create")
         self.made.append(Going(self, asked["labels"]))
         return self.made[-1]
@@ -106,7 +107,7 @@ def test_a_machine_whose_engine_goes(
 ) -> None:
     engine = Gone(question, FAULTS[fault])
     monkeypatch.setattr(docker, "from_env", lambda timeout: engine)  # noqa: ARG005
-    with pytest.raises(EngineError, match="^the Docker engine ") as error:
+    with pytest.raises(EngineError, match=r"^the Docker engine ") as error:
         tools().spawn(["qemu-system-aarch64"])
     injected("engine gone, a machine", str(error.value).partition(":")[0])
 
@@ -120,7 +121,7 @@ def test_a_running_machine_whose_engine_goes(
     monkeypatch.setattr(docker, "from_env", lambda timeout: engine)  # noqa: ARG005
     process = tools().spawn(["qemu-system-aarch64"])
     engine.at = "reload"
-    with pytest.raises(EngineError, match="^the Docker engine ") as error:
+    with pytest.raises(EngineError, match=r"^the Docker engine ") as error:
         process.alive()
     engine.at = "logs"
     assert process.output() == ""

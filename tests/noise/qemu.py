@@ -113,9 +113,7 @@ def run(variant: str, sessions: list[str], repeats: int, folder: Path) -> list[t
         for result in runner.run(boot, prepared.toolchain, folder):
             expected = asked.expectations.of(cell, prepared.trees[0].version)
             wanted = (
-                (Outcome.PASS, None)
-                if expected is None
-                else (expected.outcome, expected.signature)
+                (Outcome.PASS, None) if expected is None else (expected.outcome, expected.signature)
             )
             matched = result.outcome is wanted[0] and wanted[1] in {None, result.signature}
             found.append((result, matched))
