@@ -14,7 +14,7 @@ from kstep.base.errors import RequestError
 from kstep.build import kconfig
 from kstep.run import expectation, plan
 from kstep.session import selection
-from kstep.source import prerequisite, series, tree
+from kstep.source import series, standing, tree
 from kstep.source import variant as matrix
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _standing(asked: Series, others: Sequence[Series], root: Path) -> Series:
     for folder in sorted((root / "patches").glob("*/series.yaml")):
         with suppress(RequestError):  # not asked for, and not to be checked here
             known.append(series.load(folder.parent.name, root))
-    return prerequisite.look_up(asked, list({each.name: each for each in known}.values()))
+    return standing.look_up(asked, list({each.name: each for each in known}.values()))
 
 
 def _require_some(option: str, names: Sequence[str]) -> None:

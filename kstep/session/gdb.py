@@ -82,7 +82,8 @@ class GdbAccess:
         except (KernelFault, MachineryError) as error:
             if self._dialogue.line_trusted or error.signature in CERTAIN:
                 raise
-            if doubt := relay.doubt:
+            doubt = relay.doubt
+            if doubt and doubt not in str(error):
                 raise MachineryError(f"{error}; but {doubt}", Signature.CONSOLE_LOST) from error
             raise
 

@@ -166,15 +166,19 @@ def _present(series: Series, tree: Path) -> dict[str, Patch]:
     return {
         patch.id: form
         for patch in reversed(series.patches)
-        if (form := next((each for each in patch.forms if _reverse(each, tree)), None))
+        if (
+            form := next(
+                (each for each in patch.forms if _reverse(each.diff, each.touched, tree)), None
+            )
+        )
     }
 
 
-def _reverse(patch: Patch, tree: Path) -> bool:
-    """Reverse a patch; whether that changed something, because a mode alone always reverses."""
-    before = _read(tree, patch.touched)
-    reversed_ = not apply(["--reverse"], patch.diff, tree).returncode
-    return reversed_ and _read(tree, patch.touched) != before
+def _reverse(diff: bytes, touched: Sequence[str], tree: Path) -> bool:
+    """Reverse a diff; whether that changed something, because a mode alone always reverses."""
+    before = _read(tree, touched)
+    reversed_ = not apply(["--reverse"], diff, tree).returncode
+    return reversed_ and _read(tree, touched) != before
 
 
 def _take_out(series: Series, present: Mapping[str, Patch], tree: Path) -> None:
@@ -212,11 +216,11 @@ def missing(series: Series, sources: Path) -> list[str]:
 def _is_there(prerequisite: Prerequisite, sources: Path) -> bool:
     """Whether a tree has all patches of a prerequisite; False if kstep does not know them."""
     with temporary.folder() as folder:
-        touched = sorted({name for _, patch in prerequisite.patches for name in patch.touched})
+        touched = sorted({name for each in prerequisite.patches for name in each.touched})
         tree = _copy(sources, Path(folder) / "tree", touched)
         return bool(prerequisite.patches) and all(
-            any(_reverse(form, tree) for form in patch.forms)
-            for _, patch in reversed(prerequisite.patches)
+            any(_reverse(diff, each.touched, tree) for diff in each.diffs)
+            for each in reversed(prerequisite.patches)
         )
 
 

@@ -7,16 +7,13 @@ git format-patch --base writes their patch ids, b4 their message ids and change 
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kstep.source import thread
-from kstep.source.git import Git
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-
-    from kstep.source.series import Patch, Series
+    from collections.abc import Iterable
 
 TRAILER = re.compile(
     rb"^prerequisite-(?P<kind>patch-id|message-id|change-id): *<?(?P<id>[^\s<>]+)>? *\r?$",
@@ -27,19 +24,29 @@ SHOWN = 12  # characters of a patch id
 
 
 @dataclass(frozen=True)
+class Known:
+    """A patch that kstep has; ``diffs`` are those of the patch and of its ports."""
+
+    name: str  # "series/patch"
+    subject: str
+    touched: tuple[str, ...]
+    diffs: tuple[bytes, ...]
+
+
+@dataclass(frozen=True)
 class Prerequisite:
     """A patch, or with a message id or change id perhaps a whole series, that comes before.
 
-    ``patches`` are those that it is, by their names "series/patch", if kstep knows them.
+    ``patches`` are those that it is, if kstep has them.
     """
 
     kind: str
     id: str
-    patches: tuple[tuple[str, Patch], ...] = ()
+    patches: tuple[Known, ...] = ()
 
     def __str__(self) -> str:
         if self.patches:
-            return ", ".join(f'{name} "{patch.subject}"' for name, patch in self.patches)
+            return ", ".join(f'{each.name} "{each.subject}"' for each in self.patches)
         return f"{self.kind} {self.id[:SHOWN] if self.kind == 'patch-id' else self.id}"
 
 
@@ -55,33 +62,3 @@ def listed(texts: Iterable[str]) -> tuple[Prerequisite, ...]:
     return tuple(
         Prerequisite(match["kind"], match["id"]) for text in texts if (match := SAID.match(text))
     )
-
-
-def look_up(series: Series, known: Sequence[Series]) -> Series:
-    """Return a series, with its prerequisites found among the patches of others.
-
-    One that is a patch of its own is none: somebody has put both into one series.
-    """
-    patches = [
-        (f"{each.name}/{patch.id}", patch, _ids(patch) | {each.message_id})
-        for each in (series, *(each for each in known if each.name != series.name))
-        for patch in each.patches
-    ]
-    found = [
-        replace(
-            each, patches=tuple((name, patch) for name, patch, ids in patches if each.id in ids)
-        )
-        for each in series.prerequisites
-    ]
-    own = {f"{series.name}/{patch.id}" for patch in series.patches}
-    others = (each for each in found if own.isdisjoint(name for name, _ in each.patches))
-    return replace(series, prerequisites=tuple(others))
-
-
-def _ids(patch: Patch) -> set[str | None]:
-    """Return the patch ids of a patch and its ports, as git writes them, and its message id."""
-    said = [
-        Git.without_repository().run("patch-id", "--stable", given=form.diff).stdout.split()
-        for form in patch.forms
-    ]
-    return {patch.message_id, *(words[0].decode() for words in said if words)}

@@ -10,7 +10,7 @@ import pytest
 
 from kstep.base.errors import RequestError
 from kstep.run import request
-from kstep.source import patched, prerequisite, series
+from kstep.source import patched, prerequisite, series, standing
 from kstep.source import variant as matrix
 from tests.unit.source.test_series import (
     ONE,
@@ -122,7 +122,7 @@ def test_both_in_one_mbox_apply_as_the_refusal_says(work: Work) -> None:
     variant = matrix.parse("both/1+2", [loaded])
     assert patched_files(work.tree, [loaded], variant)[0] == ON_ONE
     assert loaded.prerequisites
-    assert prerequisite.look_up(loaded, []).prerequisites == ()  # it is its own
+    assert standing.look_up(loaded, []).prerequisites == ()  # it is its own
 
 
 def test_a_base_alone_is_named(work: Work) -> None:
