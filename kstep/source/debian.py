@@ -11,6 +11,7 @@ from __future__ import annotations
 import email
 import os
 import re
+import shutil
 import threading
 import time
 from contextlib import suppress
@@ -179,7 +180,7 @@ def fetch(
     with cache.lock(f"download-{name}-{suite}"):
         if os.path.lexists(note) and (reason := _damage(shelf)):
             say(f"cache: fetching package {name} of Debian {suite} again: {reason}")
-            note.unlink()
+            _throw_away(note)
         if not _is_fresh(note):
             try:
                 _download(name, suite, toolchain, toolchain.own(shelf))
@@ -215,6 +216,14 @@ def _damage(shelf: Path) -> str | None:
     if "/" in file or (shelf / file).is_symlink():
         return f"{file} is not a file in the cache"
     return digest.differs(shelf / file, sha256)
+
+
+def _throw_away(path: Path) -> None:
+    """Remove what is in the place of a file; a folder can be there only by damage."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _ask(
@@ -257,7 +266,7 @@ def _download(name: str, suite: str, toolchain: Toolchain, shelf: Path) -> None:
     fields = dict(line.split(": ", 1) for line in shown if re.match(r"^[A-Z][\w-]*: ", line))
     file = f"{name}_{fields['Version']}_{fields['Architecture']}.deb".replace(":", "%3a")
     if (shelf / file).is_symlink() or digest.differs(shelf / file, fields["SHA256"]):
-        (shelf / file).unlink(missing_ok=True)
+        _throw_away(shelf / file)
         _ask(toolchain, shelf, "apt-get", "-qq", "download", name, network=True)
         # apt has checked the file against the index, and the index against its signature.
         if reason := digest.differs(shelf / file, fields["SHA256"]):
