@@ -149,12 +149,14 @@ class Verification:
             self.folder.mkdir(parents=True)
             stack.enter_context(hold(self.folder))
             record = self._open(started, began, prepared, left_out)
-            for each in prepared.trees:
-                record.add_tree(TreeRecord(each.id, each.version, each.sha256))
-            self._record_kernels(record, prepared.built)
         else:
             record = former
-            self._record_kernels(record, prepared.built)
+        known = {each.id for each in record.trees}  # a run that was cut off may lack some
+        for each in prepared.trees:
+            if each.id not in known:
+                record.add_tree(TreeRecord(each.id, each.version, each.sha256))
+        self._record_kernels(record, prepared.built)
+        if former is not None:
             self._go_on(record, started)
         run_by = _run_by(prepared.built)
         cells = [c for c in self.asked.cells if c not in not_run and _kernel_of(c) in run_by]
@@ -258,6 +260,7 @@ class Verification:
             key = (each.tree.id, each.kconfig.name, kernel.image_sha256)
             for variant, sources in each.variants:
                 if (each.tree.id, each.kconfig.name, variant.name) in there:
+                    images.setdefault(key, variant.name)
                     continue
                 record.add_kernel(
                     KernelRecord(
