@@ -60,7 +60,7 @@ def came_to(results: list[Result]) -> str:
     return ", ".join([*ends, *(f"{word} once" for word in once)])
 
 
-@seeds(120, sample=6)
+@seeds(120, sample=4)
 @pytest.mark.parametrize("how", ["kill", "exit"])
 def test_a_machine_that_ends(
     place: Place, injected: Callable[[str, str], None], chance: random.Random, how: str, seed: int
@@ -81,7 +81,7 @@ def test_a_machine_that_ends(
     assert {each.outcome for each in run(place)} == {Outcome.PASS}
 
 
-@seeds(50, sample=2)
+@seeds(50, sample=1)
 def test_a_machine_that_is_stopped(
     place: Place,
     injected: Callable[[str, str], None],

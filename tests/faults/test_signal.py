@@ -35,7 +35,7 @@ SIGNALS = (
 APART = 0.3  # seconds at the most between two signals in a row
 
 
-@seeds(120, sample=3)
+@seeds(120, sample=2)
 def test_signals(
     tmp_path: Path,
     runs: Runs,
