@@ -56,6 +56,7 @@ def _exit_statuses(command: Callable[..., int | None]) -> Callable[..., None]:
         except MachineryError as error:
             raise Exit("\n  ".join((f"kstep: {error}", *error.details)), error.status) from None
         except KeyboardInterrupt:
+            _leave_at_once()
             raise Exit("kstep: interrupted", INTERRUPTED) from None
         except SystemExit:  # rich's, where nobody reads: its 1 would be a verdict
             raise BrokenPipeError from None
@@ -86,6 +87,16 @@ def _take_signals() -> None:
     for number in (signal.SIGTERM, signal.SIGHUP):  # SIGHUP: a window was closed
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
             signal.signal(number, functools.partial(_interrupt, _terminals()))
+
+
+def _leave_at_once() -> None:
+    """Have one more signal end an interrupted command, which Python is about to leave, in silence.
+
+    What still runs ends with this process.
+    """
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, lambda *_: os._exit(INTERRUPTED))
 
 
 def _terminals() -> set[int]:
@@ -266,6 +277,7 @@ def verify(
     if job.interrupted:
         with contextlib.suppress(OSError):  # of a terminal that was closed
             _print_table(record)
+        _leave_at_once()
         raise Exit(
             f"kstep: interrupted with {len(record.cells)} results, {len(job.to_come)} cells still"
             f" to come; to resume: ./inv verify --resume {shown}",

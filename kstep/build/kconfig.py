@@ -35,6 +35,20 @@ WHOLLY = "whole:"
 DETECTED = re.compile(
     r"^CONFIG_(CC_|GCC_|CLANG_|AS_|LD_|LLD_|RUSTC_|PAHOLE_|BINDGEN_|TOOLS_|ARCH_|HAVE_|HAS_)"
 )
+# Options that make a kernel another one to step in, by what they are: a whole configuration that
+# has one on must get it. Without a driver it is still the kernel that was asked for.
+IDENTITY = {
+    "compiler": re.compile(r"CONFIG_CC_IS_\w+"),
+    "LTO": re.compile(r"CONFIG_LTO_CLANG\w*"),
+    "CFI": re.compile(r"CONFIG_CFI(_CLANG)?"),
+    "shadow call stack": re.compile(r"CONFIG_SHADOW_CALL_STACK"),
+    "pointer authentication or branch targets": re.compile(r"CONFIG_ARM64_(PTR_AUTH|BTI)_KERNEL"),
+    "sanitizer": re.compile(r"CONFIG_(KASAN(_GENERIC|_(SW|HW)_TAGS)?|KCSAN|KMSAN)"),
+    "preemption": re.compile(r"CONFIG_PREEMPT(_NONE|_VOLUNTARY|_LAZY|_RT|_DYNAMIC)?"),
+    "page size": re.compile(r"CONFIG_ARM64_\d+K_PAGES"),
+    "address bits": re.compile(r"CONFIG_ARM64_VA_BITS_\d+"),
+}
+COMPILERS = {"CONFIG_CC_IS_GCC": "gcc", "CONFIG_CC_IS_CLANG": "clang"}
 FOLDER = "kconfigs"  # of kstep's fragments
 BASE = "base"
 SHOWN = 5  # options that a sentence names
@@ -67,7 +81,8 @@ class Kconfig:
     ``options`` maps CONFIG_X to its value as .config spells it; "n" means not set.
     ``others`` is allnoconfig or alldefconfig. The options in ``wishes`` come from a whole
     configuration: if this kernel cannot have one, that is not an error. ``lines`` are the lines
-    that asked for the others.
+    that asked for the others. ``whole`` are the lines of the whole configuration, and ``own`` the
+    options of the user's fragments on top of it.
     """
 
     name: str
@@ -75,6 +90,8 @@ class Kconfig:
     others: str = "allnoconfig"
     wishes: frozenset[str] = frozenset()
     lines: Mapping[str, OptionLine] = field(default_factory=dict, compare=False)
+    whole: tuple[OptionLine, ...] = field(default=(), compare=False)
+    own: frozenset[str] = field(default=frozenset(), compare=False)
 
     @property
     def fragment(self) -> str:
@@ -90,15 +107,52 @@ class Kconfig:
         others = "" if self.others == "allnoconfig" else f"{self.others}\n"
         return hashlib.sha256(f"{others}{self.fragment}".encode()).hexdigest()
 
-    def check(self, config: Path) -> tuple[str, ...]:
-        """Return the wishes that Kconfig did not set; raise if it changed another option."""
+    def check(self, config: Path) -> None:
+        """Raise MachineryError if Kconfig changed an option that is not a wish."""
         wrong = self._wrong(config)
         if asked := [said for name, said in wrong.items() if name not in self.wishes]:
             raise MachineryError(
                 f"kconfig {self.name}: Kconfig changed {len(asked)} requested option(s), because of"
                 f" an unmet dependency: {'; '.join(asked)}"
             )
-        return tuple(name for name in wrong if not DETECTED.match(name))
+
+    def losses(self, config: Path) -> tuple[str, ...]:
+        """Say what the whole configuration asks for and a .config does not have, by name."""
+        wrong = [name for name in self._wrong(config) if not DETECTED.match(name)]
+        modules = [name for name, value in parse(config).items() if value == "m"]
+        return (
+            *_counted(wrong, "differ from the .config (needed by kstep, unknown to this version)"),
+            *_counted(modules if self.whole else [], "are modules, which kstep does not build"),
+        )
+
+    def require_same_kernel(self, config: Path) -> None:
+        """Raise RequestError, with the line, if a .config is another kernel than the whole one.
+
+        That is if an option of IDENTITY is lost, and no fragment says anything of that kind.
+        """
+        got = parse(config)
+        lost = {
+            line: kind
+            for line in self.whole
+            for kind, options in IDENTITY.items()
+            if options.fullmatch(line.name)
+            and line.value == "y"
+            and got.get(line.name) != "y"
+            and not any(map(options.fullmatch, self.own))
+        }
+        if not lost:
+            return
+        first = next(iter(lost))
+        built = next((each for name, each in COMPILERS.items() if got.get(name) == "y"), "")
+        named = ", ".join(f"{line.name} ({kind})" for line, kind in lost.items())
+        said = "; ".join(f"# {line.name} is not set" for line in lost)
+        raise RequestError(
+            f"kstep{f' builds with {built} and' if built else ''} would make another kernel,"
+            f" without {named}; to test that one, name a fragment after this file"
+            f" (--kconfig {first.path}+FRAGMENT) with the lines: {said}",
+            first.path,
+            first.number,
+        )
 
     def require_met(self, config: Path) -> None:
         """Raise RequestError, with the line, for the first option that Kconfig changed."""
@@ -148,6 +202,8 @@ class KconfigRequest:
             "alldefconfig" if self.whole else "allnoconfig",
             (frozenset(wished) | frozenset(asked)) - frozenset(lines),
             lines,
+            self.whole,
+            frozenset(line.name for line in self.lines if line.path != self.base),
         )
 
     def surely_lacks(self, option: str) -> bool:
@@ -266,6 +322,16 @@ def _line(match: re.Match[str], path: Path, number: int) -> OptionLine:
 def _has(options: Mapping[str, str], name: str, value: str) -> bool:
     """Whether an option has a value; a missing option counts as "n", and as an empty string."""
     return options.get(name, value if value == '""' else "n") == value
+
+
+def _counted(names: Sequence[str], what: str) -> tuple[str, ...]:
+    if not names:
+        return ()
+    count = "1 option" if len(names) == 1 else f"{len(names)} options"
+    verb = {"are modules": "is a module", "differ": "differs"} if len(names) == 1 else {}
+    for many, one in verb.items():
+        what = what.replace(many, one)
+    return (f"{count} {what}: {first_few(names)}",)
 
 
 def first_few(names: Sequence[str]) -> str:

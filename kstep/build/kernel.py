@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING
 from kstep.base import digest, temporary
 from kstep.base.errors import MachineryError
 from kstep.build import leftover
-from kstep.build.kconfig import first_few
 from kstep.results.printable import printable
 from kstep.source.patched import PatchedTree
 from kstep.toolchain import CommandError, LimitError, reaper
@@ -175,18 +174,20 @@ class Builder:
             objects_compiled=facts["objects_compiled"],
         )
 
-    def require_configurable(self) -> None:
-        """Raise RequestError, with the line, for an option that the unpatched tree cannot have.
+    def configurable(self) -> tuple[str, ...]:
+        """Return what a whole configuration asks for and does not get; see Kconfig.losses().
 
-        Skipped if a kernel of this tree and configuration has been built.
+        Raises RequestError, with the line, for an option that the unpatched tree cannot have, or
+        without which it would be another kernel. Kconfig is not run if a kernel of this tree and
+        configuration has been built.
         """
         folder = self.cache.folder("build", self._family)
-        built = folder / "obj/vmlinux"
-        if built.exists():
-            return
+        objects = folder / "obj"
+        if (objects / "vmlinux").exists():
+            return self._losses(objects / ".config")
         with self._folder_lock():
-            if built.exists():
-                return
+            if (objects / "vmlinux").exists():
+                return self._losses(objects / ".config")
             scratch = folder / "configured"
             shutil.rmtree(scratch, ignore_errors=True)
             scratch.mkdir()
@@ -194,7 +195,13 @@ class Builder:
             self.toolchain.own(scratch)
             self._configure(self.tree.source, scratch)
             self.kconfig.require_met(scratch / ".config")
+            losses = self._losses(scratch / ".config")
             shutil.rmtree(scratch)
+        return losses
+
+    def _losses(self, config: Path) -> tuple[str, ...]:
+        self.kconfig.require_same_kernel(config)
+        return self.kconfig.losses(config)
 
     def _folder_lock(self) -> AbstractContextManager[None]:
         """Lock the folder of objects: kernels that share it are built one after another."""
@@ -270,15 +277,12 @@ class Builder:
             self._configure(source, objects, copy)
             _require_nothing_left(real, objects, source, title)
             try:
-                missed = self.kconfig.check(real / ".config")
+                self.kconfig.check(real / ".config")
             except MachineryError as error:
                 raise BuildError(str(error)) from error
-            if missed and first:
-                self.progress.say(
-                    f"kconfig {self.kconfig.name}: {len(missed)} options differ from the requested"
-                    " config (needed by kstep, unknown to this version, or to this compiler):"
-                    f" {first_few(missed)}"
-                )
+            if first and self.checkout is not None:  # of others configurable() has told it
+                for loss in self.kconfig.losses(real / ".config"):
+                    self.progress.say(f"kconfig {self.kconfig.name}: {loss}")
             argv = ["make", "-C", str(source), f"O={objects}", f"-j{os.cpu_count() or 1}", "Image"]
             try:
                 self.toolchain.run(
@@ -299,8 +303,11 @@ class Builder:
                     f"{title}: the build was {error}", details=_errors(error.details, source)
                 ) from error
             except CommandError as error:
+                signalled = not 0 < error.exit_status < SIGNALLED
                 raise BuildError(
-                    f"{title}: the kernel does not build",
+                    f"{title}: the build was ended by a signal (status {error.exit_status})"
+                    if signalled
+                    else f"{title}: the kernel does not build",
                     details=_errors(error.details, source),
                 ) from error
         _require_nothing_left(real, objects, source, title)

@@ -37,6 +37,8 @@ BEGUN = re.compile(rb"\$[^$#]*(#[0-9a-f]?)?\Z")  # may become a packet
 BEGUN_BY_KGDB = re.compile(rb"\$[^$#\r\n]*(#[0-9a-f]?)?\Z")  # it sends text as hex
 RESUMES = re.compile(rb"[cCsSDkR]|vCont|vKill")  # gdb's packets after which the kernel runs
 STOPPED = re.compile(rb"[TSWX][0-9a-f]{2}")  # kgdb's packets that report a stop
+# What a stop's packet leaves in the text if a line has damaged it: a lost "$", a wrong sum.
+REMAINS = re.compile(rb"#[0-9a-f]{2}|thread:|\$[TS][0-9a-f]{2}")
 
 
 def packet(body: bytes) -> bytes:
@@ -72,14 +74,29 @@ class Sieve:
 class Traffic:
     """The state of gdb's conversation with kgdb.
 
-    ``owed`` counts gdb's packets that the kernel has not acknowledged.
+    ``owed`` counts gdb's packets that the kernel has not acknowledged; ``damage`` is what was
+    seen of a packet that is none.
     """
 
     running: bool = False
     owed: int = 0
     fault: str = ""
+    damage: str = ""
     to_gdb: Sieve = field(default_factory=lambda: Sieve(BEGUN_BY_KGDB))
     to_kernel: Sieve = field(default_factory=Sieve)
+
+    @property
+    def doubt(self) -> str:
+        """Why what gdb sees, or does not see, may be the serial line's fault; "" if it is not.
+
+        The protocol's sums show damage. But gdb never sees a packet whose "$" is lost, and a
+        kernel that lost gdb's is silent: so one that is not acknowledged, or not whole, counts.
+        """
+        if self.fault or self.damage:
+            return self.fault or self.damage
+        if self.to_gdb.rest:
+            return f"kgdb's packet is not whole: {self.to_gdb.rest[:80]!r}"
+        return "kgdb did not acknowledge gdb's packet" if self.owed > 0 else ""
 
     def from_gdb(self, data: bytes) -> None:
         """Record what gdb sends."""
@@ -105,6 +122,8 @@ class Traffic:
                 self.owed -= marks
                 gdb += piece[:marks]
                 text += piece[marks:]
+                if found := REMAINS.search(piece, marks):
+                    self.damage = f"kgdb's packet is damaged: {piece[found.start() :][:80]!r}"
                 if b"-" in piece[:marks]:
                     self.fault = "kgdb asks gdb to resend a packet"
         return gdb, text
@@ -166,6 +185,11 @@ class Relay(AbstractContextManager["Relay"]):
     def running(self) -> bool:
         """Whether gdb has let the kernel run and it has not stopped since."""
         return self._traffic.running
+
+    @property
+    def doubt(self) -> str:
+        """See Traffic.doubt."""
+        return self._traffic.doubt
 
     def require_sound(self) -> None:
         """Raise MachineryError if the line is lost, or gdb and kgdb are out of step."""

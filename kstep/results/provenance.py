@@ -96,7 +96,10 @@ class SessionRecord:
 
 @dataclass(frozen=True)
 class LeftOut:
-    """What is not in the run: a variant, or the part of it that ``why`` names."""
+    """What is not in the run: a variant, or the part of it that ``why`` names.
+
+    ``variant`` may also be a configuration (``kconfig NAME``) that lacks something.
+    """
 
     tree: str
     variant: str

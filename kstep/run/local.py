@@ -263,6 +263,8 @@ def _work(
             connection.send(f"{type(error).__name__}: {error}")
         except OSError:
             return  # the parent is gone, which is the error
+        if isinstance(error, OSError):  # the machine's fault, such as a full disk: said above
+            raise SystemExit(1) from None
         raise
 
 

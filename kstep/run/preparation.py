@@ -146,16 +146,20 @@ def prepare(
         for source, variants in zip(trees, patched_trees, strict=True)
         for config in asked.kconfigs
     ]
-    for builder, _ in builders:
-        builder.require_configurable()
+    losses = [
+        LeftOut(builder.tree.id, f"kconfig {builder.kconfig.name}", why)
+        for builder, _ in builders
+        for why in builder.configurable()
+    ]
+    for loss in losses:
+        progress.say(f"tree {loss.tree}, {loss.variant}: {loss.why}")
     built = [
         kernel
         for builder, variants in builders
         for kernel in _build(builder, variants, asked.untrusted)
     ]
-    return Prepared(
-        tools, chosen.accel, versions, trees, guest, tuple(built), tuple(chain(*left_out)), now
-    )
+    left = (*chain(*left_out), *losses)
+    return Prepared(tools, chosen.accel, versions, trees, guest, tuple(built), left, now)
 
 
 def _patch(
@@ -178,6 +182,12 @@ def _patch(
                 raise
             progress.say(f"skipped: {error}")
             left_out.append(LeftOut(source.id, variant.name, str(error)))
+    for series in asked.series:
+        if lacking := patched.missing(series, source.source):
+            progress.say(
+                f"tree {source.id}: series {series.name} stands on {'; '.join(lacking)}: not in"
+                " this tree, as far as can be known, and not applied"
+            )
     ports = {
         f"{name} as ported in {patch.port}"
         for _, each in found

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from kstep.base.errors import RequestError
 from kstep.build import kconfig
 from kstep.run import expectation, plan
 from kstep.session import selection
-from kstep.source import series, tree
+from kstep.source import series, standing, tree
 from kstep.source import variant as matrix
 
 if TYPE_CHECKING:
@@ -134,6 +135,7 @@ def look_up(
             raise RequestError(
                 f"--series: two are called {one.name}; rename one (./inv series.add --name)"
             )
+    series_list = tuple(_standing(each, series_list, root) for each in series_list)
     _require_distinct("--sessions", session_names)
     selected = selection.select(root / "tests/sessions", session_names)
     variants = matrix.select(series_list, variant_names, matrix_name)
@@ -164,6 +166,17 @@ def look_up(
         {each.name: each.needs for each in asked.sessions}, kconfigs, root / kconfig.FOLDER
     )
     return asked
+
+
+def _standing(asked: Series, others: Sequence[Series], root: Path) -> Series:
+    """Return a series with its prerequisites found among the others and those in patches/."""
+    if not asked.prerequisites:
+        return asked
+    known = list(others)
+    for folder in sorted((root / "patches").glob("*/series.yaml")):
+        with suppress(RequestError):  # not asked for, and not to be checked here
+            known.append(series.load(folder.parent.name, root))
+    return standing.look_up(asked, list({each.name: each for each in known}.values()))
 
 
 def _require_some(option: str, names: Sequence[str]) -> None:

@@ -111,6 +111,11 @@ def _doubted(result: Result, short: str) -> Result:
     )
 
 
+def _reason(error: OSError) -> str:
+    what = error.strerror or str(error)
+    return what if error.filename is None else f"{error.filename}: {what}"
+
+
 class _Running(AbstractContextManager["_Running"]):
     """The cells of a boot, and the machine that they share, which exit ends."""
 
@@ -149,12 +154,30 @@ class _Running(AbstractContextManager["_Running"]):
         if first.outcome is not Outcome.ERROR or again or self._boot.line is not None:
             return first
         self.end_machine()
-        earlier = first.as_earlier(set_aside(cell, self._folder))
+        try:
+            earlier = first.as_earlier(set_aside(cell, self._folder))
+        except OSError:  # a full disk: its files stay where they are, and it is the result
+            return first
         second = self.cell(cell, again=True)
         return replace(second, earlier=(earlier,), silent=first.silent + second.silent)
 
     def cell(self, cell: Cell, *, again: bool) -> Result:
-        """Run a cell, on the running machine or on one that is started for it."""
+        """Run a cell, on the running machine or on one that is started for it.
+
+        That its files cannot be written, as on a full disk, is a fault of the machinery.
+        """
+        try:
+            return self._cell(cell, again=again)
+        except OSError as error:
+            return Result(
+                cell,
+                Outcome.ERROR,
+                Signature.INFRASTRUCTURE,
+                _reason(error),
+                files=files(cell, self._folder),
+            )
+
+    def _cell(self, cell: Cell, *, again: bool) -> Result:
         own = self._folder / layout.cell_folder(cell)
         _empty(own, layout.EARLIER if again else "")
         hardware = self.script.hardware_for(cell.case)
@@ -198,6 +221,8 @@ class _Running(AbstractContextManager["_Running"]):
                 silent = int(isinstance(error, SilentBootError) and self._boot.line is None)
                 outcome, signature = Outcome.ERROR, error.signature
                 message = "\n".join((str(error), *error.details))
+            except OSError:
+                raise
             except Exception as error:  # noqa: BLE001 -- a bug of kstep is not a verdict, and must not end the run
                 outcome, signature = Outcome.ERROR, Signature.INFRASTRUCTURE
                 message = f"internal error: {type(error).__name__}: {error}"

@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import os
 import platform
+import time
 from collections import defaultdict
 from contextlib import ExitStack
 from dataclasses import replace
@@ -124,7 +125,7 @@ class Verification:
             return self._run(former, stack)
 
     def _run(self, former: Record | None, stack: ExitStack) -> Record:
-        started = datetime.now(UTC).astimezone()
+        started, began = datetime.now(UTC).astimezone(), time.monotonic()
         prepared = prepare(
             self.asked,
             self.toolchain_kind,
@@ -147,13 +148,15 @@ class Verification:
         if former is None:
             self.folder.mkdir(parents=True)
             stack.enter_context(hold(self.folder))
-            record = self._open(started, prepared, left_out)
-            for each in prepared.trees:
-                record.add_tree(TreeRecord(each.id, each.version, each.sha256))
-            self._record_kernels(record, prepared.built)
+            record = self._open(started, began, prepared, left_out)
         else:
             record = former
-            self._record_kernels(record, prepared.built)
+        known = {each.id for each in record.trees}  # a run that was cut off may lack some
+        for each in prepared.trees:
+            if each.id not in known:
+                record.add_tree(TreeRecord(each.id, each.version, each.sha256))
+        self._record_kernels(record, prepared.built)
+        if former is not None:
             self._go_on(record, started)
         run_by = _run_by(prepared.built)
         cells = [c for c in self.asked.cells if c not in not_run and _kernel_of(c) in run_by]
@@ -191,13 +194,20 @@ class Verification:
             + (f"; {without} that ended without one are run again" if without else "")
         )
 
-    def _open(self, started: datetime, prepared: Prepared, left_out: Iterable[LeftOut]) -> Record:
+    def _open(
+        self,
+        started: datetime,
+        began: float,
+        prepared: Prepared,
+        left_out: Iterable[LeftOut],
+    ) -> Record:
+        """Open the record of a new run; ``began`` is monotonic, because the clock may be set."""
         record = Record(
             self.folder,
             RunRecord(
                 id=self.folder.name,
                 started=started.isoformat(timespec="seconds"),
-                seconds=(datetime.now(UTC) - started).total_seconds(),
+                seconds=time.monotonic() - began,
                 argv=self.argv,
                 kstep_version=__version__,
                 host={
@@ -250,6 +260,7 @@ class Verification:
             key = (each.tree.id, each.kconfig.name, kernel.image_sha256)
             for variant, sources in each.variants:
                 if (each.tree.id, each.kconfig.name, variant.name) in there:
+                    images.setdefault(key, variant.name)
                     continue
                 record.add_kernel(
                     KernelRecord(

@@ -16,7 +16,7 @@ from kstep.console.kdb import BREAKPOINT_HIT
 from kstep.console.relay import BACK_TO_KDB, Relay
 from kstep.console.shell import CommandResult
 from kstep.results.transcript import Transcript
-from kstep.session.dialogue import State
+from kstep.session.dialogue import CERTAIN, State
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -64,6 +64,7 @@ class GdbAccess:
             self._log() as log,
             self.line_for_gdb(switch=not waits, back=not detach) as relay,
             self.gdb_at(relay, log) as gdb,
+            self._certain(relay),
         ):
             gdb.connect(self._machine.toolchain.inside(relay.pty))
             yield gdb
@@ -72,6 +73,27 @@ class GdbAccess:
                 gdb.detach()
             else:
                 gdb.disconnect()
+
+    @contextmanager
+    def _certain(self, relay: Relay) -> Iterator[None]:
+        """Turn a fault that a faulty serial line may have caused into ``console-lost``."""
+        try:
+            yield
+        except (KernelFault, MachineryError) as error:
+            if self._dialogue.line_trusted or error.signature in CERTAIN:
+                raise
+            doubt = relay.doubt
+            if doubt and doubt not in str(error):
+                raise MachineryError(f"{error}; but {doubt}", Signature.CONSOLE_LOST) from error
+            raise
+
+    def _lost(self, signature: Signature, message: str) -> KernelFault | MachineryError:
+        """Return a fault for something that did not come; on a faulty line it may be lost."""
+        if self._dialogue.line_trusted:
+            return KernelFault(signature, message)
+        return MachineryError(
+            f"{message}; but the serial line may have lost it", Signature.CONSOLE_LOST
+        )
 
     @contextmanager
     def line_for_gdb(self, *, switch: bool = True, back: bool = True) -> Iterator[Relay]:
@@ -94,7 +116,7 @@ class GdbAccess:
         self._dialogue.send(BACK_TO_KDB)
         stop = self._dialogue.listen("kdb after gdb")
         if isinstance(stop, CommandResult):
-            raise KernelFault(
+            raise self._lost(
                 Signature.RUNAWAY, "the guest runs after gdb disconnected with it stopped"
             )
         self._stops.last = stop
@@ -106,7 +128,7 @@ class GdbAccess:
         try:
             self._dialogue.listen_for(SWITCHED, "line that gdb may attach")
         except SilenceError as error:
-            raise KernelFault(Signature.HANG, f"kdb: {error}") from error
+            raise self._lost(Signature.HANG, f"kdb: {error}") from error
         self._dialogue.hand_to_gdb()
 
     def expect_wait_for_gdb(self, active: int) -> None:
@@ -121,7 +143,7 @@ class GdbAccess:
             self._dialogue.listen_for(WAITS_FOR_GDB, "line about it", ANNOUNCED)
         except SilenceError:
             if self._machine.read(active, 4) == NO_CPU:
-                raise KernelFault(Signature.HANG, "sysrq-g does not stop the kernel") from None
+                raise self._lost(Signature.HANG, "sysrq-g does not stop the kernel") from None
         self._dialogue.hand_to_gdb()
 
     def _log(self) -> AbstractContextManager[Transcript | None]:

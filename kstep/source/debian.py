@@ -11,11 +11,14 @@ from __future__ import annotations
 import email
 import os
 import re
+import shutil
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 from kstep.base import digest, temporary
@@ -23,7 +26,7 @@ from kstep.base.errors import MachineryError, RequestError
 from kstep.toolchain import CommandError, apt, ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from kstep.base.cache import Cache
@@ -83,21 +86,24 @@ def kernel_source(
 ) -> Package:
     """Fetch the newest ``linux-source-<version>`` of the suite that has it.
 
-    ``say`` gets a line for each suite that is searched, which takes some seconds. Raises
-    RequestError, listing what is available, if no suite has it.
+    ``say`` gets a line for each suite that answers; they are asked in parallel, which takes some
+    seconds. Raises RequestError, listing what is available, if no suite has it.
     """
     name = f"{SOURCE}{version}"
     if version in USUAL:
         with suppress(MissingError):
             return fetch(name, USUAL[version], toolchain, cache, say)
+    say(f"tree debian:{version}: asking {len(SUITES)} Debian suites for {name}")
     offers: dict[str, str] = {}
     silent: list[str] = []
-    for suite in SUITES:
-        say(f"tree debian:{version}: looking for {name} in Debian {suite}")
-        try:
-            offers |= dict.fromkeys(_kernel_sources(suite, toolchain, cache), suite)
-        except MachineryError as error:
-            silent.append(f"{suite} does not answer: {(error.details or (str(error),))[-1]}")
+    for suite, found in _kernel_sources_of_all(toolchain, cache):
+        if isinstance(found, MachineryError):
+            silent.append(f"{suite} does not answer: {(found.details or (str(found),))[-1]}")
+            say(f"tree debian:{version}: {silent[-1]}")
+            continue
+        offers |= dict.fromkeys(found, suite)
+        known = ", ".join(sorted(found, key=_number)) or "no kernel source"
+        say(f"tree debian:{version}: {suite} has {known}")
     if version in offers:
         return fetch(name, offers[version], toolchain, cache, say)
     if not offers:
@@ -111,6 +117,31 @@ def kernel_source(
 
 def _number(version: str) -> list[int]:
     return [int(part) for part in version.split(".")]
+
+
+def _kernel_sources_of_all(
+    toolchain: Toolchain, cache: Cache
+) -> Iterator[tuple[str, list[str] | MachineryError]]:
+    """Ask every suite for its kernel sources, in parallel; return answers as they come.
+
+    The threads are daemons, so that Ctrl-C does not wait for an archive; what they have started
+    ends with them.
+    """
+    answers: SimpleQueue[tuple[str, list[str] | MachineryError | BaseException]] = SimpleQueue()
+
+    def ask(suite: str) -> None:
+        try:
+            answers.put((suite, _kernel_sources(suite, toolchain, cache)))
+        except BaseException as error:  # noqa: BLE001 -- raised below, on the caller's thread
+            answers.put((suite, error))
+
+    for suite in SUITES:
+        threading.Thread(target=ask, args=(suite,), daemon=True).start()
+    for _ in SUITES:
+        suite, found = answers.get()
+        if isinstance(found, BaseException) and not isinstance(found, MachineryError):
+            raise found
+        yield suite, found
 
 
 def _kernel_sources(suite: str, toolchain: Toolchain, cache: Cache) -> list[str]:
@@ -132,7 +163,8 @@ def _kernel_sources(suite: str, toolchain: Toolchain, cache: Cache) -> list[str]
 
 
 def _is_fresh(note: Path) -> bool:
-    return note.exists() and time.time() - note.stat().st_mtime <= DAY
+    """Whether a note is of the last day; one of the future is not, because the clock was wrong."""
+    return note.exists() and 0 <= time.time() - note.stat().st_mtime <= DAY
 
 
 def fetch(
@@ -148,7 +180,7 @@ def fetch(
     with cache.lock(f"download-{name}-{suite}"):
         if os.path.lexists(note) and (reason := _damage(shelf)):
             say(f"cache: fetching package {name} of Debian {suite} again: {reason}")
-            note.unlink()
+            _throw_away(note)
         if not _is_fresh(note):
             try:
                 _download(name, suite, toolchain, toolchain.own(shelf))
@@ -184,6 +216,14 @@ def _damage(shelf: Path) -> str | None:
     if "/" in file or (shelf / file).is_symlink():
         return f"{file} is not a file in the cache"
     return digest.differs(shelf / file, sha256)
+
+
+def _throw_away(path: Path) -> None:
+    """Remove what is in the place of a file; a folder can be there only by damage."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def _ask(
@@ -226,7 +266,7 @@ def _download(name: str, suite: str, toolchain: Toolchain, shelf: Path) -> None:
     fields = dict(line.split(": ", 1) for line in shown if re.match(r"^[A-Z][\w-]*: ", line))
     file = f"{name}_{fields['Version']}_{fields['Architecture']}.deb".replace(":", "%3a")
     if (shelf / file).is_symlink() or digest.differs(shelf / file, fields["SHA256"]):
-        (shelf / file).unlink(missing_ok=True)
+        _throw_away(shelf / file)
         _ask(toolchain, shelf, "apt-get", "-qq", "download", name, network=True)
         # apt has checked the file against the index, and the index against its signature.
         if reason := digest.differs(shelf / file, fields["SHA256"]):

@@ -20,6 +20,7 @@ from kstep.source.diff import apply, refusal
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from kstep.source.prerequisite import Prerequisite
     from kstep.source.series import Patch, Series
     from kstep.source.variant import Variant
 
@@ -89,6 +90,7 @@ def make(sources: Path, series_list: Sequence[Series], variant: Variant) -> Patc
                 series,
                 present[series.name],
                 _copy(tree, scratch / "whole" / series.name, touched),
+                sources,
             )
             for series in series_list
         ]
@@ -164,15 +166,19 @@ def _present(series: Series, tree: Path) -> dict[str, Patch]:
     return {
         patch.id: form
         for patch in reversed(series.patches)
-        if (form := next((each for each in patch.forms if _reverse(each, tree)), None))
+        if (
+            form := next(
+                (each for each in patch.forms if _reverse(each.diff, each.touched, tree)), None
+            )
+        )
     }
 
 
-def _reverse(patch: Patch, tree: Path) -> bool:
-    """Reverse a patch; whether that changed something, because a mode alone always reverses."""
-    before = _read(tree, patch.touched)
-    reversed_ = not apply(["--reverse"], patch.diff, tree).returncode
-    return reversed_ and _read(tree, patch.touched) != before
+def _reverse(diff: bytes, touched: Sequence[str], tree: Path) -> bool:
+    """Reverse a diff; whether that changed something, because a mode alone always reverses."""
+    before = _read(tree, touched)
+    reversed_ = not apply(["--reverse"], diff, tree).returncode
+    return reversed_ and _read(tree, touched) != before
 
 
 def _take_out(series: Series, present: Mapping[str, Patch], tree: Path) -> None:
@@ -185,8 +191,11 @@ def _take_out(series: Series, present: Mapping[str, Patch], tree: Path) -> None:
             raise RequestError(f"{fault} after the series before it; run it alone", patch.path)
 
 
-def _fit(series: Series, present: Mapping[str, Patch], tree: Path) -> Series:
-    """Return the series in the form that fits ``tree``, and apply it there, patch by patch."""
+def _fit(series: Series, present: Mapping[str, Patch], tree: Path, sources: Path) -> Series:
+    """Return the series in the form that fits ``tree``, and apply it there, patch by patch.
+
+    A refusal names the patches that the series stands on and that ``sources`` lacks.
+    """
     fitting = []
     for patch in series.patches:
         forms = (present[patch.id],) if patch.id in present else patch.forms
@@ -194,9 +203,38 @@ def _fit(series: Series, present: Mapping[str, Patch], tree: Path) -> Series:
         if form is None:
             fault = f"patch {series.name}/{patch.id} is not in the tree and does not apply"
             fault += f", nor does one of its {len(patch.ports)} ports" if patch.ports else ""
-            _put_in(patch, tree, fault, fix="rebase it")
+            _put_in(patch, tree, fault, fix=_stands_on(series, sources) or "rebase it")
         fitting.append(form or patch)
     return replace(series, patches=tuple(fitting))
+
+
+def missing(series: Series, sources: Path) -> list[str]:
+    """Name the prerequisites of a series that a tree lacks, as far as can be known."""
+    return [str(each) for each in series.prerequisites if not _is_there(each, sources)]
+
+
+def _is_there(prerequisite: Prerequisite, sources: Path) -> bool:
+    """Whether a tree has all patches of a prerequisite; False if kstep does not know them."""
+    with temporary.folder() as folder:
+        touched = sorted({name for each in prerequisite.patches for name in each.touched})
+        tree = _copy(sources, Path(folder) / "tree", touched)
+        return bool(prerequisite.patches) and all(
+            any(_reverse(diff, each.touched, tree) for diff in each.diffs)
+            for each in reversed(prerequisite.patches)
+        )
+
+
+def _stands_on(series: Series, sources: Path) -> str:
+    """Say what a series that does not apply is made for, and what to do; "" if unknown."""
+    found = missing(series, sources)
+    if not found:
+        if series.base_commit:
+            return f"it was made for commit {series.base_commit[:12]}; rebase it"
+        return ""
+    return (
+        f"it stands on {'; '.join(found)}, not in this tree; put that before it, in one folder or"
+        " mbox, or give a tree that has it"
+    )
 
 
 def _put_in(patch: Patch, tree: Path, fault: str, *, fix: str) -> None:

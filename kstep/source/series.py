@@ -17,13 +17,14 @@ import yaml
 from kstep.base import document, temporary
 from kstep.base.document import nearest
 from kstep.base.errors import RequestError
-from kstep.source import thread
+from kstep.source import prerequisite, thread
 from kstep.source.diff import apply, refusal
 from kstep.source.git import Repository
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from kstep.source.prerequisite import Prerequisite
 
 SCHEMA = json.loads(Path(__file__).with_name("series.schema.json").read_text(encoding="utf-8"))
 
@@ -72,7 +73,10 @@ class Patch:
 
 @dataclass(frozen=True)
 class Series:
-    """Patches in order; ``folder`` is None if they come from a single file."""
+    """Patches in order; ``folder`` is None if they come from a single file.
+
+    ``base_commit`` and ``prerequisites`` are what it was made for, as its mails say.
+    """
 
     name: str
     patches: tuple[Patch, ...]
@@ -81,6 +85,7 @@ class Series:
     message_id: str | None = None  # of the cover letter, or of the first patch if there is none
     origin: str | None = None
     base_commit: str | None = None
+    prerequisites: tuple[Prerequisite, ...] = ()
 
 
 def load(spec: str, root: Path) -> Series:
@@ -120,6 +125,7 @@ def save(series: Series, name: str, folder: Path) -> None:
         "message-id": series.message_id,
         "origin": series.origin,
         "base-commit": series.base_commit,
+        "prerequisites": [f"{each.kind} {each.id}" for each in series.prerequisites] or None,
         "patches": [
             _present_only({"file": file, "subject": patch.subject, "message-id": patch.message_id})
             for file, patch in files.items()
@@ -214,6 +220,7 @@ def _load_listed(folder: Path) -> Series:
         listed.value.get("message-id"),
         listed.value.get("origin"),
         listed.value.get("base-commit"),
+        prerequisite.listed(listed.value.get("prerequisites", [])),
     )
 
 
@@ -280,6 +287,7 @@ class _Heading(TypedDict):
     subject: str | None
     message_id: str | None
     base_commit: str | None
+    prerequisites: tuple[Prerequisite, ...]
 
 
 def _heading(covers: Sequence[bytes], mails: Sequence[bytes]) -> _Heading:
@@ -291,6 +299,7 @@ def _heading(covers: Sequence[bytes], mails: Sequence[bytes]) -> _Heading:
         "subject": (whole and TAG.sub("", thread.subject(whole))) or None,
         "message_id": thread.message_id(heads[0]),
         "base_commit": bases[0][1].decode() if bases else None,
+        "prerequisites": prerequisite.read([*covers, *mails]),
     }
 
 

@@ -9,7 +9,9 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
+import signal
 import subprocess
+import time
 from collections import deque
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,10 +19,12 @@ from typing import TYPE_CHECKING
 
 import docker.errors
 import requests
+import urllib3.exceptions
 from docker.types import LogConfig
 
 import docker
 from kstep.base import owner, temporary
+from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
 from kstep.toolchain import apt
 from kstep.toolchain.interface import (
@@ -60,7 +64,34 @@ wait $command
 """
 BOUND = ("sh", "-c", UNTIL_INPUT_ENDS, "sh")
 ENDED = ("exited", "dead")
+# An engine that does not answer, or that breaks off an answer; an APIError is an answer of its own.
+ENGINE_FAULTS = (
+    docker.errors.DockerException,
+    requests.exceptions.RequestException,
+    urllib3.exceptions.HTTPError,
+)
+# Statuses of a command that SIGKILL or SIGTERM ended: an engine that stops ends its containers.
+STOPPED_BY_OTHERS = (128 + signal.SIGKILL, 128 + signal.SIGTERM)
+STOPPING = 4.0  # seconds that an engine still answers after it has ended its containers
 FORGOTTEN = timedelta(hours=1)  # a living kstep removes a container within seconds of its end
+
+
+class EngineError(MachineryError):
+    """The container engine is gone, or refuses what it is asked."""
+
+
+@contextlib.contextmanager
+def _engine_asked() -> Iterator[None]:
+    """Raise EngineError for what goes wrong with the engine in the block."""
+    try:
+        yield
+    except docker.errors.APIError as error:
+        raise EngineError(f"the Docker engine refuses: {_engine_reason(error)}") from error
+    except ENGINE_FAULTS as error:
+        raise EngineError(
+            f"the Docker engine does not answer any more: {_engine_reason(error)};"
+            " start it (docker info shows that it answers), and run kstep again"
+        ) from error
 
 
 def engine_fault() -> str | None:
@@ -89,26 +120,28 @@ class DockerProcess(Process):
         self._container = container
         self._pid: int | None = None
         try:
-            self._input = container.attach_socket(params={"stdin": 1, "stream": 1})
-            container.start()
-            container.reload()
+            with _engine_asked():
+                self._input = container.attach_socket(params={"stdin": 1, "stream": 1})
+                container.start()
+                container.reload()
         except BaseException:
             self._remove()
             raise
 
     def alive(self) -> bool:
-        """Whether the container runs."""
-        try:
-            self._container.reload()
-        except docker.errors.APIError:
-            return False
+        """Whether the container runs; raises EngineError if the engine does not answer."""
+        with _engine_asked():
+            try:
+                self._container.reload()
+            except docker.errors.NotFound:
+                return False
         return str(self._container.status) == "running"
 
     def output(self) -> str:
         """Return the end of the container's log."""
         try:
             log = self._container.logs(tail=40)
-        except docker.errors.APIError:
+        except ENGINE_FAULTS:
             return ""
         return log.decode(errors="replace")[-4096:]
 
@@ -129,7 +162,7 @@ class DockerProcess(Process):
 
     def stop(self) -> None:
         """End what runs in the container, but keep the container for inspection."""
-        with contextlib.suppress(docker.errors.APIError):
+        with contextlib.suppress(*ENGINE_FAULTS):
             self._container.kill()
 
     def kill(self) -> None:
@@ -138,8 +171,15 @@ class DockerProcess(Process):
         self._input.close()
 
     def _remove(self) -> None:
-        with contextlib.suppress(docker.errors.APIError, requests.exceptions.RequestException):
+        """Remove it; if no engine answers, end what runs in it, which outlives a killed engine."""
+        try:
             self._container.remove(force=True)
+        except docker.errors.APIError:  # it is gone
+            pass
+        except ENGINE_FAULTS:
+            if first := self._visible():
+                with contextlib.suppress(OSError):  # of another user
+                    os.kill(first, signal.SIGKILL)  # and with it its PID namespace
 
 
 class DockerToolchain(Toolchain):
@@ -255,8 +295,8 @@ class DockerToolchain(Toolchain):
         at: Mapping[Path, Path] | None = None,
         on_line: Callable[[str], None] = ignore,
     ) -> None:
-        """Run a command in a container of its own."""
-        with self._client() as client:
+        """Run a command in a container of its own; EngineError if the engine ends meanwhile."""
+        with _engine_asked(), self._client() as client:
             container = self._create(
                 client,
                 argv,
@@ -281,6 +321,8 @@ class DockerToolchain(Toolchain):
                 reason = watch.reason
                 if limits and status and not reason and _out_of_memory(container):
                     reason = f"more than {limits.memory / GIB:.3g} GiB of memory"
+                if status in STOPPED_BY_OTHERS and not reason:
+                    _require_engine(client)
             finally:
                 process.kill()
         if reason:
@@ -309,16 +351,25 @@ class DockerToolchain(Toolchain):
         """Start a container and leave it running."""
         for line in lines:
             self.own(line)
-        client = docker.from_env(timeout=600)
-        container = self._create(
-            client,
-            argv,
-            readable=readable,
-            writable=writable,
-            lines=lines,
-            devices=devices,
-        )
-        return DockerProcess(container)
+        with _engine_asked():
+            client = docker.from_env(timeout=600)
+            container = self._create(
+                client,
+                argv,
+                readable=readable,
+                writable=writable,
+                lines=lines,
+                devices=devices,
+            )
+            return DockerProcess(container)
+
+
+def _require_engine(client: docker.DockerClient) -> None:
+    """Raise what the client does if the engine is stopping; it answers for a moment more."""
+    deadline = Deadline.after(STOPPING)
+    while deadline.left:
+        client.ping()
+        time.sleep(0.2)
 
 
 def _out_of_memory(container: Container) -> bool:
@@ -341,21 +392,22 @@ def _lines(chunks: Iterable[bytes]) -> Iterator[str]:
         yield rest.decode(errors="replace")
 
 
-def remove_orphans(*, own: bool = False) -> None:
+def remove_orphans(*, own: bool = False) -> bool:
     """Remove containers whose kstep was killed before it could; with ``own`` also this process's.
 
-    If no engine answers, none are running.
+    Returns whether an engine answered. One that was killed leaves containers to the next one.
     """
     try:
         client = docker.from_env(timeout=600)
     except docker.errors.DockerException:
-        return
+        return False
     try:
         _remove_orphans(client, own=own)
-    except requests.exceptions.RequestException:
-        return
+    except ENGINE_FAULTS:
+        return False
     finally:
         client.close()
+    return True
 
 
 def _remove_orphans(client: docker.DockerClient, *, own: bool = False) -> None:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kstep.base import temporary
+from kstep.base.deadline import Deadline
 from kstep.toolchain import container
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ ROOT = Path(__file__).parents[2]
 # Seconds between the rounds: a killed process may not be gone at once, and an engine may still
 # be about to create a requested container.
 PAUSES = (0.0, 0.3, 0.7)
+# An engine that is restarted has the containers that were left when it went.
+RESTART, EVERY = 600.0, 2.0  # seconds for it to answer, and between two tries
 
 _held: list[Connection] = []  # kstep's end of the pipe, if it is watched
 
@@ -107,6 +110,7 @@ def _watch(kind: str, folders: set[Path]) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
     groups: set[int] = set()
+    answered = True
     for line in sys.stdin:
         if line.startswith("+"):
             groups.add(int(line))
@@ -120,8 +124,11 @@ def _watch(kind: str, folders: set[Path]) -> None:
             with contextlib.suppress(OSError):
                 os.killpg(each, signal.SIGKILL)
         temporary.sweep(folders)
-        if kind == container.DockerToolchain.kind:
-            container.remove_orphans()
+        answered = kind != container.DockerToolchain.kind or container.remove_orphans()
+    deadline = Deadline.after(RESTART)
+    while not answered and deadline.left:
+        time.sleep(EVERY)
+        answered = container.remove_orphans()
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -26,7 +27,8 @@ if TYPE_CHECKING:
 def _own_process() -> Iterator[None]:
     """Restore in this process what a command sets."""
     umask = os.umask(0o022)
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    handlers = {number: signal.getsignal(number) for number in numbers}
     yield
     os.umask(umask)
     for number, handler in handlers.items():
@@ -195,3 +197,18 @@ def test_the_tests_that_need_no_kernel_are_run_with_this_python(
         f"{python} {Path(python).parent}/lint-imports --no-cache --no-logo",
         f"{python} -m mypy",
     ]
+
+
+def test_a_signal_more_ends_an_interrupted_command_in_silence() -> None:
+    """While Python leaves, where an exception would be printed with its traceback."""
+    script = (
+        "import os, signal, tasks\n"
+        "from invoke.exceptions import Exit\n"
+        "def command(): raise KeyboardInterrupt\n"
+        "try: tasks._exit_statuses(command)()\n"
+        "except Exit: os.kill(os.getpid(), signal.SIGTERM)\n"
+        "print('not reached')\n"
+    )
+    argv = ["env", "--default-signal=INT,HUP,TERM", sys.executable, "-c", script]
+    done = subprocess.run(argv, cwd=tasks.ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, "", "")

@@ -290,7 +290,11 @@ def test_a_whole_configuration_takes_the_place_of_base_and_gets_what_is_needed(
     alike = Kconfig("x", config.options)
     assert config.digest != alike.digest
     lost = "CONFIG_KGDB=y\nCONFIG_MORE=y\nCONFIG_OWN=y\nCONFIG_CC_VERSION_TEXT=12\n"
-    assert config.check(written(tmp_path, lost, "got")) == ("CONFIG_PREEMPT_NONE",)
+    got = written(tmp_path, lost, "got")
+    config.check(got)
+    (loss,) = config.losses(got)
+    assert loss.startswith("1 option differs from the .config (")
+    assert loss.endswith("): CONFIG_PREEMPT_NONE")
     with pytest.raises(MachineryError, match="CONFIG_KGDB=n, not y"):
         config.check(written(tmp_path, "CONFIG_MORE=y\nCONFIG_OWN=y\n", "got"))
 
@@ -322,9 +326,12 @@ def test_some_is_asked_of_a_whole_configuration_only(tmp_path: Path) -> None:
     (remark,) = asked.remarks("6.1")
     assert remark == 'CONFIG_KGDB y, CONFIG_KEY "", CONFIG_BTF n added or changed: needed by kstep'
     got = "CONFIG_KGDB=y\nCONFIG_OWN=y\nCONFIG_PREEMPT_NONE=y\nCONFIG_CC_VERSION_TEXT=12\n"
-    assert asked.on("6.1").check(written(tmp_path, got, "got")) == ()
+    assert asked.on("6.1").losses(written(tmp_path, got, "got")) == ()
     with_key = written(tmp_path, f'{got}CONFIG_KEY="y.pem"\nCONFIG_BTF=y\n', "got")
-    assert asked.on("6.1").check(with_key) == ("CONFIG_KEY", "CONFIG_BTF")
+    asked.on("6.1").check(with_key)
+    (loss,) = asked.on("6.1").losses(with_key)
+    assert loss.startswith("2 options differ from")
+    assert loss.endswith("CONFIG_KEY, CONFIG_BTF")
     without = kconfig.load("base", tmp_path).on("6.1")
     assert not {"CONFIG_KEY", "CONFIG_FIRMWARE", "CONFIG_BTF"} & set(without.options)
 
@@ -345,6 +352,76 @@ def test_a_whole_configuration_of_another_machine_is_refused(tmp_path: Path) -> 
     whole = written(tmp_path, WHOLE.replace("arm64", "x86"), "theirs")
     with pytest.raises(RequestError, match="is a configuration for x86; give one for arm64"):
         kconfig.load(str(whole), tmp_path)
+
+
+# What a whole configuration may ask for that gcc, or another version, makes another kernel of.
+ANOTHER = {
+    "CONFIG_CC_IS_CLANG": "compiler",
+    "CONFIG_LTO_CLANG": "LTO",
+    "CONFIG_LTO_CLANG_THIN": "LTO",
+    "CONFIG_LTO_CLANG_FULL": "LTO",
+    "CONFIG_CFI_CLANG": "CFI",
+    "CONFIG_CFI": "CFI",
+    "CONFIG_SHADOW_CALL_STACK": "shadow call stack",
+    "CONFIG_ARM64_BTI_KERNEL": "pointer authentication or branch targets",
+    "CONFIG_KASAN_HW_TAGS": "sanitizer",
+    "CONFIG_KASAN_SW_TAGS": "sanitizer",
+    "CONFIG_PREEMPT_RT": "preemption",
+    "CONFIG_PREEMPT_VOLUNTARY": "preemption",
+    "CONFIG_ARM64_64K_PAGES": "page size",
+    "CONFIG_ARM64_VA_BITS_52": "address bits",
+}
+
+
+@pytest.mark.parametrize(("option", "kind"), ANOTHER.items())
+def test_another_kernel_is_refused_with_what_was_lost(
+    option: str, kind: str, tmp_path: Path
+) -> None:
+    written(tmp_path, ON_WHOLE)
+    whole = written(tmp_path, f"{WHOLE}{option}=y\nCONFIG_DRIVER=y\n", "theirs")
+    kept = "CONFIG_KGDB=y\nCONFIG_OWN=y\nCONFIG_PREEMPT_NONE=y\nCONFIG_CC_IS_GCC=y\n"
+    got = written(tmp_path, kept, "got")
+    with pytest.raises(RequestError) as error:
+        kconfig.load(str(whole), tmp_path).on("6.1").require_same_kernel(got)
+    assert str(error.value) == (
+        f"{whole}:9: kstep builds with gcc and would make another kernel, without {option}"
+        f" ({kind}); to test that one, name a fragment after this file (--kconfig"
+        f" {whole}+FRAGMENT) with the lines: # {option} is not set"
+    )
+    # Whoever says so gets that kernel; with the option it is the one that was asked for.
+    said = written(tmp_path, f"# {option} is not set\n", "said")
+    accepted = kconfig.load(f"{whole}+{said}", tmp_path).on("6.1")
+    accepted.require_same_kernel(got)
+    accepted.require_met(got)
+    has_it = written(tmp_path, f"{kept}{option}=y\n", "got")
+    kconfig.load(str(whole), tmp_path).on("6.1").require_same_kernel(has_it)
+
+
+def test_all_that_was_lost_is_named_at_once(tmp_path: Path) -> None:
+    written(tmp_path, ON_WHOLE)
+    lost = "".join(f"{option}=y\n" for option in ANOTHER)
+    whole = written(tmp_path, WHOLE + lost, "theirs")
+    got = written(tmp_path, "CONFIG_PREEMPT_NONE=y\n", "got")
+    with pytest.raises(RequestError) as error:
+        kconfig.load(str(whole), tmp_path).on("6.1").require_same_kernel(got)
+    assert all(f"{option} ({kind})" in str(error.value) for option, kind in ANOTHER.items())
+    assert "\n" not in str(error.value)
+
+
+def test_only_a_driver_less_is_the_same_kernel(tmp_path: Path) -> None:
+    """It is told, and so are modules; what a fragment of ours lacks is no part of this."""
+    written(tmp_path, ON_WHOLE)
+    whole = written(tmp_path, f"{WHOLE}CONFIG_DRIVER=y\nCONFIG_OTHER=m\n", "theirs")
+    config = kconfig.load(str(whole), tmp_path).on("6.1")
+    got = "CONFIG_KGDB=y\nCONFIG_OWN=y\nCONFIG_PREEMPT_NONE=y\nCONFIG_OTHER=m\n"
+    path = written(tmp_path, got, "got")
+    config.require_same_kernel(path)
+    lost, modules = config.losses(path)
+    assert lost.endswith(": CONFIG_DRIVER")
+    assert modules == "1 option is a module, which kstep does not build: CONFIG_OTHER"
+    base = kconfig.load("base", tmp_path).on("6.1")
+    base.require_same_kernel(path)
+    assert not [loss for loss in base.losses(path) if "module" in loss]
 
 
 # -- what a session needs

@@ -95,6 +95,59 @@ def test_a_packet_that_must_be_said_again_is_a_fault(side: str) -> None:
     assert traffic.fault.startswith(side)
 
 
+STOP = packet(b"T05thread:01;")
+
+
+def damaged(data: bytes) -> Iterator[bytes]:
+    """Give every text that differs by one byte: lost, doubled, or changed to any other."""
+    for at in range(len(data)):
+        yield data[:at] + data[at + 1 :]
+        yield data[: at + 1] + data[at:]
+        for other in range(256):
+            if other != data[at]:
+                yield data[:at] + bytes([other]) + data[at + 1 :]
+
+
+@pytest.mark.parametrize("after", [b"", b"\r\n[   12.3] a message\r\n"])
+def test_a_stop_that_gdb_does_not_see_is_doubted(after: bytes) -> None:
+    """Or the kernel would be blamed for running on, by one byte of the line."""
+    unseen = 0
+    for said in damaged(b"+" + STOP):
+        traffic = Traffic()
+        traffic.from_gdb(packet(b"c"))
+        gdb, _ = traffic.from_kernel(said + after)
+        if STOP not in gdb:
+            assert traffic.doubt, said
+            unseen += 1
+    assert unseen > len(STOP) * 250
+
+
+def hears(data: bytes) -> bytes:
+    """Answer as kgdb does (get_packet() in kernel/debug/gdbstub.c), and never run."""
+    found = re.search(rb"\$([^#]*)#(..)", data)
+    if found is None:
+        return b""
+    return b"+" if found[0] == packet(found[1]) else b"-"
+
+
+def test_a_resume_that_kgdb_does_not_take_is_doubted() -> None:
+    for arrived in damaged(packet(b"c")):
+        traffic = Traffic()
+        traffic.from_gdb(packet(b"c"))
+        answer = hears(arrived)
+        traffic.from_kernel(answer)
+        if answer != b"+":
+            assert traffic.doubt, arrived
+
+
+def test_what_a_shell_echoes_is_no_doubt() -> None:
+    """Nor a silence after it: a kernel that does not stop is to blame."""
+    traffic = Traffic()
+    traffic.from_gdb(packet(b"c"))
+    traffic.from_kernel(b'+cd /tmp; echo KSTEP"-END" 5 $?\r\n/ # [ 7.1] # 5 of $10\r\n')
+    assert not traffic.doubt
+
+
 @contextmanager
 def relayed() -> Iterator[tuple[int, int, Console, Relay, list[str]]]:
     """Return the kernel's end of a line, gdb's end of the relay, the console, and the break."""

@@ -60,6 +60,7 @@ class Workshop:
     actions: dict[str, Action] = field(default_factory=dict)
     broken: str = ""  # the file whose change does not compile
     unknown: bool = False  # whether the kernel lacks an option that base asks for
+    losses: tuple[str, ...] = ()  # what the configuration asks for and no kernel gets
     said: io.StringIO = field(default_factory=io.StringIO)
 
     def __post_init__(self) -> None:
@@ -111,10 +112,11 @@ class Workshop:
                 raise MachineryError("make failed", details=("x.c:1: error: no", "make: 1"))
             return Kernel(title, Path(), False, "", "", "", 1.0, 9)  # noqa: FBT003 -- not cached
 
-        def configure() -> None:
+        def configure() -> tuple[str, ...]:
             self.done.append(f"configure {tree}")
+            return self.losses
 
-        return SimpleNamespace(**given, build=build, require_configurable=configure)
+        return SimpleNamespace(**given, build=build, configurable=configure)
 
     def prepare(
         self, *variants: str, trees: tuple[str, ...] = ("linux",), cache: str = "/none"
@@ -144,6 +146,16 @@ def test_what_may_be_wrong_is_seen_before_anything_is_built(workshop: Workshop) 
     workshop.prepare(trees=("one", "two"))
     assert kinds(workshop.done)[2:] == ["get", "patch", "initramfs", "configure", "build"]
     assert {"configure one", "configure two"} <= set(workshop.done)
+
+
+def test_what_a_configuration_loses_is_said_first_and_kept(workshop: Workshop) -> None:
+    workshop.losses = ("2 options are modules, which kstep does not build: CONFIG_A, CONFIG_B",)
+    prepared = workshop.prepare()
+    (left,) = prepared.left_out
+    assert (left.tree, left.variant, left.why) == ("linux", "kconfig base", workshop.losses[0])
+    said = workshop.said.getvalue()
+    assert f"tree linux, kconfig base: {workshop.losses[0]}" in said
+    assert said.index("are modules") < said.index("kernels linux/base")
 
 
 def test_a_patch_that_does_not_apply_ends_it(workshop: Workshop) -> None:

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from kstep.base.cache import Cache
-from kstep.base.errors import RequestError
+from kstep.base.errors import MachineryError, RequestError
 from kstep.base.outcome import Outcome, Signature
 from kstep.base.progress import Progress
 from kstep.build.kconfig import Kconfig
 from kstep.image import debuginfo
-from kstep.results.record import load
+from kstep.results.record import Record, load
 from kstep.run import inputs, request, resumption, verification
 from kstep.run.boot import Result
 from kstep.run.preparation import Built
@@ -34,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from kstep.results.cell import Cell
-    from kstep.results.record import Record
     from kstep.run.boot import Boot
 
 ROOT = Path(__file__).parents[3]
@@ -191,6 +190,35 @@ def test_a_cell_that_only_one_of_two_equal_kernels_has_is_run_again(place: Place
     (ran,) = played.ran
     assert (ran.variant, ran.case) == ("none", json.loads(second)["case"])
     assert len(record.cells) == 18
+
+
+@pytest.mark.parametrize(
+    ("method", "calls"),
+    [("add_tree", 0), ("add_kernel", 0), ("add_kernel", 1), ("add_kernel", 2)],
+)
+def test_a_run_cut_off_before_its_trees_and_kernels_are_recorded_goes_on(
+    place: Place, monkeypatch: pytest.MonkeyPatch, method: str, calls: int
+) -> None:
+    """As by a full disk, after the record was opened."""
+    real, left = getattr(Record, method), iter([True] * calls)
+
+    def full(record: Record, *given: object) -> None:
+        if not next(left, False):
+            raise MachineryError("no space left")
+        real(record, *given)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Record, method, full)
+        with pytest.raises(MachineryError, match="no space left"):
+            place.verify(Played())
+    _, record = place.verify(Played(), resume=True)
+    assert len(record.cells) == 18
+    assert [each.id for each in record.trees] == ["debian:6.1"]
+    assert [(each.variant, each.same_as) for each in record.kernels] == [
+        ("none", None),
+        ("v6/2", "none"),
+        ("v6/1+2", "none"),
+    ]
 
 
 class Mute(Played):

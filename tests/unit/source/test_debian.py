@@ -7,6 +7,7 @@ import hashlib
 import os
 import shutil
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -285,12 +286,56 @@ def test_a_source_that_has_moved_on_is_answered_with_what_there_is(tmp_path: Pat
     said: list[str] = []
     with pytest.raises(RequestError) as error:
         debian.kernel_source("7.2", archive, Cache(tmp_path), said.append)
-    searched = [line for line in said if "looking for linux-source-7.2 in Debian" in line]
-    assert len(searched) == len(debian.SUITES)  # nobody waits in silence
+    assert said[0] == "tree debian:7.2: asking 5 Debian suites for linux-source-7.2"
+    assert sorted(said[1:]) == [  # as they answer: nobody waits in silence
+        "tree debian:7.2: bookworm has 6.1",
+        "tree debian:7.2: bullseye has no kernel source",
+        "tree debian:7.2: forky has no kernel source",
+        "tree debian:7.2: sid has 7.3",
+        "tree debian:7.2: trixie has 6.12",
+    ]
     assert str(error.value) == (
         "tree debian:7.2: no Debian suite has linux-source-7.2 now;"
         " available: debian:6.1 (bookworm), debian:6.12 (trixie), debian:7.3 (sid)"
     )
+
+
+def test_suites_are_asked_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each answers only when all have been asked; one that does not is named."""
+    all_asked = threading.Barrier(len(debian.SUITES), timeout=10)
+
+    def ask(suite: str, *_given: object) -> list[str]:
+        all_asked.wait()
+        if suite == "forky":
+            raise MachineryError("Debian forky", details=("E: no route",))
+        return [f"5.{debian.SUITES.index(suite)}"]
+
+    monkeypatch.setattr(debian, "_kernel_sources", ask)
+    said: list[str] = []
+    with pytest.raises(RequestError, match=r"available: debian:5\.0 .*; forky does not answer: E"):
+        debian.kernel_source("6.6", Archive(), Cache(tmp_path), said.append)
+    assert "tree debian:6.6: forky does not answer: E: no route" in said
+
+
+def test_what_goes_wrong_in_a_suite_is_not_taken_for_silence(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ask(*_given: object) -> list[str]:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(debian, "_kernel_sources", ask)
+    with pytest.raises(OSError, match="No space"):
+        debian.kernel_source("6.6", Archive(), Cache(tmp_path))
+
+
+def test_a_note_of_the_future_is_not_believed(tmp_path: Path) -> None:
+    """The clock was wrong when it was written: otherwise the archive is not asked for years."""
+    archive = Archive()
+    note = fetched(archive, tmp_path).path.with_name("current")
+    archive.asked.clear()
+    os.utime(note, (time.time() + 1e8, time.time() + 1e8))
+    fetched(archive, tmp_path)
+    assert "update" in archive.asked
 
 
 def test_where_no_suite_answers_there_is_no_verdict_on_the_version(tmp_path: Path) -> None:

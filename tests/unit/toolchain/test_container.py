@@ -27,7 +27,7 @@ from kstep.toolchain import (
     choose,
     engine_fault,
 )
-from kstep.toolchain.container import BOUND, DockerProcess
+from kstep.toolchain.container import BOUND, DockerProcess, EngineError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -322,7 +322,7 @@ def test_root_gives_the_line_to_who_runs_the_machine(
 
 def test_a_machine_that_does_not_start_leaves_no_container(engine: Engine) -> None:
     engine.does_not_start = True
-    with pytest.raises(docker.errors.APIError):
+    with pytest.raises(EngineError):
         tools().spawn(["qemu"])
     assert engine.made[0].removed
 
