@@ -736,9 +736,7 @@ def run_tests(
     """
     python = sys.executable
     chosen = ["tests/unit"] * unit + _list(only)
-    cores = min(os.cpu_count() or 1, 4)
-    share = ["-n", str(cores), "--dist", "loadgroup"] * (cores > 1 and not only)
-    tests = shlex.join([*("-m", "pytest"), *chosen, *["-m", ""] * nightly, *share])
+    tests = shlex.join([*("-m", "pytest"), *chosen, *["-m", ""] * nightly])
     static = [
         f"{python} -m ruff check .",
         f"{python} -m ruff format --check .",

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,18 +13,9 @@ from kstep.run import preparation, request
 from tests.integration.command import ROOT
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from kstep.run.preparation import Prepared
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep these tests together, one after another, beside those that need no kernel.
-
-    Some count the processes and containers of this machine, and most use all its cores.
-    """
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.xdist_group("kernels"))
 
 
 @pytest.fixture(scope="session")
