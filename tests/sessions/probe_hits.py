@@ -75,10 +75,16 @@ def probe_hits(target: Target, probing: Probing) -> None:
 def step_over_probes(target: Target, trigger: str) -> None:
     """Step from the branch to the system call, over the probe, and further."""
     caller = target.known("invoke_syscall", "el0_svc_common", "do_el0_svc")
-    branch = target.find(caller, lambda word: word & ~REGISTER == BLR)
+    words: list[int] = []
+
+    def is_branch(word: int) -> bool:
+        words.append(word)
+        return word & ~REGISTER == BLR
+
+    branch = target.find(caller, is_branch)
+    register = f"x{(words[-1] & REGISTER) >> 5}"
     with target.in_kdb(then=trigger) as kdb:
         probed = kdb.address(PROBED)
-        register = f"x{(int.from_bytes(target.read(branch, 4), 'little') & REGISTER) >> 5}"
         stop_here = kdb.breakpoint(branch)
         done = again = 0
         before: dict[str, int] = {}
