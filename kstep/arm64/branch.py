@@ -176,6 +176,12 @@ def is_brk(word: int) -> bool:
     return word & 0xFFE0_001F == _BRK
 
 
+def is_indirect_call(word: int) -> bool:
+    """Whether it is BLR, authenticated or not: a call of the function in a register."""
+    each = decode(word, 0)
+    return each.flow is Flow.INDIRECT and each.links
+
+
 def _is_exclusive(word: int, load: int) -> bool:
     return word >> 22 & 1 == load and any(word & mask == value for mask, value in _EXCLUSIVES)
 

@@ -83,14 +83,15 @@ class Step:
         if not self.in_order:
             raise self.path.departure(self)
 
-    def must_execute_once(self) -> None:
+    def must_execute_once(self) -> Execution:
         """Raise KernelFault if the step did not execute its instruction once, and no other.
 
-        By the emulator's record, whatever kdb says; see executed.must_be_one().
+        By the emulator's record, whatever kdb says; see executed.must_be_one(). Returns the record.
         """
         if self.execution is None:
             raise MachineryError("this machine does not record what a step executes")
         executed.must_be_one(self.number, self.before, self.execution, self.path.locate)
+        return self.execution
 
     def must_make_progress(self) -> None:
         """Raise KernelFault ``livelock`` if the path loops without progress."""

@@ -34,11 +34,6 @@ class Execution:
     whole: bool = True
 
     @property
-    def instructions(self) -> tuple[int, ...]:
-        """The addresses of the instructions that the resumed context executed."""
-        return tuple(each for each in self.events if isinstance(each, int))
-
-    @property
     def interruptions(self) -> tuple[Interruption, ...]:
         """The exceptions that interrupted it, without kgdb's own."""
         found = tuple(each for each in self.events if isinstance(each, Interruption))

@@ -85,7 +85,7 @@ def parse(lines: Iterable[str], cpu: int) -> Execution:
     """Read the last resume and stop of a CPU from the lines of a record, see recorder.c."""
     events: list[int | Interruption] | None = None
     found: Execution | None = None
-    whole = True
+    whole, vector = True, 0
     for line in lines:
         number, word, *value = line.split(" ")
         if int(number) != cpu:
@@ -97,11 +97,10 @@ def parse(lines: Iterable[str], cpu: int) -> Execution:
         elif word == "at":
             events.append(int(value[0], 16))
         elif word == "in":
-            events.append(Interruption(int(value[0], 16), None))
+            vector = int(value[0], 16)
+            events.append(Interruption(vector, None))
         elif word == "out":
-            last = events.pop()
-            assert isinstance(last, Interruption)  # noqa: S101 -- recorder.c writes them in pairs
-            events.append(Interruption(last.vector, int(value[0]), value[1] == "abort"))
+            events[-1] = Interruption(vector, int(value[0]), value[1] == "abort")
         elif word == "more":
             whole = False
         else:

@@ -14,12 +14,15 @@ from kstep.console.shell import CommandResult
 from kstep.session.dialogue import WAIT, State
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kstep.console.kdb import Breakpoint, Stop
     from kstep.image.symbols import Symbols
     from kstep.judge.text import LiveText
     from kstep.session.dialogue import Dialogue
 
 AGAIN = 3  # times that `go` is repeated at a breakpoint that is hit again
+RECURRING = 20  # stops with the same registers, which none was reached anew for
 
 
 class Stops:
@@ -90,6 +93,26 @@ class Stops:
     def expect_breakpoint(self, breakpoint_: Breakpoint) -> Stop:
         """Wait until a breakpoint is hit."""
         return self.expect_stop(BREAKPOINT_HIT, breakpoint_.address)
+
+    def go_until(self, breakpoint_: Breakpoint, wanted: Callable[[], bool], most: int) -> Stop:
+        """``go`` to a breakpoint that others reach too, until what is ``wanted`` holds there.
+
+        Raises KernelFault ``rehit`` if a stop recurs with the same registers, again and again;
+        MachineryError after ``most`` stops.
+        """
+        before, again = self._registers, 0
+        for _ in range(most):
+            self.go()
+            stop = self.expect_breakpoint(breakpoint_)
+            if wanted():
+                return stop
+            again = again + 1 if self._registers == before else 0
+            if again == RECURRING:
+                raise KernelFault(
+                    Signature.REHIT, f"go from {self.here} hit there {RECURRING} times more"
+                )
+            before = self._registers
+        raise MachineryError(f"none of {most} stops at {self.here} is the one that is wanted")
 
     def crash(self, command: str, reason: str) -> Stop:
         """Run a command that does not return, and wait for the stop in which it ends."""

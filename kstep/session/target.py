@@ -51,7 +51,7 @@ class Target:
         self.wait_for_pending_tick = dialogue.wait_for_pending_tick
 
         stops = Stops(dialogue, symbols, LiveText(machine))
-        self.go = stops.go
+        self.go, self.go_until = stops.go, stops.go_until
         self.expect_stop = stops.expect_stop
         self.expect_breakpoint = stops.expect_breakpoint
         self.break_in = stops.break_in

@@ -19,8 +19,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kstep.arm64.branch import is_indirect_call
 from kstep.base.errors import MachineryError
-from kstep.base.outcome import KernelFault, Signature
 from kstep.session.hits import must_be_exact
 from kstep.session.session import session
 
@@ -36,9 +36,7 @@ ARM = (
 )
 DISARM = f"echo '!{PROBED}' > {FOLDER}/inject; echo 0 > {FOLDER}/probability"
 STEPPED, STEPS = 8, 5
-AGAIN = 20  # stops with the same registers, each of which would be a system call of its own
 STOPS = 400  # of all tasks, whose system calls stop there too
-BLR, REGISTER = 0xD63F_0000, 0x3E0  # Arm ARM, C6.2: BLR, and its register
 
 
 @dataclass(frozen=True)
@@ -75,36 +73,12 @@ def probe_hits(target: Target, probing: Probing) -> None:
 def step_over_probes(target: Target, trigger: str) -> None:
     """Step from the branch to the system call, over the probe, and further."""
     caller = target.known("invoke_syscall", "el0_svc_common", "do_el0_svc")
-    words: list[int] = []
-
-    def is_branch(word: int) -> bool:
-        words.append(word)
-        return word & ~REGISTER == BLR
-
-    branch = target.find(caller, is_branch)
-    register = f"x{(words[-1] & REGISTER) >> 5}"
+    branch = target.find(caller, is_indirect_call)
     with target.in_kdb(then=trigger) as kdb:
-        probed = kdb.address(PROBED)
+        to_probe = frozenset({kdb.address(PROBED)})
         stop_here = kdb.breakpoint(branch)
-        done = again = 0
-        before: dict[str, int] = {}
-        for _ in range(STOPS):
-            target.go()
-            target.expect_breakpoint(stop_here)
-            registers = kdb.registers()
-            if registers[register] != probed:
-                again = again + 1 if registers == before else 0
-                if again == AGAIN:
-                    raise KernelFault(
-                        Signature.REHIT, f"go from {branch:#x} hit there {AGAIN} times more"
-                    )
-                before = registers
-                continue
+        for _ in range(STEPPED):
+            target.go_until(stop_here, lambda: target.successors(branch) == to_probe, STOPS)
             for _ in range(STEPS):
                 target.step_unjudged()
-            done += 1
-            if done == STEPPED:
-                break
         kdb.clear(stop_here)
-    if done < STEPPED:
-        raise MachineryError(f"{caller} called {PROBED}() {done} times in {STOPS} stops")

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kstep.arm64.branch import is_indirect_call
 from kstep.machine.hardware import Hardware
 from kstep.session.checks import Boot
 from kstep.session.session import session
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
     from kstep.session.target import Target
 
 INITCALL, INIT = "do_one_initcall", "kernel_execve"  # init/main.c, fs/exec.c
-BLR, REGISTER = 0xD63F_0000, 0x3E0  # Arm ARM, C6.2: BLR, and its register
 SHORT = "__init_waitqueue_head"  # kernel/sched/wait.c: a leaf, which whatever has sleepers calls
 STEPS = 30
 
@@ -44,7 +44,7 @@ def kgdbwait(target: Target) -> None:
         step(target)
         # Not from the start of do_one_initcall(): it compares its preemption count with a later
         # one, and kgdb's lock counts for what is stepped.
-        calls = target.find(INITCALL, lambda word: word & ~REGISTER == BLR)
+        calls = target.find(INITCALL, is_indirect_call)
         step_and_boot(target, calls, stops=3, count=STEPS)
     target.must_tick()
 

@@ -48,9 +48,7 @@ def step_executed(target: Target, function: Stepped) -> None:
     with target.stopped_at(function.name, function.trigger):
         for step in target.steps_to_a_return(STEPS):
             step.must_follow_program_order()
-            step.must_execute_once()
-            assert step.execution is not None
-            for each in step.execution.interruptions:
+            for each in step.must_execute_once().interruptions:
                 interrupts += 1
                 handled += each.instructions or 0
     target.metrics.update(interrupts_handled=interrupts, handler_instructions=handled)

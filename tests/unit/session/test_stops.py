@@ -160,3 +160,34 @@ def test_where_a_step_goes_on_from_a_breakpoint_that_is_compiled_in() -> None:
     with booted(kernel) as target, target.in_kdb():
         (only,) = target.steps(1)
         assert (only.before.address, only.after.address) == (F + 4, F + 8)
+
+
+def go_to_the_wanted(target: Target, wanted: list[bool]) -> None:
+    """Go from the breakpoint at f to its next hit for which ``wanted`` has True."""
+    answers = iter(wanted)
+    with target.in_kdb() as kdb:
+        point = kdb.breakpoint("f")
+    with target.running("trigger"):
+        target.expect_breakpoint(point)
+        target.go_until(point, lambda: next(answers), len(wanted))
+        target.go()
+
+
+def test_the_stop_that_is_wanted_is_not_the_first() -> None:
+    kernel = made_up(hit(F, x0=1), hit(F, x0=2), hit(F, x0=3), hit(F, x0=4))
+    with booted(kernel) as target:
+        go_to_the_wanted(target, [False, False, True])
+    assert kernel.typed.count("go") == 5
+
+
+def test_the_same_stop_again_and_again_is_a_rehit() -> None:
+    kernel = made_up(*[hit(F, x0=1)] * 30)
+    fault = fault_of(kernel, lambda target: go_to_the_wanted(target, [False] * 30))
+    assert fault.signature is Signature.REHIT
+    assert str(fault) == "go from f hit there 20 times more"
+
+
+def test_if_no_stop_is_wanted_there_is_no_verdict() -> None:
+    hits = [hit(F, x0=number) for number in range(4)]
+    said = mistake_of(made_up(*hits), lambda target: go_to_the_wanted(target, [False] * 3))
+    assert said == "none of 3 stops at f is the one that is wanted"
