@@ -120,10 +120,11 @@ class Kconfig:
         """Say what the whole configuration asks for and a .config does not have, by name."""
         wrong = [name for name in self._wrong(config) if not DETECTED.match(name)]
         modules = [name for name, value in parse(config).items() if value == "m"]
-        return (
-            *_counted(wrong, "differ from the .config (needed by kstep, unknown to this version)"),
-            *_counted(modules if self.whole else [], "are modules, which kstep does not build"),
-        )
+        lost = {
+            "not as in the .config (needed by kstep, unknown to this version)": wrong,
+            "modules, which kstep does not build": modules if self.whole else [],
+        }
+        return tuple(f"{what}: {first_few(names)}" for what, names in lost.items() if names)
 
     def require_same_kernel(self, config: Path) -> None:
         """Raise RequestError, with the line, if a .config is another kernel than the whole one.
@@ -322,16 +323,6 @@ def _line(match: re.Match[str], path: Path, number: int) -> OptionLine:
 def _has(options: Mapping[str, str], name: str, value: str) -> bool:
     """Whether an option has a value; a missing option counts as "n", and as an empty string."""
     return options.get(name, value if value == '""' else "n") == value
-
-
-def _counted(names: Sequence[str], what: str) -> tuple[str, ...]:
-    if not names:
-        return ()
-    count = "1 option" if len(names) == 1 else f"{len(names)} options"
-    verb = {"are modules": "is a module", "differ": "differs"} if len(names) == 1 else {}
-    for many, one in verb.items():
-        what = what.replace(many, one)
-    return (f"{count} {what}: {first_few(names)}",)
 
 
 def first_few(names: Sequence[str]) -> str:
