@@ -7,7 +7,6 @@ a run ends or breaks it there as it does anywhere.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import select
@@ -25,7 +24,6 @@ from kstep.base import temporary
 from kstep.base.cache import Cache
 from kstep.base.outcome import Outcome, Signature
 from kstep.build.kconfig import Kconfig
-from kstep.build.kernel import Kernel
 from kstep.results import record
 from kstep.results.cell import Cell
 from kstep.run import inputs
@@ -34,6 +32,7 @@ from kstep.run.preparation import Built
 from kstep.source.tree import Tree
 from kstep.toolchain import HostToolchain, Versions, reaper
 from kstep.toolchain.accel import Accel
+from tests.unit.fakeboot import kernel_in, write_kernel
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -80,16 +79,7 @@ class Place:
             self._make()
         self.toolchain = HostToolchain("a test")
         self.cache = Cache(folder / "cache")
-        self.kernel = Kernel(
-            key="x",
-            folder=self.kernel_folder,
-            cached=True,
-            image_sha256=hashlib.sha256(b"image").hexdigest(),
-            vmlinux_sha256="",
-            config_sha256="",
-            build_seconds=0.0,
-            objects_compiled=0,
-        )
+        self.kernel = kernel_in(self.kernel_folder)
 
     def _make(self) -> None:
         sessions = self.root / "tests/sessions"
@@ -99,8 +89,7 @@ class Place:
             (self.root / name).symlink_to(ROOT / name)
         (sessions / "does.py").write_text(SESSION)
         self.patch.write_text(PATCH)
-        (self.kernel_folder / "System.map").write_text("ffff800008000000 T _text\n")
-        (self.kernel_folder / "Image").write_bytes(b"image")
+        write_kernel(self.kernel_folder)
         (self.kernel_folder / "config").write_text("")
         self.initramfs.write_bytes(b"x")
         qemu = self.folder / "bin/qemu-system-aarch64"

@@ -73,6 +73,12 @@ class Going(Container):
         return object.__getattribute__(self, name)
 
 
+def answering(monkeypatch: pytest.MonkeyPatch, engine: Gone) -> Gone:
+    """Have an engine answer whoever asks for Docker's."""
+    monkeypatch.setattr(docker, "from_env", lambda timeout: engine)  # noqa: ARG005
+    return engine
+
+
 @pytest.mark.parametrize("fault", FAULTS)
 @pytest.mark.parametrize("question", QUESTIONS)
 def test_a_command_whose_engine_goes(
@@ -83,8 +89,7 @@ def test_a_command_whose_engine_goes(
     fault: str,
 ) -> None:
     """A build, say: it is no fault of what is built."""
-    engine = Gone(question, FAULTS[fault])
-    monkeypatch.setattr(docker, "from_env", lambda timeout: engine)  # noqa: ARG005
+    engine = answering(monkeypatch, Gone(question, FAULTS[fault]))
     with pytest.raises(EngineError) as error:
         tools().run(["make"], cwd=tmp_path, writable=[tmp_path])
     said = str(error.value)
@@ -105,8 +110,7 @@ def test_a_machine_whose_engine_goes(
     question: str,
     fault: str,
 ) -> None:
-    engine = Gone(question, FAULTS[fault])
-    monkeypatch.setattr(docker, "from_env", lambda timeout: engine)  # noqa: ARG005
+    answering(monkeypatch, Gone(question, FAULTS[fault]))
     with pytest.raises(EngineError, match=r"^the Docker engine ") as error:
         tools().spawn(["qemu-system-aarch64"])
     injected("engine gone, a machine", str(error.value).partition(":")[0])
@@ -117,8 +121,7 @@ def test_a_running_machine_whose_engine_goes(
     injected: Callable[[str, str], None], monkeypatch: pytest.MonkeyPatch, fault: str
 ) -> None:
     """That the engine is gone is no word about QEMU: it is not said to have ended."""
-    engine = Gone("", FAULTS[fault])
-    monkeypatch.setattr(docker, "from_env", lambda timeout: engine)  # noqa: ARG005
+    engine = answering(monkeypatch, Gone("", FAULTS[fault]))
     process = tools().spawn(["qemu-system-aarch64"])
     engine.at = "reload"
     with pytest.raises(EngineError, match=r"^the Docker engine ") as error:
@@ -143,7 +146,7 @@ def test_what_runs_in_a_container_ends_even_if_no_engine_answers(
 ) -> None:
     """A killed engine leaves containers running until it is started again."""
     engine = Gone("", REFUSED)
-    monkeypatch.setattr(docker, "from_env", lambda timeout: engine)  # noqa: ARG005
+    answering(monkeypatch, engine)
     process = tools().spawn(["qemu-system-aarch64"])
     monkeypatch.setattr(DockerProcess, "_visible", lambda _self: child.pid)
     engine.is_gone = True
@@ -166,7 +169,7 @@ def test_an_engine_that_stops_is_no_build_that_fails(
         raise REFUSED
 
     monkeypatch.setattr(Engine, "ping", ping, raising=False)
-    monkeypatch.setattr(docker, "from_env", lambda timeout: engine)  # noqa: ARG005
+    answering(monkeypatch, engine)
     with pytest.raises(EngineError, match="does not answer any more: connection refused"):
         tools().run(["make"], cwd=tmp_path, writable=[tmp_path])
 
@@ -179,6 +182,6 @@ def test_a_command_that_somebody_kills_is_one_that_failed(
     engine.status = 137
     monkeypatch.setattr(container, "STOPPING", 0.1)
     monkeypatch.setattr(Engine, "ping", lambda _self: True, raising=False)
-    monkeypatch.setattr(docker, "from_env", lambda timeout: engine)  # noqa: ARG005
+    answering(monkeypatch, engine)
     with pytest.raises(CommandError, match="ended with status 137"):
         tools().run(["make"], cwd=tmp_path, writable=[tmp_path])

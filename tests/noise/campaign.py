@@ -77,17 +77,22 @@ def run(
     return tally
 
 
-def main() -> int:
-    """Run what is asked for; the status is 1 if a verdict was false."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def options(what: str | None, sessions: str) -> argparse.ArgumentParser:
+    """Make the options of a campaign, which is described by ``what``."""
+    parser = argparse.ArgumentParser(description=what)
     parser.add_argument("--variant", default="v6/1+2")
-    parser.add_argument("--sessions", default="step-in-order,continue-past-breakpoint")
+    parser.add_argument("--sessions", default=sessions)
     parser.add_argument("--repeat", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--to", type=Noise.parse, default=Noise(), metavar="NOISE")
     parser.add_argument("--from", dest="back", type=Noise.parse, default=Noise(), metavar="NOISE")
     parser.add_argument("--scratch", type=Path)
-    asked = parser.parse_args()
+    return parser
+
+
+def main() -> int:
+    """Run what is asked for; the status is 1 if a verdict was false."""
+    asked = options(__doc__, "step-in-order,continue-past-breakpoint").parse_args()
     scratch = asked.scratch or Path(tempfile.mkdtemp(prefix="kstep-noise-"))
     scratch.mkdir(parents=True, exist_ok=True)
     boot = scratch / f"boot-{asked.variant.replace('/', '_')}"

@@ -10,7 +10,6 @@ A verdict is false if it is not the one that is expected of the cell.
 
 from __future__ import annotations
 
-import argparse
 import os
 import pty
 import select
@@ -30,27 +29,36 @@ from kstep.machine import qemu
 from kstep.run import preparation, request, runner
 from kstep.run.boot import Boot
 from tests.integration.command import ROOT
-from tests.noise.noise import Noise
+from tests.noise import campaign
 
 if TYPE_CHECKING:
     from contextlib import ExitStack
 
     from kstep.run.boot import Result
+    from tests.noise.noise import Noise
 
 CHUNK = 1 << 16
-to_guest, from_guest = Noise(), Noise()
 
 
 class NoisyPty:
-    """Opens a pty whose bytes pass noise, each way."""
+    """Opens ptys whose bytes pass noise, each way, in the place of the class Pty."""
 
-    @staticmethod
-    def open(stack: ExitStack) -> Pty:
+    def __init__(self, to_guest: Noise, from_guest: Noise) -> None:
+        self._to_guest, self._from_guest = to_guest, from_guest
+
+    @property
+    def faults(self) -> int:
+        """How many bytes have been lost, changed and so on."""
+        return self._to_guest.faults + self._from_guest.faults
+
+    def open(self, stack: ExitStack) -> Pty:
         """Return kstep's end, and the name of QEMU's."""
         outer, far = Pty.open(stack), pty.openpty()
         tty.setraw(far[1])
         wake = os.pipe()
-        thread = threading.Thread(target=_carry, args=(outer.near, far[1], wake[0]), daemon=True)
+        thread = threading.Thread(
+            target=self._carry, args=(outer.near, far[1], wake[0]), daemon=True
+        )
         thread.start()
 
         def end() -> None:
@@ -62,18 +70,17 @@ class NoisyPty:
         stack.callback(end)
         return Pty(far[0], outer.path)
 
-
-def _carry(qemu_end: int, our_end: int, wake: int) -> None:
-    ways = {our_end: (qemu_end, to_guest), qemu_end: (our_end, from_guest)}
-    while True:
-        ready = select.select([*ways, wake], [], [])[0]
-        if wake in ready:
-            return
-        for end in ready:
-            other, noise = ways[end]
-            data = noise.through(os.read(end, CHUNK))
-            while data:
-                data = data[os.write(other, data) :]
+    def _carry(self, qemu_end: int, our_end: int, wake: int) -> None:
+        ways = {our_end: (qemu_end, self._to_guest), qemu_end: (our_end, self._from_guest)}
+        while True:
+            ready = select.select([*ways, wake], [], [])[0]
+            if wake in ready:
+                return
+            for end in ready:
+                other, noise = ways[end]
+                data = noise.through(os.read(end, CHUNK))
+                while data:
+                    data = data[os.write(other, data) :]
 
 
 class NoisyQemu(qemu.QemuMachine):
@@ -85,7 +92,9 @@ class NoisyQemu(qemu.QemuMachine):
         return self
 
 
-def run(variant: str, sessions: list[str], repeats: int, folder: Path) -> list[tuple[Result, bool]]:
+def run(
+    line: NoisyPty, variant: str, sessions: list[str], repeats: int, folder: Path
+) -> list[tuple[Result, bool]]:
     """Run cells, each on a machine of its own; with each result, whether it is as expected."""
     asked = request.look_up(
         ROOT,
@@ -98,7 +107,7 @@ def run(variant: str, sessions: list[str], repeats: int, folder: Path) -> list[t
     with Progress() as progress:
         prepared = preparation.prepare(asked, "host", Cache.default(), progress, "tcg")
     (built,) = prepared.built
-    vars(qemu)["Pty"] = NoisyPty
+    vars(qemu)["Pty"] = line
     vars(runner)["QemuMachine"] = NoisyQemu
     found = []
     for cell in asked.cells:
@@ -122,20 +131,11 @@ def run(variant: str, sessions: list[str], repeats: int, folder: Path) -> list[t
 
 def main() -> int:
     """Run what is asked for; the status is 1 if a verdict was false."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--variant", default="v6/1+2")
-    parser.add_argument("--sessions", default="gdb-smoke,gdb-step-in-order")
-    parser.add_argument("--repeat", type=int, default=1)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--to", type=Noise.parse, default=Noise(), metavar="NOISE")
-    parser.add_argument("--from", dest="back", type=Noise.parse, default=Noise(), metavar="NOISE")
-    parser.add_argument("--folder", type=Path)
-    asked = parser.parse_args()
-    globals()["to_guest"] = asked.to.seeded(2 * asked.seed)
-    globals()["from_guest"] = asked.back.seeded(2 * asked.seed + 1)
-    folder = asked.folder or Path(tempfile.mkdtemp(prefix="kstep-noise-"))
+    asked = campaign.options(__doc__, "gdb-smoke,gdb-step-in-order").parse_args()
+    line = NoisyPty(asked.to.seeded(2 * asked.seed), asked.back.seeded(2 * asked.seed + 1))
+    folder = asked.scratch or Path(tempfile.mkdtemp(prefix="kstep-noise-"))
     folder.mkdir(parents=True, exist_ok=True)
-    results = run(asked.variant, asked.sessions.split(","), asked.repeat, folder)
+    results = run(line, asked.variant, asked.sessions.split(","), asked.repeat, folder)
     false = 0
     for result, matched in results:
         wrong = result.outcome is not Outcome.ERROR and not matched
@@ -144,7 +144,7 @@ def main() -> int:
         message = result.message.partition("\n")[0][:150]
         print(word, result.cell.name, result.signature or "", message, flush=True)  # noqa: T201 -- a command
     print(Counter(str(result.signature or result.outcome) for result, _ in results))  # noqa: T201
-    print(f"{to_guest.faults + from_guest.faults} faults of the line, {false} false")  # noqa: T201
+    print(f"{line.faults} faults of the line, {false} false")  # noqa: T201
     return bool(false)
 
 

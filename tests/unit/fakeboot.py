@@ -46,6 +46,26 @@ def does(target, case):
 """
 
 
+def write_kernel(folder: Path) -> None:
+    """Write the files of a kernel that is none."""
+    (folder / "System.map").write_text("ffff800008000000 T _text\n")
+    (folder / "Image").write_bytes(b"image")
+
+
+def kernel_in(folder: Path) -> Kernel:
+    """Return the kernel that write_kernel() has written."""
+    return Kernel(
+        key="x",
+        folder=folder,
+        cached=True,
+        image_sha256=hashlib.sha256(b"image").hexdigest(),
+        vmlinux_sha256="",
+        config_sha256="",
+        build_seconds=0.0,
+        objects_compiled=0,
+    )
+
+
 class Bench:
     """A run's folder, a kernel's, that of the sessions, and what notes each machine."""
 
@@ -57,20 +77,10 @@ class Bench:
         for made in (self.folder, self.log, self.sessions, self.kernel_folder):
             made.mkdir(parents=True)
         (self.sessions / "does.py").write_text(SCRIPT)
-        (self.kernel_folder / "System.map").write_text("ffff800008000000 T _text\n")
-        (self.kernel_folder / "Image").write_bytes(b"image")
+        write_kernel(self.kernel_folder)
         self.initramfs = folder / "initramfs"
         self.initramfs.write_bytes(b"x")
-        self.kernel = Kernel(
-            key="x",
-            folder=self.kernel_folder,
-            cached=True,
-            image_sha256=hashlib.sha256(b"image").hexdigest(),
-            vmlinux_sha256="",
-            config_sha256="",
-            build_seconds=0.0,
-            objects_compiled=0,
-        )
+        self.kernel = kernel_in(self.kernel_folder)
 
     def boot(self, *cases: str, variant: str = "none") -> Boot:
         """Put cases on one boot."""
