@@ -56,7 +56,8 @@ def _in_words(events: Sequence[Mapping[str, Any]] | None) -> str:
     handlers = [event["instructions"] for event in events if event.get("instructions") is not None]
     said = f"executed {own} of its own"
     if handlers:
-        said += f", {sum(map(int, handlers))} in {len(handlers)} exceptions before"
+        exceptions = "1 exception" if len(handlers) == 1 else f"{len(handlers)} exceptions"
+        said += f", {sum(map(int, handlers))} in {exceptions} before"
     return said
 
 

@@ -42,11 +42,15 @@ class Inspection:
     def known(self, *functions: str) -> str:
         """Return the first of these names that is a function of this kernel.
 
-        For a function that has other names in other versions.
+        For a function that has other names in other versions, or by the compiler, which names a
+        specialized copy such as ``f.constprop.0``.
         """
         for name in functions:
             if name in self._symbols:
                 return name
+            copies = (f"{name}.constprop.", f"{name}.isra.")
+            if copy := next((each for each in self._symbols.names if each.startswith(copies)), ""):
+                return copy
         raise MachineryError(f"this kernel has no function {' or '.join(functions)}")
 
     def find(self, function: str, wanted: Callable[[int], bool]) -> int:
@@ -55,6 +59,14 @@ class Inspection:
             if wanted(self._stops.text.word(address)):
                 return address
         raise MachineryError(f"{function} has no instruction of the requested kind")
+
+    def find_call(self, function: str, callee: str) -> int:
+        """Return the address of the first direct call of ``callee`` in a function."""
+        for address in self._symbols.span(function):
+            each = decode(self._stops.text.word(address), address)
+            if each.links and each.target == self._symbols.address(callee):
+                return address
+        raise MachineryError(f"{function} does not call {callee}")
 
     def locate(self, stop: Stop) -> CodeAddress:
         """Return the code address of a stop."""

@@ -74,7 +74,7 @@ class Target:
 
         inspection = Inspection(machine, symbols, dialogue, stops)
         self.known = inspection.known
-        self.find = inspection.find
+        self.find, self.find_call = inspection.find, inspection.find_call
         self.locate = inspection.locate
         self.successors, self.fixup = inspection.successors, inspection.fixup
         self.is_unmasked_in_fault = inspection.is_unmasked_in_fault

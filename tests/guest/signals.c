@@ -4,11 +4,9 @@
 // not handled by then.
 //   self   kill() of itself: handled before kill() returns
 //   timer  a timer of 2 ms, then getppid(): handled within 300 ms, without a further system call
-//   sleep  the same timer, then nanosleep() of 400 ms, which it must interrupt
-//   other  a child on the last CPU sends each as soon as the one before is handled, while this
-//          process calls getppid() on the first: handled within 3000 calls and 300 ms
+//   sleep  the same timer, then nanosleep() of 400 ms, which it must interrupt: handled by then
+//   other  the same sleep, on the first CPU, which a child on the last interrupts after 20 ms
 
-#include <errno.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
@@ -21,10 +19,10 @@
 #include <unistd.h>
 
 #define MS 1000000LL
-enum { PATIENCE_MS = 300, CALLS = 3000, SLEEP_MS = 400, TIMER_US = 2000 };
+enum { PATIENCE_MS = 300, SLEEP_MS = 400, TIMER_US = 2000, ASLEEP_MS = 20 };
 
 static volatile struct shared {
-	long handled, calls, sent, late;
+	long handled, naps, sent, late;
 } *shared;
 
 static void on_signal(int number)
@@ -70,38 +68,31 @@ static int sends(pid_t target, long rounds)
 {
 	on_cpu(sysconf(_SC_NPROCESSORS_ONLN) - 1);
 	for (long i = 0; i < rounds; i++) {
-		long due = shared->handled + 1, calls = shared->calls;
-		long long until = now_ns() + PATIENCE_MS * MS;
+		long long asleep;
 
-		shared->sent++;
+		while (shared->naps <= i)
+			;
+		asleep = now_ns() + ASLEEP_MS * MS;
+		while (now_ns() < asleep)
+			;
 		if (kill(target, SIGUSR1))
 			return 1;
-		while (shared->handled < due && (shared->calls < calls + CALLS || now_ns() < until))
-			;
-		shared->late += shared->handled < due;
 	}
 	return 0;
 }
 
-static int with_other(long rounds)
+static pid_t start_sender(long rounds)
 {
-	pid_t parent = getpid(), child;
-	int status = 0;
+	pid_t parent = getpid(), child = fork();
 
-	child = fork();
-	if (child < 0)
-		return 1;
 	if (!child)
 		_exit(sends(parent, rounds));
-	on_cpu(0);
-	while (shared->sent < rounds || shared->handled + shared->late < rounds) {
-		getppid();
-		shared->calls++;
-		if (waitpid(child, &status, WNOHANG) == child)
-			return status;
+	if (child < 0) {
+		perror("signals");
+		exit(2);
 	}
-	waitpid(child, &status, 0);
-	return status;
+	on_cpu(0);
+	return child;
 }
 
 int main(int argc, char **argv)
@@ -110,6 +101,7 @@ int main(int argc, char **argv)
 	const char *mode = argc == 3 ? argv[1] : "";
 	long rounds = argc == 3 ? atol(argv[2]) : 0;
 	struct timespec nap = { .tv_nsec = SLEEP_MS * MS };
+	pid_t child = 0;
 	int status = 0;
 
 	if (rounds <= 0 || (strcmp(mode, "self") && strcmp(mode, "timer") &&
@@ -124,28 +116,28 @@ int main(int argc, char **argv)
 	}
 	sigaction(SIGUSR1, &action, NULL);
 	sigaction(SIGALRM, &action, NULL);
-	if (!strcmp(mode, "other")) {
-		status = with_other(rounds);
-		rounds = 0;
-	}
+	if (!strcmp(mode, "other"))
+		child = start_sender(rounds);
 	for (long i = 0; i < rounds; i++) {
 		long due = shared->handled + 1;
-		int interrupted = 1;
 
 		shared->sent++;
 		if (!strcmp(mode, "self")) {
 			kill(getpid(), SIGUSR1);
-		} else {
+		} else if (!strcmp(mode, "timer")) {
 			arm();
-			if (!strcmp(mode, "timer")) {
-				getppid();
-				await(due);
-			} else {
-				interrupted = nanosleep(&nap, NULL) && errno == EINTR;
-			}
+			getppid();
+			await(due);
+		} else {
+			if (!child)
+				arm();
+			shared->naps++;
+			nanosleep(&nap, NULL);
 		}
-		shared->late += shared->handled < due || !interrupted;
+		shared->late += shared->handled < due;
 	}
+	if (child)
+		waitpid(child, &status, 0);
 	printf("sent=%ld handled=%ld late=%ld\n", shared->sent, shared->handled, shared->late);
 	return status != 0;
 }

@@ -9,8 +9,9 @@ the signal stays queued, and the task runs on without it.
 Measured: a program gets a signal in each round while kdb steps it. `itself`: it sends the signal;
 stepped from where the flag has been set, until kill() returns. `timer`: its timer expires
 during the steps, in an interrupt's handler. `sleeping`: the same on the way into nanosleep(),
-which the signal must interrupt. `other_cpu`: a process on another CPU sends it, one after
-another. In each the program counts what it handled, and what it had not handled in time.
+which the signal must interrupt. `other_cpu`: a process on another CPU sends it to the
+sleeper, which is stepped from where it wakes. In each the program counts what it handled, and what
+it had not handled in time.
 
 Refuted by a signal that is not handled, or late (`missed-hits`), or by a step that leaves
 program order, as in step-in-order.
@@ -37,7 +38,7 @@ class Sender:
     """Who sends the signals; the ``mode`` of tests/guest/signals.c.
 
     ``stops`` are the functions to step from, of which the kernel has one, ``rounds`` how often, and
-    ``steps`` how far at least.
+    ``steps`` how far at least; from behind the call of ``behind`` in it, if that is given.
     """
 
     name: str
@@ -45,16 +46,19 @@ class Sender:
     stops: tuple[str, ...]
     rounds: int
     steps: int = 60
+    behind: str = ""
     hardware: Hardware = ONE_CPU
 
 
+SLEEPER = ("do_nanosleep",)  # kernel/time/hrtimer.c
 SENDERS = (
     # kernel/signal.c: called once the signal is queued, with interrupts off; sets the flag
     Sender("itself", "self", ("signal_wake_up_state",), 3, 150),
     Sender("timer", "timer", ("__arm64_sys_getppid",), 3),
     # kernel/time/hrtimer.c: goes to sleep
-    Sender("sleeping", "sleep", ("hrtimer_nanosleep", "do_nanosleep"), 3),
-    Sender("other_cpu", "other", ("__arm64_sys_getppid",), 6, hardware=Hardware(cpus=2)),
+    Sender("sleeping", "sleep", ("hrtimer_nanosleep",), 3),
+    # where schedule() returns to the sleeper, which the signal has woken
+    Sender("other_cpu", "other", SLEEPER, 3, behind="schedule", hardware=Hardware(cpus=2)),
 )
 SECONDS = 60.0  # for the program, rounds that are not stepped included
 FURTHER = 3  # rounds of the program after the last stop
@@ -68,7 +72,10 @@ FURTHER = 3  # rounds of the program after the last stop
 def step_signals(target: Target, sender: Sender) -> None:
     """Step a task to which signals are sent, and count those that it handled."""
     with target.in_kdb():
-        stop_here = target.kdb.breakpoint(target.known(*sender.stops))
+        function = target.known(*sender.stops)
+        stop_here = target.kdb.breakpoint(
+            target.find_call(function, sender.behind) + 4 if sender.behind else function
+        )
     rounds = sender.rounds + FURTHER
     with target.running(f"signals {sender.mode} {rounds}", SECONDS) as ended:
         for number in range(sender.rounds):

@@ -101,3 +101,17 @@ def test_hostile_names_are_text() -> None:
     data = drawn([step])
     assert data["functions"] == ["</script>\\x1b", "+0xzz"]
     assert data["instructions"][0][2] == ".word 0xffffffff"
+
+
+def test_what_was_executed_is_said_of_its_step() -> None:
+    plain = long_path(2)
+    events = [
+        {"vector": "0x280", "instructions": 2904, "abort": False},
+        {"pc": "0x1000"},
+        {"vector": "0x200", "instructions": None, "abort": False},
+    ]
+    steps = [plain[0], {**plain[1], "executed": events}]
+    pictures = Pictures()
+    pictures.add([Taken.from_json(step) for step in steps], {})
+    (path,) = json.loads(json.dumps(pictures.data))["paths"]
+    assert path["executed"] == [[1, "executed 1 of its own, 2904 in 1 exception before"]]

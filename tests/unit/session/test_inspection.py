@@ -37,6 +37,22 @@ def test_a_function_is_known_by_one_of_its_names() -> None:
             target.known("h", "i")
 
 
+def test_a_copy_that_the_compiler_made_is_that_function() -> None:
+    kernel = MadeUp(symbols={"f.constprop.0": F, "f.cold": G}, words={})
+    with booted(kernel) as target:
+        assert target.known("f") == "f.constprop.0"
+
+
+def test_a_call_is_found_by_whom_it_calls() -> None:
+    kernel = made_up()
+    kernel.words = {F: NOP, F + 4: 0x9400_0000 | (G - F - 4) // 4}  # bl g
+    kernel.symbols["h"] = F + 8
+    with booted(kernel) as target:
+        assert target.find_call("f", "g") == F + 4
+        with pytest.raises(MachineryError, match="f does not call h"):
+            target.find_call("f", "h")
+
+
 def test_an_instruction_is_found_by_what_it_is() -> None:
     kernel = made_up()
     kernel.symbols["h"] = G + 8  # where g ends
