@@ -7,8 +7,9 @@ interrupt that reschedules, a softirq, a timer that is reprogrammed) needs many.
 
 Measured: `work`: at least ten thousand steps, through printk down to the serial line, and
 through the allocator, the locks and the formatting of a file in /proc. `switch`: through
-sched_yield() and the switch to another task. `clock`: through a mkdir, which reads the time.
-Each step must follow program order and make progress.
+sched_yield() and the switch to another task. `clock`: through the reading of the time for a new
+directory, with more than a tick between any two steps, as by hand. Each step must follow program
+order and make progress.
 
 Refuted by one step that goes elsewhere, or by a path that loops (`livelock`).
 
@@ -17,11 +18,12 @@ Refuted by one step that goes elsewhere, or by a path that loops (`livelock`).
 preempt_disable() counts for the stepped code. So __schedule() prints "BUG: scheduling while
 atomic" (`splat`). For the same reason stepped code is never preempted.
 
-`clock` cannot pass either if a step takes longer than a tick, and with a tick of a millisecond
-each does: ktime_get_coarse_real_ts64() (kernel/time/timekeeping.c) reads the time again if the
-tick has written it meanwhile, and with patch 1/2 the tick's handler runs to completion between
-any two steps (`livelock`). That cost was not raised in review; without the patches no step gets
-there.
+`clock` cannot pass either if a step takes longer than a tick: ktime_get_coarse_real_ts64()
+(kernel/time/timekeeping.c) reads the time again if the tick has written it meanwhile, and with
+patch 1/2 the tick's handler runs to completion between any two steps (`livelock`). That cost was
+not raised in review; without the patches no step gets there. The session waits before each step,
+or the speed of this machine would decide. It starts where the clock is read: how many steps lead
+there depends on what the allocator has at hand.
 """
 
 from __future__ import annotations
@@ -30,15 +32,38 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING
 
-from kstep.session.session import Stepped, session
+from kstep.session.session import session
 
 if TYPE_CHECKING:
     from kstep.session.target import Target
 
-PRINT = Stepped("devkmsg_write", "echo kstep > /dev/kmsg", "kernel/printk/printk.c")
-READ = Stepped("seq_read_iter", "cat /proc/meminfo", "fs/seq_file.c, then fs/proc/meminfo.c")
-YIELD = Stepped(
-    "do_sched_yield", "(while :; do :; done) & syscall sched_yield; kill $!", "kernel/sched/core.c"
+
+@dataclass(frozen=True)
+class Path:
+    """A path from a function: the first of ``functions`` that the kernel has.
+
+    It is stepped to its end, or to a return after ``most`` steps. The limits matter: reading a
+    file ends with its time stamp, which cannot pass (`clock`), and printk's path must be stepped
+    to its end, because `go` in the middle of it leaves the task with a preemption count that is
+    too high (6.12).
+    """
+
+    functions: tuple[str, ...]
+    trigger: str
+    most: int
+
+
+# kernel/printk/printk.c
+PRINT = Path(("devkmsg_write",), "echo kstep > /dev/kmsg", 40_000)
+# fs/seq_file.c, then fs/proc/meminfo.c
+READ = Path(("seq_read_iter",), "cat /proc/meminfo", 5000)
+# kernel/sched/core.c
+YIELD = Path(("do_sched_yield",), "(while :; do :; done) & syscall sched_yield; kill $!", 1500)
+# kernel/time/timekeeping.c, for the times of the new inode; the first of them since 6.13
+READ_CLOCK = Path(
+    ("ktime_get_coarse_real_ts64_mg", "ktime_get_coarse_real_ts64"),
+    "mkdir /tmp/new && rmdir /tmp/new",
+    1,
 )
 
 
@@ -46,23 +71,19 @@ YIELD = Stepped(
 class LongPath:
     """Paths that are stepped one after another, at least ``steps`` steps in all.
 
-    Each path has a limit: reading a file ends with its time stamp, which cannot pass (`clock`),
-    and printk's path must be stepped to its end, because `go` in the middle of it leaves the
-    task with a preemption count that is too high (6.12).
+    With ``tick_due``, a timer interrupt is due at each step, as it is when stepping by hand.
     """
 
     name: str
     steps: int
-    paths: tuple[tuple[Stepped, int], ...]
+    paths: tuple[Path, ...]
+    tick_due: bool = False
 
-
-# fs/inode.c sets the times of the new directory, about 500 steps later
-MKDIR = Stepped("vfs_mkdir", "mkdir /tmp/new && rmdir /tmp/new", "fs/namei.c")
 
 LONG_PATHS = (
-    LongPath("work", 10_000, ((PRINT, 40_000), (READ, 5000))),
-    LongPath("switch", 1, ((YIELD, 1500),)),
-    LongPath("clock", 1, ((MKDIR, 2000),)),
+    LongPath("work", 10_000, (PRINT, READ)),
+    LongPath("switch", 1, (YIELD,)),
+    LongPath("clock", 1, (READ_CLOCK,), tick_due=True),
 )
 
 
@@ -70,20 +91,22 @@ LONG_PATHS = (
 def step_long(target: Target, long: LongPath) -> None:
     """Step the paths, one after another, until there are enough steps."""
     taken = 0
-    for function, most in cycle(long.paths):
-        taken += step_through(target, function, most)
+    for path in cycle(long.paths):
+        taken += step_through(target, path, tick_due=long.tick_due)
         if taken >= long.steps:
             break
     target.must_tick()
 
 
-def step_through(target: Target, function: Stepped, most: int) -> int:
-    """Step a function's path to its end, or to a return after ``most`` steps; return how many."""
+def step_through(target: Target, path: Path, *, tick_due: bool) -> int:
+    """Step a path; return the number of steps."""
     taken = 0
-    with target.stopped_at(function.name, function.trigger) as stop:
+    with target.stopped_at(target.known(*path.functions), path.trigger) as stop:
         stop.clear()
-        for step in target.steps_to_a_return(most):
+        for step in target.steps_to_a_return(path.most):
             step.must_follow_program_order()
             step.must_make_progress()
+            if tick_due:
+                target.wait_for_pending_tick()
             taken += 1
     return taken
