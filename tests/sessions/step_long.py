@@ -11,7 +11,9 @@ sched_yield() and the switch to another task. `clock`: through the reading of th
 directory, with more than a tick between any two steps, as by hand. Each step must follow program
 order and make progress.
 
-Refuted by one step that goes elsewhere, or by a path that loops (`livelock`).
+Refuted by one step that goes elsewhere, or by a path that loops (`livelock`); in `preempted` by a
+path that is led through the scheduler, because the tick between two steps asked for the other
+task (`off-order`: without the debugger that place would not have been preempted).
 
 `switch` cannot pass with the kgdb of 6.1, whatever entry.S does: kgdb holds dbg_slave_lock
 (kgdb_cpu_enter() in kernel/debug/debug_core.c) while it steps, a raw spinlock, whose
@@ -32,6 +34,7 @@ from dataclasses import dataclass
 from itertools import cycle
 from typing import TYPE_CHECKING
 
+from kstep.base.outcome import KernelFault, Signature
 from kstep.session.session import session
 
 if TYPE_CHECKING:
@@ -65,25 +68,33 @@ READ_CLOCK = Path(
     "mkdir /tmp/new && rmdir /tmp/new",
     1,
 )
+# fs/namei.c
+LOCK = Path(
+    ("vfs_mkdir",), "(while :; do :; done) & mkdir /tmp/new && rmdir /tmp/new; kill $!", 1500
+)
 
 
 @dataclass(frozen=True)
 class LongPath:
     """Paths that are stepped one after another, at least ``steps`` steps in all.
 
-    With ``tick_due``, a timer interrupt is due at each step, as it is when stepping by hand.
+    With ``tick_due``, a timer interrupt is due at each step, as it is when stepping by hand. With
+    ``unpreempted``, no step may lead to preempt_schedule() (kernel/sched/core.c), which is what
+    preempt_enable() calls if another task should run.
     """
 
     name: str
     steps: int
     paths: tuple[Path, ...]
     tick_due: bool = False
+    unpreempted: bool = False
 
 
 LONG_PATHS = (
     LongPath("work", 10_000, (PRINT, READ)),
     LongPath("switch", 1, (YIELD,)),
     LongPath("clock", 1, (READ_CLOCK,), tick_due=True),
+    LongPath("preempted", 1, (LOCK,), unpreempted=True),
 )
 
 
@@ -92,21 +103,27 @@ def step_long(target: Target, long: LongPath) -> None:
     """Step the paths, one after another, until there are enough steps."""
     taken = 0
     for path in cycle(long.paths):
-        taken += step_through(target, path, tick_due=long.tick_due)
+        taken += step_through(target, path, long)
         if taken >= long.steps:
             break
     target.must_tick()
 
 
-def step_through(target: Target, path: Path, *, tick_due: bool) -> int:
-    """Step a path; return the number of steps."""
+def step_through(target: Target, path: Path, long: LongPath) -> int:
+    """Step one of its paths; return the number of steps."""
     taken = 0
     with target.stopped_at(target.known(*path.functions), path.trigger) as stop:
         stop.clear()
         for step in target.steps_to_a_return(path.most):
             step.must_follow_program_order()
             step.must_make_progress()
-            if tick_due:
+            if long.unpreempted and "preempt_schedule" in step.after.symbol:
+                raise KernelFault(
+                    Signature.OFF_ORDER,
+                    f"step {step.number} from {step.before} leads to {step.after}: a tick between"
+                    " two steps has the stepped code preempted",
+                )
+            if long.tick_due:
                 target.wait_for_pending_tick()
             taken += 1
     return taken
