@@ -5,7 +5,8 @@
   effect (what a variant fixes and breaks), figure (that in numbers), story (a cell and a run in
   words), command (how to repeat them), picture (steps), anchor (a cell's address in report.html)
 - for people: table (the terminal; live: while a run goes on), page (report.html, from its
-  outline), summary (Markdown for a web page), reply (a mail), compare and compare_page (two runs)
+  outline), summary (Markdown for a web page), reply and cover (mails), compare and compare_page
+  (two runs)
 - for machines: junit, ktap, kcidb; annotation (GitHub's, at a session's file and line)
 """
 
@@ -14,7 +15,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kstep.base import temporary
-from kstep.report import junit, kcidb, ktap, page, reply, summary
+from kstep.report import cover, junit, kcidb, ktap, page, reply, summary
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -26,6 +27,7 @@ FILES: Mapping[str, Callable[[Record], str]] = {
     "report.html": page.page,
     "summary.md": summary.summary,
     "reply.txt": reply.reply,
+    "cover-letter.txt": cover.cover,
     "results.ktap": ktap.ktap,
     "kcidb.json": kcidb.kcidb,
 }
@@ -34,4 +36,6 @@ FILES: Mapping[str, Callable[[Record], str]] = {
 def write(record: Record) -> None:
     """Write every report of a run into its folder."""
     for name, draw in FILES.items():
-        temporary.replace(record.folder / name, draw(record))
+        text = draw(record)
+        if text:
+            temporary.replace(record.folder / name, text)

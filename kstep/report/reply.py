@@ -62,24 +62,24 @@ def _effects(record: Record) -> list[list[str]]:
     found = effects(record)
     if all(effect.alone for effect in found):
         return [
-            _prose(
+            prose(
                 "Nothing can be said about regressions: the kernel without the series"
                 f' ("{BASE}") was not run beside another.'
             )
         ]
     start = "Compared with the same kernel without the series:"
-    return [_prose(start), *(_effect(record, effect) for effect in found)]
+    return [prose(start), *(_effect(record, effect) for effect in found)]
 
 
 def _effect(record: Record, effect: Effect) -> list[str]:
-    lines = _prose(f"{effect.label}:")
+    lines = prose(f"{effect.label}:")
     for said, shares in ((effect.fixed, effect.fixes), (effect.broken, effect.breaks)):
-        lines += _prose(f"{said}{':' if shares else ''}", "  ", "  ")
+        lines += prose(f"{said}{':' if shares else ''}", "  ", "  ")
         for share in shares:
-            lines += _prose(share.short, "  - ", "    ")
+            lines += prose(share.short, "  - ", "    ")
             lines += _seen(record, effect, share) if shares is effect.breaks else []
     for said in (effect.rest, *effect.rates):
-        lines += _prose(said, "  ", "  ")
+        lines += prose(said, "  ", "  ")
     return lines
 
 
@@ -90,9 +90,9 @@ def _seen(record: Record, effect: Effect, share: Share) -> Iterator[str]:
         if each.cell.column == effect.column and each.outcome is Outcome.FAIL:
             failed.setdefault(each.cell.name, each)
     for name in share.names[:FEW]:
-        yield from _prose(f"{name}: {failed[name].seen}: {failed[name].message}", "    ", "      ")
+        yield from prose(f"{name}: {failed[name].seen}: {failed[name].message}", "    ", "      ")
     if more := share.names[FEW:]:
-        yield from _prose(f"and {len(more)} more: {', '.join(more)}", "    ", "      ")
+        yield from prose(f"and {len(more)} more: {', '.join(more)}", "    ", "      ")
 
 
 def _left(record: Record) -> list[str]:
@@ -100,11 +100,11 @@ def _left(record: Record) -> list[str]:
     lines = []
     errors = sum(each.outcome is Outcome.ERROR for each in record.cells)
     if errors:
-        lines += _prose(
+        lines += prose(
             f"{errors} of {count_tests(len(record.cells))} have no verdict: the machinery failed,"
             " not the kernel."
         )
-    return lines + [line for said in remarks(record) for line in _prose(said, "", "    ")]
+    return lines + [line for said in remarks(record) for line in prose(said, "", "    ")]
 
 
 def _table(record: Record) -> list[str]:
@@ -112,7 +112,7 @@ def _table(record: Record) -> list[str]:
     console = Console(file=out, width=WIDTH, color_system=None, force_terminal=False)
     console.print(tables(record, WIDTH))
     drawn = [line.rstrip() for line in out.getvalue().replace("─", "-").splitlines()]
-    return [*drawn, *_prose(legend(record))] if record.cells else []
+    return [*drawn, *prose(legend(record))] if record.cells else []
 
 
 def _subject(record: Record) -> list[str]:
@@ -120,13 +120,13 @@ def _subject(record: Record) -> list[str]:
     lines = ["What was tested:"]
     for tree in record.trees:
         hashed = f", sha256 {tree.sha256[:SHORT]}" if tree.sha256 else ""
-        lines += _prose(f"{tree.id}: {tree.version}{hashed}", "  ", "    ")
+        lines += prose(f"{tree.id}: {tree.version}{hashed}", "  ", "    ")
     for kernel in record.kernels:
-        lines += _prose(_kernel(kernel), "  ", "    ")
+        lines += prose(_kernel(kernel), "  ", "    ")
     accel = record.run.host.get("accel")
     how = ", TCG: no hardware and no KVM was tried" if accel == "tcg" else f", {accel}"
-    lines += _prose(f"compiler: {toolchain.gcc}", "  ", "    ")
-    lines += _prose(f"machine: {toolchain.qemu}{how if accel else ''}", "  ", "    ")
+    lines += prose(f"compiler: {toolchain.gcc}", "  ", "    ")
+    lines += prose(f"machine: {toolchain.qemu}{how if accel else ''}", "  ", "    ")
     return lines
 
 
@@ -163,7 +163,8 @@ def _wrapped(words: str) -> list[str]:
     return found
 
 
-def _prose(text: str, first: str = "", then: str = "") -> list[str]:
+def prose(text: str, first: str = "", then: str = "") -> list[str]:
+    """Wrap a text for a mail; ``first`` and ``then`` begin its first line and the others."""
     return textwrap.wrap(
         " ".join(printable(text).split()),
         WIDTH,

@@ -44,6 +44,7 @@ def merge(runs: Sequence[Record], folder: Path) -> Record:
         ),
         first.toolchain if one_image else replace(first.toolchain, image_digest=None),
         request=_shared(runs),
+        series=[series for each in runs for series in each.series.values()],
         trees=[tree for each in runs for tree in each.trees],
         kernels=[kernel for each in runs for kernel in each.kernels],
         sessions=[session for each in runs for session in each.sessions.values()],

@@ -57,6 +57,39 @@ class PatchRecord:
 
 
 @dataclass(frozen=True)
+class SeriesPatch:
+    """A patch of a series as it was given.
+
+    ``changes`` has the lines added and removed in each file, for the patch itself under "" and
+    for each of its ports under its file.
+    """
+
+    id: str
+    subject: str
+    changes: Mapping[str, Mapping[str, tuple[int, int]]]
+
+
+@dataclass(frozen=True)
+class SeriesRecord:
+    """A series of the run: its subject, the text of its cover letter if it has one, its patches."""
+
+    name: str
+    subject: str | None
+    cover: str | None
+    patches: tuple[SeriesPatch, ...]
+
+    @property
+    def whole(self) -> str:
+        """The variant with all its patches."""
+        return f"{self.name}/{'+'.join(each.id for each in self.patches)}"
+
+    @classmethod
+    def from_json(cls, item: Mapping[str, Any]) -> SeriesRecord:
+        """Read a series from a valid results.json."""
+        return cls(**{**item, "patches": tuple(SeriesPatch(**each) for each in item["patches"])})
+
+
+@dataclass(frozen=True)
 class KernelRecord:
     """One built variant; ``same_as`` names the variant whose image is identical, if any."""
 

@@ -31,6 +31,7 @@ from kstep.results.provenance import (
     KernelRecord,
     LeftOut,
     RunRecord,
+    SeriesRecord,
     SessionRecord,
     ToolchainRecord,
     TreeRecord,
@@ -74,6 +75,7 @@ class Record:
         *,
         request: Asked | None = None,
         inputs: Mapping[str, str] | None = None,
+        series: Iterable[SeriesRecord] = (),
         trees: Iterable[TreeRecord] = (),
         kernels: Iterable[KernelRecord] = (),
         sessions: Iterable[SessionRecord] = (),
@@ -85,6 +87,7 @@ class Record:
         self.toolchain = toolchain
         self.request = request
         self.inputs = dict(inputs or {})
+        self.series = {each.name: each for each in series}
         self.sessions = {each.name: each for each in sessions}
         self.left_out = tuple(left_out)
         self._opened = time.monotonic() - run.seconds
@@ -204,6 +207,11 @@ class Record:
             **({} if self.request is None else {"request": json.dumps(self.request.to_json())}),
             **({"inputs": json.dumps(self.inputs)} if self.inputs else {}),
             "toolchain": json.dumps(asdict(self.toolchain)),
+            **(
+                {"series": _array(json.dumps(asdict(each)) for each in self.series.values())}
+                if self.series
+                else {}
+            ),
             "trees": _array(json.dumps(asdict(tree)) for tree in self._trees.values()),
             "kernels": _array(json.dumps(asdict(kernel)) for kernel in self._kernels.values()),
             "sessions": _array(json.dumps(asdict(each)) for each in self.sessions.values()),
@@ -272,6 +280,7 @@ def load(path: Path) -> Record:
         ToolchainRecord(**data["toolchain"]),
         request=Asked.from_json(data["request"]) if "request" in data else None,
         inputs=data.get("inputs"),
+        series=map(SeriesRecord.from_json, data.get("series", [])),
         trees=(TreeRecord(**item) for item in data["trees"]),
         kernels=map(KernelRecord.from_json, data["kernels"]),
         sessions=(SessionRecord(**item) for item in data.get("sessions", [])),

@@ -28,6 +28,8 @@ from kstep.results.provenance import (
     LeftOut,
     PatchRecord,
     RunRecord,
+    SeriesPatch,
+    SeriesRecord,
     SessionRecord,
     ToolchainRecord,
     TreeRecord,
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
     from kstep.run.request import Request
     from kstep.run.scheduler import Scheduler
     from kstep.session.session import Session
+    from kstep.source.series import Series
 
 
 def _require_one_kernel(asked: Request, line: Line) -> None:
@@ -231,6 +234,7 @@ class Verification:
             ),
             request=self.typed,
             inputs=prepared.inputs,
+            series=map(_series_record, self.asked.series),
             left_out=left_out,
             sessions=(
                 SessionRecord(
@@ -374,6 +378,20 @@ class Verification:
 
     def _file_of(self, script: Session) -> str:
         return str(script.file if script.own else script.file.relative_to(self.asked.root))
+
+
+def _series_record(series: Series) -> SeriesRecord:
+    return SeriesRecord(
+        series.name,
+        series.subject,
+        series.cover,
+        tuple(
+            SeriesPatch(
+                each.id, each.subject, {form.port or "": form.changes for form in each.forms}
+            )
+            for each in series.patches
+        ),
+    )
 
 
 def _kernel_of(cell: Cell) -> tuple[str, str, str]:

@@ -8,7 +8,7 @@ import itertools
 import json
 import os
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, TypedDict
 
@@ -51,7 +51,8 @@ class Patch:
     ``diff`` is the input of git apply: the file, or the mail's decoded text; ``sha256`` is its
     hash. ``touched`` are the files before and after, relative to the tree's top. ``merged`` says
     which trees have it. ``ports`` are the same change for other trees; a port's ``port`` is its
-    path below the series.
+    path below the series. ``changes`` are the lines added and removed in each file; 0 and 0 in a
+    file that is not text.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Patch:
     merged: str | None = None
     ports: tuple[Patch, ...] = ()
     port: str | None = None
+    changes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     @property
     def forms(self) -> tuple[Patch, ...]:
@@ -75,7 +77,8 @@ class Patch:
 class Series:
     """Patches in order; ``folder`` is None if they come from a single file.
 
-    ``base_commit`` and ``prerequisites`` are what it was made for, as its mails say.
+    ``base_commit`` and ``prerequisites`` are what it was made for, as its mails say. ``cover`` is
+    the text of a cover letter that is still to be sent.
     """
 
     name: str
@@ -86,6 +89,7 @@ class Series:
     origin: str | None = None
     base_commit: str | None = None
     prerequisites: tuple[Prerequisite, ...] = ()
+    cover: str | None = None
 
 
 def load(spec: str, root: Path) -> Series:
@@ -124,6 +128,7 @@ def save(series: Series, name: str, folder: Path) -> None:
         "subject": series.subject or series.patches[0].subject,
         "message-id": series.message_id,
         "origin": series.origin,
+        "cover": series.cover,
         "base-commit": series.base_commit,
         "prerequisites": [f"{each.kind} {each.id}" for each in series.prerequisites] or None,
         "patches": [
@@ -221,6 +226,7 @@ def _load_listed(folder: Path) -> Series:
         listed.value.get("origin"),
         listed.value.get("base-commit"),
         prerequisite.listed(listed.value.get("prerequisites", [])),
+        listed.value.get("cover"),
     )
 
 
@@ -335,8 +341,9 @@ def _patch(number: int, path: Path, mail: bytes, *, line: int | None = None) -> 
             path,
             line + diff.count(b"\n", 0, bare.start()) if line and diff is mail else None,
         )
+    changes: dict[str, tuple[int, int]] = {}
     names: set[str] = set()
-    for direction in ([], ["--reverse"]):  # the names after, and the names before
+    for direction in (["--reverse"], []):  # the names before, and the names after
         listed = apply(["--numstat", "-z", *direction], diff)
         if listed.returncode:
             reason = refusal(listed).partition(" (allow")[0]
@@ -344,8 +351,10 @@ def _patch(number: int, path: Path, mail: bytes, *, line: int | None = None) -> 
             at_line = line + int(at[1]) - 1 if at and line and diff is mail else None
             fault = f"is not a patch: {reason}; make it with git format-patch"
             raise RequestError(fault, path, at_line)
-        rows = listed.stdout.split(b"\0")[:-1]
-        names.update(os.fsdecode(row.split(b"\t", 2)[2]) for row in rows)
+        rows = [row.split(b"\t", 2) for row in listed.stdout.split(b"\0")[:-1]]
+        # "-" stands for the lines of a file that is not text.
+        changes = {os.fsdecode(name): (_count(more), _count(less)) for more, less, name in rows}
+        names.update(changes)
     for name in sorted(names):
         parts = PurePosixPath(name).parts
         if name.startswith("/") or ".." in parts or ".git" in {part.lower() for part in parts}:
@@ -362,8 +371,13 @@ def _patch(number: int, path: Path, mail: bytes, *, line: int | None = None) -> 
         diff=diff,
         sha256=hashlib.sha256(diff).hexdigest(),
         touched=tuple(sorted(names)),
+        changes=changes,
         message_id=thread.message_id(mail),
     )
+
+
+def _count(lines: bytes) -> int:
+    return int(lines) if lines.isdigit() else 0
 
 
 def _safe(name: str) -> str:
