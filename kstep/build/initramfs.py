@@ -42,6 +42,7 @@ PROGRAMS = (
     "zeros",
     "signals",
     "hops",
+    "fresh",
     "twice",
 )
 FOLDER, PROGRAM, LINK = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755, stat.S_IFLNK | 0o777
