@@ -30,6 +30,7 @@ from kstep.base.errors import MachineryError, RequestError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
+    from kstep.machine.hardware import Hardware
     from kstep.results.cell import Cell
     from kstep.results.record import Record
     from kstep.results.request import Asked
@@ -443,6 +444,13 @@ def series_add(_context: Context, source: str, name: str = "") -> None:
     print(f"added patches/{called}; next: ./inv verify --series {called}")  # noqa: T201 -- what was found
 
 
+MACHINE = {
+    "cpus": "the number of CPUs; default: 1",
+    "cpu": "QEMU's model of the CPU; default: cortex-a76",
+    "parameters": "what to append to the kernel's command line",
+}
+
+
 @task(
     positional=["function"],
     help={
@@ -456,6 +464,7 @@ def series_add(_context: Context, source: str, name: str = "") -> None:
         "toolchain": "auto, docker or host",
         "accel": "as for verify",
         "trust": "as for verify",
+        **MACHINE,
     },
 )
 @_exit_statuses
@@ -471,6 +480,9 @@ def step(
     toolchain: str = "auto",
     accel: str = "auto",
     trust: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
+    cpus: int = 1,
+    cpu: str = "",
+    parameters: str = "",
 ) -> int:
     """Step one function once, and print its path; exit status 1 if it leaves program order."""
     from kstep.base.cache import Cache
@@ -483,11 +495,12 @@ def step(
     if not trigger.strip() or not trigger.isprintable():
         said = repr(trigger) if trigger else "is missing"
         raise RequestError(f"--trigger {said}: give one line, a command of the guest's shell")
+    hardware = _hardware(cpus, cpu, parameters)
     asked = _one_kernel(variant, series, tree, kconfig, trust=trust)
     with Progress() as progress:
         prepared = prepare(asked, toolchain, Cache.default(), progress, accel)
         with progress.task(f"stepping {function}", unit="steps") as task_:
-            walked = walk(prepared, function, trigger, count, task_.advance)
+            walked = walk(prepared, function, trigger, count, task_.advance, hardware)
     print("\n".join([*walked.text(), walked.ending]))  # noqa: T201 -- the command's answer
     return 0 if walked.fault is None else 1
 
@@ -502,7 +515,7 @@ ONE_KERNEL = {
 }
 
 
-@task(help=ONE_KERNEL)
+@task(help={**ONE_KERNEL, **MACHINE})
 @_exit_statuses
 def shell(
     _context: Context,
@@ -512,17 +525,23 @@ def shell(
     kconfig: str = "base",
     toolchain: str = "auto",
     trust: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
+    cpus: int = 1,
+    cpu: str = "",
+    parameters: str = "",
 ) -> None:
     """Boot a kernel and connect you to its serial line: a shell, and kdb with one key.
 
     Lines from a pipe are typed one by one, to the shell or to kdb, whichever prompts.
     """
     from kstep.hand.shell import shell as give_shell
+    from kstep.machine.hardware import Hardware
 
-    _by_hand(give_shell, _one_kernel(variant, series, tree, kconfig, trust=trust), toolchain)
+    hardware = Hardware.of(cpus, cpu, parameters)
+    asked = _one_kernel(variant, series, tree, kconfig, trust=trust)
+    _by_hand(lambda prepared: give_shell(prepared, hardware), asked, toolchain)
 
 
-@task(help=ONE_KERNEL)
+@task(help={**ONE_KERNEL, **MACHINE})
 @_exit_statuses
 def gdb(
     _context: Context,
@@ -532,11 +551,16 @@ def gdb(
     kconfig: str = "base",
     toolchain: str = "auto",
     trust: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
+    cpus: int = 1,
+    cpu: str = "",
+    parameters: str = "",
 ) -> None:
     """Boot a kernel and start gdb, connected to its kgdb, with symbols and sources."""
     from kstep.hand.debugger import debug
 
-    _by_hand(debug, _one_kernel(variant, series, tree, kconfig, trust=trust), toolchain)
+    hardware = _hardware(cpus, cpu, parameters)
+    asked = _one_kernel(variant, series, tree, kconfig, trust=trust)
+    _by_hand(lambda prepared: debug(prepared, hardware), asked, toolchain)
 
 
 @task(help={**ONE_KERNEL, "out": "the folder to write into"})
@@ -569,6 +593,19 @@ def guest(
         f" are your machine's), then ./inv verify --variants {variant} --machine tcp:HOST:PORT;"
         f" QEMU's line for that: -serial {QEMU_LINE}"
     )
+
+
+def _hardware(cpus: int, cpu: str, parameters: str) -> Hardware:
+    """Return the machine that is asked for, which must boot to the guest's shell by itself."""
+    from kstep.machine.hardware import WAITS, Hardware
+
+    found = Hardware.of(cpus, cpu, parameters)
+    if found.waits:
+        raise RequestError(
+            f"--parameters {parameters!r}: with {WAITS} the boot stops in kdb, and no command runs;"
+            " use ./inv shell"
+        )
+    return found
 
 
 def _by_hand(give: Callable[[Prepared], None], asked: Request, toolchain: str) -> None:

@@ -20,12 +20,12 @@ from kstep.hand.shell import break_in
 from kstep.hand.terminal import Terminal
 from kstep.image.debuginfo import source_folder
 from kstep.image.symbols import Symbols
-from kstep.machine.hardware import Hardware
 from kstep.session.target import Target
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from kstep.machine.hardware import Hardware
     from kstep.machine.interface import Machine
     from kstep.run.preparation import Prepared
     from kstep.toolchain import Process
@@ -45,13 +45,13 @@ Guest()
 """
 
 
-def debug(prepared: Prepared) -> None:
+def debug(prepared: Prepared, hardware: Hardware) -> None:
     """Run an interactive gdb, connected to kgdb over the serial line, with the kernel stopped.
 
     The guest's output while it runs is shown among gdb's. Ends the machine when gdb ends.
     """
     built = prepared.built[0]
-    with Terminal() as terminal, prepared.machine(built.require(), Hardware()) as machine:
+    with Terminal() as terminal, prepared.machine(built.require(), hardware) as machine:
         machine.boot()
         target = Target(machine, Symbols.load(machine.kernel.system_map))
         target.break_in()

@@ -5,15 +5,16 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
 from kstep.console.console import SilenceError
 from kstep.hand.terminal import Terminal
-from kstep.machine.hardware import Hardware
 
 if TYPE_CHECKING:
+    from kstep.machine.hardware import Hardware
     from kstep.machine.interface import Machine
     from kstep.run.preparation import Prepared
 
@@ -25,14 +26,14 @@ PROMPT = re.compile(rb"(?P<prompt>guest# |(?:\[\d+\])?(?:kdb|(?P<more>more))> )(
 PATIENCE = 3600.0  # seconds for a command of a script
 
 
-def shell(prepared: Prepared) -> None:
+def shell(prepared: Prepared, asked: Hardware) -> None:
     """Connect the user to the console of the one prepared kernel, until they leave it.
 
-    If the input is not a terminal, its lines are typed one by one, each when the shell or kdb
-    prompts; the machine ends after the last.
+    ``asked`` is the machine. If the input is not a terminal, its lines are typed one by one, each
+    when the shell or kdb prompts; the machine ends after the last.
     """
     built = prepared.built[0]
-    hardware = Hardware(parameters="kstep.shell=interactive")
+    hardware = replace(asked, parameters=f"kstep.shell=interactive {asked.parameters}".rstrip())
     with Terminal() as terminal, prepared.machine(built.require(), hardware) as machine:
         if terminal.is_terminal:
             terminal.say(
@@ -40,7 +41,8 @@ def shell(prepared: Prepared) -> None:
                 " Ctrl-\\ enters kdb, `go` leaves it"
             )
             _boot(machine, terminal)
-            _await_prompt(machine)
+            if not hardware.waits:
+                _await_prompt(machine)
             _Console(machine, terminal).run()
         else:
             _boot(machine, terminal)
@@ -98,7 +100,8 @@ class _Console:
 
 def _script(machine: Machine, terminal: Terminal) -> None:
     with os.fdopen(os.dup(0), "rb") as lines:
-        _await_prompt(machine)
+        if not machine.hardware.waits:  # that boot has ended at kdb's prompt
+            _await_prompt(machine)
         for line in lines:
             machine.console.send(line.rstrip(b"\r\n") + b"\r")
             _await_prompt(machine)

@@ -19,7 +19,6 @@ from kstep.hand.detour import still_running, what_ran
 from kstep.image.debuginfo import source_lines
 from kstep.image.symbols import Symbols
 from kstep.judge.stepper import AFTERWARDS
-from kstep.machine.hardware import Hardware
 from kstep.session.target import Target
 
 if TYPE_CHECKING:
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from kstep.arm64.branch import Instruction
     from kstep.console.shell import CommandResult
     from kstep.judge.stepper import Step
+    from kstep.machine.hardware import Hardware
     from kstep.run.preparation import Built, Prepared
 
 PATIENCE = 20.0  # seconds for a trigger to reach the function, before the time scale
@@ -113,6 +113,7 @@ def walk(
     trigger: str,
     count: int,
     on_step: Callable[[], None],
+    hardware: Hardware,
 ) -> Walk:
     """Step ``function`` on the one prepared kernel, up to ``count`` times.
 
@@ -125,7 +126,7 @@ def walk(
     symbols = Symbols.load(kernel.system_map)
     stop_points = stop_point.find(function, kernel, symbols, prepared.toolchain)
     command = f"eval {shlex.quote(trigger)}"
-    with prepared.machine(kernel, Hardware()) as machine:
+    with prepared.machine(kernel, hardware) as machine:
         machine.boot()
         target = Target(machine, symbols)
         _require_command(target, trigger)

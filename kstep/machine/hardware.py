@@ -5,7 +5,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from kstep.base.document import nearest
+from kstep.base.errors import RequestError
 from kstep.machine.capability import Capability
+
+MOST_CPUS = 8
+# QEMU's models of 64-bit CPUs for the virt machine, in each version from 7.2 on (hw/arm/virt.c).
+MODELS = (
+    "a64fx",
+    "cortex-a35",
+    "cortex-a53",
+    "cortex-a57",
+    "cortex-a72",
+    "cortex-a76",
+    "max",
+    "neoverse-n1",
+)
+WAITS = "kgdbwait"  # the boot stops in kdb (drivers/tty/serial/kgdboc.c, kernel/debug/debug_core.c)
 
 
 @dataclass(frozen=True)
@@ -23,6 +39,25 @@ class Hardware:
     kgdboc: bool = True  # kgdb uses the serial line from the start
     waits: bool = False  # the parameters make the boot wait for a debugger
     recorded: bool = False  # what is executed between two stops is recorded
+
+    @classmethod
+    def of(cls, cpus: int, cpu: str, parameters: str) -> Hardware:
+        """Return the machine that a user asks for; an empty ``cpu`` is the default model.
+
+        Raises RequestError for what no machine has.
+        """
+        if not 1 <= cpus <= MOST_CPUS:
+            raise RequestError(f"--cpus {cpus}: must be 1 to {MOST_CPUS}")
+        if cpu and cpu not in MODELS:
+            raise RequestError(f'--cpu "{cpu}": is not a model of QEMU\'s; {nearest(cpu, MODELS)}')
+        if not parameters.isprintable():
+            raise RequestError(f"--parameters {parameters!r}: give one line")
+        return cls(
+            cpus=cpus,
+            cpu=cpu or cls.cpu,
+            parameters=" ".join(parameters.split()),
+            waits=WAITS in parameters.split(),
+        )
 
     def can_serve_next(self, wanted: Hardware) -> bool:
         """Whether a machine that has served a cell can serve another that wants this hardware.
