@@ -160,6 +160,11 @@ def is_store_exclusive(word: int) -> bool:
     return _is_exclusive(word, load=0)
 
 
+def is_exclusive(word: int) -> bool:
+    """Whether it is an exclusive load or store, of any size."""
+    return is_load_exclusive(word) or is_store_exclusive(word)
+
+
 def is_atomic(word: int) -> bool:
     """Whether it is one of FEAT_LSE's: LDADD and its like, SWP, CAS or CASP, of any size."""
     return any(word & mask == value for mask, value in _ATOMICS)

@@ -21,7 +21,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kstep.arm64.branch import is_atomic, is_load_exclusive, is_store_exclusive
+from kstep.arm64.branch import is_atomic, is_exclusive, is_store_exclusive
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.machine.hardware import Hardware
@@ -58,9 +58,7 @@ def step_atomics(target: Target, _cpu: Cpu) -> None:
             step.must_follow_program_order()
             step.must_make_progress()
             target.metrics["atomics"] += is_atomic(step.instruction.word)
-            if is_load_exclusive(step.instruction.word) or is_store_exclusive(
-                step.instruction.word
-            ):
+            if is_exclusive(step.instruction.word):
                 check_exclusive(target, step)
         if not target.metrics["atomics"] and not target.metrics["exclusives"]:
             raise MachineryError("there is no atomic operation on the path")

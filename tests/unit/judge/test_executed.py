@@ -3,16 +3,46 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, cast
+
 import pytest
 
+from kstep.arm64.branch import decode
 from kstep.base.outcome import KernelFault, Signature
 from kstep.image.symbols import CodeAddress
 from kstep.judge import executed
 from kstep.machine.execution import Execution, Interruption
 
-HERE = CodeAddress(0x1000, "f", 0)
+if TYPE_CHECKING:
+    from kstep.arm64.branch import Instruction
+    from kstep.judge.stepper import Step
+
+HERE, NEXT = CodeAddress(0x1000, "f", 0), CodeAddress(0x1004, "f", 4)
 IRQ, DEBUG = Interruption(0x280, 2904), Interruption(0x200, None)
 ABORT = Interruption(0x200, 700, abort=True)
+
+
+EXCLUSIVE, MOVE = 0xC85F7C20, 0xAA0103E0  # ldxr x0, [x1]; mov x0, x1
+
+
+@dataclass(frozen=True)
+class OneStep:
+    """What of a step is looked at."""
+
+    word: int = MOVE
+    number: int = 1
+    before: CodeAddress = HERE
+    after: CodeAddress = NEXT
+
+    @property
+    def instruction(self) -> Instruction:
+        """The instruction that is stepped."""
+        return decode(self.word, HERE.address)
+
+
+def judge(execution: Execution, word: int = MOVE) -> None:
+    executed.must_be_one(cast("Step", OneStep(word)), execution, locate)
 
 
 def locate(address: int) -> CodeAddress:
@@ -25,7 +55,7 @@ def locate(address: int) -> CodeAddress:
 def test_one_instruction_with_whole_handlers_before_it(
     events: tuple[int | Interruption, ...],
 ) -> None:
-    executed.must_be_one(1, HERE, Execution(events, level=1), locate)
+    judge(Execution(events, level=1))
 
 
 @pytest.mark.parametrize(
@@ -33,7 +63,8 @@ def test_one_instruction_with_whole_handlers_before_it(
     [
         (Execution((0x1000, Interruption(0x200, 700), 0x1000, DEBUG), level=1), Signature.RUNAWAY),
         (Execution((0x1000, 0x1004, DEBUG), level=1), Signature.RUNAWAY),
-        (Execution((0x1004, DEBUG), level=1), Signature.RUNAWAY),
+        (Execution((0x1008, DEBUG), level=1), Signature.RUNAWAY),
+        (Execution((0x1004, DEBUG), level=1), Signature.STUCK),  # pending before it
         (Execution((0x1000, 0x1004), level=1, whole=False), Signature.RUNAWAY),
         (Execution((IRQ, DEBUG), level=1), Signature.STUCK),
         (Execution((DEBUG,), level=1), Signature.STUCK),
@@ -42,8 +73,14 @@ def test_one_instruction_with_whole_handlers_before_it(
 )
 def test_anything_else_is_a_fault(execution: Execution, signature: Signature) -> None:
     with pytest.raises(KernelFault) as fault:
-        executed.must_be_one(1, HERE, execution, locate)
+        judge(execution)
     assert fault.value.signature is signature
+
+
+def test_the_debugger_may_do_an_exclusive_access_itself() -> None:
+    judge(Execution((0x1004, DEBUG), level=1), EXCLUSIVE)
+    with pytest.raises(KernelFault):
+        judge(Execution((0x1000, 0x1004, DEBUG), level=1), EXCLUSIVE)
 
 
 def test_the_trace_has_the_events() -> None:
