@@ -13,6 +13,7 @@ import pytest
 
 from kstep.base.errors import MachineryError
 from kstep.hand import shell
+from kstep.machine.hardware import Hardware
 from tests.unit.farend import byte_by_byte, line_to, whole
 
 if TYPE_CHECKING:
@@ -44,7 +45,13 @@ class Screen:
 
 def a_machine(console: Console | None = None, serial: int = -1, **more: object) -> Machine:
     """Return what the console of a machine needs."""
-    own = {"console": console, "serial": serial, "require_alive": lambda: None, **more}
+    own = {
+        "console": console,
+        "serial": serial,
+        "hardware": Hardware(),
+        "require_alive": lambda: None,
+        **more,
+    }
     return cast("Machine", SimpleNamespace(**own))
 
 
