@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING
 from kstep.arm64.branch import is_atomic, is_exclusive, is_store_exclusive
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
+from kstep.machine.capability import Capability
 from kstep.machine.hardware import Hardware
 from kstep.session.session import session
 
@@ -48,6 +49,9 @@ class Cpu:
         Cpu("lse", Hardware(cpu="cortex-a76")),
         Cpu("exclusive", Hardware(cpu="cortex-a57")),
     ),
+    requires={
+        Capability.MEMORY_PAST_KERNEL: "it compares memory with what an exclusive access says",
+    },
     area="steps",
 )
 def step_atomics(target: Target, _cpu: Cpu) -> None:
