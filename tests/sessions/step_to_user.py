@@ -13,8 +13,10 @@ were and in which function each ended. Only around 6.1 can that instruction hold
 other versions it is in do_el0_svc()'s caller, which is noinstr, or in entry.S; there the path
 is stepped from the return of do_el0_svc(), and a step that leaves program order before the
 mask is judged as in step-in-order. A system call with exit-to-user work is not stepped
-further (WORK in kstep/arm64/entry.py). Two programs make the system call in turn: the
+further (WORK in kstep/arm64/entry.py). Around 6.1 two programs make the system call in turn: the
 breakpoint is off while it is stepped over, so if the other one ran meanwhile, it would pass unseen.
+In other versions there is one program, because with two there is exit-to-user work at each call
+that is stepped.
 
 Refuted by a step that ends in an interrupt (`enters-interrupt`), or that never traps, so that
 the program gets SIGTRAP or reaches its next system call (`runaway`); by calls that pass the
@@ -46,9 +48,10 @@ TO_MASK = 100  # steps, at most, from do_el0_svc() to the instruction that masks
 )
 def step_to_user(target: Target) -> None:
     """Step out of a system call repeatedly, and count where the steps end."""
-    calls = f"syscall getppid {20 * TRIES}"
-    with target.in_kdb(then=f"{calls} & {calls}; wait") as kdb:
+    with target.in_kdb():
         address, to_mask = exit_path(target)
+    calls = f"syscall getppid {20 * TRIES}"
+    with target.in_kdb(then=calls if to_mask else f"{calls} & {calls}; wait") as kdb:
         leaving = kdb.breakpoint(address)
         ends: list[CodeAddress] = []
         while len(ends) < TRIES:
