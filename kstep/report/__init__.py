@@ -27,15 +27,17 @@ FILES: Mapping[str, Callable[[Record], str]] = {
     "report.html": page.page,
     "summary.md": summary.summary,
     "reply.txt": reply.reply,
-    "cover-letter.txt": cover.cover,
     "results.ktap": ktap.ktap,
     "kcidb.json": kcidb.kcidb,
 }
 
 
+LETTER = "cover-letter.txt"  # only of a series that is to be sent
+
+
 def write(record: Record) -> None:
     """Write every report of a run into its folder."""
     for name, draw in FILES.items():
-        text = draw(record)
-        if text:
-            temporary.replace(record.folder / name, text)
+        temporary.replace(record.folder / name, draw(record))
+    if letter := cover.cover(record):
+        temporary.replace(record.folder / LETTER, letter)

@@ -28,8 +28,7 @@ def test_every_file_is_drawn_and_nothing_else_is_left(tmp_path: Path) -> None:
     before = {path.name for path in tmp_path.iterdir()}
     report.write(run)
     assert sorted({path.name for path in tmp_path.iterdir()} - before) == DRAWN
-    # There is a cover letter only for a series that has a text for it.
-    assert sorted(report.FILES) == sorted([*DRAWN, "cover-letter.txt"])
+    assert sorted(report.FILES) == DRAWN
 
 
 def test_drawn_again_they_are_the_same(tmp_path: Path) -> None:
