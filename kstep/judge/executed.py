@@ -7,7 +7,7 @@ instruction unseen, or twice, and reports the right PC, is caught only from belo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from kstep.arm64.branch import is_exclusive
 from kstep.base.outcome import KernelFault, Signature
@@ -16,12 +16,28 @@ from kstep.machine.execution import Interruption
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kstep.arm64.branch import Instruction
     from kstep.image.symbols import CodeAddress
-    from kstep.judge.stepper import Step
     from kstep.machine.execution import Execution
 
 
-def must_be_one(step: Step, execution: Execution, locate: Callable[[int], CodeAddress]) -> None:
+class Taken(Protocol):
+    """A step that was taken: its number, its instruction, and the addresses before and after."""
+
+    @property
+    def number(self) -> int: ...  # noqa: D102 -- of a protocol
+
+    @property
+    def instruction(self) -> Instruction: ...  # noqa: D102
+
+    @property
+    def before(self) -> CodeAddress: ...  # noqa: D102
+
+    @property
+    def after(self) -> CodeAddress: ...  # noqa: D102
+
+
+def must_be_one(step: Taken, execution: Execution, locate: Callable[[int], CodeAddress]) -> None:
     """Raise KernelFault if ``step`` did not execute its instruction once.
 
     ``runaway`` if others ran too, or it ran twice; ``stuck`` if it did not run; and

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -16,7 +16,6 @@ from kstep.machine.execution import Execution, Interruption
 
 if TYPE_CHECKING:
     from kstep.arm64.branch import Instruction
-    from kstep.judge.stepper import Step
 
 HERE, NEXT = CodeAddress(0x1000, "f", 0), CodeAddress(0x1004, "f", 4)
 IRQ, DEBUG = Interruption(0x280, 2904), Interruption(0x200, None)
@@ -42,7 +41,7 @@ class OneStep:
 
 
 def judge(execution: Execution, word: int = MOVE) -> None:
-    executed.must_be_one(cast("Step", OneStep(word)), execution, locate)
+    executed.must_be_one(OneStep(word), execution, locate)
 
 
 def locate(address: int) -> CodeAddress:
