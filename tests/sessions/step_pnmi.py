@@ -29,6 +29,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
+from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.machine.hardware import Hardware
 from kstep.session.session import Stepped, session
@@ -45,6 +46,9 @@ UNTHROTTLED = (
     "cd /proc/sys/kernel && echo 25 > perf_cpu_time_max_percent"
     " && echo 1000000 > perf_event_max_sample_rate && echo 0 > perf_cpu_time_max_percent"
 )
+# msr icc_pmr_el1, xN. With pseudo-NMI it masks interrupts, by a priority without this bit
+# (arch/arm64/include/asm/ptrace.h: GIC_PRIO_IRQON, GIC_PRIO_IRQOFF).
+WRITES_PMR, REGISTER, ON = 0xD518_4600, 31, 0x80
 SAMPLE = re.compile(r"^at ([0-9a-f]+) \d+$", re.MULTILINE)
 
 FUNCTIONS = (
@@ -68,7 +72,7 @@ def step_pnmi(target: Target, function: Stepped) -> None:
     """Step through code with interrupts off while perf samples it."""
     target.run(UNTHROTTLED)
     for walk in target.walks():
-        masked = Masked()
+        masked = Masked(target)
         with target.stopped_at(function.name, f"sampler {PERIOD} {function.trigger}") as stop:
             for step in target.steps(STEPS):
                 if walk.met_interrupt(step):
@@ -78,6 +82,8 @@ def step_pnmi(target: Target, function: Stepped) -> None:
     sampled = {int(address, 16) for address in SAMPLE.findall(stop.answer.text)}
     hit = masked.addresses & sampled
     target.metrics |= {"irqs_off_pcs": len(masked.addresses), "nmi_in_irqs_off": len(hit)}
+    if not masked.addresses:
+        raise MachineryError("no instruction was stepped with interrupts off by priority")
     if not hit:
         raise KernelFault(
             Signature.MASKED_INTERRUPTS,
@@ -87,18 +93,18 @@ def step_pnmi(target: Target, function: Stepped) -> None:
 
 
 class Masked:
-    """The addresses that were stepped while a lock, taken on the way, kept interrupts off."""
+    """The addresses that were stepped while interrupts were off by priority."""
 
-    def __init__(self) -> None:
+    def __init__(self, target: Target) -> None:
         self.addresses: set[int] = set()
-        self._locks = 0
+        self._target = target
+        self._off = False
 
     def see(self, step: Step) -> None:
         """Record the next step."""
-        left, entered = step.before.symbol, step.after.symbol
-        if left != entered and entered.startswith("_raw_spin_unlock_irq"):
-            self._locks -= 1
-        if self._locks > 0:
+        if step.instruction.word & ~REGISTER == WRITES_PMR:
+            register = step.instruction.word & REGISTER
+            written = 0 if register == REGISTER else self._target.kdb.registers()[f"x{register}"]
+            self._off = not written & ON
+        if self._off:
             self.addresses.add(step.after.address)
-        if left != entered and left.startswith("_raw_spin_lock_irq"):
-            self._locks += 1
