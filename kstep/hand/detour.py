@@ -10,14 +10,13 @@ from kstep.arm64.entry import INTERRUPT
 from kstep.base.outcome import KernelFault
 from kstep.hand.callers import callers
 from kstep.image.debuginfo import source_lines
-from kstep.machine.hardware import Hardware
 from kstep.session.target import Target
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
 
-    from kstep.build.kernel import Kernel
     from kstep.image.symbols import Symbols
+    from kstep.machine.hardware import Hardware
     from kstep.run.preparation import Prepared
 
 SYSTEM_CALL = "__arm64_sys_"  # asm/syscall_wrapper.h
@@ -59,7 +58,7 @@ def _location(target: Target, pid: int) -> str:
 
 def what_ran(
     prepared: Prepared,
-    kernel: Kernel,
+    hardware: Hardware,
     symbols: Symbols,
     stop_points: Collection[int],
     trigger: str,
@@ -69,7 +68,8 @@ def what_ran(
     Its system calls (including the shell's), which callers of the function ran, and which other
     functions of its source file.
     """
-    with prepared.machine(kernel, Hardware()) as machine:
+    kernel = prepared.built[0].require()
+    with prepared.machine(kernel, hardware) as machine:
         machine.boot()
         target = Target(machine, symbols)
         with machine.executed() as pcs, suppress(KernelFault):

@@ -40,12 +40,12 @@ def shell(prepared: Prepared, asked: Hardware) -> None:
                 f"kernel {built.first}: Ctrl-] leaves and ends the machine;"
                 " Ctrl-\\ enters kdb, `go` leaves it"
             )
-            _boot(machine, terminal)
-            if not hardware.waits:
-                _await_prompt(machine)
+        _boot(machine, terminal)
+        if not hardware.waits:  # such a boot has ended at kdb's prompt
+            _await_prompt(machine)
+        if terminal.is_terminal:
             _Console(machine, terminal).run()
         else:
-            _boot(machine, terminal)
             _script(machine, terminal)
 
 
@@ -75,7 +75,7 @@ class _Console:
     def __init__(self, machine: Machine, terminal: Terminal) -> None:
         self._machine = machine
         self._terminal = terminal
-        self._tail = SHELL_PROMPT
+        self._tail = b"" if machine.hardware.waits else SHELL_PROMPT
 
     def run(self) -> None:
         keys = {LEAVE: lambda: True, ENTER_KDB: self._enter_kdb}
@@ -100,8 +100,6 @@ class _Console:
 
 def _script(machine: Machine, terminal: Terminal) -> None:
     with os.fdopen(os.dup(0), "rb") as lines:
-        if not machine.hardware.waits:  # that boot has ended at kdb's prompt
-            _await_prompt(machine)
         for line in lines:
             machine.console.send(line.rstrip(b"\r\n") + b"\r")
             _await_prompt(machine)

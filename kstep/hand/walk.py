@@ -151,7 +151,7 @@ def walk(
         raise RequestError(
             f"function {function}: the command {trigger!r} ended with status {start.status} and"
             f" did not reach it; it printed: {said};"
-            f" {what_ran(prepared, kernel, symbols, stop_points, command)}"
+            f" {what_ran(prepared, hardware, symbols, stop_points, command)}"
         )
     addresses = sorted({step.instruction.pc for step in steps})
     lines = source_lines(kernel, addresses, prepared.toolchain)

@@ -7,7 +7,7 @@ instruction unseen, or twice, and reports the right PC, is caught only from belo
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 from kstep.arm64.branch import is_exclusive
 from kstep.base.outcome import KernelFault, Signature
@@ -16,36 +16,26 @@ from kstep.machine.execution import Interruption
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from kstep.arm64.branch import Instruction
     from kstep.image.symbols import CodeAddress
     from kstep.machine.execution import Execution
 
 
-class Taken(Protocol):
-    """A step that was taken: its number, its instruction, and the addresses before and after."""
+def must_be_one(
+    number: int,
+    before: CodeAddress,
+    word: int,
+    after: CodeAddress,
+    execution: Execution,
+    locate: Callable[[int], CodeAddress],
+) -> None:
+    """Raise KernelFault if step ``number`` did not execute the instruction ``word`` once.
 
-    @property
-    def number(self) -> int: ...  # noqa: D102 -- of a protocol
-
-    @property
-    def instruction(self) -> Instruction: ...  # noqa: D102
-
-    @property
-    def before(self) -> CodeAddress: ...  # noqa: D102
-
-    @property
-    def after(self) -> CodeAddress: ...  # noqa: D102
-
-
-def must_be_one(step: Taken, execution: Execution, locate: Callable[[int], CodeAddress]) -> None:
-    """Raise KernelFault if ``step`` did not execute its instruction once.
-
+    The step led from ``before`` to ``after``, by what the debugger says.
     ``runaway`` if others ran too, or it ran twice; ``stuck`` if it did not run; and
     ``enters-interrupt`` if the step ended in a handler. An instruction that raised an
     abort, and was run again when that had been handled, counts once. A load- or store-exclusive
     need not run: no step gets through a pair of them, so that a debugger may do them itself.
     """
-    number, before = step.number, step.before
     if execution.level != 1:
         raise KernelFault(
             Signature.ENTERS_INTERRUPT,
@@ -53,12 +43,13 @@ def must_be_one(step: Taken, execution: Execution, locate: Callable[[int], CodeA
             " taken since that have not returned",
         )
     ran = completed(execution)
-    # The emulator counts an instruction as begun before it finds a step exception pending there.
-    if ran == (step.after.address,) and step.after != before:
+    # QEMU tells a plugin of an instruction before it finds that a step exception is pending there
+    # ("active-pending" in aarch64_tr_translate_insn(), target/arm/translate-a64.c of 7.2).
+    if ran == (after.address,) and after != before:
         ran = ()
     if not execution.whole:
         more = f"{len(ran)} instructions and more"
-    elif not ran and is_exclusive(step.instruction.word):
+    elif not ran and is_exclusive(word):
         return
     elif not ran:
         raise KernelFault(

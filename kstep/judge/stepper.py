@@ -90,7 +90,14 @@ class Step:
         """
         if self.execution is None:
             raise MachineryError("this machine does not record what a step executes")
-        executed.must_be_one(self, self.execution, self.path.locate)
+        executed.must_be_one(
+            self.number,
+            self.before,
+            self.instruction.word,
+            self.after,
+            self.execution,
+            self.path.locate,
+        )
         return self.execution
 
     def must_make_progress(self) -> None:

@@ -21,7 +21,7 @@ MODELS = (
     "max",
     "neoverse-n1",
 )
-WAITS = "kgdbwait"  # the boot stops in kdb (drivers/tty/serial/kgdboc.c, kernel/debug/debug_core.c)
+WAITS = "kgdbwait"  # the boot waits for a debugger (opt_kgdb_wait() in kernel/debug/debug_core.c)
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Hardware:
     el2: bool = False  # the kernel is started at EL2, and stays there (VHE)
     parameters: str = ""  # appended to the kernel's command line
     kgdboc: bool = True  # kgdb uses the serial line from the start
-    waits: bool = False  # the parameters make the boot wait for a debugger
+    waits: bool = False  # the boot waits for a debugger; with kgdbwait, kgdbts may be that
     recorded: bool = False  # what is executed between two stops is recorded
 
     @classmethod

@@ -1,10 +1,11 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """Does another task pass a breakpoint unseen while it is stepped over?
 
-Claim: none does. To step over its breakpoint, kdb takes it out, for every task. If an interrupt
-comes first, and its exit runs another task, that one passes the place unseen. Not raised in the
-review; 1/2 leaves the reschedule to a later interrupt, and kgdb's lock prevents it too. A kernel
-whose kgdb holds no lock over a step, as v7's, must see to it.
+Claim: none does. To step over its breakpoint, kdb takes it out, for every task (kdb_handle_bp() in
+kernel/debug/kdb/kdb_bp.c). If an interrupt comes first, and its exit runs another task, that one
+passes the place unseen. Not raised in the review; 1/2 leaves the reschedule to a later interrupt,
+and kgdb's dbg_slave_lock (kernel/debug/debug_core.c) prevents it too. A kernel whose kgdb holds no
+lock over a step, as v7's, must see to it.
 
 Measured: two programs make the same system call in turn, each a number of times; the breakpoint
 at its beginning is stepped over each time, with an interrupt pending.

@@ -11,14 +11,16 @@ and each exception that interrupts it, with the number of its instructions. Step
 interrupts on, while the tick is pending, and through code that turns them off and on.
 
 Refuted by a step that executes anything but its instruction, once (`runaway`, `stuck`), or
-ends in a handler (`enters-interrupt`), or leaves program order, as in `step-in-order`. The metrics
-tell how many interrupts were handled between steps: none if the kernel masks them.
+ends in a handler (`enters-interrupt`), or leaves program order, as in `step-in-order`; and by a
+path on which no interrupt was handled, although the tick is due: it is masked while the kernel is
+stepped, and of handlers nothing was tested (`missed-hits`).
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from kstep.base.outcome import KernelFault, Signature
 from kstep.machine.hardware import Hardware
 from kstep.session.session import Stepped, session
 
@@ -51,3 +53,7 @@ def step_executed(target: Target, function: Stepped) -> None:
                 interrupts += 1
                 handled += each.instructions or 0
     target.metrics.update(interrupts_handled=interrupts, handler_instructions=handled)
+    if not interrupts:
+        raise KernelFault(
+            Signature.MISSED_HITS, f"no interrupt came in the steps of {function.name}"
+        )

@@ -44,13 +44,14 @@ if TYPE_CHECKING:
     from kstep.session.stepping import Walk, Window
     from kstep.session.target import Target
 
+# kernel/sys.c; tests/guest/fresh.c prints why it failed, if it did
+GOOD = Stepped("__arm64_sys_times", "fresh", "copy_to_user() of a good page")
 FUNCTIONS = (
     # kernel/sched/core.c: reads the size with get_user()
     Stepped("__arm64_sys_sched_setattr", "! syscall sched_setattr 1 0 0x1000 0", "get_user()"),
     # kernel/time/hrtimer.c: reads the time with copy_from_user(), whose loads are in arch/arm64/lib
     Stepped("__arm64_sys_nanosleep", "! syscall nanosleep 1 0x1000", "copy_from_user()"),
-    # kernel/sys.c: tests/guest/fresh.c says whether it succeeded
-    Stepped("__arm64_sys_times", "fresh", "copy_to_user() of a good page"),
+    GOOD,
 )
 # The limit: about 380 steps if the handler gives up at once, some thousand if it finds a page.
 STEPS = 10_000
@@ -70,10 +71,9 @@ def step_into_fault(target: Target, function: Stepped) -> None:
         with target.stopped_at(function.name, function.trigger) as stop:
             faulted = step_through(target, walk)
         said = stop.answer.text.strip()
-        good = function.trigger == "fresh"
-        if good and said:
+        if function == GOOD and said:
             raise KernelFault(Signature.WRONG_RESULT, f"the access of a good page failed: {said}")
-        if not good and "EFAULT" not in said:
+        if function != GOOD and "EFAULT" not in said:
             raise KernelFault(Signature.WRONG_RESULT, f"not EFAULT: {said}")
     for window in windows:
         if window.before != faulted:

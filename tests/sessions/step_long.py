@@ -8,12 +8,13 @@ interrupt that reschedules, a softirq, a timer that is reprogrammed) needs many.
 Measured: `work`: at least ten thousand steps, through printk down to the serial line, and
 through the allocator, the locks and the formatting of a file in /proc. `switch`: through
 sched_yield() and the switch to another task. `clock`: through the reading of the time for a new
-directory, with more than a tick between any two steps, as by hand. Each step must follow program
-order and make progress.
+directory, with more than a tick between any two steps, as by hand. `preempted`: through the locks
+of a mkdir, while another task wants the CPU; without CONFIG_PREEMPTION nothing can preempt there,
+and the case only steps. Each step must follow program order and make progress.
 
 Refuted by one step that goes elsewhere, or by a path that loops (`livelock`); in `preempted` by a
 path that is led through the scheduler, because the tick between two steps asked for the other
-task (`off-order`: without the debugger that place would not have been preempted).
+task (`off-order`).
 
 `switch` cannot pass with the kgdb of 6.1, whatever entry.S does: kgdb holds dbg_slave_lock
 (kgdb_cpu_enter() in kernel/debug/debug_core.c) while it steps, a raw spinlock, whose

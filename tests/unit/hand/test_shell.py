@@ -104,7 +104,9 @@ def typed_by(script: bytes, monkeypatch: pytest.MonkeyPatch, *prompts: bytes) ->
     guest = Guest(prompts=list(prompts))
     monkeypatch.setattr(os, "dup", lambda _fd: reader)
     with line_to(guest) as console:
-        shell._script(a_machine(console), cast("Terminal", Screen()))
+        machine = a_machine(console)
+        shell._await_prompt(machine)
+        shell._script(machine, cast("Terminal", Screen()))
     return guest.typed
 
 
@@ -143,10 +145,11 @@ def test_what_is_a_prompt(text: bytes, found: bool) -> None:  # noqa: FBT001 -- 
 # -- its size
 
 
-def told(said: Iterable[bytes], screen: Screen) -> bytes:
+def told(said: Iterable[bytes], screen: Screen, hardware: Hardware | None = None) -> bytes:
     """Let the guest say something; give what it is told of the terminal by that."""
     reader, writer = os.pipe()
-    console = shell._Console(a_machine(serial=writer), cast("Terminal", screen))
+    machine = a_machine(serial=writer, hardware=hardware or Hardware())
+    console = shell._Console(machine, cast("Terminal", screen))
     for each in said:
         assert console._look(each) is False
     os.close(writer)
@@ -166,6 +169,12 @@ def test_no_program_is_told_a_size_in_the_middle_of_its_work() -> None:
     assert told([b"cat\r\n", b"[0]kdb> "], screen) == b""
     assert screen.resized  # still to be told
     assert told([b"cat\r\n", b"guest# ", ASKS], screen) == b"stty rows 33 cols 99\r"
+
+
+def test_kdb_is_told_no_size_by_a_boot_that_waits_in_it() -> None:
+    waits = Hardware.of(1, "", "kgdbwait")
+    assert told([b""], Screen(), waits) == b""
+    assert told([b"", b"guest# "], Screen(), waits) == b"stty rows 33 cols 99\r"
 
 
 def test_a_terminal_without_a_size_says_none() -> None:

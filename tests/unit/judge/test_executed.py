@@ -3,45 +3,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
-
 import pytest
 
-from kstep.arm64.branch import decode
 from kstep.base.outcome import KernelFault, Signature
 from kstep.image.symbols import CodeAddress
 from kstep.judge import executed
 from kstep.machine.execution import Execution, Interruption
 
-if TYPE_CHECKING:
-    from kstep.arm64.branch import Instruction
-
 HERE, NEXT = CodeAddress(0x1000, "f", 0), CodeAddress(0x1004, "f", 4)
 IRQ, DEBUG = Interruption(0x280, 2904), Interruption(0x200, None)
 ABORT = Interruption(0x200, 700, abort=True)
-
-
 EXCLUSIVE, MOVE = 0xC85F7C20, 0xAA0103E0  # ldxr x0, [x1]; mov x0, x1
 
 
-@dataclass(frozen=True)
-class OneStep:
-    """What of a step is looked at."""
-
-    word: int = MOVE
-    number: int = 1
-    before: CodeAddress = HERE
-    after: CodeAddress = NEXT
-
-    @property
-    def instruction(self) -> Instruction:
-        """The instruction that is stepped."""
-        return decode(self.word, HERE.address)
-
-
 def judge(execution: Execution, word: int = MOVE) -> None:
-    executed.must_be_one(OneStep(word), execution, locate)
+    executed.must_be_one(1, HERE, word, NEXT, execution, locate)
 
 
 def locate(address: int) -> CodeAddress:

@@ -144,11 +144,11 @@ def test_every_other_cell_is_run_on_a_board(tmp_path: Path) -> None:
     assert whole == {
         *("gdb-smoke", "gdb-step-in-order", "gdbstub-step", "kdb-commands", "kdb-cpus"),
         *("kdb-entry", "kdb-panic", "kdb-restricted", "kgdb-at-boot", "step-at-el2", "step-pnmi"),
-        *("step-at-boot", "step-atomics", "step-executed", "step-other-cpu", "step-smp"),
+        *("step-at-boot", "step-executed", "step-other-cpu", "step-smp"),
     }
     assert {cell for cell in found if cell.partition("[")[0] not in whole} == {
         *("kdb-lockdown[integrity]", "kdb-lockdown[confidentiality]", "kdb-lockdown[boot]"),
-        *("watch-under-load[two]", "watch-under-load[four]"),
+        *("step-atomics[exclusive]", "watch-under-load[two]", "watch-under-load[four]"),
         "step-signals[other_cpu]",
     }
 

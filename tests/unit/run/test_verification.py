@@ -97,7 +97,10 @@ BAD = [
     # series
     (
         f"{V} --series v8",
-        "is not a folder under patches/, nor a file; there are: atomic1, ",
+        (
+            'series "v8" is not a folder under patches/, nor a file;'
+            " there are: atomic1, masked, outofline, v5, v6, v7"
+        ),
     ),
     (f"{V} --series v6,v6", "--series: v6 is named twice; name it once"),
     (f"{V} --series=", "--series: empty"),
