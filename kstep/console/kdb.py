@@ -51,8 +51,11 @@ BREAKPOINT = re.compile(
     r"BP #(?P<number>\d+) at 0x(?P<address>[0-9a-f]{16})(?![0-9a-f])(?: \((?P<symbol>[\w.]+)\))?"
 )
 REGISTER = re.compile(
-    r"\b(?P<name>x\d+|sp|pc|pstate): (?P<value>(?<=pstate: )[0-9a-f]{8}|[0-9a-f]{16})(?![0-9a-f])"
+    r"\b(?P<name>x\d+|sp|pc|pstate): (?P<value>(?<=pstate: )[0-9a-f]{8}|[0-9a-f]{16})(?!\S)"
 )
+# A line of `rd` that lost no byte: a burst may join two values into one that looks correct.
+_ONE = r"(?:(?:x\d+|sp|pc): [0-9a-f]{16}|(?:pstate|fpsr|fpcr): [0-9a-f]{8}|v\d+: \?\?)"
+WHOLE_LINE = re.compile(rf"{_ONE}(?:  {_ONE})*")
 SYMBOL = re.compile(r"^\S+ = 0x(?P<address>[0-9a-f]{16}) \(", re.MULTILINE)
 PER_CPU = re.compile(r"^ *0 0x(?P<address>[0-9a-f]{16}) ", re.MULTILINE)
 TASK = re.compile(
@@ -419,6 +422,8 @@ class Kdb:
         times = 1 if self._console.trusted else agree
         for reading in range(READINGS):
             text = without(self._command("rd").encode()).decode()
+            if not self._console.trusted:
+                text = "\n".join(filter(WHOLE_LINE.fullmatch, text.splitlines()))
             for name, value in {
                 (match["name"], int(match["value"], 16)) for match in REGISTER.finditer(text)
             }:

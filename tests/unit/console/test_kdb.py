@@ -284,6 +284,15 @@ def test_registers_are_as_two_readings_agree() -> None:
         assert kdb._console.doubts
 
 
+def test_values_that_a_burst_joined_are_not_read() -> None:
+    """Found in conversation 53,203 of the simulation: the same burst in both readings."""
+    kernel = MadeUp(registers={"x26": 0, "x27": 0x5, "pc": PC})
+    right, wrong = b"0000\r\nx27: 0000000000000005", b"0027: 0000000000000005"
+    kdb = lying(kernel, [(right, wrong), (right, wrong)])
+    found = kdb.registers()
+    assert (found["x26"], found["x27"]) == (0, 5)
+
+
 def test_a_refusal_is_heard_twice() -> None:
     kernel = MadeUp(answers={"pid 1": "diag: -15: no\n", "ps": PS})
     kdb = lying(kernel, [(PS[:9].encode(), b"diag: -15: no\r\n")])
