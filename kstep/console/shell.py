@@ -89,9 +89,9 @@ class CommandResult:
 class Command:
     """A command and the number that identifies its end.
 
-    ``keeps`` is for a faulty line: the end is printed twice, and the shell keeps the status so
-    that it can be asked again. What is typed then ends in a blank, because doubling that unseen,
-    after the echo, changes nothing.
+    ``keeps`` is for a faulty line: the end is printed twice, and the shell keeps the status, in a
+    variable of this command alone, so that it can be asked again. What is typed then ends in a
+    blank, because doubling that unseen, after the echo, changes nothing.
     """
 
     text: str
@@ -102,7 +102,7 @@ class Command:
     def line(self) -> bytes:
         """What is typed, without Enter."""
         if self.keeps:
-            return f"{self.text}; k=$?; {self._says}; {self._says} ".encode()
+            return f"{self.text}; k{self.number}=$?; {self._says}; {self._says} ".encode()
         return f'{self.text}; echo KSTEP"-END" {self.number} $?'.encode()
 
     @property
@@ -112,7 +112,7 @@ class Command:
 
     @property
     def _says(self) -> str:
-        return f'echo KSTEP"-END" {self.number} $k'
+        return f'echo KSTEP"-END" {self.number} $k{self.number}'
 
     @property
     def end(self) -> bytes:

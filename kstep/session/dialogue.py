@@ -64,6 +64,7 @@ class Dialogue:
         self._console = machine.console
         self._metrics = metrics
         self._command: Command | None = None
+        self._typed = b""  # for the command: its line, or what has its end printed again
         self._looks = 0  # probes of a silent line
         self._ends: list[CommandResult] = []  # of the command, in the order received
         self._known: Stop | None = None  # the last one
@@ -166,6 +167,7 @@ class Dialogue:
 
     def _type(self, line: bytes, *, harmless: bool = False) -> None:
         """Type a command of the shell."""
+        self._typed = line
         deadline = Deadline.after(WAIT * self._machine.scale)
         try:
             self._console.type(line, shell.EDITOR, deadline, harmless=harmless)
@@ -247,14 +249,14 @@ class Dialogue:
         It redraws its line. The command is typed again if Enter was lost; if the end of a command
         was lost, the shell is asked to print it again.
         """
-        line = b"" if self._command is None else self._command.line
+        line = b"" if self._command is None else self._typed
         waits = self._console.awaits_enter(line, shell.EDITOR)
         if waits is None:
             if self._kgdboc:
                 self.kdb.look()
         elif waits:
             self._console.forget()
-            self._type(line)
+            self._type(line, harmless=self._command is not None and line == self._command.again)
         elif self._command is not None:
             self._looks += 1
             if self._looks > 1 and self._looks & (self._looks - 1) == 0:

@@ -16,9 +16,10 @@ if TYPE_CHECKING:
     from tests.unit.farend import MadeUp
 
 CAREFUL = re.compile(
-    r'(?:(?P<command>.*); k=\$\?; )?(?P<says>echo KSTEP"-END" (?P<number>\d+) \$k); (?P=says) '
+    r"(?:(?P<command>.*); k(?P<kept>\d+)=\$\?; )?"
+    r'(?P<says>echo KSTEP"-END" (?P<number>\d+) \$k(?P=number)); (?P=says) '
 )
-END = re.compile(rb"KSTEP-END \d+ \d+\r\n")
+END = re.compile(rb"KSTEP-END (?P<number>\d+) \d+\r\n")
 
 
 @dataclass
@@ -32,7 +33,7 @@ class Terminal:
         self._edited = Edited(
             self._enter, lambda: kernel.prompt().encode() if kernel.stopped else None
         )
-        self._last_end = b""
+        self._ends: dict[bytes, bytes] = {}  # by the number of the command
         self._last = b""
 
     def hear(self, typed: bytes) -> bytes:
@@ -46,7 +47,7 @@ class Terminal:
         said = self._kdb(line.rstrip(b" ")) if self.kernel.stopped else self._shell(line)
         said = said.partition(b"\r\n")[2]  # its echo of the line
         if found := END.search(said):
-            self._last_end = found[0]
+            self._ends[found["number"]] = found[0]
         return END.sub(lambda match: match[0] * 2, said)
 
     def _kdb(self, line: bytes) -> bytes:
@@ -64,7 +65,8 @@ class Terminal:
         if match is None:  # a byte became Enter
             return b"\r\nsh: syntax error\r\n"
         if match["command"] is None:
-            return b"\r\n" + self._last_end  # which is said twice
-        self._last_end = b""
+            number = match["number"].encode()
+            empty = b"KSTEP-END %b \r\n" % number * 2  # the variable is not set
+            return b"\r\n" + self._ends.get(number, empty)  # which is said twice
         typed = f'{match["command"]}; echo KSTEP"-END" {match["number"]} $?\n'
         return self.kernel.hear(typed.encode())
