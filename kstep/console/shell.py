@@ -34,7 +34,7 @@ EDITOR = Editor(
     redraw=b"\x12",
     lead=re.compile(rb"(?:\^+R*|R+)\r*\n+"),  # ^R and a line end, as a faulty line may damage them
     erase=b"\x7f",
-    others=re.compile(rb"(?:%b|tock\r?\n|KSTEP-END \d+ \d+\r?\n)" % MESSAGE_LINE),
+    others=re.compile(rb"(?:%b|tock\r?\n|KSTEP-END \d+ \d*\r?\n)" % MESSAGE_LINE),
     entered=re.compile(rb"\n"),
 )
 
@@ -116,8 +116,11 @@ class Command:
 
     @property
     def end(self) -> bytes:
-        """The pattern of its end, with the group ``status``."""
-        status = rb"(?P<status>%b)" % some(rb"\d")
+        """The pattern of its end, with the group ``status``.
+
+        With ``keeps`` that may be empty: the shell has not run the command.
+        """
+        status = rb"(?P<status>(?:%b)%b)" % (some(rb"\d"), b"?" if self.keeps else b"")
         return uncut(b"KSTEP-END %d " % self.number) + status + NEWLINE
 
     def answer(self, match: re.Match[bytes]) -> CommandResult:

@@ -67,6 +67,7 @@ class Dialogue:
         self._typed = b""  # for the command: its line, or what has its end printed again
         self._looks = 0  # probes of a silent line
         self._ends: list[CommandResult] = []  # of the command, in the order received
+        self._not_run = 0  # times that the shell said that it has not run the command
         self._known: Stop | None = None  # the last one
         # The debugger that has stopped the guest or uses its line; a boot that waits is in kdb.
         self._debugger: State | None = State.KDB if machine.hardware.waits else None
@@ -177,7 +178,7 @@ class Dialogue:
     def expect_end_of(self, command: Command) -> None:
         """Treat a command that has been typed, or the boot, as the one that runs."""
         self._command = command
-        self._looks = 0
+        self._looks = self._not_run = 0
 
     def send_off(self, command: str) -> None:
         """Have the shell run a command without waiting for its end."""
@@ -267,8 +268,18 @@ class Dialogue:
         """Return the result of the command; None if its end must be received once more.
 
         On a faulty line, the end is printed twice; a status other than 0 must be received twice.
+        Raises MachineryError ``console-lost`` if the shell says twice that it has not run it.
         """
         assert self._command is not None  # noqa: S101 -- its end is what was matched
+        if self._command.keeps and not match["status"]:
+            self._not_run += 1
+            if self._not_run == 1:
+                return None
+            raise MachineryError(
+                f"the shell did not run {self._command.text!r}: the serial line changed it on the"
+                " way",
+                Signature.CONSOLE_LOST,
+            )
         answer = self._command.answer(match)
         if self._command.keeps:
             self._ends.append(answer)

@@ -34,6 +34,8 @@ class Terminal:
             self._enter, lambda: kernel.prompt().encode() if kernel.stopped else None
         )
         self._ends: dict[bytes, bytes] = {}  # by the number of the command
+        self._runs: bytes | None = None  # the number of the command that the shell waits for
+        self._queued: list[bytes] = []  # lines that the terminal keeps until the shell reads
         self._last = b""
 
     def hear(self, typed: bytes) -> bytes:
@@ -44,11 +46,18 @@ class Terminal:
         return said
 
     def _enter(self, line: bytes) -> bytes:
+        if self._runs is not None and not self.kernel.stopped:
+            self._queued.append(line)
+            return b""
         said = self._kdb(line.rstrip(b" ")) if self.kernel.stopped else self._shell(line)
         said = said.partition(b"\r\n")[2]  # its echo of the line
         if found := END.search(said):
             self._ends[found["number"]] = found[0]
-        return END.sub(lambda match: match[0] * 2, said)
+            self._runs = None
+        said = END.sub(lambda match: match[0] * 2, said)
+        while self._queued and self._runs is None:
+            said += self._enter(self._queued.pop(0))
+        return said
 
     def _kdb(self, line: bytes) -> bytes:
         if not line:  # kdb_parse() in kdb_main.c: `ss` is done again
@@ -68,5 +77,6 @@ class Terminal:
             number = match["number"].encode()
             empty = b"KSTEP-END %b \r\n" % number * 2  # the variable is not set
             return b"\r\n" + self._ends.get(number, empty)  # which is said twice
+        self._runs = match["number"].encode()
         typed = f'{match["command"]}; echo KSTEP"-END" {match["number"]} $?\n'
         return self.kernel.hear(typed.encode())
