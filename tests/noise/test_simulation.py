@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -110,6 +110,26 @@ def test_some_conversations_over_noise() -> None:
 def test_many_conversations_over_noise() -> None:
     found = count(100_000, SEED)
     assert found["verdict"] > 0.8 * found.total()
+
+
+@dataclass
+class EnterChanged(Noise):
+    """The first Enter becomes ^C, which has the terminal drop the line."""
+
+    def through(self, data: bytes) -> bytes:
+        """Pass bytes on."""
+        if data == b"\n" and not self.faults:
+            self.faults += 1
+            return b"\x03"
+        return data
+
+
+def test_a_command_that_never_ran_is_lost() -> None:
+    """The shell answers, so the kernel does not hang."""
+    with over_noise(made_up(hit(F)), EnterChanged(), QUIET) as target:
+        with pytest.raises(MachineryError, match="the shell did not run 'echo g") as lost:
+            step_twice(target, 3)
+        assert lost.value.signature is Signature.CONSOLE_LOST
 
 
 @given(
