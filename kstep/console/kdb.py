@@ -47,6 +47,7 @@ EDITOR = Editor(
     others=re.compile(MESSAGE_LINE),
     entered=re.compile(rb"Entering|kdb \(|due to|SS trap"),
 )
+TERMINAL = b"^N"  # how a terminal, with ECHOCTL, echoes the redraw key
 BREAKPOINT = re.compile(
     r"BP #(?P<number>\d+) at 0x(?P<address>[0-9a-f]{16})(?![0-9a-f])(?: \((?P<symbol>[\w.]+)\))?"
 )
@@ -274,6 +275,12 @@ class Kdb:
         try:
             self._console.type(self._entered, EDITOR, Deadline.after(ANSWER * self._scale))
         except SilenceError as error:
+            if TERMINAL in error.heard:
+                raise MachineryError(
+                    f"{self._entered.decode()!r} ran before Enter was sent: the guest's terminal"
+                    " has the line, not kdb",
+                    Signature.CONSOLE_LOST,
+                ) from error
             raise KernelFault(Signature.HANG, f"kdb: {error}") from error
 
     def look(self) -> None:

@@ -132,6 +132,22 @@ def test_a_command_that_never_ran_is_lost() -> None:
         assert lost.value.signature is Signature.CONSOLE_LOST
 
 
+@dataclass
+class GoEntered(Noise):
+    """The blank behind `go` becomes Enter."""
+
+    def through(self, data: bytes) -> bytes:
+        """Pass bytes on."""
+        return data.replace(b"go ", b"go\r")
+
+
+def test_a_go_that_was_entered_too_early_is_no_hang() -> None:
+    with over_noise(made_up(hit(F)), GoEntered(), QUIET) as target:
+        with pytest.raises(MachineryError, match="'go ' ran before Enter was sent") as lost:
+            step_twice(target, 3)
+        assert lost.value.signature is Signature.CONSOLE_LOST
+
+
 @given(
     st.sampled_from(sorted(KERNELS)),
     st.sampled_from(NOISES),
