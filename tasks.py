@@ -147,6 +147,8 @@ def _say_what_next(record: Record) -> None:
         "series": "names under patches/, folders, mboxes, patch files, git:DIR#A..B",
         "tree": "kernel sources: debian:6.1, path:DIR, git:DIR#REV, tar:FILE",
         "kconfig": "base, or fragments on it, joined by +: names under kconfigs/, files, a .config",
+        "compiler": "gcc, clang or both (LLVM=1)",
+        "suite": "of the container's tools: bookworm, trixie, forky, sid; default: the toolchain's",
         "matrix": "each (none, every patch alone, all; the default), prefixes or subsets",
         "variants": "such as none,v6/1+2 or 'v6/*', instead of a matrix",
         "sessions": "names or patterns, 'NAME[CASE]', FILE.py, quick (see ./inv sessions); all",
@@ -168,6 +170,8 @@ def verify(
     series: str = "v5,v6",
     tree: str = "debian:6.1",
     kconfig: str = "base",
+    compiler: str = "gcc",
+    suite: str = "",
     matrix: str = "",
     variants: str = "",
     sessions: str = "",
@@ -202,6 +206,8 @@ def verify(
             "series": series,
             "tree": tree,
             "kconfig": kconfig,
+            "compiler": compiler,
+            "suite": suite,
             "matrix": matrix,
             "variants": variants,
             "sessions": sessions,
@@ -217,6 +223,7 @@ def verify(
         kept = former.options()
         series, tree, kconfig, matrix = (kept[n] for n in ("series", "tree", "kconfig", "matrix"))
         variants, sessions, toolchain = (kept[n] for n in ("variants", "sessions", "toolchain"))
+        compiler, suite = kept["compiler"], kept["suite"]
         accel, machine, reset = former.accel, former.machine, former.reset
         repeat, jobs, trust = former.repeat, jobs or former.jobs, trust or former.trust
     asked = request.look_up(
@@ -230,6 +237,8 @@ def verify(
         repeats=repeat,
         with_base=not machine,  # which runs the one kernel that it has
         trust=trust,
+        compiler_names=_list(compiler),
+        suite_names=_list(suite),
     )
     if plan:
         planned = _without_verdict(asked.plan, out) if resume else asked.plan
@@ -265,6 +274,8 @@ def verify(
                 machine=machine,
                 reset=reset,
                 trust=trust,
+                compilers=tuple(each.name for each in asked.compilers),
+                suites=tuple(filter(None, asked.suites)),
             ),
             cache=Cache.default(),
             progress=progress,
@@ -444,6 +455,8 @@ def series_add(_context: Context, source: str, name: str = "") -> None:
     print(f"added patches/{called}; next: ./inv verify --series {called}")  # noqa: T201 -- what was found
 
 
+TOOLS = {"compiler": "gcc or clang", "suite": "as for verify"}
+
 MACHINE = {
     "cpus": "the number of CPUs; default: 1",
     "cpu": "QEMU's model of the CPU; default: cortex-a76",
@@ -461,6 +474,7 @@ MACHINE = {
         "series": "as for verify; default: the series that the variant names",
         "tree": "as for verify",
         "kconfig": "as for verify",
+        **TOOLS,
         "toolchain": "auto, docker or host",
         "accel": "as for verify",
         "trust": "as for verify",
@@ -477,6 +491,8 @@ def step(
     series: str = "",
     tree: str = "debian:6.1",
     kconfig: str = "base",
+    compiler: str = "gcc",
+    suite: str = "",
     toolchain: str = "auto",
     accel: str = "auto",
     trust: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
@@ -496,7 +512,7 @@ def step(
         said = repr(trigger) if trigger else "is missing"
         raise RequestError(f"--trigger {said}: give one line, a command of the guest's shell")
     hardware = _hardware(cpus, cpu, parameters)
-    asked = _one_kernel(variant, series, tree, kconfig, trust=trust)
+    asked = _one_kernel(variant, series, tree, kconfig, compiler=compiler, suite=suite, trust=trust)
     with Progress() as progress:
         prepared = prepare(asked, toolchain, Cache.default(), progress, accel)
         with progress.task(f"stepping {function}", unit="steps") as task_:
@@ -510,6 +526,7 @@ ONE_KERNEL = {
     "series": "as for verify; default: the series that the variant names",
     "tree": "as for verify",
     "kconfig": "as for verify",
+    **TOOLS,
     "toolchain": "auto, docker or host",
     "trust": "as for verify",
 }
@@ -523,6 +540,8 @@ def shell(
     series: str = "",
     tree: str = "debian:6.1",
     kconfig: str = "base",
+    compiler: str = "gcc",
+    suite: str = "",
     toolchain: str = "auto",
     trust: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
     cpus: int = 1,
@@ -537,7 +556,7 @@ def shell(
     from kstep.machine.hardware import Hardware
 
     hardware = Hardware.of(cpus, cpu, parameters)
-    asked = _one_kernel(variant, series, tree, kconfig, trust=trust)
+    asked = _one_kernel(variant, series, tree, kconfig, compiler=compiler, suite=suite, trust=trust)
     _by_hand(lambda prepared: give_shell(prepared, hardware), asked, toolchain)
 
 
@@ -549,6 +568,8 @@ def gdb(
     series: str = "",
     tree: str = "debian:6.1",
     kconfig: str = "base",
+    compiler: str = "gcc",
+    suite: str = "",
     toolchain: str = "auto",
     trust: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
     cpus: int = 1,
@@ -559,7 +580,7 @@ def gdb(
     from kstep.hand.debugger import debug
 
     hardware = _hardware(cpus, cpu, parameters)
-    asked = _one_kernel(variant, series, tree, kconfig, trust=trust)
+    asked = _one_kernel(variant, series, tree, kconfig, compiler=compiler, suite=suite, trust=trust)
     _by_hand(lambda prepared: debug(prepared, hardware), asked, toolchain)
 
 
@@ -572,6 +593,8 @@ def guest(
     series: str = "",
     tree: str = "debian:6.1",
     kconfig: str = "base",
+    compiler: str = "gcc",
+    suite: str = "",
     toolchain: str = "auto",
     trust: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
 ) -> None:
@@ -584,7 +607,7 @@ def guest(
     from kstep.run.preparation import prepare
 
     request.require_new(Path(out))
-    asked = _one_kernel(variant, series, tree, kconfig, trust=trust)
+    asked = _one_kernel(variant, series, tree, kconfig, compiler=compiler, suite=suite, trust=trust)
     with Progress() as progress:
         prepared = prepare(asked, toolchain, Cache.default(), progress)
     guest_files.write(prepared, Path(out))
@@ -618,7 +641,16 @@ def _by_hand(give: Callable[[Prepared], None], asked: Request, toolchain: str) -
     give(prepared)
 
 
-def _one_kernel(variant: str, series: str, tree: str, kconfig: str, *, trust: bool) -> Request:
+def _one_kernel(
+    variant: str,
+    series: str,
+    tree: str,
+    kconfig: str,
+    *,
+    compiler: str,
+    suite: str,
+    trust: bool,
+) -> Request:
     """Request one kernel; without a series, the one that the variant names."""
     from kstep.run import request
 
@@ -629,6 +661,8 @@ def _one_kernel(variant: str, series: str, tree: str, kconfig: str, *, trust: bo
         kconfig_names=[kconfig],
         variant_names=[variant],
         trust=trust,
+        compiler_names=[compiler],
+        suite_names=[suite] if suite else [],
     )
 
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Completions of an option's value for a shell: sessions, series, variants, trees, kconfigs."""
+"""Completions of an option's value for a shell: sessions, variants, trees, tools and others."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ if TYPE_CHECKING:
 
     from kstep.source.series import Series
 
-LISTS = frozenset({"series", "tree", "kconfig", "variants", "sessions"})  # of verify, with commas
+# Of verify, with commas.
+LISTS = frozenset({"series", "tree", "kconfig", "compiler", "suite", "variants", "sessions"})
 TREES = ("path:", "git:", "tar:")
 
 
@@ -100,6 +101,18 @@ def _kconfigs(root: Path, _typed: Mapping[str, str], _word: str) -> Iterable[str
     return sorted(path.stem for path in (root / "kconfigs").glob("*.config"))
 
 
+def _compilers(_root: Path, _typed: Mapping[str, str], _word: str) -> Iterable[str]:
+    from kstep.toolchain import COMPILERS  # noqa: PLC0415 -- not for every completion
+
+    return list(COMPILERS)
+
+
+def _suites(_root: Path, _typed: Mapping[str, str], _word: str) -> Iterable[str]:
+    from kstep.toolchain.suite import SUITES  # noqa: PLC0415 -- not for every completion
+
+    return SUITES
+
+
 def _matrices(_root: Path, _typed: Mapping[str, str], _word: str) -> Iterable[str]:
     from kstep.source import variant  # noqa: PLC0415 -- not for every completion
 
@@ -115,6 +128,8 @@ CANDIDATES: Mapping[str, Callable[[Path, Mapping[str, str], str], Iterable[str]]
     "variant": _variants,
     "tree": _trees,
     "kconfig": _kconfigs,
+    "compiler": _compilers,
+    "suite": _suites,
     "matrix": _matrices,
     "toolchain": lambda *_: ["auto", "docker", "host"],
     "accel": lambda *_: ["auto", "kvm", "tcg"],

@@ -10,10 +10,13 @@ from typing import TYPE_CHECKING
 
 from kstep.base.cache import GIB, Cache
 from kstep.base.errors import MachineryError
-from kstep.toolchain import apt, engine_fault
+from kstep.toolchain import COMPILERS, apt, engine_fault
+from kstep.toolchain.suite import SUITES
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from kstep.toolchain import Compiler
 
 SPACE = 8.0  # GiB: sources, objects, kernels and the toolchain of one tree
 
@@ -35,6 +38,8 @@ def examine(docker_folder: Path) -> list[Finding]:
         _engine(),
         _packages((docker_folder / "packages.txt").read_text().split()),
         _archive(),
+        *map(_compiler, COMPILERS.values()),
+        _suites(),
         _space(),
     ]
 
@@ -67,6 +72,24 @@ def _packages(wanted: list[str]) -> Finding:
         fix = f"sudo apt-get install --no-install-recommends {' '.join(absent)}"
         return Finding("host packages", f"{len(absent)} of {len(wanted)} missing", fix)
     return Finding("host packages", f"all {len(wanted)}")
+
+
+def _compiler(compiler: Compiler) -> Finding:
+    """Say whether the host's toolchain can take a compiler; a container has each of them."""
+    what = f"compiler {compiler.name}"
+    if path := shutil.which(compiler.cc.name):
+        return Finding(what, f"--toolchain host has it: {path}")
+    return Finding(what, "in a container; --toolchain host would install it")
+
+
+def _suites() -> Finding:
+    """Say which suites' tools there are: a container's may be from any, the host's are its own."""
+    try:
+        own = apt.own_release()
+    except MachineryError:
+        own = "none"
+    docker = "no Docker engine answers" if engine_fault() else f"container: {', '.join(SUITES)}"
+    return Finding("suites of tools", f"{docker}; host: {own}")
 
 
 def _archive() -> Finding:

@@ -3,6 +3,7 @@
 
 A line of a fragment may say in its comment which versions have the option: ``from 5.18:``,
 ``up to 6.19:``, ``from 5.18 up to 6.19:``, bounds included. Other versions omit the option.
+``purpose:`` says that the configuration exists for that option: a version without it is refused.
 In base, ``free:`` says that a whole configuration may have another value, and ``whole:`` that
 the line applies only to a whole configuration that has the option.
 """
@@ -19,9 +20,12 @@ from typing import TYPE_CHECKING
 
 from kstep.base.errors import MachineryError, RequestError
 from kstep.source.version import EVERY, Span
+from kstep.toolchain.compiler import COMPILERS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+
+    from kstep.toolchain import Compiler
 
 OPTION = re.compile(r'^(?P<name>CONFIG_\w+)=(?P<value>"[^"]*"|[^\s"]+)\s*(?:#\s*(?P<why>.*))?$')
 UNSET = re.compile(r"^# (?P<name>CONFIG_\w+) is not set\s*(?:#\s*(?P<why>.*))?$")
@@ -31,6 +35,7 @@ WHOLE = re.compile(r"^# Linux/(?P<arch>\w+) \S+ Kernel Configuration$", re.MULTI
 DECLARED = re.compile(r"^\s*(?:menu)?config\s+(\w+)", re.MULTILINE)
 FREE = "free:"
 WHOLLY = "whole:"
+PURPOSE = "purpose:"
 # Options that Kconfig sets for the compiler, and for itself.
 DETECTED = re.compile(
     r"^CONFIG_(CC_|GCC_|CLANG_|AS_|LD_|LLD_|RUSTC_|PAHOLE_|BINDGEN_|TOOLS_|ARCH_|HAVE_|HAS_)"
@@ -48,7 +53,6 @@ IDENTITY = {
     "page size": re.compile(r"CONFIG_ARM64_\d+K_PAGES"),
     "address bits": re.compile(r"CONFIG_ARM64_VA_BITS_\d+"),
 }
-COMPILERS = {"CONFIG_CC_IS_GCC": "gcc", "CONFIG_CC_IS_CLANG": "clang"}
 FOLDER = "kconfigs"  # of kstep's fragments
 BASE = "base"
 SHOWN = 5  # options that a sentence names
@@ -70,8 +74,20 @@ class OptionLine:
 
     def begins(self, word: str) -> bool:
         """Whether the reason begins with ``word``, after the versions if there are any."""
+        return self._after_versions.startswith(word)
+
+    @property
+    def _after_versions(self) -> str:
         reason = self.why if self.versions == EVERY else self.why.partition(":")[2]
-        return reason.lstrip().startswith(word)
+        return reason.lstrip()
+
+    @property
+    def reason(self) -> str:
+        """The comment, without the versions and the words that kstep reads."""
+        reason = self._after_versions
+        for word in (FREE, WHOLLY, PURPOSE):
+            reason = reason.removeprefix(word).lstrip()
+        return reason
 
 
 @dataclass(frozen=True)
@@ -144,7 +160,7 @@ class Kconfig:
         if not lost:
             return
         first = next(iter(lost))
-        built = next((each for name, each in COMPILERS.items() if got.get(name) == "y"), "")
+        built = next((name for name, by in COMPILERS.items() if got.get(by.option) == "y"), "")
         named = ", ".join(f"{line.name} ({kind})" for line, kind in lost.items())
         said = "; ".join(f"# {line.name} is not set" for line in lost)
         raise RequestError(
@@ -160,9 +176,10 @@ class Kconfig:
         wrong = self._wrong(config)
         for name, line in self.lines.items():
             if name in wrong:
+                reason = f" ({line.reason})" if line.reason else ""
                 raise RequestError(
-                    f"Kconfig set {wrong[name]}: an unmet dependency, or selected elsewhere; set"
-                    " the dependency too, or remove the line",
+                    f"Kconfig set {wrong[name]}{reason}: an unmet dependency, or selected"
+                    " elsewhere; set the dependency too, or remove the line",
                     line.path,
                     line.number,
                 )
@@ -251,8 +268,40 @@ class KconfigRequest:
             *([f"{first_few(added)} added or changed: needed by kstep"] if added else []),
         ]
 
+    def require_compiler(self, compiler: Compiler) -> None:
+        """Raise RequestError, with the line, if a line asks for another compiler."""
+        asked = {line.name: line for line in (*self.whole, *self.lines)}
+        for other in COMPILERS.values():
+            line = asked.get(other.option)
+            if other != compiler and line is not None and line.value == "y":
+                mend = f"use --compiler {other.name}"
+                if line in self.whole:
+                    mend += (
+                        f", or name a fragment after this file (--kconfig {line.path}+FRAGMENT)"
+                        f" with the line: # {line.name} is not set"
+                    )
+                raise RequestError(
+                    f"{line.name} (compiler): kconfig {self.name} is for {other.name}, and"
+                    f" {compiler.name} is asked for; {mend}",
+                    line.path,
+                    line.number,
+                )
+
     def require_known(self, version: str, declared: frozenset[str]) -> None:
-        """Raise RequestError for an option that is set but not declared in this Kconfig."""
+        """Raise RequestError for an option that this version or this Kconfig does not have.
+
+        That is an option that the configuration exists for and that is of other versions, or
+        one that is set but not declared.
+        """
+        for line in self.lines:
+            if line.begins(PURPOSE) and not line.versions.holds(version):
+                raise RequestError(
+                    f"kconfig {self.name} is for Linux {line.versions}, and this is"
+                    f" {version.split(maxsplit=1)[0]}: {line.name} is {line.reason};"
+                    " name another --tree, or leave this --kconfig out",
+                    line.path,
+                    line.number,
+                )
         for line in self.lines:
             known = line.value == "n" or line.name in declared or line.begins(WHOLLY)
             if not known and line.versions.holds(version):

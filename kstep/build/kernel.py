@@ -19,6 +19,7 @@ from kstep.base import digest, temporary
 from kstep.base.errors import MachineryError
 from kstep.build import leftover
 from kstep.results.printable import printable
+from kstep.results.setup import Setup
 from kstep.source.patched import PatchedTree
 from kstep.toolchain import CommandError, LimitError, reaper
 from kstep.toolchain.limits import Limits
@@ -146,6 +147,12 @@ class Builder:
     progress: Progress
     checkout: Path | None = None
     limits: Limits = field(default_factory=Limits.of_a_build)
+    suite: str = ""  # if one was asked for
+
+    @property
+    def setup(self) -> Setup:
+        """What its kernels are built from and with."""
+        return Setup(self.tree.id, self.kconfig.name, self.compiler.name, self.suite)
 
     def build(self, patched: PatchedTree, title: str, *, apart: bool = False) -> Kernel:
         """Build the tree with the files of a variant, or return the cached kernel.
@@ -207,8 +214,7 @@ class Builder:
         """Lock the folder of objects: kernels that share it are built one after another."""
 
         def on_wait() -> None:
-            config, tree = self.kconfig.name, self.tree.id
-            self.progress.say(f"waiting for another kstep that builds {tree}, kconfig {config}")
+            self.progress.say(f"waiting for another kstep that builds {self.setup.title}")
 
         return self.cache.lock(f"build-{self._family}", on_wait)
 

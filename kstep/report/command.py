@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from kstep.results.cell import BASE
 from kstep.results.merge import requests
+from kstep.results.setup import COMPILER
 
 if TYPE_CHECKING:
     from kstep.results.cell import Cell
@@ -20,7 +21,14 @@ if TYPE_CHECKING:
     from kstep.results.request import Asked
 
 ROOT = "--search-root"  # ./inv adds it before what was typed
-USUAL = {"matrix": "each", "repeat": "1", "jobs": "0", "toolchain": "auto", "accel": "auto"}
+USUAL = {
+    "compiler": COMPILER,
+    "matrix": "each",
+    "repeat": "1",
+    "jobs": "0",
+    "toolchain": "auto",
+    "accel": "auto",
+}
 
 
 def whole(record: Record) -> str:
@@ -49,6 +57,8 @@ def _only(asked: Asked, cell: Cell) -> Asked:
         asked,
         trees=(cell.tree,),
         kconfigs={cell.kconfig: asked.kconfigs[cell.kconfig]},
+        compilers=(cell.compiler,),
+        suites=(cell.suite,) if cell.suite else (),
         variants=(cell.variant,) if alone else (BASE, cell.variant),
         sessions=(asked.selector(cell) or cell.name,),
         repeat=1,

@@ -13,6 +13,7 @@ from kstep.report.effect import count_tests
 from kstep.results.printable import printable
 from kstep.results.rate import Rate
 from kstep.results.rate import compare as fisher
+from kstep.results.setup import Setup
 
 if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
@@ -184,11 +185,13 @@ def _provenance(record: Record) -> dict[str, str]:
     found = {"kstep": record.run.kstep_version}
     host = {name: value for name, value in record.run.host.items() if name != "merged"}
     found |= {f"host {name}": str(value) for name, value in host.items()}
-    found |= {f"toolchain {name}": str(v) for name, v in asdict(record.toolchain).items()}
+    for tools in record.toolchains:
+        where = " ".join(("toolchain", *Setup("", "", tools.compiler, tools.suite).parts[2:]))
+        found |= {f"{where} {name}": str(v) for name, v in asdict(tools).items() if v != ""}
     for tree in record.trees:
         found[f"tree {tree.id}"] = f"{tree.version}, sha256 {tree.sha256}"
     for kernel in record.kernels:
-        name = f"{kernel.tree}/{kernel.kconfig}/{kernel.variant}"
+        name = kernel.column
         found[f"config of {name}"] = kernel.config_sha256
         found[f"image of {name}"] = kernel.image_sha256
         for patch in kernel.patches:

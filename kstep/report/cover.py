@@ -64,14 +64,14 @@ def _measured(record: Record, kernels: list[KernelRecord]) -> Iterator[str]:
     """Describe the effect of the whole series on each tree and configuration."""
     known = {effect.column: effect for effect in effects(record)}
     for kernel in kernels:
-        column = f"{kernel.tree}/{kernel.kconfig}/{kernel.variant}"
+        column = kernel.column
         cells = [each for each in record.cells if each.cell.column == column]
         failed = [each for each in cells if each.outcome is Outcome.FAIL]
         tests = {each.cell.name for each in cells}
         bad = {each.cell.name: each for each in reversed(failed)}
         version = next((each.version for each in record.trees if each.id == kernel.tree), "")
         yield from reply.prose(
-            f"Measured on {version or kernel.tree}, kconfig {kernel.kconfig}:"
+            f"Measured on {version or kernel.tree}, kconfig {', '.join(kernel.setup.parts[1:])}:"
             f" {len(tests) - len(bad)} of {count_tests(len(tests))} pass in"
             f" {len(cells)} runs."
         )
@@ -83,8 +83,7 @@ def _measured(record: Record, kernels: list[KernelRecord]) -> Iterator[str]:
         unpatched = {
             each.cell.name
             for each in record.cells
-            if each.cell.column == f"{kernel.tree}/{kernel.kconfig}/{BASE}"
-            and each.outcome is Outcome.FAIL
+            if each.cell.column == f"{kernel.setup.name}/{BASE}" and each.outcome is Outcome.FAIL
         }
         for name in sorted(bad):
             yield from _failure(bad[name], also=name in unpatched)

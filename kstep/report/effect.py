@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
     from kstep.results.cell import CellRecord
     from kstep.results.record import Record
+    from kstep.results.setup import Setup
     from kstep.results.verdict import Chance
 
 FEW = 2  # cases of one session that are named one by one
@@ -140,18 +141,19 @@ def effects(record: Record) -> list[Effect]:
 
     If there is nothing to compare a variant with, its effect says so.
     """
-    columns: dict[tuple[str, str, str], Tests] = defaultdict(lambda: defaultdict(list))
+    columns: dict[tuple[Setup, str], Tests] = defaultdict(lambda: defaultdict(list))
     for each in record.cells:
         cell = each.cell
-        columns[cell.tree, cell.kconfig, cell.variant][cell.name].append(each)
+        columns[cell.setup, cell.variant][cell.name].append(each)
     entries, varying = verdict(record.cells), chances(record.cells)
-    alone = len({key[:2] for key in columns}) == 1
+    alone = len({setup for setup, _ in columns}) == 1
     found = []
-    for key in sorted(columns, key=lambda key: (*key[:2], order(key[2]))):
-        column, base = "/".join(key), (*key[:2], BASE)
+    for key in sorted(columns, key=lambda key: (key[0].parts, order(key[1]))):
+        setup, variant = key
+        column, base = f"{setup.name}/{variant}", (setup, BASE)
         if key == base:
             continue
-        label = key[2] if alone else column
+        label = variant if alone else column
         if base not in columns:
             found.append(Effect(column, label, alone=True))
             continue

@@ -13,14 +13,14 @@ from kstep.results.verdict import order
 if TYPE_CHECKING:
     from kstep.results.cell import CellRecord
     from kstep.results.record import Record
+    from kstep.results.setup import Setup
 
 
 @dataclass(frozen=True)
 class Grid:
-    """The cells of one tree and kconfig; ``cells`` by cell name and variant, all repeats."""
+    """The cells of one setup; ``cells`` by cell name and variant, all repeats."""
 
-    tree: str
-    kconfig: str
+    setup: Setup
     variants: tuple[str, ...]
     names: tuple[tuple[str, str | None], ...]  # session and case
     cells: dict[tuple[str, str | None, str], list[CellRecord]]
@@ -32,35 +32,36 @@ class Grid:
 
 
 def grids(record: Record) -> list[Grid]:
-    """Sort the cells into one grid for each tree and kconfig."""
+    """Sort the cells into one grid for each setup."""
 
     def key(name: tuple[str, str | None]) -> tuple[object, ...]:
         session, case = name
         return rank(area(record, session)), session, case or ""
 
-    sources: dict[tuple[str, str], dict[tuple[str, str | None, str], list[CellRecord]]]
+    sources: dict[Setup, dict[tuple[str, str | None, str], list[CellRecord]]]
     sources = defaultdict(lambda: defaultdict(list))
     for each in record.cells:
         cell = each.cell
-        sources[cell.tree, cell.kconfig][cell.session, cell.case, cell.variant].append(each)
+        sources[cell.setup][cell.session, cell.case, cell.variant].append(each)
     return [
         Grid(
-            tree,
-            kconfig,
+            setup,
             tuple(sorted({variant for *_, variant in cells}, key=order)),
             tuple(sorted({(session, case) for session, case, _ in cells}, key=key)),
             dict(cells),
         )
-        for (tree, kconfig), cells in sorted(sources.items())
+        for setup, cells in sorted(sources.items(), key=lambda item: item[0].parts)
     ]
 
 
 def columns(record: Record) -> dict[str, list[CellRecord]]:
     """Sort the cells by column; the columns and their cells keep their order."""
-    found: dict[tuple[str, str, str], list[CellRecord]] = defaultdict(list)
+    found: dict[tuple[Setup, str], list[CellRecord]] = defaultdict(list)
     for each in record.cells:
-        found[each.cell.tree, each.cell.kconfig, each.cell.variant].append(each)
+        found[each.cell.setup, each.cell.variant].append(each)
     return {
-        "/".join(key): sorted(found[key], key=lambda each: (each.cell.name, each.cell.repeat))
-        for key in sorted(found, key=lambda key: (*key[:2], order(key[2])))
+        f"{setup.name}/{variant}": sorted(
+            found[setup, variant], key=lambda each: (each.cell.name, each.cell.repeat)
+        )
+        for setup, variant in sorted(found, key=lambda key: (key[0].parts, order(key[1])))
     }

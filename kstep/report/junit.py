@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The report for CI: JUnit XML, one flat suite per variant.
 
-``classname`` is ``kstep.<tree>.<kconfig>.<variant>``. Viewers treat what follows the last dot as
+``classname`` is ``kstep.<tree>.<kconfig>.<variant>``, with compiler and suite before the variant if
+they are not as usual. Viewers treat what follows the last dot as
 the class and the rest as its package, so ``debian:6.1`` may keep its dot; in a variant ``_``
 replaces it. The suite's name and properties have the names unchanged.
 """
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from kstep.results.cell import CellRecord
     from kstep.results.record import Record
+    from kstep.results.setup import Setup
 
 # junit-xml omits a time of 0 and writes shorter ones with an exponent.
 SHORTEST = 0.001
@@ -31,53 +33,57 @@ LONGEST = 200  # characters of a message: viewers show it on one line; the body 
 
 def junit(record: Record) -> str:
     """Return junit.xml, to write in UTF-8."""
-    suites: dict[tuple[str, str, str], list[CellRecord]] = defaultdict(list)
+    suites: dict[tuple[Setup, str], list[CellRecord]] = defaultdict(list)
     for each in record.cells:
-        suites[each.cell.tree, each.cell.kconfig, each.cell.variant].append(each)
+        suites[each.cell.setup, each.cell.variant].append(each)
     text: str = to_xml_report_string(
         [
             _suite(record, key, suites[key])
-            for key in sorted(suites, key=lambda key: (*key[:2], order(key[2])))
+            for key in sorted(suites, key=lambda key: (key[0].parts, order(key[1])))
         ],
         encoding="utf-8",
     )
     return text
 
 
-def _suite(record: Record, key: tuple[str, str, str], cells: Sequence[CellRecord]) -> TestSuite:
+def _suite(record: Record, key: tuple[Setup, str], cells: Sequence[CellRecord]) -> TestSuite:
+    setup, variant = key
     repeated = {each.cell.name for each in cells if each.cell.repeat > 1}
     return TestSuite(
-        printable("/".join(key)),
+        printable(f"{setup.name}/{variant}"),
         [
             _case(record, each, numbered=each.cell.name in repeated)
             for each in sorted(cells, key=lambda each: (each.cell.name, each.cell.repeat))
         ],
         timestamp=printable(record.run.started),
         properties={
-            printable(name): printable(value) for name, value in _provenance(record, key).items()
+            printable(name): printable(value)
+            for name, value in _provenance(record, setup, variant).items()
         },
     )
 
 
-def _provenance(record: Record, key: tuple[str, str, str]) -> dict[str, str]:
-    tree, kconfig, variant = key
+def _provenance(record: Record, setup: Setup, variant: str) -> dict[str, str]:
+    toolchain = record.toolchain_of(setup)
     found = {
         "kstep": record.run.kstep_version,
         "run": record.run.id,
-        "tree": tree,
-        "kconfig": kconfig,
+        "tree": setup.tree,
+        "kconfig": setup.kconfig,
         "variant": variant,
-        "toolchain": record.toolchain.kind,
-        "toolchain.image": record.toolchain.image_digest or "none",
-        "gcc": record.toolchain.gcc,
-        "qemu": record.toolchain.qemu,
+        "compiler": setup.compiler,
+        **({"suite": setup.suite} if setup.suite else {}),
+        "toolchain": toolchain.kind,
+        "toolchain.image": toolchain.image_digest or "none",
+        setup.compiler: toolchain.gcc,
+        "qemu": toolchain.qemu,
     }
     for source in record.trees:
-        if source.id == tree:
+        if source.id == setup.tree:
             found["tree.version"] = source.version
             found["tree.sha256"] = source.sha256 or "none"
     for kernel in record.kernels:
-        if (kernel.tree, kernel.kconfig, kernel.variant) == key:
+        if (kernel.setup, kernel.variant) == (setup, variant):
             found["image.sha256"] = kernel.image_sha256
             for patch in kernel.patches:
                 found[f"patch.{patch.id}"] = f"{patch.action}, sha256 {patch.sha256}"
@@ -88,7 +94,7 @@ def _case(record: Record, each: CellRecord, *, numbered: bool) -> TestCase:
     cell = each.cell
     case = TestCase(
         printable(f"{cell.name} #{cell.repeat}" if numbered else cell.name),
-        classname=printable(f"kstep.{cell.tree}.{cell.kconfig}.{cell.variant.replace('.', '_')}"),
+        classname=printable(".".join(["kstep", *cell.setup.parts, cell.variant.replace(".", "_")])),
         elapsed_sec=max(each.seconds, SHORTEST),
         file=printable(each.files.get("session", "")),
         line=session.line if (session := record.sessions.get(cell.session)) else None,

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """kcidb.json: the run in the format in which kernel CI systems exchange results.
 
-A checkout for each variant, with the build of each kconfig, and a test for each cell. The
-status is what the kernel did, even if it was expected: the reader's own rules decide whether a
+A checkout for each variant, with the build of each kconfig and compiler, and a test for each cell.
+The status is what the kernel did, even if it was expected: the reader's own rules decide whether a
 fault is known (``misc`` has the expectation). Nothing is sent anywhere.
 """
 
@@ -31,9 +31,7 @@ STATUS = {Outcome.PASS: "PASS", Outcome.FAIL: "FAIL", Outcome.ERROR: "MISS"}
 
 def kcidb(record: Record) -> str:
     """Return kcidb.json, to write in UTF-8."""
-    kernels = {
-        f"{kernel.tree}/{kernel.kconfig}/{kernel.variant}": kernel for kernel in record.kernels
-    }
+    kernels = {kernel.column: kernel for kernel in record.kernels}
     report: dict[str, Any] = {"version": {"major": 5, "minor": 3}}
     checkouts: dict[str, dict[str, Any]] = {}
     builds: list[dict[str, Any]] = []
@@ -71,12 +69,12 @@ def _build(
     record: Record, cell: Cell, checkout: str, kernel: KernelRecord | None
 ) -> dict[str, Any]:
     found: dict[str, Any] = {
-        "id": _id(record, cell.tree, cell.kconfig, cell.variant),
+        "id": _id(record, *cell.setup.parts, cell.variant),
         "checkout_id": checkout,
         "origin": ORIGIN,
         "architecture": "aarch64",
         "config_name": cell.kconfig,
-        "compiler": record.toolchain.gcc,
+        "compiler": record.toolchain_of(cell.setup).gcc,
     }
     if kernel is None:
         return {**found, "status": "ERROR"}
@@ -97,11 +95,12 @@ def _test(record: Record, each: CellRecord, build: str) -> dict[str, Any]:
     names = [cell.session] if cell.case is None else [cell.session, cell.case]
     repeat = str(cell.repeat)
     return {
-        "id": _id(record, cell.tree, cell.kconfig, cell.variant, cell.name, repeat),
+        "id": _id(record, *cell.setup.parts, cell.variant, cell.name, repeat),
         "build_id": build,
         "origin": ORIGIN,
         "environment": {
-            "comment": f"{record.toolchain.qemu}, {record.run.host.get('accel', 'tcg')}",
+            "comment": f"{record.toolchain_of(cell.setup).qemu},"
+            f" {record.run.host.get('accel', 'tcg')}",
             "compatible": ["linux,dummy-virt"],
         },
         "path": ".".join(

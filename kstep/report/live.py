@@ -51,10 +51,10 @@ def _surprises(record: Record, wrong: Sequence[CellRecord], width: int, height: 
 
 def _table(record: Record, width: int, height: int) -> list[Text]:
     rows: dict[str, dict[str, list[CellRecord]]] = defaultdict(lambda: defaultdict(list))
-    several = len({(each.cell.tree, each.cell.kconfig) for each in record.cells}) > 1
+    several = len({each.cell.setup for each in record.cells}) > 1
     for each in record.cells:
         cell = each.cell
-        above = f"{cell.tree}/{cell.kconfig} " * several
+        above = f"{cell.setup.name} " * several
         rows[above + cell.session][cell.variant].append(each)
     variants = sorted({each.cell.variant for each in record.cells}, key=order)
     variants = variants[: max(1, (width - NAMES) // (MARKS + 1))]

@@ -128,7 +128,7 @@ class Case:
 
 @dataclass(frozen=True)
 class Block:
-    """One session on one tree and kconfig, with the chart of its rates, if it has any.
+    """One session on one setup, with the chart of its rates, if it has any.
 
     ``area`` is its subject; empty if it states none.
     """
@@ -174,7 +174,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Part:
-    """One tree and kconfig: a map, a table, and a block for each session."""
+    """One setup: a map, a table, and a block for each session."""
 
     grid: Grid
     blocks: tuple[Block, ...]
@@ -290,7 +290,7 @@ class Outline:
         return Shown(
             id=anchor(ordered[0].cell),
             name=ordered[0].cell.name,
-            column=f"{grid.tree}/{grid.kconfig}",
+            column=grid.setup.name,
             variant=ordered[0].cell.variant,
             state=state(worst),
             letter=letter(worst),

@@ -116,7 +116,6 @@ def _table(record: Record) -> list[str]:
 
 
 def _subject(record: Record) -> list[str]:
-    toolchain = record.toolchain
     lines = ["What was tested:"]
     for tree in record.trees:
         hashed = f", sha256 {tree.sha256[:SHORT]}" if tree.sha256 else ""
@@ -125,15 +124,17 @@ def _subject(record: Record) -> list[str]:
         lines += prose(_kernel(kernel), "  ", "    ")
     accel = record.run.host.get("accel")
     how = ", TCG: no hardware and no KVM was tried" if accel == "tcg" else f", {accel}"
-    lines += prose(f"compiler: {toolchain.gcc}", "  ", "    ")
-    lines += prose(f"machine: {toolchain.qemu}{how if accel else ''}", "  ", "    ")
+    for said in dict.fromkeys(each.gcc for each in record.toolchains):
+        lines += prose(f"compiler: {said}", "  ", "    ")
+    for said in dict.fromkeys(each.qemu for each in record.toolchains):
+        lines += prose(f"machine: {said}{how if accel else ''}", "  ", "    ")
     return lines
 
 
 def _kernel(kernel: KernelRecord) -> str:
     patches = ", ".join(f"{patch.id} {patch.action}" for patch in kernel.patches)
     return (
-        f"{kernel.tree}/{kernel.kconfig}/{kernel.variant}: {patches or 'no patches'};"
+        f"{kernel.column}: {patches or 'no patches'};"
         f" config {kernel.config_sha256[:SHORT]}, image {kernel.image_sha256[:SHORT]}"
     )
 

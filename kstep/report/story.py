@@ -127,7 +127,7 @@ def look_first(record: Record) -> CellRecord | None:
             (Outcome.FAIL, Outcome.PASS, Outcome.ERROR).index(each.outcome),
             rank(area(record, cell.session)),
             order(cell.variant),
-            (cell.tree, cell.kconfig, cell.session, cell.case or "", cell.repeat),
+            (*cell.setup.parts, cell.session, cell.case or "", cell.repeat),
         )
 
     return min((each for each in record.cells if not each.matched), key=key, default=None)
@@ -135,7 +135,7 @@ def look_first(record: Record) -> CellRecord | None:
 
 def called(record: Record, cell: Cell) -> str:
     """Name a cell in one line: its test and variant, with the tree if there are several."""
-    several = len({(each.cell.tree, each.cell.kconfig) for each in record.cells}) > 1
+    several = len({each.cell.setup for each in record.cells}) > 1
     name = f"{cell.name} with {cell.column if several else cell.variant}"
     return " ".join(printable(name).split())
 

@@ -63,7 +63,7 @@ def _effect(effect: Effect) -> Iterator[str]:
 
 def _folded(grid: Grid) -> Iterator[str]:
     """Format a table, folded if it is long."""
-    yield f"## {_plain(grid.tree)}, kconfig {_plain(grid.kconfig)}"
+    yield f"## {_plain(grid.setup.title)}"
     yield ""
     fold = len(grid.names) > MANY
     if fold:
@@ -152,11 +152,12 @@ def _told(record: Record, group: Sequence[CellRecord]) -> Iterator[str]:
 
 
 def _provenance(record: Record) -> Iterator[str]:
-    run, toolchain = record.run, record.toolchain
+    run = record.run
     yield "## Made with"
     yield ""
     yield f"- kstep {_plain(run.kstep_version)}, {_plain(run.started)}, {run.seconds:.0f} s"
-    yield f"- {toolchain.kind} toolchain: {_plain(toolchain.gcc)}; {_plain(toolchain.qemu)}"
+    for each in record.toolchains:
+        yield f"- {each.kind} toolchain: {_plain(each.gcc)}; {_plain(each.qemu)}"
     for tree in record.trees:
         yield f"- {_plain(tree.id)}: {_plain(tree.version)}"
 

@@ -211,4 +211,4 @@ def style(word: str) -> str:
 
 def _heading(grid: Grid) -> Text:
     times = f", {grid.repeats} repeats" if grid.repeats > 1 else ""
-    return Text(printable(f"{grid.tree}, kconfig {grid.kconfig}{times}"), "bold")
+    return Text(printable(f"{grid.setup.title}{times}"), "bold")

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from kstep.base.outcome import Outcome, Signature
+from kstep.results.setup import COMPILER, Setup
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -18,7 +19,8 @@ BASE = "none"  # the variant that the others are compared with
 class Cell:
     """The unit of result: one session, over one case, on one kernel, once.
 
-    ``repeat`` counts from 1; ``case`` is None if a session has no cases.
+    ``repeat`` counts from 1; ``case`` is None if a session has no cases. ``suite`` is empty if
+    none was asked for.
     """
 
     tree: str
@@ -27,11 +29,18 @@ class Cell:
     session: str
     case: str | None
     repeat: int
+    compiler: str = COMPILER
+    suite: str = ""
+
+    @property
+    def setup(self) -> Setup:
+        """What its kernel is built from and with."""
+        return Setup(self.tree, self.kconfig, self.compiler, self.suite)
 
     @property
     def column(self) -> str:
-        """The key of the verdict: tree, kconfig and variant."""
-        return f"{self.tree}/{self.kconfig}/{self.variant}"
+        """The key of the verdict: the setup and the variant."""
+        return f"{self.setup.name}/{self.variant}"
 
     @property
     def name(self) -> str:
@@ -157,7 +166,11 @@ class CellRecord:
         keys = ("tree", "kconfig", "variant", "session", "case", "repeat")
         rest = ("message", "seconds", "boot_seconds", "metrics", "files")
         return cls(
-            cell=Cell(**{key: item[key] for key in keys}),
+            cell=Cell(
+                **{key: item[key] for key in keys},
+                compiler=item.get("compiler", COMPILER),
+                suite=item.get("suite", ""),
+            ),
             outcome=Outcome(item["outcome"]),
             signature=_signature(item["signature"]),
             expected=item["expected"]

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from kstep.results.cell import Cell
+    from kstep.results.setup import Setup
 
 
 EARLIER = "earlier"  # in a cell's folder: that of the try before
@@ -20,23 +21,24 @@ _COMPONENT = 160  # characters of a folder's name; file systems allow 255 bytes
 def cell_folder(cell: Cell) -> PurePosixPath:
     """Where the files of a cell are, relative to the run's folder.
 
-    ``cells/<tree>/<kconfig>/<variant>/<session>[/<case>]/<repeat>``, each one component: a
-    colon is written ``=``, a slash ``,`` and any other special character ``%XX``. No two
-    cells share a folder. (The upload-artifact action refuses names with a colon.)
+    ``cells/<tree>/<kconfig>[/<compiler>][/<suite>]/<variant>/<session>[/<case>]/<repeat>``, each
+    one component: a colon is written ``=``, a slash ``,`` and any other special character
+    ``%XX``. No two cells share a folder: no variant has the name of a compiler or a suite. (The
+    upload-artifact action refuses names with a colon.)
     """
     names = [cell.session] if cell.case is None else [cell.session, cell.case]
-    above = kernel_folder(cell.tree, cell.kconfig, cell.variant)
+    above = kernel_folder(cell.setup, cell.variant)
     return above.joinpath(*map(_component, names), str(cell.repeat))
 
 
-def kernel_folder(tree: str, kconfig: str, variant: str) -> PurePosixPath:
+def kernel_folder(setup: Setup, variant: str) -> PurePosixPath:
     """Where the cells of a kernel are, relative to the run's folder."""
-    return PurePosixPath("cells", *map(_component, (tree, kconfig, variant)))
+    return PurePosixPath("cells", *map(_component, (*setup.parts, variant)))
 
 
-def lines_file(tree: str, kconfig: str, variant: str) -> str:
+def lines_file(setup: Setup, variant: str) -> str:
     """Where the source lines of a kernel's addresses are, relative to the run's folder."""
-    return str(kernel_folder(tree, kconfig, variant) / "lines.json")
+    return str(kernel_folder(setup, variant) / "lines.json")
 
 
 def _component(name: str) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict, replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 from kstep.base.errors import RequestError
-from kstep.results.provenance import RunRecord
+from kstep.results.provenance import RunRecord, ToolchainRecord
 from kstep.results.record import Record
 from kstep.results.request import Asked
 
@@ -31,7 +32,7 @@ def merge(runs: Sequence[Record], folder: Path) -> Record:
         raise RequestError(f"--out {folder}: already exists; name a new folder")
     _require_alike(runs)
     first = min(runs, key=lambda each: each.run.started)
-    one_image = len({each.toolchain.image_digest for each in runs}) == 1
+    toolchains = _toolchains(runs)
     record = Record(
         folder,
         RunRecord(
@@ -42,7 +43,8 @@ def merge(runs: Sequence[Record], folder: Path) -> Record:
             kstep_version=first.run.kstep_version,
             host={**_common([each.run.host for each in runs]), "merged": _origins(runs)},
         ),
-        first.toolchain if one_image else replace(first.toolchain, image_digest=None),
+        toolchains[0],
+        toolchains=toolchains,
         request=_shared(runs),
         series=[series for each in runs for series in each.series.values()],
         trees=[tree for each in runs for tree in each.trees],
@@ -94,17 +96,34 @@ def _require_alike(runs: Sequence[Record]) -> None:
                     f"{each.folder}: {cell.cell.column} {cell.cell.name} #{cell.cell.repeat} is"
                     f" in {other.folder} too; merge runs without common cells"
                 )
-        for name in ("kind", "gcc", "qemu", "gdb"):
-            mine, first = getattr(each.toolchain, name), getattr(runs[0].toolchain, name)
-            if mine != first:
-                raise RequestError(
-                    f"{each.folder}: made with {name} {mine}, {runs[0].folder} with {first};"
-                    " use ./inv compare for such runs"
-                )
+        _require_same_tools(each, runs[0])
         if each.run.kstep_version != runs[0].run.kstep_version:
             raise RequestError(
                 f"{each.folder}: made by another version of kstep than {runs[0].folder}"
             )
+
+
+def _require_same_tools(run: Record, first: Record) -> None:
+    """Raise RequestError if the tools of a suite, or of a compiler too, are not the same."""
+    for mine, other in product(run.toolchains, first.toolchains):
+        same_compiler = mine.compiler == other.compiler
+        names = ("kind", *(["gcc"] if same_compiler else []), "qemu", "gdb")
+        for name in names if mine.suite == other.suite else ():
+            if getattr(mine, name) != getattr(other, name):
+                raise RequestError(
+                    f"{run.folder}: made with {name} {getattr(mine, name)}, {first.folder} with"
+                    f" {getattr(other, name)}; use ./inv compare for such runs"
+                )
+
+
+def _toolchains(runs: Sequence[Record]) -> list[ToolchainRecord]:
+    """Return each toolchain once; runs may have used several images of it."""
+    found: dict[tuple[str, str], ToolchainRecord] = {}
+    for each in (toolchain for run in runs for toolchain in run.toolchains):
+        first = found.setdefault((each.compiler, each.suite), each)
+        if first.image_digest != each.image_digest:
+            found[each.compiler, each.suite] = replace(first, image_digest=None)
+    return list(found.values())
 
 
 def _moved(cell: CellRecord, number: int) -> CellRecord:

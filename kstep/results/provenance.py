@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from kstep.results.setup import COMPILER, Setup
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -24,13 +26,20 @@ class RunRecord:
 
 @dataclass(frozen=True)
 class ToolchainRecord:
-    """What built and booted the kernels; ``image_digest`` is None if kind is ``host``."""
+    """What built and booted the kernels of one ``compiler`` and ``suite``.
+
+    ``image_digest`` is None if kind is ``host``. ``gcc`` is what the compiler says of its version,
+    whichever it is; ``debian`` the release of all of them, also if no suite was asked for.
+    """
 
     kind: str
     image_digest: str | None
     gcc: str
     qemu: str
     gdb: str
+    compiler: str = COMPILER
+    suite: str = ""
+    debian: str = ""
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,18 @@ class KernelRecord:
     same_as: str | None
     build_seconds: float
     objects_compiled: int
+    compiler: str = COMPILER
+    suite: str = ""
+
+    @property
+    def setup(self) -> Setup:
+        """What it is built from and with."""
+        return Setup(self.tree, self.kconfig, self.compiler, self.suite)
+
+    @property
+    def column(self) -> str:
+        """The column of its cells."""
+        return f"{self.setup.name}/{self.variant}"
 
     @classmethod
     def from_json(cls, item: Mapping[str, Any]) -> KernelRecord:

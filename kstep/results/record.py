@@ -37,11 +37,14 @@ from kstep.results.provenance import (
     TreeRecord,
 )
 from kstep.results.request import Asked
+from kstep.results.setup import COMPILER
 from kstep.results.transcript import tail
 from kstep.results.verdict import verdict
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+
+    from kstep.results.setup import Setup
 
 SCHEMA = 1
 FILE = "results.json"
@@ -62,6 +65,7 @@ class Record:
     has grown by a quarter, and by ``write``; so a cell costs the same however many there are.
     It is written beside the old one and renamed into place, so it is always valid. Threads may
     share a record.
+    ``toolchains`` has one for each compiler and suite, in the order in which they were asked for.
     ``request`` is None in merged runs, and in those of an older kstep.
     ``inputs`` are what the results depend on, by name, as hashes or versions.
     ``is_ahead`` is whether it has more than the file, because kstep was killed.
@@ -73,6 +77,7 @@ class Record:
         run: RunRecord,
         toolchain: ToolchainRecord,
         *,
+        toolchains: Iterable[ToolchainRecord] = (),
         request: Asked | None = None,
         inputs: Mapping[str, str] | None = None,
         series: Iterable[SeriesRecord] = (),
@@ -84,7 +89,7 @@ class Record:
     ) -> None:
         self.folder = folder
         self.run = run
-        self.toolchain = toolchain
+        self.toolchains = tuple(toolchains) or (toolchain,)
         self.request = request
         self.inputs = dict(inputs or {})
         self.series = {each.name: each for each in series}
@@ -93,7 +98,7 @@ class Record:
         self._opened = time.monotonic() - run.seconds
         self._lock = Lock()
         self._trees = {tree.id: tree for tree in trees}
-        self._kernels = {(each.tree, each.kconfig, each.variant): each for each in kernels}
+        self._kernels = {each.column: each for each in kernels}
         self.is_ahead = False
         self._journal = Journal(folder)
         self._due = 0  # the file is next written when there are so many cells
@@ -107,6 +112,11 @@ class Record:
             self._learn(record)
         for record in found:
             self._keep(record)
+
+    @property
+    def toolchain(self) -> ToolchainRecord:
+        """The first of the toolchains."""
+        return self.toolchains[0]
 
     @property
     def trees(self) -> list[TreeRecord]:
@@ -132,7 +142,7 @@ class Record:
     def add_kernel(self, kernel: KernelRecord) -> None:
         """Keep ``kernel`` and write; it replaces one of the same variant."""
         with self._lock:
-            self._kernels[kernel.tree, kernel.kconfig, kernel.variant] = kernel
+            self._kernels[kernel.column] = kernel
             self._write()
 
     def add(self, record: CellRecord) -> None:
@@ -182,6 +192,13 @@ class Record:
         with self._lock:
             self._write()
 
+    def toolchain_of(self, setup: Setup) -> ToolchainRecord:
+        """Return what built and booted the kernels of a setup."""
+        for each in self.toolchains:
+            if (each.compiler, each.suite) == (setup.compiler, setup.suite):
+                return each
+        return self.toolchain
+
     def path(self, record: CellRecord, name: str) -> Path | None:
         """Return the path of a file of a cell; None if the file does not exist.
 
@@ -207,6 +224,11 @@ class Record:
             **({} if self.request is None else {"request": json.dumps(self.request.to_json())}),
             **({"inputs": json.dumps(self.inputs)} if self.inputs else {}),
             "toolchain": json.dumps(asdict(self.toolchain)),
+            **(
+                {"toolchains": _array(json.dumps(asdict(each)) for each in self.toolchains)}
+                if len(self.toolchains) > 1
+                else {}
+            ),
             **(
                 {"series": _array(json.dumps(asdict(each)) for each in self.series.values())}
                 if self.series
@@ -278,6 +300,7 @@ def load(path: Path) -> Record:
         file.parent,
         RunRecord(**run),
         ToolchainRecord(**data["toolchain"]),
+        toolchains=(ToolchainRecord(**item) for item in data.get("toolchains", [])),
         request=Asked.from_json(data["request"]) if "request" in data else None,
         inputs=data.get("inputs"),
         series=map(SeriesRecord.from_json, data.get("series", [])),
@@ -309,12 +332,13 @@ def _journaled(written: Mapping[str, dict[str, Any]], file: Path) -> dict[str, d
 
 def _key(item: Mapping[str, Any]) -> str:
     """Name the cell that an item of JSON is about, whether valid or not."""
-    return json.dumps([item.get(each.name) for each in fields(Cell)])
+    usual = {"compiler": COMPILER, "suite": ""}  # old runs have neither
+    return json.dumps([item.get(each.name, usual.get(each.name)) for each in fields(Cell)])
 
 
 def _row(cell: Cell) -> _Row:
     """What a cell has in common with its counterpart in ``none``."""
-    return cell.tree, cell.kconfig, cell.session, cell.case
+    return *cell.setup.parts, cell.session, cell.case
 
 
 def _ending(record: CellRecord) -> _Ending:

@@ -6,6 +6,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from kstep.results.setup import COMPILER
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -20,7 +22,8 @@ class Asked:
     options are relative to ``folder``, which is itself relative to kstep's folder ("." if equal).
     Empty ``variants``: all that ``matrix`` makes; empty ``sessions``: every one that is settled.
     Selected ones are SESSION, SESSION[CASE] or FILE.py::SESSION[CASE].
-    ``jobs`` is 0 for one per core; an empty ``machine`` is QEMU.
+    ``jobs`` is 0 for one per core; an empty ``machine`` is QEMU; without ``suites`` the tools are
+    those that the toolchain has.
     """
 
     folder: str
@@ -37,12 +40,16 @@ class Asked:
     machine: str
     reset: str
     trust: bool = False
+    compilers: tuple[str, ...] = (COMPILER,)
+    suites: tuple[str, ...] = ()
 
     def asks(self, cell: Cell) -> bool:
         """Whether a cell was asked for, as far as the options tell."""
         return (
             cell.tree in self.trees
             and cell.kconfig in self.kconfigs
+            and cell.compiler in self.compilers
+            and cell.suite in (self.suites or ("",))
             and (not self.variants or cell.variant in self.variants)
             and (not self.sessions or self.selector(cell) is not None)
             and cell.repeat <= self.repeat
@@ -62,6 +69,8 @@ class Asked:
             "series": ",".join(self.series),
             "tree": ",".join(self.trees),
             "kconfig": ",".join(self.kconfigs.values()),
+            "compiler": ",".join(self.compilers),
+            "suite": ",".join(self.suites),
             "matrix": "" if self.variants else self.matrix,
             "variants": ",".join(self.variants),
             "sessions": ",".join(self.sessions),
@@ -80,6 +89,7 @@ class Asked:
     @classmethod
     def from_json(cls, item: Mapping[str, Any]) -> Self:
         """Read a request from a valid results.json."""
-        lists = {name: tuple(item[name]) for name in ("series", "trees", "variants", "sessions")}
+        names = ("series", "trees", "variants", "sessions", "compilers", "suites")
+        lists = {name: tuple(item[name]) for name in names if name in item}
         fields: dict[str, Any] = {**item, **lists}
         return cls(**fields)

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from kstep.results.cell import Cell
+    from kstep.results.setup import Setup
 
 
 class Judged(Protocol):
@@ -40,18 +41,18 @@ class Judged(Protocol):
 def verdict(cells: Iterable[Judged]) -> dict[str, dict[str, list[str]]]:
     """Compare every variant with ``none``, cell name by cell name; expectations are ignored.
 
-    The keys are ``<tree>/<kconfig>/<variant>``, the values the sorted names under ``fixed``,
+    The keys are those of Cell.column, the values the sorted names under ``fixed``,
     ``regressed`` and ``unchanged``. A name fails if any repeat failed and passes if all
     passed. It is in no list if it has an error and no failure, or ran on one side only. Two
     ways to fail count as unchanged, but a kernel that dies at boot has regressed from one that
     fails in another way.
     """
-    seen: dict[tuple[str, str, str], dict[str, set[Outcome]]]
+    seen: dict[tuple[Setup, str], dict[str, set[Outcome]]]
     seen = defaultdict(lambda: defaultdict(set))
-    died: dict[tuple[str, str, str], set[str]] = defaultdict(set)
+    died: dict[tuple[Setup, str], set[str]] = defaultdict(set)
     for record in cells:
         cell = record.cell
-        column = cell.tree, cell.kconfig, cell.variant
+        column = cell.setup, cell.variant
         seen[column][cell.name].add(record.outcome)
         if record.died_at_boot:
             died[column].add(cell.name)
@@ -61,18 +62,18 @@ def verdict(cells: Iterable[Judged]) -> dict[str, dict[str, list[str]]]:
     }
 
     found = {}
-    for tree, kconfig, variant in sorted(worked, key=lambda key: (*key[:2], order(key[2]))):
-        if variant == BASE or (tree, kconfig, BASE) not in worked:
+    for setup, variant in sorted(worked, key=lambda key: (key[0].parts, order(key[1]))):
+        if variant == BASE or (setup, BASE) not in worked:
             continue
-        before, after = worked[tree, kconfig, BASE], worked[tree, kconfig, variant]
+        before, after = worked[setup, BASE], worked[setup, variant]
         names = sorted(before.keys() & after.keys())
-        died_since = died[tree, kconfig, variant] - died[tree, kconfig, BASE]
+        died_since = died[setup, variant] - died[setup, BASE]
         fixed = [name for name in names if after[name] and not before[name]]
         regressed = [
             name for name in names if not after[name] and (before[name] or name in died_since)
         ]
         changed = {*fixed, *regressed}
-        found[f"{tree}/{kconfig}/{variant}"] = {
+        found[f"{setup.name}/{variant}"] = {
             "fixed": fixed,
             "regressed": regressed,
             "unchanged": [name for name in names if name not in changed],
@@ -99,18 +100,18 @@ def chances(cells: Iterable[Judged]) -> dict[str, list[Chance]]:
 
     The keys are those of ``verdict``.
     """
-    outcomes: dict[tuple[str, str, str], dict[str, list[Outcome]]]
+    outcomes: dict[tuple[Setup, str], dict[str, list[Outcome]]]
     outcomes = defaultdict(lambda: defaultdict(list))
     for record in cells:
         cell = record.cell
-        outcomes[cell.tree, cell.kconfig, cell.variant][cell.name].append(record.outcome)
+        outcomes[cell.setup, cell.variant][cell.name].append(record.outcome)
     found = {}
-    for (tree, kconfig, variant), names in outcomes.items():
-        base = outcomes.get((tree, kconfig, BASE), {})
+    for (setup, variant), names in outcomes.items():
+        base = outcomes.get((setup, BASE), {})
         rates = [
             Chance(n, Rate.of(base[n]), Rate.of(names[n])) for n in sorted(base.keys() & names)
         ]
-        found[f"{tree}/{kconfig}/{variant}"] = [
+        found[f"{setup.name}/{variant}"] = [
             each
             for each in rates
             if each.before.total and each.after.total and (each.before.varies or each.after.varies)

@@ -38,20 +38,30 @@ ERRORS = (
 
 @dataclass(frozen=True)
 class Rule:
-    """What to expect of the cells that are in all of the lists; an absent list has everything."""
+    """What to expect of the cells that are in all of the lists; an absent list has everything.
+
+    ``suites`` are those of the tools, asked for or not; ``accels`` the accelerators of the run.
+    """
 
     where: Mapping[str, frozenset[str]]  # by the field of a cell
     versions: Span | None  # of the tree
     expected: Expected
     path: Path
     line: int
+    suites: frozenset[str] | None = None
+    accels: frozenset[str] | None = None
 
-    def holds(self, cell: Cell, version: str | None) -> bool:
+    def holds(self, cell: Cell, version: str | None, suite: str = "", accel: str = "") -> bool:
         """Whether the rule applies to ``cell``, whose tree is of ``version``.
 
-        A rule for some versions does not apply if the version is unknown.
+        ``suite`` is that of the toolchain's tools. A rule for some versions, suites or
+        accelerators does not apply if they are unknown.
         """
         if self.versions and not (version and self.versions.holds(version)):
+            return False
+        if self.suites is not None and (cell.suite or suite) not in self.suites:
+            return False
+        if self.accels is not None and accel not in self.accels:
             return False
         return all(getattr(cell, field) in names for field, names in self.where.items())
 
@@ -62,16 +72,19 @@ class Expectations:
 
     files: tuple[tuple[Rule, ...], ...]
 
-    def of(self, cell: Cell, version: str | None) -> Expected | None:
+    def of(
+        self, cell: Cell, version: str | None, suite: str = "", accel: str = ""
+    ) -> Expected | None:
         """Return what is expected of a cell whose tree is of ``version``, such as "6.1.192".
 
-        In each file the last rule that applies wins. ``version`` is None if it is not known yet.
+        In each file the last rule that applies wins. ``version`` is None if it is not known yet,
+        and then ``suite`` (of the toolchain's tools) and ``accel`` (such as "tcg") are empty.
 
         Raises RequestError if two files contradict each other, as they may about ``none``.
         """
         found: list[Rule] = []
         for rules in self.files:
-            found += [rule for rule in rules if rule.holds(cell, version)][-1:]
+            found += [rule for rule in rules if rule.holds(cell, version, suite, accel)][-1:]
         for other in found[1:]:
             if other.expected != found[0].expected:
                 raise RequestError(
@@ -111,6 +124,7 @@ FIELDS = {
     "cases": "case",
     "trees": "tree",
     "kconfigs": "kconfig",
+    "compilers": "compiler",
 }
 
 
@@ -175,9 +189,15 @@ def _rules(series: Series, sessions: Mapping[str, Session]) -> tuple[Rule, ...]:
                 expected=_expected(doc, number, item),
                 path=doc.path,
                 line=doc.line_of("rules", number),
+                suites=_names(item, "suites"),
+                accels=_names(item, "accel"),
             )
         )
     return tuple(rules)
+
+
+def _names(item: Mapping[str, Any], key: str) -> frozenset[str] | None:
+    return frozenset(item[key]) if key in item else None
 
 
 def _expected(doc: Document, number: int, item: Mapping[str, str]) -> Expected:

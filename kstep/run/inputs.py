@@ -8,23 +8,23 @@ import hashlib
 from typing import TYPE_CHECKING
 
 from kstep.base.errors import RequestError
+from kstep.results.setup import COMPILER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
     from kstep.run.request import Request
+    from kstep.run.tools import Tools
     from kstep.session.session import Session
     from kstep.source.tree import Tree
-    from kstep.toolchain import Toolchain, Versions
     from kstep.toolchain.accel import Accel
 
 
 def inputs(
     asked: Request,
     trees: Iterable[Tree],
-    toolchain: Toolchain,
-    versions: Versions,
+    tools: Iterable[Tools],
     accel: Accel,
 ) -> dict[str, str]:
     """Return all inputs that are known before the build, each with its hash or version."""
@@ -44,10 +44,7 @@ def inputs(
         },
         **{f"session {each.name}": _script(each, asked.root) for each in asked.sessions},
         "guest": _files((asked.root / "tests/guest").iterdir()),
-        "toolchain": f"{toolchain.kind} {toolchain.image_digest or ''}".rstrip(),
-        "compiler": versions.compiler,
-        "emulator": versions.emulator,
-        "gdb": versions.gdb,
+        **{name: said for each in tools for name, said in _tools(each)},
         "accel": accel.value,
     }
 
@@ -67,6 +64,18 @@ def require_same(former: Mapping[str, str], now: Mapping[str, str]) -> None:
             f"--resume: inputs differ from those of the run: {'; '.join(said)};"
             " start a new run, without --resume"
         )
+
+
+def _tools(tools: Tools) -> Iterator[tuple[str, str]]:
+    """Name what the tools of a suite are, with the suite if one was asked for."""
+    toolchain, of = tools.toolchain, f" {tools.suite}" if tools.suite else ""
+    yield f"toolchain{of}", f"{toolchain.kind} {toolchain.image_digest or ''}".rstrip()
+    for name, versions in tools.versions.items():
+        which = "" if name == COMPILER else f" {name}"
+        yield f"compiler{which}{of}", versions.compiler
+    versions = next(iter(tools.versions.values()))
+    yield f"emulator{of}", versions.emulator
+    yield f"gdb{of}", versions.gdb
 
 
 def _script(session: Session, root: Path) -> str:

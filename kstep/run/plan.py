@@ -7,6 +7,7 @@ from itertools import groupby, product
 from typing import TYPE_CHECKING
 
 from kstep.results.cell import Cell
+from kstep.results.setup import COMPILER
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -20,11 +21,15 @@ def cells(
     variants: Sequence[str],
     sessions: Sequence[Session],
     repeats: int,
+    compilers: Sequence[str] = (COMPILER,),
+    suites: Sequence[str] = ("",),
 ) -> tuple[Cell, ...]:
     """Return every cell of a run; those that may share a boot are adjacent."""
     return tuple(
-        Cell(tree, kconfig, variant, session.name, case, repeat)
-        for tree, kconfig, variant, session in product(trees, kconfigs, variants, sessions)
+        Cell(tree, kconfig, variant, session.name, case, repeat, compiler, suite)
+        for tree, kconfig, compiler, suite, variant, session in product(
+            trees, kconfigs, compilers, suites, variants, sessions
+        )
         for repeat in range(1, repeats + 1)
         for case in session.case_names
     )

@@ -6,19 +6,21 @@ from __future__ import annotations
 from collections import defaultdict
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import chain
+from itertools import chain, product
 from typing import TYPE_CHECKING
 
 from kstep import toolchain
 from kstep.base.errors import MachineryError, RequestError
-from kstep.build import initramfs, kconfig
+from kstep.build import kconfig
 from kstep.build.kernel import Builder, Kernel
 from kstep.machine.qemu import QemuMachine
 from kstep.results.provenance import LeftOut
+from kstep.results.setup import COMPILER, Setup
 from kstep.run import inputs
+from kstep.run.tools import Tools
 from kstep.source import patched
 from kstep.source.patched import Action
-from kstep.toolchain import GCC, accel, reaper
+from kstep.toolchain import accel, reaper
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -45,6 +47,13 @@ class Built:
     kconfig: Kconfig
     variants: tuple[tuple[Variant, PatchedTree], ...]
     kernel: Kernel | MachineryError
+    compiler: str = COMPILER
+    suite: str = ""
+
+    @property
+    def setup(self) -> Setup:
+        """What it is built from and with."""
+        return Setup(self.tree.id, self.kconfig.name, self.compiler, self.suite)
 
     @property
     def first(self) -> str:
@@ -76,16 +85,33 @@ class Built:
 
 @dataclass(frozen=True)
 class Prepared:
-    """All that boots need, fetched and built."""
+    """All that boots need, fetched and built; ``tools`` has one item for each suite."""
 
-    toolchain: Toolchain
+    tools: tuple[Tools, ...]
     accel: Accel
-    versions: Versions
     trees: tuple[Tree, ...]
-    initramfs: Initramfs
     built: tuple[Built, ...]
     left_out: tuple[LeftOut, ...] = ()
     inputs: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def toolchain(self) -> Toolchain:
+        """That of the first suite."""
+        return self.tools[0].toolchain
+
+    @property
+    def versions(self) -> Versions:
+        """Those of the first suite and compiler."""
+        return next(iter(self.tools[0].versions.values()))
+
+    @property
+    def initramfs(self) -> Initramfs:
+        """That of the first suite."""
+        return self.tools[0].initramfs
+
+    def tools_of(self, suite: str) -> Tools:
+        """Return the tools of a suite."""
+        return next(each for each in self.tools if each.suite == suite)
 
     def machine(self, kernel: Kernel, hardware: Hardware) -> QemuMachine:
         """Return a machine with one of the kernels, not started."""
@@ -108,46 +134,54 @@ def prepare(
     has the error.
     """
     chosen = accel.choose(accel_kind)
-    tools = toolchain.choose(toolchain_kind, asked.root / "docker", progress)
-    if asked.untrusted and not tools.contains:
+    toolchains = [
+        toolchain.choose(toolchain_kind, asked.root / "docker", progress, suite, asked.compilers)
+        for suite in asked.suites
+    ]
+    first = toolchains[0]
+    if asked.untrusted and not first.contains:
         raise RequestError(
-            f"toolchain {tools.kind}: no sandbox, so the build of {asked.untrusted[0]} can do"
+            f"toolchain {first.kind}: no sandbox, so the build of {asked.untrusted[0]} can do"
             " whatever you can; use --toolchain docker, or read the patches and add --trust"
         )
     cache.require_buildable()
-    reaper.start(tools, cache.scratch_folders)
-    progress.say(f"toolchain {tools.kind}: {tools.why}")
+    reaper.start(first, cache.scratch_folders)
+    progress.say(f"toolchain {first.kind}: {first.why}")
     progress.say(f"accel {chosen.accel}: {chosen.why}")
-    versions = tools.versions(GCC)
-    trees = tuple(each.get(tools, cache, progress) for each in asked.trees)
+    trees = tuple(each.get(first, cache, progress) for each in asked.trees)
     at = {each.id: each.version for each in trees}
+    releases = dict(zip(asked.suites, (each.debian for each in toolchains), strict=True))
     for cell in asked.cells:
-        asked.expectations.of(cell, at[cell.tree])
+        asked.expectations.of(cell, at[cell.tree], releases[cell.suite], chosen.accel)
     patched_trees, left_out = zip(*(_patch(asked, each, progress) for each in trees), strict=True)
     for each in trees:
         _require_known(asked.kconfigs, each, progress)
-    now = inputs.inputs(asked, trees, tools, versions, chosen.accel)
+    tools = tuple(
+        Tools.make(suite, each, asked.compilers, asked.root / "tests/guest", cache, progress)
+        for suite, each in zip(asked.suites, toolchains, strict=True)
+    )
+    now = inputs.inputs(asked, trees, tools, chosen.accel)
     if former is not None:
         inputs.require_same(former, now)
-    guest = initramfs.make(asked.root / "tests/guest", tools, versions.compiler, cache, progress)
     builders = [
         (
             Builder(
                 tree=source,
                 kconfig=config.on(source.version),
-                toolchain=tools,
-                compiler=GCC,
-                compiler_version=versions.compiler,
+                toolchain=each.toolchain,
+                compiler=by,
+                compiler_version=each.versions[by.name].compiler,
                 cache=cache,
                 progress=progress,
+                suite=each.suite,
             ),
             variants,
         )
         for source, variants in zip(trees, patched_trees, strict=True)
-        for config in asked.kconfigs
+        for config, by, each in product(asked.kconfigs, asked.compilers, tools)
     ]
     losses = [
-        LeftOut(builder.tree.id, f"kconfig {builder.kconfig.name}", why)
+        LeftOut(builder.tree.id, f"kconfig {', '.join(builder.setup.parts[1:])}", why)
         for builder, _ in builders
         for why in builder.configurable()
     ]
@@ -159,7 +193,7 @@ def prepare(
         for kernel in _build(builder, variants, asked.untrusted)
     ]
     left = (*chain(*left_out), *losses)
-    return Prepared(tools, chosen.accel, versions, trees, guest, tuple(built), left, now)
+    return Prepared(tools, chosen.accel, trees, tuple(built), left, now)
 
 
 def _patch(
@@ -226,7 +260,7 @@ def _build(
     groups: dict[str, list[tuple[Variant, PatchedTree]]] = defaultdict(list)
     for variant, sources in patched_trees:
         groups[sources.digest].append((variant, sources))
-    what = f"{builder.tree.id}/{builder.kconfig.name}"
+    what = builder.setup.name
     built = []
     with builder.progress.task(f"kernels {what}", len(groups), "kernels") as task:
         for group in _near_first(list(groups.values())):
@@ -238,7 +272,16 @@ def _build(
             except MachineryError as error:
                 builder.progress.say("\n  ".join((str(error), *error.details)))
                 kernel = error
-            built.append(Built(builder.tree, builder.kconfig, tuple(group), kernel))
+            built.append(
+                Built(
+                    builder.tree,
+                    builder.kconfig,
+                    tuple(group),
+                    kernel,
+                    builder.compiler.name,
+                    builder.suite,
+                )
+            )
             task.advance(note=names)
     return built
 

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What was asked for: series, trees, configurations and sessions, all known to exist."""
+"""What was asked for: series, trees, configurations, tools and sessions, all known to exist."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from kstep.run import expectation, plan
 from kstep.session import selection
 from kstep.source import series, standing, tree
 from kstep.source import variant as matrix
+from kstep.toolchain import GCC, compiler
+from kstep.toolchain.suite import require_suite
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from kstep.source.series import Series
     from kstep.source.tree import TreeRequest
     from kstep.source.variant import Variant
+    from kstep.toolchain import Compiler
 
 
 MOST_REPEATS = 10_000  # of a cell: about a day, at some seconds each
@@ -49,6 +52,8 @@ class Request:
     repeats: int
     base_added: bool = False  # whether none was added, not asked for
     trust: bool = False  # whether a build of any series may do what the user can
+    compilers: tuple[Compiler, ...] = (GCC,)
+    suites: tuple[str, ...] = ("",)  # of the tools; "": those that the toolchain has
 
     @cached_property
     def _undescribed(self) -> frozenset[str]:
@@ -105,6 +110,8 @@ class Request:
             [each.name for each in self.variants],
             self.sessions,
             self.repeats,
+            [each.name for each in self.compilers],
+            self.suites,
         )
 
 
@@ -120,6 +127,8 @@ def look_up(
     repeats: int = 1,
     with_base: bool = False,
     trust: bool = False,
+    compiler_names: Sequence[str] = (GCC.name,),
+    suite_names: Sequence[str] = (),
 ) -> Request:
     """Look everything up; raises RequestError for what does not exist or is invalid.
 
@@ -142,6 +151,12 @@ def look_up(
     kconfigs = tuple(kconfig.load(name, root / kconfig.FOLDER) for name in kconfig_names)
     _require_some("--kconfig", kconfig_names)
     _require_distinct("--kconfig", [each.name for each in kconfigs])
+    _require_some("--compiler", compiler_names)
+    _require_distinct("--compiler", compiler_names)
+    compilers = tuple(map(compiler, compiler_names))
+    for config, each in itertools.product(kconfigs, compilers):
+        config.require_compiler(each)
+    _require_distinct("--suite", suite_names)
     trees = tuple(tree.parse(spec) for spec in tree_specs)
     _require_some("--tree", tree_specs)
     _require_distinct("--tree", [each.id for each in trees])
@@ -157,6 +172,8 @@ def look_up(
         expectations=expectation.load(series_list, selected.known),
         repeats=repeats,
         trust=trust,
+        compilers=compilers,
+        suites=tuple(map(require_suite, suite_names)) or ("",),
     )
     if with_base and asked.needs_base:
         asked = replace(asked, variants=(matrix.NONE, *asked.variants), base_added=True)

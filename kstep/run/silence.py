@@ -2,7 +2,7 @@
 """Decides whether a kernel that stays silent at boot has failed: another one must boot there.
 
 Silence alone may be kstep's fault. It is the kernel's if the kernel stays silent in every try,
-each on a fresh machine, and another variant of the same tree and configuration boots on the same
+each on a fresh machine, and another variant of the same setup boots on the same
 machine of the same host, in the same run.
 """
 
@@ -17,11 +17,12 @@ from kstep.base.outcome import Outcome, Signature
 if TYPE_CHECKING:
     from kstep.machine.hardware import Hardware
     from kstep.results.cell import Cell
+    from kstep.results.setup import Setup
     from kstep.run.boot import Result
 
 TRIES = 2  # silent ones before a kernel may be blamed
 
-_Machine = tuple[str, str, "Hardware"]  # must be the same: tree, configuration, machine
+_Machine = tuple["Setup", "Hardware"]  # must be the same: what is built, and the machine
 
 
 @dataclass
@@ -36,12 +37,12 @@ class Silence:
 
     def take(self, cell: Cell, hardware: Hardware, boot_seconds: float) -> None:
         """Record that the kernel of a cell has booted."""
-        machine = cell.tree, cell.kconfig, hardware
+        machine = cell.setup, hardware
         self._booted[machine].setdefault(cell.variant, boot_seconds)
 
     def judge(self, result: Result, hardware: Hardware) -> list[Result]:
         """Return a result, judged if possible, with the earlier ones that it decides."""
-        machine = result.cell.tree, result.cell.kconfig, hardware
+        machine = result.cell.setup, hardware
         if result.boot_seconds:
             self.take(result.cell, hardware, result.boot_seconds)
             waiting = self._silent.pop(machine, [])

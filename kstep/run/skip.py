@@ -43,16 +43,12 @@ def skipped(
     fragments, one of which may have the missing option. Raises RequestError with the first
     reason if no cell is left.
     """
-    kernels = {
-        (each.tree.id, each.kconfig.name, variant.name): each
-        for each in built
-        for variant, _ in each.variants
-    }
+    kernels = {(each.setup, variant.name): each for each in built for variant, _ in each.variants}
     scripts = {each.name: each for each in sessions}
     found: dict[Cell, str] = {}
     looked_at = 0
     for cell in cells:
-        kernel = kernels.get((cell.tree, cell.kconfig, cell.variant))
+        kernel = kernels.get((cell.setup, cell.variant))
         if kernel is None:
             continue
         looked_at += 1

@@ -52,6 +52,7 @@ if TYPE_CHECKING:
     from kstep.machine.line import Line
     from kstep.results.cell import Cell
     from kstep.results.request import Asked
+    from kstep.results.setup import Setup
     from kstep.run.preparation import Built, Prepared
     from kstep.run.request import Request
     from kstep.run.scheduler import Scheduler
@@ -66,6 +67,7 @@ def _require_one_kernel(asked: Request, line: Line) -> None:
         raise RequestError(
             f"--machine {line.spec}: kstep does not choose what an external machine boots; name the"
             " one kernel that it runs, such as --variants v6/1+2, with one --tree and one --kconfig"
+            " (and --compiler and --suite, if given)"
         )
     line.require()
 
@@ -205,6 +207,7 @@ class Verification:
         left_out: Iterable[LeftOut],
     ) -> Record:
         """Open the record of a new run; ``began`` is monotonic, because the clock may be set."""
+        toolchains = _toolchains(prepared)
         record = Record(
             self.folder,
             RunRecord(
@@ -225,13 +228,8 @@ class Verification:
                     "initramfs_sha256": prepared.initramfs.sha256,
                 },
             ),
-            ToolchainRecord(
-                kind=prepared.toolchain.kind,
-                image_digest=prepared.toolchain.image_digest,
-                gcc=prepared.versions.cc,
-                qemu=prepared.versions.emulator,
-                gdb=prepared.versions.gdb,
-            ),
+            toolchains[0],
+            toolchains=toolchains,
             request=self.typed,
             inputs=prepared.inputs,
             series=map(_series_record, self.asked.series),
@@ -255,15 +253,15 @@ class Verification:
 
         A kernel whose image equals that of another variant names that variant.
         """
-        there = {(each.tree, each.kconfig, each.variant) for each in record.kernels}
-        images: dict[tuple[str, str, str], str] = {}
+        there = {each.column for each in record.kernels}
+        images: dict[tuple[Setup, str], str] = {}
         for each in built:
             if isinstance(each.kernel, MachineryError):
                 continue
             kernel = each.kernel
-            key = (each.tree.id, each.kconfig.name, kernel.image_sha256)
+            key = (each.setup, kernel.image_sha256)
             for variant, sources in each.variants:
-                if (each.tree.id, each.kconfig.name, variant.name) in there:
+                if f"{each.setup.name}/{variant.name}" in there:
                     images.setdefault(key, variant.name)
                     continue
                 record.add_kernel(
@@ -282,18 +280,20 @@ class Verification:
                         same_as=images.get(key),
                         build_seconds=kernel.build_seconds,
                         objects_compiled=kernel.objects_compiled,
+                        compiler=each.compiler,
+                        suite=each.suite,
                     )
                 )
                 images.setdefault(key, variant.name)
 
     def _run_cells(self, record: Record, prepared: Prepared, cells: Container[Cell]) -> None:
         """Run the cells of each kernel, once for all variants that it stands for."""
-        wanted: dict[tuple[str, str, str], list[Cell]] = defaultdict(list)
+        wanted: dict[tuple[Setup, str], list[Cell]] = defaultdict(list)
         for cell in self.asked.cells:
             if cell in cells:
                 wanted[_kernel_of(cell)].append(cell)
-        kernels = {(each.tree.id, each.kconfig.name, each.first): each for each in prepared.built}
-        boots: list[Boot] = []
+        kernels = {(each.setup, each.first): each for each in prepared.built}
+        boots: dict[str, list[Boot]] = defaultdict(list)  # by suite
         for key, built in kernels.items():
             if isinstance(built.kernel, MachineryError):
                 message = "\n".join((str(built.kernel), *built.kernel.details))
@@ -301,8 +301,9 @@ class Verification:
                     result = Result(cell, Outcome.ERROR, built.kernel.signature, message)
                     self._keep(record, result, built.names)
             else:
-                boots += self._boots(built.kernel, wanted[key], prepared)
-        with self.progress.task("cells", sum(len(boot.cells) for boot in boots), "cells") as task:
+                boots[built.suite] += self._boots(built, wanted[key], prepared)
+        count = sum(len(boot.cells) for group in boots.values() for boot in group)
+        with self.progress.task("cells", count, "cells") as task:
 
             def on_start(cell: Cell) -> None:
                 task.begin(_called(cell))
@@ -317,15 +318,17 @@ class Verification:
                 task.show(functools.partial(so_far, record))
 
             folder = self.folder.absolute()
-            self.scheduler.run(boots, prepared.toolchain, folder, on_start, on_result)
+            for suite, group in boots.items():
+                tools = prepared.tools_of(suite).toolchain
+                self.scheduler.run(group, tools, folder, on_start, on_result)
 
-    def _boots(self, kernel: Kernel, cells: Iterable[Cell], prepared: Prepared) -> list[Boot]:
+    def _boots(self, built: Built, cells: Iterable[Cell], prepared: Prepared) -> list[Boot]:
         scripts = {each.name: each for each in self.asked.sessions}
         return [
             Boot(
                 cells=group,
-                kernel=kernel,
-                initramfs=prepared.initramfs.path,
+                kernel=built.require(),
+                initramfs=prepared.tools_of(built.suite).initramfs.path,
                 sessions=self.asked.root / "tests/sessions",
                 accel=prepared.accel,
                 line=self.line,
@@ -339,9 +342,10 @@ class Verification:
         cell = result.cell
         script = self._script(cell)
         version = next(each.version for each in record.trees if each.id == cell.tree)
+        debian, accel = record.toolchain_of(cell.setup).debian, str(record.run.host.get("accel"))
         files = {**result.files, "session": self._file_of(script)}
         if "trace" in files:
-            files["lines"] = layout.lines_file(cell.tree, cell.kconfig, cell.variant)
+            files["lines"] = layout.lines_file(cell.setup, cell.variant)
         for variant in variants:
             own = replace(cell, variant=variant)
             record.add(
@@ -349,7 +353,7 @@ class Verification:
                     cell=own,
                     outcome=result.outcome,
                     signature=result.signature,
-                    expected=self.asked.expectations.of(own, version),
+                    expected=self.asked.expectations.of(own, version, debian, accel),
                     message=result.message,
                     seconds=result.seconds,
                     boot_seconds=result.boot_seconds,
@@ -370,10 +374,11 @@ class Verification:
                 traces[each.files["lines"]].append(trace)
         with self.progress.task("source lines", len(prepared.built), "kernels") as task:
             for built in prepared.built:
-                file = layout.lines_file(built.tree.id, built.kconfig.name, built.first)
+                file = layout.lines_file(built.setup, built.first)
                 if isinstance(built.kernel, Kernel):
                     into = self.folder / file
-                    lines.keep(built.kernel, traces[file], into, prepared.toolchain)
+                    tools = prepared.tools_of(built.suite).toolchain
+                    lines.keep(built.kernel, traces[file], into, tools)
                 task.advance(note=built.first)
 
     def _file_of(self, script: Session) -> str:
@@ -394,15 +399,30 @@ def _series_record(series: Series) -> SeriesRecord:
     )
 
 
-def _kernel_of(cell: Cell) -> tuple[str, str, str]:
-    return cell.tree, cell.kconfig, cell.variant
+def _toolchains(prepared: Prepared) -> list[ToolchainRecord]:
+    return [
+        ToolchainRecord(
+            kind=tools.toolchain.kind,
+            image_digest=tools.toolchain.image_digest,
+            gcc=versions.cc,
+            qemu=versions.emulator,
+            gdb=versions.gdb,
+            compiler=name,
+            suite=tools.suite,
+            debian=tools.toolchain.debian,
+        )
+        for tools in prepared.tools
+        for name, versions in tools.versions.items()
+    ]
 
 
-def _run_by(built: Iterable[Built]) -> Mapping[tuple[str, str, str], str]:
+def _kernel_of(cell: Cell) -> tuple[Setup, str]:
+    return cell.setup, cell.variant
+
+
+def _run_by(built: Iterable[Built]) -> Mapping[tuple[Setup, str], str]:
     """Return, for each kernel of the run, the variant whose cells are run for it."""
-    return {
-        (each.tree.id, each.kconfig.name, name): each.first for each in built for name in each.names
-    }
+    return {(each.setup, name): each.first for each in built for name in each.names}
 
 
 def _called(cell: Cell) -> str:

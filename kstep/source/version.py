@@ -31,6 +31,10 @@ class Span:
             return None
         return cls(*(number(end) if end else None for end in found.group("first", "last")))
 
+    def __str__(self) -> str:
+        ends = (("from", self.first), ("up to", self.last))
+        return " ".join(f"{word} {end[0]}.{end[1]}" for word, end in ends if end)
+
     def holds(self, version: str) -> bool:
         """Whether ``version``, such as "6.1.192", is in the span."""
         at = number(version)

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 import docker
 from kstep.base.errors import MachineryError, RequestError
-from kstep.toolchain.compiler import CROSS, GCC, Compiler
+from kstep.toolchain import suite as suites
+from kstep.toolchain.compiler import CLANG, COMPILERS, CROSS, GCC, Compiler, compiler
 from kstep.toolchain.container import LABEL, DockerToolchain, engine_fault
 from kstep.toolchain.host import HostToolchain
 from kstep.toolchain.interface import (
@@ -28,11 +29,14 @@ from kstep.toolchain.interface import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from kstep.base.progress import Progress
 
 __all__ = [
+    "CLANG",
+    "COMPILERS",
     "CROSS",
     "GCC",
     "LABEL",
@@ -45,27 +49,40 @@ __all__ = [
     "Toolchain",
     "Versions",
     "choose",
+    "compiler",
     "engine_fault",
     "ignore",
 ]
 
 
-def choose(kind: str, docker_folder: Path, progress: Progress) -> Toolchain:
+def choose(
+    kind: str,
+    docker_folder: Path,
+    progress: Progress,
+    suite: str = "",
+    compilers: Sequence[Compiler] = (GCC,),
+) -> Toolchain:
     """Return the toolchain ``docker``, ``host``, or for ``auto`` the first that is available.
 
-    Raises MachineryError if ``docker`` is requested and no engine answers, or if missing packages
-    may not be installed here.
+    It has the tools of a Debian ``suite`` (empty: whichever it has), with those ``compilers``.
+    Raises RequestError for a suite that the host is not, MachineryError if ``docker`` is
+    requested and no engine answers, or if missing packages may not be installed here.
     """
     if kind not in ("auto", "docker", "host"):
         raise RequestError(f"--toolchain {kind}: must be auto, docker or host")
+    further = [name for each in compilers for name in each.packages]
     if kind == "host":
-        return HostToolchain.ready(docker_folder, "requested", progress)
+        return HostToolchain.ready(docker_folder, "requested", progress, suite, further)
     if fault := engine_fault():
         if kind == "docker":
             raise MachineryError(
                 f"--toolchain docker: no Docker engine answers ({fault});"
                 " start one, or use --toolchain host"
             )
-        return HostToolchain.ready(docker_folder, f"no Docker engine answers: {fault}", progress)
+        reason = f"no Docker engine answers: {fault}"
+        return HostToolchain.ready(docker_folder, reason, progress, suite, further)
     why = "requested" if kind == "docker" else "a Docker engine answers"
-    return DockerToolchain.ready(docker.from_env(timeout=600), docker_folder, why, progress)
+    client = docker.from_env(timeout=600)
+    return DockerToolchain.ready(
+        client, docker_folder, why, progress, suite or suites.USUAL, further
+    )

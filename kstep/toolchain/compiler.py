@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The compilers for kernels.
 
-Another compiler is another record like GCC. The versions that its programs print go into a
-kernel's key.
+Another compiler is another record like GCC and CLANG. The versions that its programs print go
+into a kernel's key.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from kstep.base.errors import RequestError
 from kstep.toolchain.program import Program
 
 if TYPE_CHECKING:
@@ -23,7 +24,8 @@ class Compiler:
     """A cross compiler for arm64, with its linker.
 
     ``environment`` is how a kernel's make and Kconfig's scripts find them; ``host`` compiles the
-    programs that a build runs.
+    programs that a build runs. ``packages`` are Debian's, apart from those that every toolchain
+    has; ``option`` is the option that Kconfig sets for it.
     """
 
     name: str
@@ -31,6 +33,8 @@ class Compiler:
     ld: Program
     host: str
     environment: Mapping[str, str]
+    option: str = ""
+    packages: tuple[str, ...] = ()
 
     @property
     def make_arguments(self) -> tuple[str, ...]:
@@ -44,4 +48,24 @@ GCC = Compiler(
     ld=Program(f"{CROSS}ld", says="GNU ld"),
     host="gcc",
     environment={"CROSS_COMPILE": CROSS},
+    option="CONFIG_CC_IS_GCC",
 )
+# All of LLVM's tools, as in Documentation/kbuild/llvm.rst. 5.10 needs LLVM_IAS, and the target's
+# name from CROSS_COMPILE.
+CLANG = Compiler(
+    name="clang",
+    cc=Program("clang", says="Debian clang"),
+    ld=Program("ld.lld", says="Debian LLD"),
+    host="clang",
+    environment={"LLVM": "1", "LLVM_IAS": "1", "CROSS_COMPILE": CROSS},
+    option="CONFIG_CC_IS_CLANG",
+    packages=("clang", "lld", "llvm"),
+)
+COMPILERS = {each.name: each for each in (GCC, CLANG)}
+
+
+def compiler(name: str) -> Compiler:
+    """Return a compiler by its name; raises RequestError if there is none."""
+    if name not in COMPILERS:
+        raise RequestError(f"--compiler {name}: must be {' or '.join(COMPILERS)}")
+    return COMPILERS[name]

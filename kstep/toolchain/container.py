@@ -36,6 +36,7 @@ from kstep.toolchain.interface import (
     ignore,
 )
 from kstep.toolchain.limits import GIB, watched
+from kstep.toolchain.suite import USUAL
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -45,7 +46,6 @@ if TYPE_CHECKING:
     from kstep.base.progress import Progress
     from kstep.toolchain.limits import Limits
 
-DEBIAN = "bookworm"  # the release in the image, whatever this host has
 # The process that a container belongs to. An older kstep's label was kstep.process, and it removed
 # every container whose label it could not read.
 LABEL = "kstep.owner"
@@ -187,19 +187,20 @@ class DockerToolchain(Toolchain):
 
     kind = "docker"
     contains = True
-    debian = DEBIAN
+    debian = USUAL
 
-    def __init__(self, image: str, digest: str, why: str) -> None:
+    def __init__(self, image: str, digest: str, why: str, debian: str = USUAL) -> None:
         super().__init__(why)
+        self.debian = debian
         self.image = image
         self.image_digest = digest
         root = os.getuid() == 0
         self._uid = UNPRIVILEGED if root else os.getuid()
         self._gid = UNPRIVILEGED if root else os.getgid()
 
-    def __reduce__(self) -> tuple[type[DockerToolchain], tuple[str, str, str]]:
+    def __reduce__(self) -> tuple[type[DockerToolchain], tuple[str, str, str, str]]:
         # A worker process makes its own connection to the engine.
-        return (DockerToolchain, (self.image, self.image_digest or "", self.why))
+        return (DockerToolchain, (self.image, self.image_digest or "", self.why, self.debian))
 
     @classmethod
     def ready(
@@ -208,21 +209,30 @@ class DockerToolchain(Toolchain):
         folder: Path,
         why: str,
         progress: Progress,
+        suite: str = USUAL,
+        further: Sequence[str] = (),
     ) -> DockerToolchain:
-        """Find or build the image; its tag is the hash of what it is made from."""
+        """Find or build the image of a suite; its tag is the hash of what it is made from.
+
+        ``further`` are packages that it has beside those of packages.txt.
+        """
         _remove_orphans(client)
         recipe = hashlib.sha256()
         for path in sorted(folder.iterdir()):
             recipe.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
+        if further or suite != USUAL:
+            recipe.update(f"{suite} {' '.join(further)}".encode())
         tag = f"kstep-toolchain:{recipe.hexdigest()[:12]}"
         try:
             image = client.images.get(tag)
         except docker.errors.ImageNotFound:
-            base = _base_image(client, progress)
-            with progress.task("toolchain image", unit="steps") as task:
-                _build_image(client, folder, tag, base, task.note)
+            base = _base_image(client, progress, suite)
+            arguments = {"BASE": base} | ({"FURTHER": " ".join(further)} if further else {})
+            what = ", ".join((suite, *further))
+            with progress.task(f"toolchain image of Debian {what}", unit="steps") as task:
+                _build_image(client, folder, tag, arguments, task.note)
             image = client.images.get(tag)
-        return cls(tag, str(image.id), why)
+        return cls(tag, str(image.id), why, suite)
 
     def own(self, path: Path) -> Path:
         """Give a file or folder to the unprivileged user if kstep runs as root."""
@@ -429,21 +439,21 @@ def _is_forgotten(container: Container) -> bool:
     return container.status in ENDED and ended < before[:seconds]
 
 
-def _base_image(client: docker.DockerClient, progress: Progress) -> str:
-    """Return Debian's image from a registry, or one made from the machine's own mirror."""
-    registry, local = f"debian:{DEBIAN}-slim", f"kstep-base:{DEBIAN}"
+def _base_image(client: docker.DockerClient, progress: Progress, suite: str) -> str:
+    """Return a suite's image from a registry, or one made from the machine's own mirror."""
+    registry, local = f"debian:{suite}-slim", f"kstep-base:{suite}"
     for name in (local, registry):
         with contextlib.suppress(docker.errors.ImageNotFound):
             client.images.get(name)
             return name
     try:
-        client.images.pull("debian", tag=f"{DEBIAN}-slim")
+        client.images.pull("debian", tag=f"{suite}-slim")
     except (docker.errors.APIError, requests.exceptions.RequestException) as error:
         progress.say(f"no image registry answers ({_engine_reason(error)}): building {local} here")
     else:
         return registry
     try:
-        archives = apt.own_sources().as_list(DEBIAN)
+        archives = apt.own_sources().as_list(suite)
     except MachineryError as error:
         raise MachineryError(f"{error}; let the Docker engine reach an image registry") from error
     apt.install(["mmdebstrap"], progress)
@@ -452,17 +462,17 @@ def _base_image(client: docker.DockerClient, progress: Progress) -> str:
         sources = Path(scratch) / "sources.list"
         sources.write_text(archives)
         with progress.task(f"base image {local}"):
-            _mmdebstrap(tar, sources)
-            client.api.import_image_from_file(str(tar), repository="kstep-base", tag=DEBIAN)
+            _mmdebstrap(tar, sources, suite)
+            client.api.import_image_from_file(str(tar), repository="kstep-base", tag=suite)
     return local
 
 
-def _mmdebstrap(tar: Path, sources: Path) -> None:
+def _mmdebstrap(tar: Path, sources: Path, suite: str) -> None:
     argv = [
         "mmdebstrap",
         "--variant=minbase",
         "--include=ca-certificates",
-        DEBIAN,
+        suite,
         str(tar),
         str(sources),
     ]
@@ -475,7 +485,7 @@ def _build_image(
     client: docker.DockerClient,
     folder: Path,
     tag: str,
-    base: str,
+    arguments: Mapping[str, str],
     note: Callable[[str], None],
 ) -> None:
     proxies = {k: v for k, v in os.environ.items() if k.lower() in ("http_proxy", "https_proxy")}
@@ -485,7 +495,7 @@ def _build_image(
         tag=tag,
         rm=True,
         forcerm=True,
-        buildargs={"BASE": base, **proxies},
+        buildargs={**arguments, **proxies},
         network_mode="host",  # a mirror may be reachable only from this machine
         decode=True,
     ):

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kstep.base import temporary
-from kstep.base.errors import MachineryError
+from kstep.base.errors import MachineryError, RequestError
 from kstep.toolchain import apt, reaper
 from kstep.toolchain.interface import CommandError, LimitError, Process, Toolchain, family, ignore
 from kstep.toolchain.limits import watched
@@ -88,9 +88,19 @@ class HostToolchain(Toolchain):
     contains = False
 
     @classmethod
-    def ready(cls, docker_folder: Path, why: str, progress: Progress) -> HostToolchain:
-        """Check the packages, and install what is missing if that is allowed."""
-        wanted = (docker_folder / "packages.txt").read_text().split()
+    def ready(
+        cls,
+        docker_folder: Path,
+        why: str,
+        progress: Progress,
+        suite: str = "",
+        further: Sequence[str] = (),
+    ) -> HostToolchain:
+        """Check the packages, ``further`` ones too, and install what is missing if allowed.
+
+        Raises RequestError if the host is not of the ``suite`` that is asked for.
+        """
+        wanted = [*(docker_folder / "packages.txt").read_text().split(), *further]
         try:
             apt.own_sources()
         except MachineryError as error:
@@ -98,6 +108,11 @@ class HostToolchain(Toolchain):
                 f"--toolchain host: {error}; it needs Debian 12 or later, with an archive of that"
                 " release in /etc/apt; or use --toolchain docker"
             ) from error
+        if suite and suite != apt.own_release():
+            raise RequestError(
+                f"--suite {suite}: the host's tools are of Debian {apt.own_release()}, and"
+                f" --toolchain docker is not used ({why}); use it, or leave --suite out"
+            )
         apt.install(wanted, progress)
         return cls(why)
 

@@ -138,14 +138,21 @@ class Place:
             variants = ((SimpleNamespace(name=name), sources),)
             return Built(tree, Kconfig("base", {}), cast("Any", variants), self.kernel)
 
-        return SimpleNamespace(
+        tools = SimpleNamespace(
+            suite="",
             toolchain=self.toolchain,
-            accel=Accel.TCG,
-            versions=Versions("gcc", "ld", "qemu", "gdb"),
-            trees=(tree,),
+            versions={"gcc": Versions("gcc", "ld", "qemu", "gdb")},
             initramfs=SimpleNamespace(
                 path=self.initramfs, busybox_version="", busybox_sha256="", sha256=""
             ),
+        )
+        return SimpleNamespace(
+            toolchain=self.toolchain,
+            tools=(tools,),
+            tools_of=lambda _suite: tools,
+            accel=Accel.TCG,
+            trees=(tree,),
+            initramfs=tools.initramfs,
             built=(built("none"), built("fix/1")),
             left_out=(),
             inputs=known,

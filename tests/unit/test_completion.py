@@ -35,6 +35,8 @@ ROOT = Path(__file__).parents[2]
         ("verify --tree = debian", ["debian:6.1"], []),
         ("verify --kconfig base,l", ["base,lockdown"], []),
         ("verify --matrix ", ["each", "subsets"], []),
+        ("verify --compiler gcc,", ["gcc,clang"], []),
+        ("verify --suite t", ["trixie"], []),
         ("verify --toolchain ", ["docker"], []),
         ("bisect --session kdb-cpus --function ", ["btc"], ["kdb-cpus"]),
     ],

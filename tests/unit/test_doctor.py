@@ -32,13 +32,15 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Be on a machine that has everything; give the folder of its toolchain's recipe."""
     (tmp_path / "packages.txt").write_text("gcc\nmake\n")
     (tmp_path / "bin").mkdir()
-    (tmp_path / "bin/git").touch(0o755)
+    for name in ("git", "clang"):
+        (tmp_path / "bin" / name).touch(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"))
     monkeypatch.setenv("KSTEP_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(doctor, "engine_fault", lambda: None)
     monkeypatch.setattr(apt, "missing", lambda _packages: [])
     sources = apt.Sources((("http://mirror.example", "", ""), ("http://mirror.example", "-x", "")))
     monkeypatch.setattr(apt, "own_sources", lambda: sources)
+    monkeypatch.setattr(apt, "own_release", lambda: "trixie")
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: Usage(0, 0, 20 * GIB))
     return tmp_path
 
@@ -71,6 +73,9 @@ def test_a_machine_that_has_everything(machine: Path) -> None:
         ("docker engine", "answers", ""),
         ("host packages", "all 2", ""),
         ("debian archive", "2 configured", ""),
+        ("compiler gcc", "in a container; --toolchain host would install it", ""),
+        ("compiler clang", f"--toolchain host has it: {machine / 'bin/clang'}", ""),
+        ("suites of tools", "container: bookworm, trixie, forky, sid; host: trixie", ""),
         ("disk", f"20 GiB free for {machine / 'cache'}", ""),
     ]
     assert doctor.usable(doctor.examine(machine))

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -13,6 +13,7 @@ from kstep.build.kconfig import Kconfig
 from kstep.build.kernel import Kernel
 from kstep.hand import guest
 from kstep.run.preparation import Built, Prepared
+from kstep.run.tools import Tools
 from kstep.source.tree import Tree
 from kstep.toolchain.accel import Accel
 from tests.unit.fakeqemu import FakeToolchain
@@ -20,19 +21,15 @@ from tests.unit.fakeqemu import FakeToolchain
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from kstep.toolchain import Versions
-
 
 def prepared(folder: Path, kernel: Kernel | MachineryError) -> Prepared:
     """Return one kernel, and the guest for it."""
     (folder / "initramfs").write_bytes(b"guest")
     tree = Tree("debian:6.1", "6.1", "", folder)
     return Prepared(
-        toolchain=FakeToolchain(folder),
+        tools=(Tools("", FakeToolchain(folder), {}, Initramfs(folder / "initramfs", "", "", "")),),
         accel=Accel.TCG,
-        versions=cast("Versions", None),
         trees=(tree,),
-        initramfs=Initramfs(folder / "initramfs", "", "", ""),
         built=(Built(tree, Kconfig("base", {}), (), kernel),),
     )
 

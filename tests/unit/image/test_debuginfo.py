@@ -12,6 +12,7 @@ import pytest
 from kstep.base.errors import MachineryError
 from kstep.image.debuginfo import keep, source_lines
 from kstep.results.layout import lines_file as place
+from kstep.results.setup import Setup
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -73,4 +74,4 @@ def test_a_kernel_that_nobody_stepped_has_no_file(tmp_path: Path) -> None:
 
 
 def test_the_file_is_beside_the_cells_of_its_kernel() -> None:
-    assert place("debian:6.1", "base", "v6/1+2") == "cells/debian=6.1/base/v6,1+2/lines.json"
+    assert place(Setup("debian:6.1", "base"), "v6/1+2") == "cells/debian=6.1/base/v6,1+2/lines.json"

@@ -121,3 +121,14 @@ def test_a_run_without_its_request_has_what_was_typed(argv: tuple[str, ...], lin
     """As those of before it was kept."""
     record = made_by(None, argv)
     assert command.whole(record) == command.narrowed(record, CELL) == line
+
+
+def test_the_tools_of_a_cell_are_named_if_they_are_not_the_usual_ones() -> None:
+    asked = replace(ASKED, compilers=("gcc", "clang"), suites=("bookworm", "trixie"))
+    assert "--compiler gcc,clang --suite bookworm,trixie" in command.whole(made_by(asked))
+    cell = replace(CELL, compiler="clang", suite="trixie")
+    narrowed = command.narrowed(made_by(asked), cell)
+    assert "--compiler clang --suite trixie --variants none,v6/1" in narrowed
+    cell = replace(CELL, suite="trixie")
+    assert "--compiler" not in command.narrowed(made_by(asked), cell)
+    assert "--sessions" not in command.narrowed(made_by(asked), CELL), "no suite was not asked for"

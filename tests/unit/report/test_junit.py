@@ -155,6 +155,7 @@ def test_provenance() -> None:
         "tree": "debian:6.1",
         "kconfig": "base",
         "variant": "v5/1",
+        "compiler": "gcc",
         "toolchain": "docker",
         "toolchain.image": "sha256:d1",
         "gcc": "gcc 12.2.0",

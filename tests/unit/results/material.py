@@ -70,7 +70,7 @@ def a_cell(
     )
 
 
-PLACE = {"tree": "debian:6.1", "kconfig": "base"}
+PLACE = {"tree": "debian:6.1", "kconfig": "base", "compiler": "gcc", "suite": ""}
 
 
 def judged(word: str) -> tuple[Outcome, Signature | None]:

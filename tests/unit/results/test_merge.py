@@ -132,7 +132,7 @@ def test_what_does_not_belong_together_is_refused(
 ) -> None:
     one = made(tmp_path / "a", a_cell())
     other = made(tmp_path / "b", a_cell("none" if not change else "v5/1"))
-    other.toolchain = replace(other.toolchain, **change)
+    other.toolchains = (replace(other.toolchain, **change),)
     with pytest.raises(RequestError, match=message):
         merge([one, other], tmp_path / "all")
     assert not (tmp_path / "all").exists()
@@ -149,9 +149,26 @@ def test_another_kstep_or_a_folder_that_is_there_is_refused(tmp_path: Path) -> N
 
 def test_images_that_differ_are_named_under_merged(tmp_path: Path) -> None:
     one, other = made(tmp_path / "a", a_cell()), made(tmp_path / "b", a_cell("v5/1"))
-    other.toolchain = replace(other.toolchain, image_digest="sha256:d2")
+    other.toolchains = (replace(other.toolchain, image_digest="sha256:d2"),)
     merged = merge([one, other], tmp_path / "all")
     assert merged.toolchain.image_digest is None
     origins = load(tmp_path / "all").run.host["merged"]
     assert isinstance(origins, list)
     assert [origin["image_digest"] for origin in origins] == ["sha256:d1", "sha256:d2"]
+
+
+def test_runs_of_several_compilers_are_merged_with_the_tools_of_each(tmp_path: Path) -> None:
+    one = made(tmp_path / "a", a_cell())
+    other = made(tmp_path / "b", a_cell(compiler="clang"))
+    other.toolchains = (replace(other.toolchain, gcc="clang 14", compiler="clang"),)
+    merged = merge([one, other], tmp_path / "all")
+    again = load(tmp_path / "all")
+    assert again.toolchains == merged.toolchains
+    assert [each.gcc for each in again.toolchains] == ["gcc 12.2.0", "clang 14"]
+    assert [again.toolchain_of(each.cell.setup).gcc for each in again.cells] == [
+        "gcc 12.2.0",
+        "clang 14",
+    ]
+    other.toolchains = (replace(other.toolchain, qemu="qemu 10"),)
+    with pytest.raises(RequestError, match="made with qemu qemu 10"):
+        merge([one, other], tmp_path / "more")

@@ -132,6 +132,8 @@ def test_the_file_holds_exactly_what_the_design_names(tmp_path: Path) -> None:
         "session": "step-in-order",
         "case": "up_read",
         "repeat": 1,
+        "compiler": "gcc",
+        "suite": "",
         "outcome": "fail",
         "signature": "stuck",
         "expected": {"outcome": "fail", "signature": "stuck"},

@@ -220,3 +220,50 @@ def test_the_line_is_that_of_the_name(tmp_path: Path) -> None:
     text = rules(rule(), rule(sessions="\n      - kgdbts\n      - nothing"))
     with pytest.raises(RequestError, match=r"expect\.yaml:9: session \"nothing\""):
         expectation.load([a_series(tmp_path, text)], SESSIONS)
+
+
+@pytest.mark.parametrize(
+    ("fields", "holds"),
+    [
+        ({"compilers": "[gcc]"}, True),
+        ({"compilers": "[clang]"}, False),
+        ({"suites": "[bookworm, sid]"}, True),
+        ({"suites": "[trixie]"}, False),
+        ({"accel": "[tcg]"}, True),
+        ({"accel": "[kvm]"}, False),
+    ],
+)
+def test_a_rule_may_be_for_some_tools(
+    fields: dict[str, str],
+    holds: bool,  # noqa: FBT001 -- a parameter
+    tmp_path: Path,
+) -> None:
+    """Those of the toolchain, whether anybody asked for them or not."""
+    text = rules(rule(**fields))
+    found = expectation.load([a_series(tmp_path, text)], SESSIONS)
+    assert (found.of(a_cell(), "6.1.192", "bookworm", "tcg") == PASS) is holds
+    if "compilers" not in fields:
+        assert found.of(a_cell(), None) is None  # nothing is known yet
+
+
+def test_a_suite_that_was_asked_for_counts(tmp_path: Path) -> None:
+    text = rules(rule(suites="[trixie]"))
+    found = expectation.load([a_series(tmp_path, text)], SESSIONS)
+    cell = Cell("debian:6.1", "base", "none", "step-in-order", "f", 1, suite="trixie")
+    assert found.of(cell, "6.1.192", "bookworm", "tcg") == PASS
+
+
+@pytest.mark.parametrize(
+    ("fields", "what"),
+    [
+        ({"compilers": "[icc]"}, "icc"),
+        ({"suites": "[bullseye]"}, "bullseye"),
+        ({"accel": "[xen]"}, "xen"),
+    ],
+)
+def test_tools_that_are_not_there_are_named_with_the_line(
+    fields: dict[str, str], what: str, tmp_path: Path
+) -> None:
+    text = rules(rule(**fields))
+    with pytest.raises(RequestError, match=rf"expect.yaml:\d+: .*{what}"):
+        expectation.load([a_series(tmp_path, text)], SESSIONS)

@@ -67,3 +67,16 @@ def test_every_cell_is_there_once_and_in_one_boot(
     keys = [{(cell.column, cell.session, cell.repeat) for cell in boot} for boot in boots]
     assert all(len(key) == 1 for key in keys)
     assert len(set(map(frozenset, keys))) == len(boots)
+
+
+def test_compilers_and_suites_are_axes_as_trees_are() -> None:
+    cells = plan.cells(
+        ["t"], ["base"], ["none"], [a_session("a")], 1, ["gcc", "clang"], ["", "sid"]
+    )
+    assert [cell.column for cell in cells] == [
+        "t/base/none",
+        "t/base/sid/none",
+        "t/base/clang/none",
+        "t/base/clang/sid/none",
+    ]
+    assert len(plan.boots(cells)) == 4

@@ -17,10 +17,12 @@ from rich.console import Console
 from kstep.base.cache import Cache
 from kstep.base.errors import MachineryError, RequestError
 from kstep.base.progress import Progress
-from kstep.build.kernel import Kernel
+from kstep.build import kconfig
+from kstep.build.kernel import Builder, Kernel
 from kstep.run import preparation, request
 from kstep.source.patched import Action, DependentError, PatchedTree
 from kstep.source.tree import Tree
+from kstep.toolchain import CLANG, GCC
 from kstep.toolchain.accel import Accel
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ class Workshop:
 
     def __post_init__(self) -> None:
         tools = SimpleNamespace(
-            kind="fake", why="a test", image_digest=None, accel=None, versions=self._versions
+            kind="fake", why="a test", image_digest=None, versions=self._versions, debian="bookworm"
         )
         at = self.monkeypatch.setattr
         at(f"{HERE}.toolchain.choose", self._noting("toolchain", tools))
@@ -74,7 +76,7 @@ class Workshop:
         at(f"{HERE}.reaper.start", lambda *_: None)
         at(f"{HERE}.patched.make", self._patch)
         at(f"{HERE}.kconfig.declared", self._declared)
-        at(f"{HERE}.initramfs.make", self._noting("initramfs", None))
+        at("kstep.run.tools.initramfs.make", self._noting("initramfs", None))
         at(f"{HERE}.Builder", self._builder)
 
     def _noting(self, what: str, answer: object) -> object:
@@ -116,16 +118,22 @@ class Workshop:
             self.done.append(f"configure {tree}")
             return self.losses
 
-        return SimpleNamespace(**given, build=build, configurable=configure)
+        setup = Builder.setup.fget(SimpleNamespace(**given))  # type: ignore[attr-defined]  # a property's
+        return SimpleNamespace(**given, build=build, configurable=configure, setup=setup)
 
     def prepare(
-        self, *variants: str, trees: tuple[str, ...] = ("linux",), cache: str = "/none"
+        self,
+        *variants: str,
+        trees: tuple[str, ...] = ("linux",),
+        cache: str = "/none",
+        **more: Any,  # noqa: ANN401 -- fields of a request
     ) -> Prepared:
         """Prepare these variants, or those that nobody needs to name."""
         specs = (
             SimpleNamespace(id=name, get=lambda *_, name=name: self.get(name)) for name in trees
         )
-        self.asked: Request = replace(looked_up(*variants), trees=cast("Any", tuple(specs)))
+        trees_asked = cast("Any", tuple(specs))
+        self.asked: Request = replace(looked_up(*variants), trees=trees_asked, **more)
         console = Console(file=self.said, highlight=False, width=500)
         with Progress(console) as progress:
             return preparation.prepare(self.asked, "auto", Cache(Path(cache)), progress)
@@ -266,3 +274,31 @@ def test_how_far_apart_sources_are(
     one: dict[str, bytes | None], other: dict[str, bytes | None], files: int
 ) -> None:
     assert preparation._distance(one, other) == preparation._distance(other, one) == files
+
+
+def test_each_compiler_and_suite_has_its_kernels(workshop: Workshop) -> None:
+    """The sources are fetched once, and the tools of a suite once for all compilers."""
+    suites = ("bookworm", "trixie")
+    prepared = workshop.prepare("none", trees=("one",), compilers=(GCC, CLANG), suites=suites)
+    assert [each.setup.name for each in prepared.built] == [
+        "one/base/bookworm",
+        "one/base/trixie",
+        "one/base/clang/bookworm",
+        "one/base/clang/trixie",
+    ]
+    assert workshop.done.count("toolchain") == workshop.done.count("initramfs") == 2
+    assert workshop.done.count("get one") == 1
+    assert [list(each.versions) for each in prepared.tools] == [["gcc", "clang"]] * 2
+    assert prepared.tools_of("trixie").suite == "trixie"
+    assert {"compiler clang trixie", "emulator bookworm"} <= prepared.inputs.keys()
+
+
+def test_a_version_that_a_configuration_is_not_for_ends_it(workshop: Workshop) -> None:
+    """Before anything is built; real time has been in mainline's arm64 since 6.12."""
+    with pytest.raises(
+        RequestError,
+        match=r"rt.config:\d+: kconfig rt is for Linux from 6.12, and this is 6.1.192:"
+        r" CONFIG_PREEMPT_RT is .*; name another --tree, or leave this --kconfig out$",
+    ):
+        workshop.prepare(kconfigs=(kconfig.load("rt", ROOT / "kconfigs"),))
+    assert {"initramfs", "configure", "build"}.isdisjoint(kinds(workshop.done))

@@ -4,7 +4,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from kstep.base.errors import RequestError
 from kstep.run import request
 
 ROOT = Path(__file__).parents[3]
@@ -96,3 +100,45 @@ def test_no_expectation_of_ours_speaks_of_a_session_of_the_user_s(tmp_path: Path
     for cell in asked.cells:
         expected = asked.expectations.of(cell, "6.1.100")
         assert (expected is None) == asked.is_held(cell) == (cell.session == "mine")
+
+
+# -- compilers and suites
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ({"compiler_names": ["icc"]}, "--compiler icc: must be gcc or clang"),
+        ({"compiler_names": []}, "--compiler: empty; name one, or omit the option"),
+        ({"compiler_names": ["gcc", "gcc"]}, "--compiler: gcc is named twice; name it once"),
+        ({"suite_names": ["bullseye"]}, "--suite bullseye: must be one of bookworm, trixie, forky"),
+        ({"suite_names": ["sid", "sid"]}, "--suite: sid is named twice; name it once"),
+        (
+            {"kconfig_names": ["clang-hardened"]},
+            r"hardened.config:\d+: .* is for clang, and gcc is asked for; use --compiler clang$",
+        ),
+        (
+            {"kconfig_names": ["clang-hardened"], "compiler_names": ["clang", "gcc"]},
+            "and gcc is asked for; use --compiler clang$",
+        ),
+    ],
+)
+def test_tools_that_cannot_be_are_refused_in_a_line(more: dict[str, Any], said: str) -> None:
+    with pytest.raises(RequestError, match=said):
+        request.look_up(ROOT, series_specs=["v6"], tree_specs=["debian:6.1"], **more)
+
+
+def test_each_compiler_and_suite_has_its_cells() -> None:
+    asked = request.look_up(
+        ROOT,
+        series_specs=["v6"],
+        tree_specs=["debian:6.1"],
+        variant_names=["none"],
+        session_names=["step-in-order[vfs_mkdir]"],
+        compiler_names=["gcc", "clang"],
+        suite_names=["trixie"],
+    )
+    assert [cell.column for cell in asked.plan] == [
+        "debian:6.1/base/trixie/none",
+        "debian:6.1/base/clang/trixie/none",
+    ]

@@ -23,6 +23,7 @@ from kstep.results.record import Record, load
 from kstep.run import inputs, request, resumption, verification
 from kstep.run.boot import Result
 from kstep.run.preparation import Built
+from kstep.run.tools import Tools
 from kstep.run.verification import Verification
 from kstep.source.tree import Tree
 from kstep.toolchain import Versions
@@ -86,14 +87,20 @@ class Place:
             variants = tuple((SimpleNamespace(name=name), sources) for name in names)
             return Built(tree, Kconfig("base", {}), cast("Any", variants), self.bench.kernel)
 
-        return SimpleNamespace(
-            toolchain=SimpleNamespace(kind="host", image_digest=None),
-            accel=Accel.TCG,
-            versions=Versions("gcc", "ld", "qemu", "gdb"),
-            trees=(tree,),
+        tools = SimpleNamespace(
+            suite="",
+            toolchain=SimpleNamespace(kind="host", image_digest=None, debian="bookworm"),
+            versions={"gcc": Versions("gcc", "ld", "qemu", "gdb")},
             initramfs=SimpleNamespace(
                 path=self.bench.initramfs, busybox_version="", busybox_sha256="", sha256=""
             ),
+        )
+        return SimpleNamespace(
+            tools=(tools,),
+            tools_of=lambda _suite: tools,
+            accel=Accel.TCG,
+            trees=(tree,),
+            initramfs=tools.initramfs,
             built=(built("none", "v6/2"), built("v6/1+2")),
             left_out=(),
             inputs=self.inputs,
@@ -338,11 +345,19 @@ def inputs_of(root: Path, **more: Any) -> dict[str, str]:  # noqa: ANN401 -- of 
             **more,
         },
     )
+    compilers = asked.compilers
     return inputs.inputs(
         asked,
         [Tree("debian:6.1", "6.1.1", "7e", root)],
-        cast("Any", SimpleNamespace(kind="docker", image_digest="sha256:1")),
-        Versions("gcc 12", "ld 2", "qemu 7", "gdb 13"),
+        [
+            Tools(
+                suite,
+                cast("Any", SimpleNamespace(kind="docker", image_digest="sha256:1")),
+                {each.name: Versions(each.name, "ld 2", "qemu 7", "gdb 13") for each in compilers},
+                cast("Any", None),
+            )
+            for suite in asked.suites
+        ],
         Accel.TCG,
     )
 
@@ -368,6 +383,20 @@ def test_what_changes_is_named(tmp_path: Path, file: str, changed: list[str]) ->
             stream.write("# changed\n" if path.suffix == ".py" else "\n")
     after = inputs_of(tmp_path)
     assert [name for name in before if after[name] != before[name]] == changed
+
+
+def test_the_tools_of_each_compiler_and_suite_are_named() -> None:
+    """Those that nobody asks for have the names that they had before there was a choice."""
+    usual = inputs_of(ROOT)
+    assert (usual["compiler"], usual["emulator"]) == ("gcc; ld 2", "qemu 7")
+    both = inputs_of(ROOT, compiler_names=["gcc", "clang"], suite_names=["trixie", "sid"])
+    assert {name for name in both if name.startswith("compiler")} == {
+        "compiler trixie",
+        "compiler clang trixie",
+        "compiler sid",
+        "compiler clang sid",
+    }
+    assert {"toolchain trixie", "emulator sid", "gdb sid"} <= both.keys()
 
 
 def test_a_configuration_that_changes_is_named(tmp_path: Path) -> None:

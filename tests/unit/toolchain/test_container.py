@@ -588,3 +588,21 @@ def test_a_container_that_is_gone_is_not_alive(engine: Engine) -> None:
     gone.removed = True
     assert not process.alive()
     assert process.output() == ""
+
+
+def test_a_suite_and_a_compiler_have_an_image_of_their_own(engine: Engine, recipe: Path) -> None:
+    def made(suite: str, *further: str) -> DockerToolchain:
+        return DockerToolchain.ready(engine, recipe, "a test", Progress(), suite, further)  # type: ignore[arg-type]  # it plays the client
+
+    usual, clang, trixie = made("bookworm"), made("bookworm", "clang"), made("trixie")
+    assert usual.image == ready(engine, recipe).image
+    assert len({usual.image, clang.image, trixie.image}) == 3
+    assert [each["buildargs"]["BASE"] for each in engine.built] == [
+        "debian:bookworm-slim",
+        "debian:bookworm-slim",
+        "debian:trixie-slim",
+    ]
+    assert [each["buildargs"].get("FURTHER") for each in engine.built] == [None, "clang", None]
+    assert [each.debian for each in (usual, clang, trixie)] == ["bookworm", "bookworm", "trixie"]
+    again = pickle.loads(pickle.dumps(trixie))  # noqa: S301 -- our own
+    assert again.debian == "trixie"

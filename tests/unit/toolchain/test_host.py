@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kstep.base.errors import MachineryError
+from kstep.base.errors import MachineryError, RequestError
 from kstep.base.progress import Progress
-from kstep.toolchain import CommandError, HostToolchain, apt
+from kstep.toolchain import CLANG, CommandError, HostToolchain, apt
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -169,3 +169,20 @@ def test_a_machine_without_a_debian_archive_is_told_before_anything_is_installed
         "--toolchain host: this host runs Ubuntu 24.04, not Debian; it needs Debian 12 or"
         " later, with an archive of that release in /etc/apt; or use --toolchain docker"
     )
+
+
+def test_a_compiler_may_need_more_and_a_suite_must_be_the_host_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    sources = apt.Sources((("http://mirror.example/debian", "", ""),))
+    monkeypatch.setattr(apt, "install", lambda packages, _progress: asked.extend(packages))
+    monkeypatch.setattr(apt, "own_sources", lambda: sources)
+    monkeypatch.setattr(apt, "own_release", lambda: "trixie")
+    (tmp_path / "packages.txt").write_text("gcc\n")
+    HostToolchain.ready(tmp_path, "requested", Progress(), "trixie", CLANG.packages)
+    assert asked == ["gcc", "clang", "lld", "llvm"]
+    asked.clear()
+    with pytest.raises(RequestError, match="--suite sid: the host's tools are of Debian trixie"):
+        HostToolchain.ready(tmp_path, "requested", Progress(), "sid")
+    assert asked == []

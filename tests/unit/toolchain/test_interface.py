@@ -5,7 +5,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kstep.toolchain import GCC, HostToolchain, Versions
+import pytest
+
+from kstep.base.errors import RequestError
+from kstep.toolchain import CLANG, COMPILERS, GCC, HostToolchain, Versions, compiler
 from kstep.toolchain.compiler import Compiler
 from kstep.toolchain.emulator import QEMU, Emulator
 from kstep.toolchain.program import Program
@@ -74,3 +77,11 @@ def test_another_compiler_or_emulator_is_a_record() -> None:
 def test_gcc_is_told_to_make_as_ever() -> None:
     assert GCC.make_arguments == ("CC=ccache aarch64-linux-gnu-gcc", "HOSTCC=ccache gcc")
     assert GCC.environment == {"CROSS_COMPILE": "aarch64-linux-gnu-"}
+
+
+def test_a_compiler_is_found_by_its_name() -> None:
+    assert [compiler(name) for name in COMPILERS] == [GCC, CLANG]
+    assert CLANG.make_arguments == ("CC=ccache clang", "HOSTCC=ccache clang")
+    assert CLANG.environment["LLVM"] == "1"
+    with pytest.raises(RequestError, match="--compiler tcc: must be gcc or clang"):
+        compiler("tcc")
