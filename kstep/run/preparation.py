@@ -134,8 +134,16 @@ def prepare(
     has the error.
     """
     chosen = accel.choose(accel_kind)
+    cache.require_buildable()
     toolchains = [
-        toolchain.choose(toolchain_kind, asked.root / "docker", progress, suite, asked.compilers)
+        toolchain.choose(
+            toolchain_kind,
+            asked.root / "docker",
+            progress,
+            suite,
+            asked.compilers,
+            [cache.folder("build")],
+        )
         for suite in asked.suites
     ]
     first = toolchains[0]
@@ -144,7 +152,6 @@ def prepare(
             f"toolchain {first.kind}: no sandbox, so the build of {asked.untrusted[0]} can do"
             " whatever you can; use --toolchain docker, or read the patches and add --trust"
         )
-    cache.require_buildable()
     reaper.start(first, cache.scratch_folders)
     progress.say(f"toolchain {first.kind}: {first.why}")
     progress.say(f"accel {chosen.accel}: {chosen.why}")

@@ -11,13 +11,16 @@ either side.
 
 from __future__ import annotations
 
+import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import docker
 from kstep.base.errors import MachineryError, RequestError
 from kstep.toolchain import suite as suites
 from kstep.toolchain.compiler import CLANG, COMPILERS, CROSS, GCC, Compiler, compiler
-from kstep.toolchain.container import LABEL, DockerToolchain, engine_fault
+from kstep.toolchain.container import LABEL, DockerToolchain
+from kstep.toolchain.engine import engine_fault
 from kstep.toolchain.host import HostToolchain
 from kstep.toolchain.interface import (
     CommandError,
@@ -30,7 +33,6 @@ from kstep.toolchain.interface import (
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
 
     from kstep.base.progress import Progress
 
@@ -61,12 +63,15 @@ def choose(
     progress: Progress,
     suite: str = "",
     compilers: Sequence[Compiler] = (GCC,),
+    folders: Sequence[Path] = (),
 ) -> Toolchain:
     """Return the toolchain ``docker``, ``host``, or for ``auto`` the first that is available.
 
     It has the tools of a Debian ``suite`` (empty: whichever it has), with those ``compilers``.
+    ``folders`` of this machine, and that of temporary files, must arrive in its containers.
     Raises RequestError for a suite that the host is not, MachineryError if ``docker`` is
-    requested and no engine answers, or if missing packages may not be installed here.
+    requested and no engine answers or a folder does not arrive, or if missing packages may not be
+    installed here.
     """
     if kind not in ("auto", "docker", "host"):
         raise RequestError(f"--toolchain {kind}: must be auto, docker or host")
@@ -83,6 +88,18 @@ def choose(
         return HostToolchain.ready(docker_folder, reason, progress, suite, further)
     why = "requested" if kind == "docker" else "a Docker engine answers"
     client = docker.from_env(timeout=600)
-    return DockerToolchain.ready(
+    ready = DockerToolchain.ready(
         client, docker_folder, why, progress, suite or suites.USUAL, further
     )
+    if (unseen := ready.unseen([Path(tempfile.gettempdir()), *folders])) is None:
+        return ready
+    reason = (
+        f"a Docker engine answers, but {unseen} of this machine does not arrive in its containers:"
+        " the engine is elsewhere, as behind a mounted socket"
+    )
+    if kind == "docker":
+        raise MachineryError(
+            f"--toolchain docker: {reason}; mount the folder at the same path there, or use"
+            " --toolchain host"
+        )
+    return HostToolchain.ready(docker_folder, reason, progress, suite, further)

@@ -7,10 +7,9 @@ A build there has no network, no capabilities and no root.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
+import secrets
 import signal
-import subprocess
 import time
 from collections import deque
 from datetime import UTC, datetime, timedelta
@@ -18,15 +17,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import docker.errors
-import requests
-import urllib3.exceptions
 from docker.types import LogConfig
 
 import docker
 from kstep.base import owner, temporary
 from kstep.base.deadline import Deadline
-from kstep.base.errors import MachineryError
-from kstep.toolchain import apt
+from kstep.toolchain.engine import FAULTS, Traits, asked
+from kstep.toolchain.image import ready_image
 from kstep.toolchain.interface import (
     CommandError,
     LimitError,
@@ -64,53 +61,10 @@ wait $command
 """
 BOUND = ("sh", "-c", UNTIL_INPUT_ENDS, "sh")
 ENDED = ("exited", "dead")
-# An engine that does not answer, or that breaks off an answer; an APIError is an answer of its own.
-ENGINE_FAULTS = (
-    docker.errors.DockerException,
-    requests.exceptions.RequestException,
-    urllib3.exceptions.HTTPError,
-)
 # Statuses of a command that SIGKILL or SIGTERM ended: an engine that stops ends its containers.
 STOPPED_BY_OTHERS = (128 + signal.SIGKILL, 128 + signal.SIGTERM)
 STOPPING = 4.0  # seconds that an engine still answers after it has ended its containers
 FORGOTTEN = timedelta(hours=1)  # a living kstep removes a container within seconds of its end
-
-
-class EngineError(MachineryError):
-    """The container engine is gone, or refuses what it is asked."""
-
-
-@contextlib.contextmanager
-def _engine_asked() -> Iterator[None]:
-    """Raise EngineError for what goes wrong with the engine in the block."""
-    try:
-        yield
-    except docker.errors.APIError as error:
-        raise EngineError(f"the Docker engine refuses: {_engine_reason(error)}") from error
-    except ENGINE_FAULTS as error:
-        raise EngineError(
-            f"the Docker engine does not answer any more: {_engine_reason(error)};"
-            " start it (docker info shows that it answers), and run kstep again"
-        ) from error
-
-
-def engine_fault() -> str | None:
-    """Return why no Docker engine answers, None if one does."""
-    try:
-        client = docker.from_env(timeout=20)
-        client.ping()
-    except (docker.errors.DockerException, requests.exceptions.RequestException) as error:
-        return _engine_reason(error)
-    client.close()
-    return None
-
-
-def _engine_reason(error: BaseException) -> str:
-    text = str(getattr(error, "explanation", None) or error)
-    for known in ("Permission denied", "No such file or directory", "Connection refused"):
-        if known in text:
-            return known.lower()
-    return text.splitlines()[0][:120] if text else type(error).__name__
 
 
 class DockerProcess(Process):
@@ -120,7 +74,7 @@ class DockerProcess(Process):
         self._container = container
         self._pid: int | None = None
         try:
-            with _engine_asked():
+            with asked():
                 self._input = container.attach_socket(params={"stdin": 1, "stream": 1})
                 container.start()
                 container.reload()
@@ -130,7 +84,7 @@ class DockerProcess(Process):
 
     def alive(self) -> bool:
         """Whether the container runs; raises EngineError if the engine does not answer."""
-        with _engine_asked():
+        with asked():
             try:
                 self._container.reload()
             except docker.errors.NotFound:
@@ -141,7 +95,7 @@ class DockerProcess(Process):
         """Return the end of the container's log."""
         try:
             log = self._container.logs(tail=40)
-        except ENGINE_FAULTS:
+        except FAULTS:
             return ""
         return log.decode(errors="replace")[-4096:]
 
@@ -162,7 +116,7 @@ class DockerProcess(Process):
 
     def stop(self) -> None:
         """End what runs in the container, but keep the container for inspection."""
-        with contextlib.suppress(*ENGINE_FAULTS):
+        with contextlib.suppress(*FAULTS):
             self._container.kill()
 
     def kill(self) -> None:
@@ -176,7 +130,7 @@ class DockerProcess(Process):
             self._container.remove(force=True)
         except docker.errors.APIError:  # it is gone
             pass
-        except ENGINE_FAULTS:
+        except FAULTS:
             if first := self._visible():
                 with contextlib.suppress(OSError):  # of another user
                     os.kill(first, signal.SIGKILL)  # and with it its PID namespace
@@ -189,18 +143,30 @@ class DockerToolchain(Toolchain):
     contains = True
     debian = USUAL
 
-    def __init__(self, image: str, digest: str, why: str, debian: str = USUAL) -> None:
+    def __init__(
+        self,
+        image: str,
+        digest: str,
+        why: str,
+        debian: str = USUAL,
+        traits: Traits = Traits(),  # noqa: B008 -- frozen
+    ) -> None:
         super().__init__(why)
         self.debian = debian
         self.image = image
         self.image_digest = digest
-        root = os.getuid() == 0
-        self._uid = UNPRIVILEGED if root else os.getuid()
-        self._gid = UNPRIVILEGED if root else os.getgid()
+        self._traits = traits
+        self._root = os.getuid() == 0
+        self._uid = UNPRIVILEGED if self._root else os.getuid()
+        self._gid = UNPRIVILEGED if self._root else os.getgid()
+        # In a rootless engine's user namespace, the user who runs it is root, and has no more
+        # rights outside than before; all other users there own nothing of this machine's.
+        self._user = "0:0" if traits.rootless else f"{self._uid}:{self._gid}"
 
-    def __reduce__(self) -> tuple[type[DockerToolchain], tuple[str, str, str, str]]:
+    def __reduce__(self) -> tuple[type[DockerToolchain], tuple[str, str, str, str, Traits]]:
         # A worker process makes its own connection to the engine.
-        return (DockerToolchain, (self.image, self.image_digest or "", self.why, self.debian))
+        digest = self.image_digest or ""
+        return (DockerToolchain, (self.image, digest, self.why, self.debian, self._traits))
 
     @classmethod
     def ready(
@@ -217,26 +183,12 @@ class DockerToolchain(Toolchain):
         ``further`` are packages that it has beside those of packages.txt.
         """
         _remove_orphans(client)
-        recipe = hashlib.sha256()
-        for path in sorted(folder.iterdir()):
-            recipe.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-        if further or suite != USUAL:
-            recipe.update(f"{suite} {' '.join(further)}".encode())
-        tag = f"kstep-toolchain:{recipe.hexdigest()[:12]}"
-        try:
-            image = client.images.get(tag)
-        except docker.errors.ImageNotFound:
-            base = _base_image(client, progress, suite)
-            arguments = {"BASE": base} | ({"FURTHER": " ".join(further)} if further else {})
-            what = ", ".join((suite, *further))
-            with progress.task(f"toolchain image of Debian {what}", unit="steps") as task:
-                _build_image(client, folder, tag, arguments, task.note)
-            image = client.images.get(tag)
-        return cls(tag, str(image.id), why, suite)
+        image, digest = ready_image(client, folder, suite, further, progress)
+        return cls(image, digest, why, suite, Traits.of(client))
 
     def own(self, path: Path) -> Path:
         """Give a file or folder to the unprivileged user if kstep runs as root."""
-        if os.getuid() == 0:
+        if self._root and not self._traits.rootless:
             os.chown(path, self._uid, self._gid, follow_symlinks=False)
         return path
 
@@ -274,11 +226,11 @@ class DockerToolchain(Toolchain):
             stdin_open=True,
             working_dir=str(cwd) if cwd else None,
             environment={"HOME": "/tmp", "LC_ALL": "C.UTF-8", **(env or {})},  # noqa: S108 -- the container's own
-            user=f"{self._uid}:{self._gid}",
+            user=self._user,
             volumes=volumes,
             network_mode="host" if network else "none",
             cap_drop=["ALL"],
-            security_opt=["no-new-privileges"],
+            security_opt=["no-new-privileges", *self._traits.security_options],
             read_only=True,
             tmpfs={"/tmp": "exec,mode=1777"},  # noqa: S108 -- the container's own
             init=True,
@@ -291,6 +243,24 @@ class DockerToolchain(Toolchain):
             pids_limit=limits.processes if limits else None,
             log_config=LogConfig(type="json-file", config=LOG) if limits else None,
         )
+
+    def unseen(self, above: Iterable[Path]) -> Path | None:
+        """Return the first folder whose files do not arrive in a container, or come back from it.
+
+        So it is if the engine runs on another machine, or outside of the container that kstep is
+        in: what is mounted then is a folder of that machine. Each folder is asked for a nonce.
+        """
+        for folder in above:
+            with temporary.folder(folder) as name:
+                probe, nonce = self.own(Path(name)), secrets.token_hex(16)
+                (probe / "sent").write_text(nonce)
+                with contextlib.suppress(CommandError):
+                    script = "cat sent >received"
+                    self.run(["sh", "-c", script], cwd=probe, writable=[probe])
+                received = probe / "received"
+                if not received.is_file() or received.read_text() != nonce:
+                    return folder
+        return None
 
     def run(
         self,
@@ -306,7 +276,7 @@ class DockerToolchain(Toolchain):
         on_line: Callable[[str], None] = ignore,
     ) -> None:
         """Run a command in a container of its own; EngineError if the engine ends meanwhile."""
-        with _engine_asked(), self._client() as client:
+        with asked(), self._client() as client:
             container = self._create(
                 client,
                 argv,
@@ -361,7 +331,7 @@ class DockerToolchain(Toolchain):
         """Start a container and leave it running."""
         for line in lines:
             self.own(line)
-        with _engine_asked():
+        with asked():
             client = docker.from_env(timeout=600)
             container = self._create(
                 client,
@@ -413,7 +383,7 @@ def remove_orphans(*, own: bool = False) -> bool:
         return False
     try:
         _remove_orphans(client, own=own)
-    except ENGINE_FAULTS:
+    except FAULTS:
         return False
     finally:
         client.close()
@@ -437,73 +407,3 @@ def _is_forgotten(container: Container) -> bool:
     seconds = len("2026-01-01T00:00:00")
     ended = str(container.attrs["State"]["FinishedAt"])[:seconds]
     return container.status in ENDED and ended < before[:seconds]
-
-
-def _base_image(client: docker.DockerClient, progress: Progress, suite: str) -> str:
-    """Return a suite's image from a registry, or one made from the machine's own mirror."""
-    registry, local = f"debian:{suite}-slim", f"kstep-base:{suite}"
-    for name in (local, registry):
-        with contextlib.suppress(docker.errors.ImageNotFound):
-            client.images.get(name)
-            return name
-    try:
-        client.images.pull("debian", tag=f"{suite}-slim")
-    except (docker.errors.APIError, requests.exceptions.RequestException) as error:
-        progress.say(f"no image registry answers ({_engine_reason(error)}): building {local} here")
-    else:
-        return registry
-    try:
-        archives = apt.own_sources().as_list(suite)
-    except MachineryError as error:
-        raise MachineryError(f"{error}; let the Docker engine reach an image registry") from error
-    apt.install(["mmdebstrap"], progress)
-    with temporary.folder() as scratch:
-        tar = Path(scratch) / "base.tar"
-        sources = Path(scratch) / "sources.list"
-        sources.write_text(archives)
-        with progress.task(f"base image {local}"):
-            _mmdebstrap(tar, sources, suite)
-            client.api.import_image_from_file(str(tar), repository="kstep-base", tag=suite)
-    return local
-
-
-def _mmdebstrap(tar: Path, sources: Path, suite: str) -> None:
-    argv = [
-        "mmdebstrap",
-        "--variant=minbase",
-        "--include=ca-certificates",
-        suite,
-        str(tar),
-        str(sources),
-    ]
-    done = subprocess.run(argv, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise CommandError(argv, done.returncode, done.stderr.splitlines()[-10:])
-
-
-def _build_image(
-    client: docker.DockerClient,
-    folder: Path,
-    tag: str,
-    arguments: Mapping[str, str],
-    note: Callable[[str], None],
-) -> None:
-    proxies = {k: v for k, v in os.environ.items() if k.lower() in ("http_proxy", "https_proxy")}
-    tail: deque[str] = deque(maxlen=20)
-    for event in client.api.build(
-        path=str(folder),
-        tag=tag,
-        rm=True,
-        forcerm=True,
-        buildargs={**arguments, **proxies},
-        network_mode="host",  # a mirror may be reachable only from this machine
-        decode=True,
-    ):
-        if "error" in event:
-            raise MachineryError(
-                f"docker/Dockerfile does not build: {event['error'].strip()}", details=tuple(tail)
-            )
-        line = str(event.get("stream", "")).strip()
-        if line:
-            tail.append(line)
-            note(line)

@@ -15,7 +15,8 @@ import urllib3.exceptions
 import docker
 from kstep.base.errors import MachineryError
 from kstep.toolchain import CommandError, container
-from kstep.toolchain.container import DockerProcess, EngineError
+from kstep.toolchain.container import DockerProcess
+from kstep.toolchain.engine import EngineError
 from tests.unit.toolchain.test_container import Container, Engine, tools
 
 if TYPE_CHECKING:

@@ -27,7 +27,8 @@ from kstep.toolchain import (
     choose,
     engine_fault,
 )
-from kstep.toolchain.container import BOUND, DockerProcess, EngineError
+from kstep.toolchain.container import BOUND, DockerProcess
+from kstep.toolchain.engine import EngineError, Traits
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -73,6 +74,9 @@ class Container:
         if self.engine.does_not_start:
             raise docker.errors.APIError("no such device")
         self.status = "running"
+        if self.asked.get("argv", [""])[-1] == "cat sent >received" and self.engine.is_here:
+            (folder,) = self.asked["volumes"]
+            Path(folder, "received").write_text(Path(folder, "sent").read_text())
 
     def reload(self) -> None:
         """Ask the engine again."""
@@ -115,6 +119,9 @@ class Engine:
     says: Sequence[bytes] = ()
     status: int = 0
     does_not_start: bool = False
+    is_here: bool = True  # what is mounted is a folder of this machine
+    options: Sequence[str] = ("name=seccomp,profile=default",)
+    refuses: str = "no route to host"  # what a registry says that gives no image
     has: list[str] = field(default_factory=list)
     registry: bool = True
     events: list[dict[str, str]] = field(default_factory=list)
@@ -143,6 +150,10 @@ class Engine:
         """Count."""
         self.closed += 1
 
+    def info(self) -> dict[str, Any]:
+        """Say what kind of engine it is."""
+        return {"SecurityOptions": list(self.options)}
+
     def create(self, image: str, argv: list[str], **asked: Any) -> Container:  # noqa: ANN401 -- docker's own
         """Make a container."""
         made = Container(self, asked["labels"], {"image": image, "argv": argv, **asked})
@@ -163,7 +174,7 @@ class Engine:
     def pull(self, name: str, tag: str) -> None:
         """Get one from the registry."""
         if not self.registry:
-            raise docker.errors.APIError("no route to host")
+            raise docker.errors.APIError(self.refuses)
         self.has.append(f"{name}:{tag}")
 
     def build(self, **asked: Any) -> Iterator[dict[str, str]]:  # noqa: ANN401
@@ -480,8 +491,32 @@ def test_where_there_is_no_mirror_either_a_registry_is_needed(
     with pytest.raises(MachineryError) as error:
         ready(engine, recipe)
     assert str(error.value) == (
-        "this host runs Fedora 44, not Debian; let the Docker engine reach an image registry"
+        "no image registry answers (no route to host), and this host runs Fedora 44, not Debian;"
+        " let the Docker engine reach an image registry, or name a mirror of it:"
+        " KSTEP_REGISTRY=HOST/library"
     )
+    engine.refuses = "toomanyrequests: You have reached your pull rate limit."
+    with pytest.raises(MachineryError, match="refuses: too many requests from this address"):
+        ready(engine, recipe)
+
+
+def test_a_mirror_of_the_registry_can_be_given(
+    engine: Engine, recipe: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KSTEP_REGISTRY", "mirror.example/library/")
+    ready(engine, recipe)
+    assert engine.has[0] == "mirror.example/library/debian:bookworm-slim"
+    assert engine.built[0]["buildargs"]["BASE"] == "mirror.example/library/debian:bookworm-slim"
+
+
+def test_a_package_that_a_suite_does_not_have_is_named(engine: Engine, recipe: Path) -> None:
+    engine.events = [{"stream": "E: Unable to locate package lld\n"}, {"error": "returned 100"}]
+    with pytest.raises(
+        RequestError,
+        match=r"^--suite trixie: Debian trixie has no package lld; use another --suite"
+        r" \(bookworm, forky, sid\) or --compiler$",
+    ):
+        DockerToolchain.ready(engine, recipe, "a test", Progress(), "trixie", ["lld"])  # type: ignore[arg-type]  # it plays the client
 
 
 def test_an_image_that_does_not_build_says_why(engine: Engine, recipe: Path) -> None:
@@ -575,6 +610,51 @@ def test_auto_takes_the_engine_and_else_the_host(
         MachineryError, match=r"--toolchain docker: no Docker engine answers \(conn"
     ):
         choose("docker", recipe, Progress())
+
+
+def test_an_engine_that_is_elsewhere_is_not_taken(
+    engine: Engine, recipe: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As behind a mounted socket: what it mounts is an empty folder of the other machine."""
+    engine.is_here = False
+    monkeypatch.setattr(Engine, "ping", lambda _self: True, raising=False)
+    monkeypatch.setattr(apt, "install", lambda *_: None)
+    monkeypatch.setattr(apt, "own_sources", lambda: apt.Sources((("http://m.example", "", ""),)))
+    fallen_back = choose("auto", recipe, Progress())
+    assert fallen_back.kind == "host"
+    assert "of this machine does not arrive in its containers" in fallen_back.why
+    with pytest.raises(MachineryError, match="--toolchain docker: a Docker engine answers, but /"):
+        choose("docker", recipe, Progress())
+    engine.is_here = True
+    asked_of = len(engine.made)
+    assert choose("auto", recipe, Progress(), folders=[tmp_path]).kind == "docker"
+    assert len(engine.made) == asked_of + 2, "that of temporary files, and the one that is named"
+    assert not list(tmp_path.glob(".kstep-*"))
+
+
+def test_in_a_rootless_engine_the_user_is_root_and_nothing_is_given_away(
+    engine: Engine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root in its user namespace is the user outside; any other user could write nothing."""
+    monkeypatch.setattr(os, "getuid", lambda: 501)
+    monkeypatch.setattr(os, "chown", lambda *_, **__: pytest.fail("it gives something away"))
+    engine.options = ("name=seccomp,profile=builtin", "name=rootless", "name=cgroupns")
+    traits = Traits.of(engine)  # type: ignore[arg-type]  # it plays the client
+    toolchain = DockerToolchain("kstep-toolchain:1", "sha256:1", "a test", traits=traits)
+    toolchain.own(tmp_path)
+    pickle.loads(pickle.dumps(toolchain)).run(["id"], cwd=tmp_path)  # noqa: S301 -- our own
+    asked = engine.made[0].asked
+    assert (asked["user"], asked["cap_drop"]) == ("0:0", ["ALL"])
+    assert asked["security_opt"] == ["no-new-privileges"]
+
+
+def test_where_selinux_confines_containers_their_labels_are_off(
+    engine: Engine, tmp_path: Path
+) -> None:
+    engine.options = ("name=selinux",)
+    traits = Traits.of(engine)  # type: ignore[arg-type]  # it plays the client
+    DockerToolchain("i", "d", "a test", traits=traits).run(["id"], cwd=tmp_path)
+    assert engine.made[0].asked["security_opt"] == ["no-new-privileges", "label=disable"]
 
 
 def test_another_kind_of_toolchain_is_refused(recipe: Path) -> None:
