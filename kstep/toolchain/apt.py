@@ -99,15 +99,21 @@ def own_release() -> str:
 
 
 def missing(packages: Sequence[str]) -> list[str]:
-    """Return those of ``packages`` that are not installed on this host."""
+    """Return those of ``packages`` that are not installed on this host.
+
+    A package that another one provides is installed too: on an arm64 host ``gcc`` provides
+    ``gcc-aarch64-linux-gnu``.
+    """
     if shutil.which("dpkg-query") is None:
         raise MachineryError(
             "--toolchain host needs Debian's packages and this host has no dpkg;"
             " use --toolchain docker"
         )
-    argv = ["dpkg-query", "--show", "--showformat=${Package} ${db:Status-Status}\n", *packages]
+    argv = ["dpkg-query", "--show", "--showformat=${db:Status-Status} ${Package}, ${Provides}\n"]
     said = subprocess.run(argv, capture_output=True, text=True, check=False).stdout
-    installed = {line.split()[0] for line in said.splitlines() if line.endswith(" installed")}
+    marked = (line.partition(" ") for line in said.splitlines())
+    found = (names for status, _, names in marked if status == "installed")
+    installed = {name.split()[0] for names in found for name in names.split(",") if name.strip()}
     return [name for name in packages if name not in installed]
 
 

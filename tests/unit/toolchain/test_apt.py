@@ -118,16 +118,21 @@ def tool(folder: Path, name: str, script: str) -> None:
 
 
 DPKG = """\
-echo 'make installed'
-echo 'gcc config-files'
-echo 'dpkg-query: no packages found matching qemu' >&2
-exit 1
+echo 'installed make, '
+echo 'config-files gcc, c-compiler'
 """
 
 
 def test_only_what_is_installed_is_there(tools: Path) -> None:
     tool(tools, "dpkg-query", DPKG)
     assert apt.missing(["make", "gcc", "qemu"]) == ["gcc", "qemu"]
+
+
+def test_what_another_package_provides_is_there(tools: Path) -> None:
+    """As on an arm64 host, where the cross compiler is the native one."""
+    said = "installed gcc, c-compiler, gcc-aarch64-linux-gnu (= 4:12.2.0-3)"
+    tool(tools, "dpkg-query", f"echo '{said}'")
+    assert apt.missing(["gcc-aarch64-linux-gnu", "gcc", "clang"]) == ["clang"]
 
 
 def test_without_dpkg_there_is_no_host_toolchain(tools: Path) -> None:
@@ -137,7 +142,7 @@ def test_without_dpkg_there_is_no_host_toolchain(tools: Path) -> None:
 
 
 def test_nothing_is_run_where_nothing_is_missing(tools: Path) -> None:
-    tool(tools, "dpkg-query", "echo 'make installed'")
+    tool(tools, "dpkg-query", "echo 'installed make, '")
     apt.install(["make"], Progress())
 
 
