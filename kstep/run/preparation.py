@@ -82,6 +82,11 @@ class Built:
         """Return an option that a session needs and the kernel lacks; None if it has all."""
         return kconfig.lacking(script.needs, self._options)
 
+    def senseless(self, script: Session, case: str | None) -> str | None:
+        """Say why a case has no sense on this kernel; None if it has."""
+        found = (each for each in script.unless_for(case) if self._options.get(each.option) == "y")
+        return next((f"with {each.option} {each.why}" for each in found), None)
+
 
 @dataclass(frozen=True)
 class Prepared:

@@ -2,7 +2,7 @@
 """Which cells are skipped and why: what a session needs, compared with what is available.
 
 A session needs options of the kernel (``needs``) and abilities of the machine (``requires``,
-and what its hardware implies).
+and what its hardware implies); with some options its claim has no sense (``unless``).
 """
 
 from __future__ import annotations
@@ -58,6 +58,8 @@ def skipped(
                 f"{script.name} is not run with kconfig {cell.kconfig}:"
                 f" it needs {option}; {kconfig.offering(option, fragments)}"
             )
+        elif why := kernel.senseless(script, cell.case):
+            found[cell] = f"{cell.name} is not run with kconfig {cell.kconfig}: {why}"
         elif why := machine.why_not(script.requires_for(cell.case)):
             found[cell] = f"{cell.name} is not run on {machine.name}: {why}"
     if found and len(found) == looked_at:

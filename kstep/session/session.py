@@ -60,11 +60,24 @@ class Stepped:
 
 
 @dataclass(frozen=True)
+class Unless:
+    """A kernel option with which a claim has no sense, and why, as a clause.
+
+    ``cases`` are those that it is about; empty: the session.
+    """
+
+    option: str
+    why: str
+    cases: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
 class Session:
     """A script and what it needs. ``cases`` is empty if there are none.
 
-    ``needs`` are kernel options, as CONFIG_X, without which it is skipped. ``requires`` is what
-    its machine must be able to do, and why, as a clause that follows the session's name;
+    ``needs`` are kernel options, as CONFIG_X, without which it is skipped, ``unless`` are those
+    with which it is. ``requires`` is what its machine must be able to do, and why, as a clause
+    that follows the session's name;
     ``hardware`` adds its own. ``text`` is the docstring of its file. ``unsettled`` says why a
     session runs only if it is named: its result cannot be predicted yet. ``own`` is whether it
     is the user's, from a file outside kstep's folder. ``area`` is the subject of the claim, a
@@ -81,6 +94,7 @@ class Session:
     text: str = ""
     unsettled: str = ""
     needs: tuple[str, ...] = ()
+    unless: tuple[Unless, ...] = ()
     requires: Mapping[Capability, str] = field(default_factory=dict)
     own: bool = False
     area: str = ""
@@ -105,6 +119,10 @@ class Session:
         found = self._case(case)
         own = found.requires if isinstance(found, DemandingCase) else {}
         return {**self.hardware_for(case).requires, **self.requires, **own}
+
+    def unless_for(self, case: str | None) -> list[Unless]:
+        """Return the options with which a case has no sense."""
+        return [each for each in self.unless if not each.cases or case in each.cases]
 
     def run(self, target: Target, case: str | None) -> None:
         """Run the script, with one case if it has cases.
@@ -137,6 +155,7 @@ def session(
     hardware: Hardware | None = None,
     unsettled: str = "",
     needs: Sequence[str] = (),
+    unless: Sequence[Unless] = (),
     requires: Mapping[Capability, str] | None = None,
     area: str = "",
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -157,6 +176,9 @@ def session(
                 raise MachineryError(
                     f'{here}: case "{case.name}" must be named like a C identifier'
                 )
+        names = {case.name for case in cases}
+        if unknown := [name for each in unless for name in each.cases if name not in names]:
+            raise MachineryError(f'{here}: unless names "{unknown[0]}", which is not a case of it')
         takes = "a target and a case" if cases else "a target"
         if len(inspect.signature(script).parameters) != 1 + bool(cases):
             raise MachineryError(f"{here} must take {takes}")
@@ -171,6 +193,7 @@ def session(
             text=inspect.cleandoc(script.__globals__.get("__doc__") or ""),
             unsettled=unsettled,
             needs=tuple(needs),
+            unless=tuple(unless),
             requires=dict(requires or {}),
             area=area,
         )

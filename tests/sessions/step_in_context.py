@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kstep.session.session import Stepped, session
+from kstep.session.session import Stepped, Unless, session
 
 if TYPE_CHECKING:
     from kstep.session.target import Target
@@ -39,6 +39,14 @@ HANDLER = Stepped("update_process_times", "sleep 0.5", "in an interrupt's handle
 @session(
     claim="A step goes in order in a softirq, a kernel thread and an interrupt's handler.",
     cases=(SOFTIRQ, WORKER, HANDLER),
+    # kernel/rcu/tree.c: use_softirq
+    unless=(
+        Unless(
+            "CONFIG_PREEMPT_RT",
+            "RCU's callbacks run in a thread, not in a softirq",
+            (SOFTIRQ.name,),
+        ),
+    ),
     area="steps",
 )
 def step_in_context(target: Target, function: Stepped) -> None:

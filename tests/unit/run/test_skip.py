@@ -65,6 +65,16 @@ def test_what_a_kernel_was_built_with_decides(tmp_path: Path) -> None:
         skipped(tmp_path, QEMU, *names, config="")
 
 
+def test_what_has_no_sense_with_an_option_is_skipped_with_the_reason(tmp_path: Path) -> None:
+    """A softirq that is a thread, say; the other cases are run."""
+    found = skipped(tmp_path, QEMU, "step-in-context", config="CONFIG_PREEMPT_RT=y\n")
+    assert found == {
+        "step-in-context[rcu_core_si]": "step-in-context[rcu_core_si] is not run with kconfig"
+        " theirs: with CONFIG_PREEMPT_RT RCU's callbacks run in a thread, not in a softirq"
+    }
+    assert not skipped(tmp_path, QEMU, "step-in-context", config="CONFIG_PREEMPT=y\n")
+
+
 def test_what_no_kernel_was_built_for_is_not_spoken_of() -> None:
     cell = Cell("t", "theirs", "v6/1", "step-in-order", "vfs_mkdir", 1)
     folder = ROOT / kconfig.FOLDER
