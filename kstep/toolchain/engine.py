@@ -76,11 +76,11 @@ class Traits:
 
     @classmethod
     def of(cls, client: docker.DockerClient) -> Self:
-        """Ask an engine; Podman's socket answers likewise."""
+        """Ask an engine; Podman has a field of its own for the first (seen in 4.3)."""
         with asked():
-            options = client.info().get("SecurityOptions") or []
-        names = {option.partition(",")[0] for option in options}
-        return cls("name=rootless" in names, "name=selinux" in names)
+            said = client.info()
+        names = {option.partition(",")[0] for option in said.get("SecurityOptions") or []}
+        return cls("name=rootless" in names or bool(said.get("Rootless")), "name=selinux" in names)
 
     @property
     def security_options(self) -> list[str]:

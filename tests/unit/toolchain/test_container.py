@@ -121,6 +121,7 @@ class Engine:
     does_not_start: bool = False
     is_here: bool = True  # what is mounted is a folder of this machine
     options: Sequence[str] = ("name=seccomp,profile=default",)
+    further: dict[str, bool] = field(default_factory=dict)
     refuses: str = "no route to host"  # what a registry says that gives no image
     has: list[str] = field(default_factory=list)
     registry: bool = True
@@ -152,7 +153,7 @@ class Engine:
 
     def info(self) -> dict[str, Any]:
         """Say what kind of engine it is."""
-        return {"SecurityOptions": list(self.options)}
+        return {"SecurityOptions": list(self.options), **self.further}
 
     def create(self, image: str, argv: list[str], **asked: Any) -> Container:  # noqa: ANN401 -- docker's own
         """Make a container."""
@@ -640,6 +641,8 @@ def test_in_a_rootless_engine_the_user_is_root_and_nothing_is_given_away(
     monkeypatch.setattr(os, "chown", lambda *_, **__: pytest.fail("it gives something away"))
     engine.options = ("name=seccomp,profile=builtin", "name=rootless", "name=cgroupns")
     traits = Traits.of(engine)  # type: ignore[arg-type]  # it plays the client
+    engine.options, engine.further = (), {"Rootless": True}  # as Podman says it
+    assert Traits.of(engine) == traits  # type: ignore[arg-type]  # likewise
     toolchain = DockerToolchain("kstep-toolchain:1", "sha256:1", "a test", traits=traits)
     toolchain.own(tmp_path)
     pickle.loads(pickle.dumps(toolchain)).run(["id"], cwd=tmp_path)  # noqa: S301 -- our own
