@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import dataclass
 
 from kstep.base.outcome import KernelFault, Signature
 
@@ -68,30 +69,67 @@ def unexpected_steps(text: bytes) -> int:
     return sum(match.lastgroup == "step_flood" for match in SPLAT.finditer(text))
 
 
+# Reports of kgdb's own lock, which the debuggers' steps keep: kgdb_cpu_enter() takes
+# dbg_slave_lock (kernel/debug/debug_core.c) and returns to a step with it, so a function that is
+# stepped and may sleep does so with preemption off, as CONFIG_DEBUG_ATOMIC_SLEEP reports. It is in
+# every variant. The text of a report ends where the stack begins.
+SLEEPS = rb"BUG: sleeping function called from invalid context"
+STACK = re.compile(rb"CPU: \d+ (?:UID: \d+ )?PID: \d+|Call trace:")
+LONGEST = 1 << 18  # bytes of a report that is stepped through, with the debugger's own between
+# With that lock alone: interrupts are on, and preemption is off once more than it may be. Lockdep
+# names the locks that are held, CONFIG_DEBUG_PREEMPT who turned preemption off.
+OF_KGDB = re.compile(
+    rb"irqs_disabled\(\): 0,.*preempt_count: 1, expected: 0\b"
+    rb".*(?:\(dbg_slave_lock\)|Preemption disabled at:[^\n]*\n[^\n]*kgdb_cpu_enter\+)",
+    re.DOTALL,
+)
+
+
+@dataclass
+class _Report:
+    """A splat that may be of kgdb's own lock: its fault, and its text so far."""
+
+    fault: KernelFault
+    text: bytes
+
+    @property
+    def is_of_kgdb(self) -> bool:
+        """Whether it is, and nothing else in it is a splat."""
+        found = OF_KGDB.search(self.text)
+        return found is not None and len(SPLAT.findall(self.text)) == 1
+
+
 class SplatDetector:
     """Reads all that the serial line delivers; raises KernelFault at the first splat.
 
     A splat is within one line of text, so each is checked once, when it is complete. A splat
-    whose line contains a key of ``provoked`` was caused on purpose: it is only counted.
+    whose line contains a key of ``provoked`` was caused on purpose: it is only counted. So is a
+    report of kgdb's own lock, of which ``of_kgdb`` is the number.
     """
 
     def __init__(self) -> None:
         self._rest = b""
+        self._report: _Report | None = None
         self.provoked: dict[bytes, int] = {}
+        self.of_kgdb = 0
 
     def feed(self, data: bytes) -> None:
         """Check the next bytes."""
         self._rest += data
         if b"\n" in data:
             text, _, self._rest = self._rest.rpartition(b"\n")
-            self._judge(text)
+            self._judge(text + b"\n")
 
     def finish(self) -> None:
-        """Check a last line that has no end."""
+        """Check a last line that has no end, and a report that has none."""
         text, self._rest = self._rest, b""
         self._judge(text)
+        if self._report is not None:
+            raise self._report.fault
 
     def _judge(self, text: bytes) -> None:
+        if self._report is not None:
+            text = self._end_of(self._report, text)
         counted = -1  # start of the last provoked line, which may have two splats
         for match in SPLAT.finditer(text):
             signature = SIGNATURES.get(match.lastgroup or "", Signature.SPLAT)
@@ -99,6 +137,23 @@ class SplatDetector:
             line = text[start:].splitlines()[0]
             provoked = next((part for part in self.provoked if part in line), None)
             if provoked is None:
-                raise KernelFault(signature, line.decode(errors="replace").strip())
+                fault = KernelFault(signature, line.decode(errors="replace").strip())
+                if SLEEPS not in line:
+                    raise fault
+                self._report = _Report(fault, b"")
+                self._judge(text[start:])
+                return
             self.provoked[provoked] += start != counted
             counted = start
+
+    def _end_of(self, report: _Report, text: bytes) -> bytes:
+        """Add text to a report; judge it where it ends, and return what follows."""
+        end = STACK.search(text)
+        report.text += text if end is None else text[: end.start()]
+        if end is None and len(report.text) < LONGEST:
+            return b""
+        if not report.is_of_kgdb:
+            raise report.fault
+        self._report = None
+        self.of_kgdb += 1
+        return text[end.start() :] if end else b""

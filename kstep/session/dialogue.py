@@ -56,7 +56,7 @@ class Dialogue:
 
     A verb used in the wrong state is a bug of the script: it raises MachineryError, because
     its result would not be a verdict on the kernel. ``metrics`` gets the number of unexpected
-    steps. ``has_excused`` is whether excusing() was used.
+    steps.
     """
 
     def __init__(self, machine: Machine, metrics: dict[str, float]) -> None:
@@ -73,10 +73,15 @@ class Dialogue:
         self._debugger: State | None = State.KDB if machine.hardware.waits else None
         self._kgdboc = True
         self._crashed = False
-        self.has_excused = False
+        self._excused = False
         self._splats = SplatDetector()
         self._console.on_text = self._splats.feed
         self._console.doubts, self._console.read_once = 0, ""
+
+    @property
+    def has_excused(self) -> bool:
+        """Whether the kernel may have been tainted by splats that are no fault of its own."""
+        return self._excused or self._splats.of_kgdb > 0
 
     @property
     def line_trusted(self) -> bool:
@@ -344,7 +349,7 @@ class Dialogue:
         After the block, the dictionary has how often each was printed.
         """
         heard = dict.fromkeys(splats, 0)
-        self.has_excused = True
+        self._excused = True
         self._splats.provoked |= {splat.encode(): 0 for splat in splats}
         yield heard
         heard |= {each: self._splats.provoked.pop(each.encode()) for each in splats}

@@ -162,3 +162,63 @@ def test_a_line_that_is_provoked_counts_once_however_often_it_complains() -> Non
     detector.feed(b"[    1.5] Internal error: Oops - BUG: 00000000f2000800 [#1] PREEMPT SMP\r\n")
     detector.feed(b"Catastrophic error detected\r\nCatastrophic error detected\r\n")
     assert detector.provoked == {b"Internal error": 1, b"Catastrophic": 2}
+
+
+# -- kgdb's own lock
+
+SLEEPS = b"""\
+[    9.5] BUG: sleeping function called from invalid context at kernel/locking/rwsem.c:1519
+[    9.5] in_atomic(): 1, irqs_disabled(): 0, non_block: 0, pid: 25, name: sh
+[    9.5] preempt_count: 1, expected: 0
+[    9.5] RCU nest depth: 0, expected: 0
+[    9.5] 2 locks held by sh/25:
+[    9.5]  #0: ffff000001c2a438 (sb_writers#3){.+.+}-{0:0}, at: filename_create+0x5c/0x150
+[    9.5]  #1: ffff80000a0b3f58 (dbg_slave_lock){....}-{2:2}, at: kgdb_cpu_enter+0x2b8/0x7a0
+"""
+STACK = b"[    9.5] CPU: 0 PID: 25 Comm: sh Not tainted 6.1.192 #1\n[    9.5] Call trace:\n"
+
+
+@given(st.lists(st.integers(1, 90), min_size=1))
+def test_a_sleep_with_kgdb_s_own_lock_is_counted(sizes: list[int]) -> None:
+    """However its text is cut; and what follows it is checked as before."""
+    detector = SplatDetector()
+    for piece in pieces(sizes)(b"# " + SLEEPS + STACK + b"# \n"):
+        detector.feed(piece)
+    detector.finish()
+    assert detector.of_kgdb == 1
+    with pytest.raises(KernelFault, match="BUG: scheduling while atomic"):
+        detector.feed(b"BUG: scheduling while atomic: sh/23/0x00000002\n")
+
+
+def test_without_lockdep_the_kernel_may_say_who_turned_preemption_off() -> None:
+    detector = SplatDetector()
+    head, _, _ = SLEEPS.partition(b"[    9.5] 2 locks")
+    at = b"[    9.5] Preemption disabled at:\n[    9.5] [<ffff81>] kgdb_cpu_enter+0x2b8/0x7a0\n"
+    detector.feed(head + at + STACK)
+    assert detector.of_kgdb == 1
+    with pytest.raises(KernelFault, match="sleeping function"):
+        detector.feed(head + STACK)
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"dbg_slave_lock", b"another_lock"),
+        (b"preempt_count: 1", b"preempt_count: 2"),  # one more than kgdb's
+        (b"irqs_disabled(): 0", b"irqs_disabled(): 1"),
+        (b"RCU nest", b"BUG: KASAN: use-after-free in x\n[    9.5] RCU nest"),
+    ],
+)
+def test_every_other_sleep_is_a_splat(old: bytes, new: bytes) -> None:
+    detector = SplatDetector()
+    with pytest.raises(KernelFault, match="BUG: sleeping function called") as caught:
+        detector.feed(SLEEPS.replace(old, new) + STACK)
+    assert caught.value.signature is Signature.SPLAT
+    assert detector.of_kgdb == 0
+
+
+def test_a_report_that_does_not_end_is_a_splat() -> None:
+    detector = SplatDetector()
+    detector.feed(SLEEPS)
+    with pytest.raises(KernelFault, match="BUG: sleeping function called"):
+        detector.finish()
