@@ -118,9 +118,9 @@ class Verify(AbstractContextManager["Verify"]):
         """What it has printed so far."""
         return self._log.read_text(errors="replace")
 
-    def wait(self) -> Run:
-        """Wait for its end."""
-        status = self._process.wait(PATIENCE)
+    def wait(self, patience: float = PATIENCE) -> Run:
+        """Wait for its end, for some seconds."""
+        status = self._process.wait(patience)
         return Run(status, self.said, self.folder)
 
     def until(self, condition: Callable[[], object], what: str) -> None:

@@ -12,6 +12,7 @@ import pytest
 from ci.matrix import matrix
 from kstep.base.errors import RequestError
 from kstep.build import kconfig
+from kstep.run import request
 from kstep.session import session
 from kstep.source import tree
 
@@ -27,7 +28,16 @@ def test_every_job_names_what_there_is(kind: str) -> None:
     jobs = json.loads(text)["include"]
     for job in jobs:
         assert tree.parse(job["tree"]).kind == "debian"
-        assert kconfig.load(job["kconfig"], KCONFIGS).name == job["kconfig"]
+        asked = request.look_up(
+            ROOT,
+            series_specs=["v5", "v6"],
+            tree_specs=[job["tree"]],
+            kconfig_names=[job["kconfig"]],
+            compiler_names=[job["compiler"]],
+            suite_names=[job["suite"]] if job["suite"] else [],
+            variant_names=[name for name in job["variants"].split(",") if name],
+        )
+        assert [each.name for each in asked.kconfigs] == [job["kconfig"]]
         assert job["repeat"] >= 1
         for name in filter(None, job["sessions"].split(",")):
             assert name in SESSIONS
@@ -55,6 +65,20 @@ def test_by_night_every_settled_session_is_run_on_every_tree() -> None:
         }
     settled = {each.name for each in SESSIONS.values() if not each.unsettled}
     assert all(names == settled for names in run.values())
+
+
+def test_by_night_other_tools_and_configurations_are_run_too() -> None:
+    """Configurations on the versions that they are for."""
+    jobs = json.loads(matrix("nightly"))["include"]
+    ours = {"rt", "kasan", "debug", "pages64k", "clang-hardened"}
+    assert ours <= {job["kconfig"] for job in jobs}
+    assert {job["compiler"] for job in jobs} == {"gcc", "clang"}
+    assert {"", "trixie", "sid"} == {job["suite"] for job in jobs}
+    for job in jobs:
+        config = kconfig.load(job["kconfig"], KCONFIGS)
+        version = job["tree"].removeprefix("debian:")
+        every = frozenset(line.name for line in config.lines)
+        config.require_known(f"{version}.1", every)
 
 
 def test_another_one_is_refused() -> None:
