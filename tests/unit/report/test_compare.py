@@ -154,3 +154,16 @@ def test_where_merged_runs_come_from_is_no_difference() -> None:
     for number, each in enumerate(runs):
         each.run = replace(each.run, host={"cores": 2, "merged": [{"id": f"r{number}"}]})
     assert compare(*runs).provenance == ()
+
+
+def test_another_compiler_is_another_kernel_and_named() -> None:
+    before = a_record(NOWHERE, a_cell("v5/1"))
+    after = a_record(NOWHERE, a_cell("v5/1"), a_cell("v5/1", compiler="clang"))
+    first = before.toolchain
+    clang = replace(first, gcc="clang 14", compiler="clang")
+    before.toolchains, after.toolchains = (first, clang), (first, replace(clang, gcc="clang 19"))
+    found = compare(before, after)
+    assert [(change.kind, change.name) for change in found.changes] == [
+        ("new", "debian:6.1/base/clang/v5/1 step-in-order[up_read]")
+    ]
+    assert "  toolchain clang gcc: clang 14 -> clang 19" in found.provenance

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -141,3 +143,38 @@ def test_a_broken_run_is_one_line_and_status_2(tmp_path: Path, text: str) -> Non
         assert str(ended.value.message).startswith(f"kstep: {tmp_path}/results.json:")
         assert "\n" not in str(ended.value.message)
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+
+
+def test_every_report_names_the_tools_that_are_not_usual(tmp_path: Path) -> None:
+    """A variant is compared with the unpatched kernel of its own compiler and suite."""
+    run = a_record(
+        tmp_path,
+        a_cell("none", seen="stuck", wanted="stuck"),
+        a_cell("v5/1", seen="stuck", wanted="stuck"),
+        a_cell("none", seen="stuck", wanted="stuck", compiler="clang", suite="trixie"),
+        a_cell("v5/1", compiler="clang", suite="trixie"),
+    )
+    first = run.toolchain
+    run.toolchains = (first, replace(first, gcc="clang 19", compiler="clang", suite="trixie"))
+    run.write()
+    report.write(run)
+    said = {name: (tmp_path / name).read_text() for name in report.FILES}
+    for name in ("report.html", "summary.md", "reply.txt", "kcidb.json"):
+        assert "clang 19" in said[name], name
+    assert "debian:6.1/base/clang/trixie/v5/1" in said["results.ktap"]
+    assert 'classname="kstep.debian:6.1.base.clang.trixie.v5/1"' in said["junit.xml"]
+    assert "debian:6.1, kconfig base, clang, trixie" in said["report.html"]
+    assert record.load(tmp_path).toolchains == run.toolchains
+    data = json.loads((tmp_path / "results.json").read_text())
+    assert data["verdict"] == {
+        "debian:6.1/base/v5/1": {
+            "fixed": [],
+            "regressed": [],
+            "unchanged": ["step-in-order[up_read]"],
+        },
+        "debian:6.1/base/clang/trixie/v5/1": {
+            "fixed": ["step-in-order[up_read]"],
+            "regressed": [],
+            "unchanged": [],
+        },
+    }
