@@ -155,7 +155,7 @@ def _say_what_next(record: Record) -> None:
         "repeat": "how often to run each cell",
         "jobs": "machines at the same time; default: one per core",
         "toolchain": "auto, docker or host",
-        "accel": "auto, kvm (arm64 hosts) or tcg",
+        "accel": "auto, kvm (arm64 hosts), tcg, or emulated-kvm[:SUITE] (an emulated arm64 host)",
         "trust": "build a series that is not in patches/ on this host, uncontained",
         "machine": "external: serial:DEVICE[@BAUD], tcp:HOST:PORT, labgrid:PLACE, exec:PROGRAM",
         "reset": "the command that resets that machine",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 GIB = 1 << 30
-KINDS = ("bisect", "build", "ccache", "downloads", "guests", "kernels", "locks", "trees")
+KINDS = ("bisect", "build", "ccache", "downloads", "guests", "hosts", "kernels", "locks", "trees")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import gzip
 import hashlib
 import json
 import shutil
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from kstep.base import digest
 from kstep.base.errors import MachineryError
+from kstep.build.archive import FOLDER, LINK, PROGRAM, newc
 from kstep.source import debian
 from kstep.toolchain import CROSS, CommandError
 
@@ -45,7 +45,6 @@ PROGRAMS = (
     "fresh",
     "twice",
 )
-FOLDER, PROGRAM, LINK = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755, stat.S_IFLNK | 0o777
 
 
 @dataclass(frozen=True)
@@ -86,7 +85,7 @@ def make(
                 raise MachineryError(
                     "the guest's programs do not compile", details=error.details[-8:]
                 ) from error
-        archive = _newc(_entries(_busybox(into / "package"), into / "programs"))
+        archive = newc(_entries(_busybox(into / "package"), into / "programs"))
         (into / ARCHIVE).write_bytes(archive)
         facts = {
             "sha256": hashlib.sha256(archive).hexdigest(),
@@ -135,20 +134,3 @@ def _entries(busybox: Path, programs: Path) -> Iterable[tuple[str, int, bytes]]:
     for name in PROGRAMS:
         yield f"bin/{name}", PROGRAM, (programs / name).read_bytes()
     yield "init", PROGRAM, (programs / "init").read_bytes()
-
-
-def _newc(entries: Iterable[tuple[str, int, bytes]]) -> bytes:
-    """Pack (name, mode, content) in the kernel's initramfs buffer format, gzipped.
-
-    Documentation/driver-api/early-userspace/buffer-format.rst; owner 0:0 and no times, so that the
-    same files give the same archive, and root is not needed.
-    """
-    out = bytearray()
-    for inode, (name, mode, data) in enumerate((*entries, ("TRAILER!!!", 0, b""))):
-        encoded = name.encode() + b"\0"
-        # ino, mode, uid, gid, nlink, mtime, size, 2 x device, 2 x rdev, name's size, check
-        fields = (inode, mode, 0, 0, 1, 0, len(data), 0, 0, 0, 0, len(encoded), 0)
-        out += b"070701" + b"".join(b"%08x" % field for field in fields) + encoded
-        out += bytes(-len(out) % 4) + data
-        out += bytes(-len(out) % 4)
-    return gzip.compress(bytes(out), compresslevel=6, mtime=0)

@@ -25,6 +25,7 @@ class Capability(StrEnum):
     EXECUTION_LOG = "logging what the guest executes"
     EXECUTION_RECORD = "recording each instruction of a step"
     GDBSTUB = "the machine's own gdbstub"
+    GDBSTUB_BY_KVM = "a gdbstub that steps by the guest CPU's step bit (KVM)"
     GDBSTUB_MASKS = "a gdbstub that can mask interrupts during a step"
     BREAK = "BREAK on the serial line"
     VISIBLE_RESET = "noticing that the guest resets the machine"
@@ -32,6 +33,7 @@ class Capability(StrEnum):
     CPU_MODEL = "another CPU model"
     EL2 = "starting the kernel at EL2"
     PARAMETERS = "the session's own kernel parameters"
+    DILATION = "a guest clock that is slower than the CPU's"
     FRESH_BOOT = "a fresh boot for each session"
 
 

@@ -39,6 +39,7 @@ class Hardware:
     kgdboc: bool = True  # kgdb uses the serial line from the start
     waits: bool = False  # the boot waits for a debugger; with kgdbwait, kgdbts may be that
     recorded: bool = False  # what is executed between two stops is recorded
+    dilation: int = 1  # how many times slower the guest's clock is: its CPU seems as much faster
 
     @classmethod
     def of(cls, cpus: int, cpu: str, parameters: str) -> Hardware:
@@ -79,6 +80,8 @@ class Hardware:
         if self.parameters or self.waits or not self.kgdboc:
             asked = self.parameters or "no kgdboc="
             found[Capability.PARAMETERS] = f"it sets the kernel's command line: {asked}"
+        if self.dilation != 1:
+            found[Capability.DILATION] = f"it needs a guest's clock slowed {self.dilation} times"
         if self.recorded:
             found[Capability.EXECUTION_RECORD] = "it needs a record of each executed instruction"
         return found

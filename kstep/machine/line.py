@@ -40,6 +40,7 @@ QEMU_LINE = "tcp:HOST:PORT,server=on,wait=off,nodelay=on"  # without nodelay 40 
 # What an external machine cannot do, on any kind of line, and why.
 BY_KDB = "only kdb can read the memory of this machine"
 SET_FOR_QEMU = "kstep can set that only for QEMU"
+ONLY_EMULATED = "only --accel emulated-kvm can slow the guest's clock"
 NO_MONITOR = "only QEMU's monitor can do that"
 LACKS = {
     Capability.MEMORY_PAST_KERNEL: BY_KDB,
@@ -48,12 +49,14 @@ LACKS = {
     Capability.EXECUTION_LOG: NO_MONITOR,
     Capability.EXECUTION_RECORD: "only an emulator sees each instruction",
     Capability.GDBSTUB: "only QEMU has a gdbstub",
+    Capability.GDBSTUB_BY_KVM: "only QEMU has a gdbstub",
     Capability.GDBSTUB_MASKS: "only QEMU has a gdbstub",
     Capability.VISIBLE_RESET: "only QEMU's monitor reports a reset",
     Capability.PROCESSORS: SET_FOR_QEMU,
     Capability.CPU_MODEL: SET_FOR_QEMU,
     Capability.EL2: SET_FOR_QEMU,
     Capability.PARAMETERS: SET_FOR_QEMU,
+    Capability.DILATION: ONLY_EMULATED,
 }
 
 

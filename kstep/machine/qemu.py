@@ -24,7 +24,8 @@ from kstep.console.console import Console
 from kstep.machine.boot import UP_OR_DOWN, UP_OR_PANIC, await_up
 from kstep.machine.capability import Capability, Offer
 from kstep.machine.hardware import Hardware
-from kstep.machine.interface import Machine
+from kstep.machine.interface import Gdbstub, Machine
+from kstep.machine.line import ONLY_EMULATED
 from kstep.machine.qmp import LINE, Monitor
 from kstep.machine.recorder import Recorder
 from kstep.machine.supply import supplied
@@ -68,25 +69,26 @@ exec {command}
 
 HOST_CPU = "with KVM the guest has the host's CPU"
 NO_TRANSLATOR = "with KVM QEMU does not see what the guest executes"
+KVM_LACKS = {
+    Capability.CPU_MODEL: HOST_CPU,
+    Capability.EL2: "KVM itself uses EL2",
+    Capability.EXECUTION_LOG: NO_TRANSLATOR,
+    Capability.EXECUTION_RECORD: NO_TRANSLATOR,
+    Capability.GDBSTUB_MASKS: "KVM steps with interrupts on",
+}
 OFFERS = {
-    Accel.TCG: Offer("QEMU", frozenset(Capability)),
+    Accel.TCG: Offer(
+        "QEMU",
+        frozenset(Capability) - {Capability.DILATION, Capability.GDBSTUB_BY_KVM},
+        {Capability.DILATION: ONLY_EMULATED, Capability.GDBSTUB_BY_KVM: "this is not KVM"},
+    ),
     Accel.KVM: Offer(
         "QEMU with KVM",
-        frozenset(Capability)
-        - {
-            Capability.CPU_MODEL,
-            Capability.EL2,
-            Capability.EXECUTION_LOG,
-            Capability.EXECUTION_RECORD,
-            Capability.GDBSTUB_MASKS,
-        },
-        {
-            Capability.CPU_MODEL: HOST_CPU,
-            Capability.EL2: "KVM itself uses EL2",
-            Capability.EXECUTION_LOG: NO_TRANSLATOR,
-            Capability.EXECUTION_RECORD: NO_TRANSLATOR,
-            Capability.GDBSTUB_MASKS: "KVM steps with interrupts on",
-        },
+        frozenset(Capability) - {Capability.DILATION, *KVM_LACKS},
+        {Capability.DILATION: ONLY_EMULATED, **KVM_LACKS},
+    ),
+    Accel.EMULATED_KVM: Offer(
+        "QEMU with KVM on an emulated host", frozenset(Capability) - {*KVM_LACKS}, KVM_LACKS
     ),
 }
 
@@ -160,7 +162,7 @@ class QemuMachine(Machine):
     def _argv(self, line: list[str], image: str, initramfs: str) -> list[str]:
         hardware = self.hardware
         cpu, gic = hardware.cpu, "3"
-        if self.accel is Accel.KVM:
+        if self.accel is not Accel.TCG:
             if cpu != Hardware.cpu:
                 raise MachineryError(f"KVM cannot emulate a {cpu}: the guest has the host's CPU")
             if hardware.el2:
@@ -173,7 +175,7 @@ class QemuMachine(Machine):
         return [
             "qemu-system-aarch64",
             *("-machine", f"virt,gic-version={gic}{virtualization}"),
-            *("-accel", self.accel),
+            *("-accel", self.accel.option),
             *("-cpu", cpu),
             *("-smp", str(hardware.cpus)),
             *("-m", "512"),
@@ -213,10 +215,9 @@ class QemuMachine(Machine):
         self.boot_seconds = time.monotonic() - self.began
         self.scale = min(max(self.boot_seconds / USUAL_BOOT, 1.0), MOST_SCALE)
 
-    @property
-    def gdbstub(self) -> Path:
-        """The socket of QEMU's own gdbstub."""
-        return self._scratch / GDBSTUB
+    def open_gdbstub(self) -> Gdbstub:
+        """Return QEMU's own gdbstub, which is open from the start."""
+        return Gdbstub(self._scratch / GDBSTUB)
 
     def require_alive(self) -> None:
         """Raise MachineryError if QEMU has ended."""

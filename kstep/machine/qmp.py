@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import re
+import socket
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -27,13 +28,13 @@ EXECUTED = re.compile(rb"^Trace \d+: \S+ \[[0-9a-f]+/(?P<pc>[0-9a-f]+)/", re.MUL
 
 
 class Monitor(AbstractContextManager["Monitor"]):
-    """The monitor at a socket; ``scratch`` is a folder that QEMU may write into.
+    """The monitor at a socket, or a connected one; QEMU may write into the folder ``scratch``.
 
     Connects at the first command. Raises MachineryError ``machine-died`` if QEMU is gone.
     """
 
-    def __init__(self, socket: Path, scratch: Path) -> None:
-        self._socket = socket
+    def __init__(self, address: Path | socket.socket, scratch: Path) -> None:
+        self._address = address if isinstance(address, socket.socket) else str(address)
         self._scratch = scratch
         self._connection: QEMUMonitorProtocol | None = None
 
@@ -69,6 +70,11 @@ class Monitor(AbstractContextManager["Monitor"]):
         file = self._scratch / "memory"
         self._command("pmemsave", val=address, size=size, filename=str(file))
         return file.read_bytes()
+
+    def open_gdbserver(self, device: str) -> None:
+        """Have QEMU open a new gdbstub on a device; that stops the guest (HMP ``gdbserver``)."""
+        for each in ("none", device):
+            self._command("human-monitor-command", **{"command-line": f"gdbserver {each}"})
 
     def send_break(self) -> None:
         """Send a BREAK on the serial line, which a pty cannot carry."""
@@ -123,7 +129,7 @@ class Monitor(AbstractContextManager["Monitor"]):
     def _command(self, name: str, **arguments: object) -> object:
         try:
             if self._connection is None:
-                self._connection = QEMUMonitorProtocol(str(self._socket))
+                self._connection = QEMUMonitorProtocol(self._address)
                 self._connection.connect()
             return self._connection.cmd(name, **arguments)
         except ExecuteError:

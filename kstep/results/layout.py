@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 
 EARLIER = "earlier"  # in a cell's folder: that of the try before
+HOST_LOG = "host.log"  # the console of the emulated host, if there is no verdict
 QEMU_SCRIPT = "qemu.sh"  # in a cell's folder: boots its machine by hand
 
 _COMPONENT = 160  # characters of a folder's name; file systems allow 255 bytes

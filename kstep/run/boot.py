@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from kstep.base.outcome import Outcome, Signature
+    from kstep.build.emulated_host import HostImage
     from kstep.build.kernel import Kernel
     from kstep.machine.line import Line
     from kstep.results.cell import Cell
@@ -38,8 +39,9 @@ class Boot:
 
     ``kernel`` is its folder in the cache, ``initramfs`` a file, ``sessions`` the folder of
     the scripts; ``own`` is the script if it is the user's, outside that folder. ``line`` is
-    the serial line of the external machine, if there is one. ``tried`` are cells that have had
-    one try already, without a verdict: they get only one more.
+    the serial line of the external machine, if there is one, and ``host`` the emulated host if
+    the machine is its guest. ``tried`` are cells that have had one try already, without a
+    verdict: they get only one more.
     """
 
     cells: tuple[Cell, ...]
@@ -48,12 +50,13 @@ class Boot:
     sessions: Path
     accel: Accel
     line: Line | None = None
+    host: HostImage | None = None
     own: Path | None = None
     tried: frozenset[Cell] = frozenset()
 
     @property
     def inputs(self) -> tuple[Input, ...]:
-        """What it reads: the kernel's folder, the initramfs, the sessions' folder, ``own``.
+        """What it reads: folders of the kernel and the host, initramfs, sessions, ``own``.
 
         Apart from kstep itself and the toolchain it reads nothing else. To run it elsewhere,
         copy these and name the new paths with ``moved``.
@@ -64,6 +67,7 @@ class Boot:
         files = [self.initramfs] if self.own is None else [self.initramfs, self.own]
         return (
             Input(self.kernel.folder, self.kernel.key),
+            *(() if self.host is None else (Input(self.host.folder, self.host.folder.name),)),
             Input(self.sessions, scripts.hexdigest()),
             *(Input(path, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files),
         )
@@ -73,6 +77,8 @@ class Boot:
         return replace(
             self,
             kernel=replace(self.kernel, folder=paths.get(self.kernel.folder, self.kernel.folder)),
+            host=self.host
+            and replace(self.host, folder=paths.get(self.host.folder, self.host.folder)),
             initramfs=paths.get(self.initramfs, self.initramfs),
             sessions=paths.get(self.sessions, self.sessions),
             own=self.own and paths.get(self.own, self.own),

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from kstep.results.cell import Cell
     from kstep.session.session import Session
     from kstep.source.series import Series
+    from kstep.toolchain.accel import Accel
 
 FILE = "expect.yaml"
 ALL = "all"  # in place of a list of sessions: all of kstep's
@@ -51,8 +52,8 @@ class Rule:
     suites: frozenset[str] | None = None
     accels: frozenset[str] | None = None
 
-    def holds(self, cell: Cell, version: str | None, suite: str = "", accel: str = "") -> bool:
-        """Whether the rule applies to ``cell``, whose tree is of ``version``.
+    def holds(self, cell: Cell, version: str | None, suite: str, accel: Accel | None) -> bool:
+        """Whether the rule applies to ``cell``, whose tree is of ``version``, run by ``accel``.
 
         ``suite`` is that of the toolchain's tools. A rule for some versions, suites or
         accelerators does not apply if they are unknown.
@@ -73,12 +74,12 @@ class Expectations:
     files: tuple[tuple[Rule, ...], ...]
 
     def of(
-        self, cell: Cell, version: str | None, suite: str = "", accel: str = ""
+        self, cell: Cell, version: str | None, suite: str = "", accel: Accel | None = None
     ) -> Expected | None:
         """Return what is expected of a cell whose tree is of ``version``, such as "6.1.192".
 
-        In each file the last rule that applies wins. ``version`` is None if it is not known yet,
-        and then ``suite`` (of the toolchain's tools) and ``accel`` (such as "tcg") are empty.
+        In each file the last rule that applies wins. ``version`` and ``accel`` are None, and
+        ``suite`` (of the toolchain's tools) is empty, if they are not known yet.
 
         Raises RequestError if two files contradict each other, as they may about ``none``.
         """
@@ -190,7 +191,7 @@ def _rules(series: Series, sessions: Mapping[str, Session]) -> tuple[Rule, ...]:
                 path=doc.path,
                 line=doc.line_of("rules", number),
                 suites=_names(item, "suites"),
-                accels=_names(item, "accel"),
+                accels=_names(item, "accels"),
             )
         )
     return tuple(rules)

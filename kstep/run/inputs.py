@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from kstep.build.emulated_host import HostImage
     from kstep.run.request import Request
     from kstep.run.tools import Tools
     from kstep.session.session import Session
@@ -26,6 +27,7 @@ def inputs(
     trees: Iterable[Tree],
     tools: Iterable[Tools],
     accel: Accel,
+    host: HostImage | None = None,
 ) -> dict[str, str]:
     """Return all inputs that are known before the build, each with its hash or version."""
     sources = tuple(trees)
@@ -46,6 +48,7 @@ def inputs(
         "guest": _files((asked.root / "tests/guest").iterdir()),
         **{name: said for each in tools for name, said in _tools(each)},
         "accel": accel.value,
+        **({} if host is None else {"emulated host": f"{host.described} {host.archive_sha256}"}),
     }
 
 

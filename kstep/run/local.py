@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from kstep.base.deadline import Deadline
 from kstep.base.errors import RequestError
 from kstep.base.outcome import Outcome, Signature
+from kstep.machine.emulated_host import EmulatedHosts
 from kstep.results.cell import Cell, Try
 from kstep.run import runner
 from kstep.run.boot import Boot, Result
@@ -253,9 +254,10 @@ def _work(
     signal.signal(signal.SIGTERM, _unwind)
     try:
         _end_with_parent()
-        while (boot := connection.recv()) is not None:
-            _run(boot, connection, toolchain, folder)
-            connection.send(None)
+        with EmulatedHosts() as hosts:
+            while (boot := connection.recv()) is not None:
+                _run(boot, connection, toolchain, folder, hosts)
+                connection.send(None)
     except SystemExit:
         toolchain.end_orphans(own=True)  # the signal may have interrupted their end
     except Exception as error:
@@ -268,9 +270,15 @@ def _work(
         raise
 
 
-def _run(boot: Boot, connection: Connection, toolchain: Toolchain, folder: Path) -> None:
+def _run(
+    boot: Boot,
+    connection: Connection,
+    toolchain: Toolchain,
+    folder: Path,
+    hosts: EmulatedHosts,
+) -> None:
     connection.send(boot.cells[0])
-    with contextlib.closing(runner.run(boot, toolchain, folder)) as results:
+    with contextlib.closing(runner.run(boot, toolchain, folder, hosts)) as results:
         for result, following in zip(results, (*boot.cells[1:], None), strict=True):
             connection.send(result)
             if following is not None:

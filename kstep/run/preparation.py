@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from kstep import toolchain
 from kstep.base.errors import MachineryError, RequestError
-from kstep.build import kconfig
+from kstep.build import emulated_host, kconfig
 from kstep.build.kernel import Builder, Kernel
 from kstep.machine.qemu import QemuMachine
 from kstep.results.provenance import LeftOut
@@ -21,12 +21,14 @@ from kstep.run.tools import Tools
 from kstep.source import patched
 from kstep.source.patched import Action
 from kstep.toolchain import accel, reaper
+from kstep.toolchain.accel import Accel
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
     from kstep.base.cache import Cache
     from kstep.base.progress import Progress
+    from kstep.build.emulated_host import HostImage
     from kstep.build.initramfs import Initramfs
     from kstep.build.kconfig import Kconfig, KconfigRequest
     from kstep.machine.hardware import Hardware
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from kstep.source.tree import Tree
     from kstep.source.variant import Variant
     from kstep.toolchain import Toolchain, Versions
-    from kstep.toolchain.accel import Accel
+    from kstep.toolchain.accel import Choice
 
 
 @dataclass(frozen=True)
@@ -97,6 +99,7 @@ class Prepared:
     trees: tuple[Tree, ...]
     built: tuple[Built, ...]
     left_out: tuple[LeftOut, ...] = ()
+    host: HostImage | None = None  # the emulated host, if the machines are its guests
     inputs: Mapping[str, str] = field(default_factory=dict)
 
     @property
@@ -168,11 +171,12 @@ def prepare(
     patched_trees, left_out = zip(*(_patch(asked, each, progress) for each in trees), strict=True)
     for each in trees:
         _require_known(asked.kconfigs, each, progress)
+    host = _host(asked, chosen, first, cache, progress)
     tools = tuple(
         Tools.make(suite, each, asked.compilers, asked.root / "tests/guest", cache, progress)
         for suite, each in zip(asked.suites, toolchains, strict=True)
     )
-    now = inputs.inputs(asked, trees, tools, chosen.accel)
+    now = inputs.inputs(asked, trees, tools, chosen.accel, host)
     if former is not None:
         inputs.require_same(former, now)
     builders = [
@@ -205,7 +209,19 @@ def prepare(
         for kernel in _build(builder, variants, asked.untrusted)
     ]
     left = (*chain(*left_out), *losses)
-    return Prepared(tools, chosen.accel, trees, tuple(built), left, now)
+    return Prepared(tools, chosen.accel, trees, tuple(built), left, host, now)
+
+
+def _host(
+    asked: Request, chosen: Choice, tools: Toolchain, cache: Cache, progress: Progress
+) -> HostImage | None:
+    """Get the emulated host, if one is asked for: that of the toolchain's own suite by default."""
+    if chosen.accel is not Accel.EMULATED_KVM:
+        return None
+    suite = chosen.suite or tools.debian
+    host = emulated_host.make(asked.root / "tests/host/init", suite, tools, cache, progress)
+    progress.say(f"emulated host: {host.described}")
+    return host
 
 
 def _patch(

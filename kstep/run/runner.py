@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING, Self
 
@@ -15,6 +15,8 @@ from kstep.console.splat import STALL
 from kstep.image.symbols import Symbols
 from kstep.machine.board import Board
 from kstep.machine.boot import BootFault, SilentBootError
+from kstep.machine.emulated_host import EmulatedHosts
+from kstep.machine.nested import NestedMachine
 from kstep.machine.qemu import QemuMachine
 from kstep.results import layout
 from kstep.results.transcript import Transcript
@@ -37,15 +39,23 @@ if TYPE_CHECKING:
 SILENT = (Signature.HANG, Signature.RUNAWAY)  # something that was waited for did not come
 
 
-def run(boot: Boot, toolchain: Toolchain, folder: Path) -> Generator[Result, None, None]:
+def run(
+    boot: Boot, toolchain: Toolchain, folder: Path, hosts: EmulatedHosts | None = None
+) -> Generator[Result, None, None]:
     """Run the cells of a boot; their files go into ``folder``, which exists.
+
+    ``hosts`` has the emulated host that a boot may need, and keeps it for the next boot; without
+    it, that host is ended with the boot.
 
     A machine is not used again after a cell that did not pass, or if the next case needs
     different hardware. A cell that a fault of the machinery ended is tried once more, on a fresh
     machine, unless the machine is external. A kernel that still did not boot is not tried again
     on the same hardware: the result, a fault of its own or no verdict, is that of all cells.
     """
-    with _Running(boot, toolchain, folder) as running:
+    with (
+        nullcontext(hosts) if hosts else EmulatedHosts() as kept,
+        _Running(boot, toolchain, folder, kept) as running,
+    ):
         for cell in boot.cells:
             hardware = running.script.hardware_for(cell.case)
             if (first := running.unbootable.get(hardware)) is not None:
@@ -84,6 +94,8 @@ def _files(own: PurePosixPath, folder: Path) -> dict[str, str]:
     found = {"console_log": str(own / "console.log"), "trace": str(own / "trace.jsonl")}
     if (folder / own / layout.QEMU_SCRIPT).exists():
         found["qemu"] = str(own / layout.QEMU_SCRIPT)
+    if (folder / own / layout.HOST_LOG).exists():
+        found["host_log"] = str(own / layout.HOST_LOG)
     for log in sorted((folder / own).glob("gdb*.log")):
         found[f"{log.stem.replace('-', '_')}_log"] = str(own / log.name)
     return found
@@ -119,12 +131,15 @@ def _reason(error: OSError) -> str:
 class _Running(AbstractContextManager["_Running"]):
     """The cells of a boot, and the machine that they share, which exit ends."""
 
-    def __init__(self, boot: Boot, toolchain: Toolchain, folder: Path) -> None:
+    def __init__(
+        self, boot: Boot, toolchain: Toolchain, folder: Path, hosts: EmulatedHosts
+    ) -> None:
         own = () if boot.own is None else (boot.own,)
         self.script = session.load(boot.sessions, own)[boot.cells[0].session]
         self._boot = boot
         self._toolchain = toolchain
         self._folder = folder
+        self._hosts = hosts
         self._symbols = Symbols.load(boot.kernel.system_map)
         self._machine: Machine | None = None
         self._taint = 0  # of its kernel, as last seen
@@ -154,6 +169,7 @@ class _Running(AbstractContextManager["_Running"]):
         if first.outcome is not Outcome.ERROR or again or self._boot.line is not None:
             return first
         self.end_machine()
+        self._hosts.end()
         try:
             earlier = first.as_earlier(set_aside(cell, self._folder))
         except OSError:  # a full disk: its files stay where they are, and it is the result
@@ -188,9 +204,7 @@ class _Running(AbstractContextManager["_Running"]):
         boot_seconds = 0.0
         metrics: dict[str, float] = {}
         target: Target | None = None
-        died_at_boot = False
-        silent = 0
-        short = ""
+        died_at_boot, silent, short = False, 0, ""
         with ExitStack() as stack:
             try:
                 trace = stack.enter_context((own / "trace.jsonl").open("w", buffering=1))
@@ -226,6 +240,7 @@ class _Running(AbstractContextManager["_Running"]):
             except Exception as error:  # noqa: BLE001 -- a bug of kstep is not a verdict, and must not end the run
                 outcome, signature = Outcome.ERROR, Signature.INFRASTRUCTURE
                 message = f"internal error: {type(error).__name__}: {error}"
+        self._keep_console_of_host(own, outcome)
         result = Result(
             cell,
             outcome,
@@ -246,6 +261,11 @@ class _Running(AbstractContextManager["_Running"]):
         silent = error.signature in SILENT or isinstance(error, SilentBootError)
         return self._machine.shortage() if self._machine and (stalled or silent) else ""
 
+    def _keep_console_of_host(self, own: Path, outcome: Outcome) -> None:
+        """Write what the emulated host has printed, if there is one and no verdict."""
+        if outcome is Outcome.ERROR and self._hosts.console:
+            (own / layout.HOST_LOG).write_text(self._hosts.console)
+
     def _keep_by_hand(self, own: Path) -> None:
         """Write a script that boots the cell's machine by hand, if that is possible."""
         if self._machine is not None and self._machine.by_hand:
@@ -255,10 +275,15 @@ class _Running(AbstractContextManager["_Running"]):
 
     def _start(self, hardware: Hardware) -> Machine:
         boot = self._boot
-        machine: Machine = (
-            QemuMachine(boot.kernel, boot.initramfs, hardware, self._toolchain, boot.accel)
-            if boot.line is None
-            else Board(boot.line, boot.kernel, hardware, self._toolchain)
-        )
+        machine: Machine
+        if boot.line is not None:
+            machine = Board(boot.line, boot.kernel, hardware, self._toolchain)
+        elif boot.host is not None:
+            host = self._hosts.running(boot.host, self._toolchain)
+            machine = NestedMachine(boot.kernel, boot.initramfs, hardware, host)
+        else:
+            machine = QemuMachine(
+                boot.kernel, boot.initramfs, hardware, self._toolchain, boot.accel
+            )
         self._machine = self._stack.enter_context(machine)
         return machine

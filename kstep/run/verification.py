@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from kstep.run.scheduler import Scheduler
     from kstep.session.session import Session
     from kstep.source.series import Series
+    from kstep.toolchain.accel import Accel
 
 
 def _require_one_kernel(asked: Request, line: Line) -> None:
@@ -223,6 +224,7 @@ class Verification:
                     "python": platform.python_version(),
                     "accel": prepared.accel,
                     **({} if self.line is None else {"line": self.line.spec}),
+                    **({} if prepared.host is None else {"emulated_host": prepared.host.described}),
                     "busybox": prepared.initramfs.busybox_version,
                     "busybox_sha256": prepared.initramfs.busybox_sha256,
                     "initramfs_sha256": prepared.initramfs.sha256,
@@ -299,7 +301,7 @@ class Verification:
                 message = "\n".join((str(built.kernel), *built.kernel.details))
                 for cell in wanted[key]:
                     result = Result(cell, Outcome.ERROR, built.kernel.signature, message)
-                    self._keep(record, result, built.names)
+                    self._keep(record, result, built.names, prepared.accel)
             else:
                 boots[built.suite] += self._boots(built, wanted[key], prepared)
         count = sum(len(boot.cells) for group in boots.values() for boot in group)
@@ -312,7 +314,8 @@ class Verification:
                 name = _called(result.cell)
                 hardware = self._script(result.cell).hardware_for(result.cell.case)
                 for known in self._silence.judge(result, hardware):
-                    self._keep(record, known, kernels[_kernel_of(known.cell)].names)
+                    names = kernels[_kernel_of(known.cell)].names
+                    self._keep(record, known, names, prepared.accel)
                 task.end(name)
                 task.advance(note=f"{name}: {result.signature or 'pass'}")
                 task.show(functools.partial(so_far, record))
@@ -332,17 +335,18 @@ class Verification:
                 sessions=self.asked.root / "tests/sessions",
                 accel=prepared.accel,
                 line=self.line,
+                host=prepared.host,
                 own=scripts[group[0].session].own_file,
             )
             for group in plan.boots(cells)
         ]
 
-    def _keep(self, record: Record, result: Result, variants: Sequence[str]) -> None:
+    def _keep(self, record: Record, result: Result, variants: Sequence[str], accel: Accel) -> None:
         """Record a result for every variant that the kernel stands for."""
         cell = result.cell
         script = self._script(cell)
         version = next(each.version for each in record.trees if each.id == cell.tree)
-        debian, accel = record.toolchain_of(cell.setup).debian, str(record.run.host.get("accel"))
+        debian = record.toolchain_of(cell.setup).debian
         files = {**result.files, "session": self._file_of(script)}
         if "trace" in files:
             files["lines"] = layout.lines_file(cell.setup, cell.variant)

@@ -179,19 +179,21 @@ class GdbAccess:
         """
         self._dialogue.require("in_gdbstub", State.SHELL)
         machine = self._machine
+        stub = machine.open_gdbstub()
         with (
             self._log() as log,
             Gdb(
                 machine.toolchain,
                 machine.kernel.vmlinux,
                 scale=machine.scale,
-                readable=[machine.gdbstub.parent],
+                lines=[stub.path] if stub.is_pty else [],
+                readable=[] if stub.is_pty else [stub.path.parent],
                 look=machine.console.catch_up,
                 alive=machine.require_alive,
                 log=log,
             ) as gdb,
         ):
-            gdb.connect(machine.gdbstub)
+            gdb.connect(machine.toolchain.inside(stub.path) if stub.is_pty else stub.path)
             self._dialogue.hand_to_gdb()
             if '"OK"' not in gdb.type(f"maintenance packet Qqemu.sstep={step_mask:#x}"):
                 offered = " ".join(gdb.type("maintenance packet qqemu.sstepbits").split())

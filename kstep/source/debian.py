@@ -9,6 +9,7 @@ configuration; only the suite changes.
 from __future__ import annotations
 
 import email
+import hashlib
 import os
 import re
 import shutil
@@ -26,7 +27,7 @@ from kstep.base.errors import MachineryError, RequestError
 from kstep.toolchain import CommandError, apt, ignore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from kstep.base.cache import Cache
@@ -198,24 +199,74 @@ def fetch(
     return Package(name, version, sha256, shelf / file, origin)
 
 
+def fetch_set(
+    names: Sequence[str],
+    metapackage: str,
+    suite: str,
+    toolchain: Toolchain,
+    cache: Cache,
+    say: Callable[[str], None] = ignore,
+) -> tuple[Package, ...]:
+    """Return the newest packages ``names`` of ``suite`` for arm64, and what they depend on.
+
+    Of ``metapackage`` only the packages are added that it stands for: those of the same source
+    (linux-image-arm64 depends on linux-image-6.1.0-57-arm64). Otherwise as fetch().
+    """
+    key = hashlib.sha256(" ".join((*names, metapackage)).encode()).hexdigest()[:8]
+    shelf = cache.folder("downloads", f"set-{key}-{suite}")
+    note = shelf / "current"
+    with cache.lock(f"download-set-{key}-{suite}"):
+        if os.path.lexists(note) and (reason := _damage(shelf)):
+            say(f"cache: fetching packages of Debian {suite} again: {reason}")
+            _throw_away(note)
+        if not _is_fresh(note):
+            try:
+                _download_set(names, metapackage, suite, toolchain, toolchain.own(shelf))
+            except CommandError as error:
+                if not note.exists():
+                    raise MachineryError(
+                        f"cannot fetch {', '.join((*names, metapackage))} of Debian {suite} for"
+                        " arm64",
+                        details=error.details[-5:],
+                    ) from error
+        found = []
+        for line in note.read_text().splitlines():
+            version, sha256, file, *date = line.split()
+            origin = f"Debian {suite}" + (f" as of {date[0]}, an expired index" if date else "")
+            name = file.partition("_")[0]
+            found.append(Package(name, version, sha256, shelf / file, origin))
+    return tuple(found)
+
+
 def unpack(package: Package, into: Path, toolchain: Toolchain) -> None:
     """Unpack a package's files below ``into``."""
     argv = ["dpkg-deb", "--extract", str(package.path), str(into)]
     toolchain.run(argv, cwd=into, readable=[package.path.parent], writable=[into])
 
 
+def unpack_all(packages: Sequence[Package], into: Path, toolchain: Toolchain) -> None:
+    """Unpack the files of several packages below ``into``."""
+    script = 'into=$1; shift; for file; do dpkg-deb --extract "$file" "$into" || exit; done'
+    folders = sorted({package.path.parent for package in packages})
+    argv = ["sh", "-c", script, "sh", str(into), *(str(each.path) for each in packages)]
+    toolchain.run(argv, cwd=into, readable=folders, writable=[into])
+
+
 def _damage(shelf: Path) -> str | None:
     """Return why the package of a shelf must not be used; None if it is undamaged."""
     if reason := digest.foreign(shelf / "current"):
         return reason
-    try:
-        _, sha256, file, *_ = (shelf / "current").read_text().split()
-    except ValueError:
-        return "its note is incomplete"
-    # The owner does not matter, because apt runs as the toolchain's user; the hash does.
-    if "/" in file or (shelf / file).is_symlink():
-        return f"{file} is not a file in the cache"
-    return digest.differs(shelf / file, sha256)
+    for line in (shelf / "current").read_text(errors="replace").splitlines() or [""]:
+        try:
+            _, sha256, file, *_ = line.split()
+        except ValueError:
+            return "its note is incomplete"
+        # The owner does not matter, because apt runs as the toolchain's user; the hash does.
+        if "/" in file or (shelf / file).is_symlink():
+            return f"{file} is not a file in the cache"
+        if reason := digest.differs(shelf / file, sha256):
+            return reason
+    return None
 
 
 def _throw_away(path: Path) -> None:
@@ -275,6 +326,33 @@ def _download(name: str, suite: str, toolchain: Toolchain, shelf: Path) -> None:
         shelf / "current",
         f"{fields['Version']} {fields['SHA256']} {file} {_expired(shelf, suite)}\n",
     )
+
+
+def _download_set(
+    names: Sequence[str], metapackage: str, suite: str, toolchain: Toolchain, shelf: Path
+) -> None:
+    _update(suite, toolchain, shelf)
+    planned = _ask(
+        toolchain, shelf, "apt-get", "-s", "-qq", "--no-install-recommends", "install", *names
+    )
+    wanted = [line.split()[1] for line in planned if line.startswith("Inst ")]
+    stands_for = re.compile(r"^ +Depends: (linux-(?:image|modules)-\S+)$")
+    ahead = [metapackage]
+    while ahead:
+        for line in _ask(toolchain, shelf, "apt-cache", "depends", ahead.pop()):
+            if (match := stands_for.match(line)) and match[1] not in wanted:
+                wanted.append(match[1])
+                ahead.append(match[1])
+    for path in shelf.glob("*.deb"):
+        _throw_away(path)
+    # apt checks each file against the index, and the index against its signature.
+    _ask(toolchain, shelf, "apt-get", "-qq", "download", *wanted, network=True)
+    date = _expired(shelf, suite)
+    lines = []
+    for path in sorted(shelf.glob("*.deb")):
+        version = path.name.split("_")[1].replace("%3a", ":")
+        lines.append(f"{version} {digest.sha256(path)} {path.name} {date}".rstrip())
+    temporary.replace(shelf / "current", "\n".join(lines) + "\n")
 
 
 def _expired(shelf: Path, suite: str) -> str:

@@ -1,10 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""What runs the guest's instructions: QEMU's translator (TCG), or the host's CPU (KVM)."""
+"""What runs the guest's instructions: QEMU's translator (TCG), or KVM on an arm64 CPU.
+
+That CPU is this host's, or one that QEMU emulates: an emulated arm64 host (``machine.nested``).
+"""
 
 from __future__ import annotations
 
 import os
 import platform
+import re
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -15,10 +19,16 @@ DEVICE = Path("/dev/kvm")
 
 
 class Accel(StrEnum):
-    """QEMU's -accel."""
+    """Its name."""
 
     TCG = "tcg"
     KVM = "kvm"
+    EMULATED_KVM = "emulated-kvm"
+
+    @property
+    def option(self) -> str:
+        """QEMU's -accel."""
+        return Accel.TCG if self is Accel.TCG else Accel.KVM
 
     @property
     def devices(self) -> tuple[Path, ...]:
@@ -28,19 +38,30 @@ class Accel(StrEnum):
 
 @dataclass(frozen=True)
 class Choice:
-    """The accelerator that was chosen, and why."""
+    """The accelerator that was chosen, and why.
+
+    ``suite`` is the Debian suite of the emulated host, "" for that of the toolchain.
+    """
 
     accel: Accel
     why: str
+    suite: str = ""
 
 
 def choose(asked: str) -> Choice:
-    """Return the accelerator for ``auto``, ``kvm`` or ``tcg`` on this host.
+    """Return the accelerator for ``auto``, ``kvm``, ``tcg`` or ``emulated-kvm[:SUITE]``.
 
-    Raises RequestError for another word, MachineryError if KVM is requested and not available.
+    Raises RequestError for another word, MachineryError if the host's KVM is requested and not
+    available.
     """
-    if asked not in ("auto", *Accel):
-        raise RequestError(f"--accel {asked}: must be auto, kvm or tcg")
+    name, colon, suite = asked.partition(":")
+    if name == Accel.EMULATED_KVM and (not colon or re.fullmatch(r"[a-z]+", suite)):
+        return Choice(Accel.EMULATED_KVM, "requested", suite)
+    if asked not in ("auto", Accel.KVM, Accel.TCG):
+        raise RequestError(
+            f"--accel {asked}: must be auto, kvm, tcg, emulated-kvm or emulated-kvm:SUITE (a"
+            " Debian suite, such as emulated-kvm:trixie)"
+        )
     if asked == Accel.TCG:
         return Choice(Accel.TCG, "requested")
     lacking = _lacking()

@@ -18,7 +18,8 @@ from hypothesis import strategies as st
 from kstep.base.cache import Cache
 from kstep.base.errors import MachineryError
 from kstep.build import initramfs
-from kstep.build.initramfs import FOLDER, LINK, PROGRAM, PROGRAMS
+from kstep.build.archive import FOLDER, LINK, PROGRAM, newc
+from kstep.build.initramfs import PROGRAMS
 from kstep.source import debian
 from kstep.source.debian import Package
 
@@ -65,7 +66,7 @@ packings = st.lists(
 
 @given(packings)
 def test_what_was_packed_is_read_back(packed: list[Entry]) -> None:
-    found = unpacked(initramfs._newc(packed))
+    found = unpacked(newc(packed))
     assert [entry for entry, _ in found] == packed
     inodes = [rest[0] for _, rest in found]
     assert len(set(inodes)) == len(inodes)  # two with one inode would be hard links
@@ -74,7 +75,7 @@ def test_what_was_packed_is_read_back(packed: list[Entry]) -> None:
 
 @given(packings)
 def test_the_same_files_give_the_same_archive(packed: list[Entry]) -> None:
-    assert initramfs._newc(packed) == initramfs._newc(iter(packed))
+    assert newc(packed) == newc(iter(packed))
 
 
 @pytest.mark.skipif(shutil.which("cpio") is None, reason="cpio is another reader")
@@ -86,7 +87,7 @@ def test_cpio_reads_it_too(tmp_path: Path) -> None:
         ("init", PROGRAM, b"x"),
     ]
     argv = ["cpio", "--extract", "--quiet", "--preserve-modification-time"]
-    raw = gzip.decompress(initramfs._newc(packed))
+    raw = gzip.decompress(newc(packed))
     done = subprocess.run(argv, cwd=tmp_path, input=raw, check=True, capture_output=True)
     assert done.stderr == b""
     assert (tmp_path / "bin/busybox").read_bytes() == packed[1][2]

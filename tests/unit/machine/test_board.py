@@ -254,7 +254,7 @@ def test_what_only_others_can_do_is_said_so(kernel: Kernel) -> None:
             machine.executed,
             lambda: machine.read_physical(0, 4),
             lambda: machine.resets(lambda: None, 1),
-            lambda: machine.gdbstub,
+            machine.open_gdbstub,
         ):
             with pytest.raises(MachineryError, match=r"tcp:127\.0\.0\.1:"):
                 use()

@@ -12,6 +12,7 @@ from kstep.base.outcome import Outcome, Signature
 from kstep.results.cell import Cell, Expected
 from kstep.run import expectation
 from kstep.source.series import Patch, Series
+from kstep.toolchain.accel import Accel
 from tests.unit.run.test_plan import a_session
 
 if TYPE_CHECKING:
@@ -229,8 +230,8 @@ def test_the_line_is_that_of_the_name(tmp_path: Path) -> None:
         ({"compilers": "[clang]"}, False),
         ({"suites": "[bookworm, sid]"}, True),
         ({"suites": "[trixie]"}, False),
-        ({"accel": "[tcg]"}, True),
-        ({"accel": "[kvm]"}, False),
+        ({"accels": "[tcg]"}, True),
+        ({"accels": "[kvm]"}, False),
     ],
 )
 def test_a_rule_may_be_for_some_tools(
@@ -241,7 +242,7 @@ def test_a_rule_may_be_for_some_tools(
     """Those of the toolchain, whether anybody asked for them or not."""
     text = rules(rule(**fields))
     found = expectation.load([a_series(tmp_path, text)], SESSIONS)
-    assert (found.of(a_cell(), "6.1.192", "bookworm", "tcg") == PASS) is holds
+    assert (found.of(a_cell(), "6.1.192", "bookworm", Accel.TCG) == PASS) is holds
     if "compilers" not in fields:
         assert found.of(a_cell(), None) is None  # nothing is known yet
 
@@ -250,7 +251,7 @@ def test_a_suite_that_was_asked_for_counts(tmp_path: Path) -> None:
     text = rules(rule(suites="[trixie]"))
     found = expectation.load([a_series(tmp_path, text)], SESSIONS)
     cell = Cell("debian:6.1", "base", "none", "step-in-order", "f", 1, suite="trixie")
-    assert found.of(cell, "6.1.192", "bookworm", "tcg") == PASS
+    assert found.of(cell, "6.1.192", "bookworm", Accel.TCG) == PASS
 
 
 @pytest.mark.parametrize(
@@ -258,7 +259,7 @@ def test_a_suite_that_was_asked_for_counts(tmp_path: Path) -> None:
     [
         ({"compilers": "[icc]"}, "icc"),
         ({"suites": "[bullseye]"}, "bullseye"),
-        ({"accel": "[xen]"}, "xen"),
+        ({"accels": "[xen]"}, "xen"),
     ],
 )
 def test_tools_that_are_not_there_are_named_with_the_line(

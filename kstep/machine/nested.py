@@ -1,0 +1,108 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""A guest of an emulated arm64 host, under the KVM of that host."""
+
+from __future__ import annotations
+
+import shlex
+import socket
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self
+
+from kstep.console.console import Console
+from kstep.machine import emulated_host
+from kstep.machine.emulated_host import FREQUENCY
+from kstep.machine.interface import Gdbstub
+from kstep.machine.qemu import QemuMachine
+from kstep.machine.qmp import LINE, Monitor
+from kstep.toolchain.accel import Accel
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from kstep.build.kernel import Kernel
+    from kstep.machine.emulated_host import EmulatedHost
+    from kstep.machine.hardware import Hardware
+
+BOOT = 300.0  # seconds; it takes 5 to 15 on a machine that has ten times the work it can do
+IMAGE, INITRAMFS = "Image", "initramfs"  # in the folder that the host shares
+TREE = "/tmp/guest.dtb"  # noqa: S108 -- the host's own
+# The guest believes its device tree, not CNTFRQ_EL0 (arch_timer_of_configure_rate() in
+# drivers/clocksource/arm_arch_timer.c): with D times the frequency its clock is D times slower.
+DILATED = """\
+{dump}
+fdtput -t i {tree} /timer clock-frequency {frequency}
+"""
+SCRIPT = """\
+set -e
+cd {share}
+{dilated}exec {command}
+"""
+
+
+class NestedMachine(QemuMachine):
+    """A guest in ``host``, which must be running and have no other guest."""
+
+    def __init__(
+        self, kernel: Kernel, initramfs: Path, hardware: Hardware, host: EmulatedHost
+    ) -> None:
+        super().__init__(kernel, initramfs, hardware, host.toolchain, Accel.EMULATED_KVM)
+        self.host = host
+
+    @property
+    def longest_boot(self) -> float:
+        """Seconds for QEMU in the host to start and the guest to be ready."""
+        return BOOT
+
+    def __enter__(self) -> Self:
+        self.kernel.require_undamaged()
+        self.host.require_alive()
+        with ExitStack() as stack:
+            self.host.flush()
+            self.serial = self.host.line
+            self.console = Console(self.serial, self.require_alive)
+            connection = stack.enter_context(socket.socket(socket.AF_UNIX))
+            # QEMU greets at its start, and nobody keeps the greeting for who comes later.
+            connection.connect(str(self.host.monitor))
+            self.monitor = stack.enter_context(Monitor(connection, self.host.share))
+            self.host.start(self._script(), {IMAGE: self.kernel.image, INITRAMFS: self.initramfs})
+            stack.callback(self.host.end_guest)
+            self._stack = stack.pop_all()
+        return self
+
+    def _script(self) -> str:
+        ports = [
+            *("-chardev", f"pipe,id={LINE},path={emulated_host.LINE}"),
+            *("-serial", f"chardev:{LINE}"),
+            *("-chardev", f"pipe,id=qmp,path={emulated_host.MONITOR}"),
+            *("-mon", "chardev=qmp,mode=control"),
+        ]
+        dilated, tree = "", []
+        if self.hardware.dilation != 1:
+            bare = [*self._argv([], IMAGE, INITRAMFS), "-machine", f"dumpdtb={TREE}"]
+            dilated = DILATED.format(
+                dump=shlex.join(bare), tree=TREE, frequency=FREQUENCY * self.hardware.dilation
+            )
+            tree = ["-dtb", TREE]
+        return SCRIPT.format(
+            share=shlex.quote(str(self.host.share)),
+            dilated=dilated,
+            command=shlex.join([*self._argv(ports, IMAGE, INITRAMFS), *tree]),
+        )
+
+    def require_alive(self) -> None:
+        """Raise MachineryError if QEMU in the host has ended, or the host."""
+        self.host.require_guest()
+
+    def shortage(self) -> str:
+        """Say how the host lacked CPU time of late; see Supply.shortage()."""
+        return self.host.supply.shortage()
+
+    def open_gdbstub(self) -> Gdbstub:
+        """Return QEMU's gdbstub, opened now: one that is open from the start stops the guest."""
+        self.monitor.open_gdbserver(f"pipe:{emulated_host.GDBSTUB}")
+        return Gdbstub(self.host.gdbstub, is_pty=True)
+
+    @property
+    def by_hand(self) -> str:
+        """A shell script that boots the same machine by hand."""
+        return ""
