@@ -44,6 +44,7 @@ PROGRAMS = (
     "hops",
     "fresh",
     "twice",
+    "jitter",
 )
 
 

@@ -26,6 +26,7 @@ from kstep.base.errors import MachineryError
 from kstep.base.outcome import Signature
 from kstep.base.pty import Pty
 from kstep.console.console import Console, SilenceError
+from kstep.machine.coupling import Coupling
 from kstep.machine.supply import Supply, supplied
 
 if TYPE_CHECKING:
@@ -52,8 +53,8 @@ LAST_LINES = 8
 class EmulatedHost(AbstractContextManager["EmulatedHost"]):
     """A running host: entered once, for any number of guests, and always ended.
 
-    ``line`` is the descriptor of its guest's serial line, ``gdbstub`` the pty of its gdbstub and
-    ``monitor`` the socket of its monitor, which must be connected before the guest is started.
+    ``line`` is the descriptor of its guest's serial line; ``gdbstub`` and ``monitor`` are the
+    sockets of its gdbstub, and of its monitor, which must be connected before the guest is started.
     """
 
     def __init__(self, image: HostImage, toolchain: Toolchain) -> None:
@@ -75,7 +76,10 @@ class EmulatedHost(AbstractContextManager["EmulatedHost"]):
             for path in (self.folder, self.share):
                 self.toolchain.own(path)
             control, line, gdb = (Pty.open(stack) for _ in range(3))
-            self.line, self._line_path, self.gdbstub = line.near, line.path, gdb.path
+            self.line, self._flushed = line.near, (line.path, gdb.path)
+            self.gdbstub = self.folder / "gdb"
+            stack.enter_context(Coupling(self.gdbstub, gdb.near))
+            self.toolchain.own(self.gdbstub)
             self.monitor = self.folder / "qmp"
             self._control = Console(control.near, self.require_alive)
             self._process: Process = self.toolchain.spawn(
@@ -171,7 +175,7 @@ class EmulatedHost(AbstractContextManager["EmulatedHost"]):
 
     def flush(self) -> None:
         """Drop what a guest before has left unread on its ports, in either direction."""
-        for path in (self.gdbstub, self._line_path):
+        for path in self._flushed:
             far = os.open(path, os.O_RDWR | os.O_NOCTTY)
             try:
                 termios.tcflush(far, termios.TCIOFLUSH)

@@ -6,7 +6,6 @@ from __future__ import annotations
 import time
 from abc import ABC, abstractmethod
 from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kstep.base.errors import MachineryError
@@ -24,14 +23,6 @@ if TYPE_CHECKING:
     from kstep.machine.hardware import Hardware
     from kstep.results.transcript import Transcript
     from kstep.toolchain import Toolchain
-
-
-@dataclass(frozen=True)
-class Gdbstub:
-    """A gdbstub of a machine: a socket, or a pty, which has another path for the toolchain."""
-
-    path: Path
-    is_pty: bool = False
 
 
 class UnmappedError(MachineryError):
@@ -135,8 +126,8 @@ class Machine(AbstractContextManager["Machine"], ABC):
         """Return what ``cpu`` executed from the last resume to the stop where it is now."""
         raise self._cannot(Capability.EXECUTION_RECORD)
 
-    def open_gdbstub(self) -> Gdbstub:
-        """Return the machine's own gdbstub, ready for a gdb."""
+    def open_gdbstub(self) -> Path:
+        """Return the socket of the machine's own gdbstub, ready for a gdb."""
         raise self._cannot(Capability.GDBSTUB)
 
     def _cannot(self, capability: Capability) -> MachineryError:

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Self
 from kstep.console.console import Console
 from kstep.machine import emulated_host
 from kstep.machine.emulated_host import FREQUENCY
-from kstep.machine.interface import Gdbstub
 from kstep.machine.qemu import QemuMachine
 from kstep.machine.qmp import LINE, Monitor
 from kstep.toolchain.accel import Accel
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
     from kstep.machine.hardware import Hardware
 
 BOOT = 300.0  # seconds; it takes 5 to 15 on a machine that has ten times the work it can do
+QUIET = 90.0  # seconds of a boot without output: the host reads the kernel, and starts QEMU
 IMAGE, INITRAMFS = "Image", "initramfs"  # in the folder that the host shares
 TREE = "/tmp/guest.dtb"  # noqa: S108 -- the host's own
 # The guest believes its device tree, not CNTFRQ_EL0 (arch_timer_of_configure_rate() in
@@ -41,6 +41,8 @@ cd {share}
 
 class NestedMachine(QemuMachine):
     """A guest in ``host``, which must be running and have no other guest."""
+
+    quiet = QUIET
 
     def __init__(
         self, kernel: Kernel, initramfs: Path, hardware: Hardware, host: EmulatedHost
@@ -78,7 +80,7 @@ class NestedMachine(QemuMachine):
         ]
         dilated, tree = "", []
         if self.hardware.dilation != 1:
-            bare = [*self._argv([], IMAGE, INITRAMFS), "-machine", f"dumpdtb={TREE}"]
+            bare = [*self._bare(), "-machine", f"dumpdtb={TREE}"]
             dilated = DILATED.format(
                 dump=shlex.join(bare), tree=TREE, frequency=FREQUENCY * self.hardware.dilation
             )
@@ -97,10 +99,10 @@ class NestedMachine(QemuMachine):
         """Say how the host lacked CPU time of late; see Supply.shortage()."""
         return self.host.supply.shortage()
 
-    def open_gdbstub(self) -> Gdbstub:
-        """Return QEMU's gdbstub, opened now: one that is open from the start stops the guest."""
+    def open_gdbstub(self) -> Path:
+        """Return the socket of QEMU's gdbstub, which stops the guest as soon as it is open."""
         self.monitor.open_gdbserver(f"pipe:{emulated_host.GDBSTUB}")
-        return Gdbstub(self.host.gdbstub, is_pty=True)
+        return self.host.gdbstub
 
     @property
     def by_hand(self) -> str:

@@ -24,7 +24,7 @@ from kstep.console.console import Console
 from kstep.machine.boot import UP_OR_DOWN, UP_OR_PANIC, await_up
 from kstep.machine.capability import Capability, Offer
 from kstep.machine.hardware import Hardware
-from kstep.machine.interface import Gdbstub, Machine
+from kstep.machine.interface import Machine
 from kstep.machine.line import ONLY_EMULATED
 from kstep.machine.qmp import LINE, Monitor
 from kstep.machine.recorder import Recorder
@@ -97,6 +97,7 @@ class QemuMachine(Machine):
     """A QEMU of the toolchain; its scale is the ratio of its boot time to the usual one."""
 
     chunk = PAGE
+    quiet = QUIET
 
     def __init__(
         self,
@@ -160,6 +161,19 @@ class QemuMachine(Machine):
         return self._argv(line, str(self.kernel.image), str(self.initramfs))
 
     def _argv(self, line: list[str], image: str, initramfs: str) -> list[str]:
+        parameters = "console=ttyAMA0 kgdboc=ttyAMA0 nokaslr"
+        if not self.hardware.kgdboc:
+            parameters = "console=ttyAMA0 nokaslr"
+        return [
+            *self._bare(),
+            *line,
+            *("-kernel", image),
+            *("-initrd", initramfs),
+            *("-append", f"{parameters} {self.hardware.parameters}".rstrip()),
+        ]
+
+    def _bare(self) -> list[str]:
+        """Return QEMU's command line without lines and software."""
         hardware = self.hardware
         cpu, gic = hardware.cpu, "3"
         if self.accel is not Accel.TCG:
@@ -169,9 +183,6 @@ class QemuMachine(Machine):
                 raise MachineryError("KVM cannot start a guest at EL2, which it uses itself")
             cpu, gic = "host", "host"
         virtualization = ",virtualization=on" if hardware.el2 else ""
-        parameters = "console=ttyAMA0 kgdboc=ttyAMA0 nokaslr"
-        if not hardware.kgdboc:
-            parameters = "console=ttyAMA0 nokaslr"
         return [
             "qemu-system-aarch64",
             *("-machine", f"virt,gic-version={gic}{virtualization}"),
@@ -182,10 +193,6 @@ class QemuMachine(Machine):
             *("-display", "none"),
             "-nodefaults",
             "-no-reboot",
-            *line,
-            *("-kernel", image),
-            *("-initrd", initramfs),
-            *("-append", f"{parameters} {hardware.parameters}".rstrip()),
         ]
 
     @property
@@ -209,15 +216,15 @@ class QemuMachine(Machine):
         deadline = Deadline.after(self.longest_boot)
         waits = self.hardware.waits
         pattern = UP_OR_DOWN if self.hardware.kgdboc else UP_OR_PANIC
-        match = await_up(self.console, pattern, QUIET, deadline, waits=waits)
+        match = await_up(self.console, pattern, self.quiet, deadline, waits=waits)
         if match["down"]:
             self.stopped = match.string
         self.boot_seconds = time.monotonic() - self.began
         self.scale = min(max(self.boot_seconds / USUAL_BOOT, 1.0), MOST_SCALE)
 
-    def open_gdbstub(self) -> Gdbstub:
-        """Return QEMU's own gdbstub, which is open from the start."""
-        return Gdbstub(self._scratch / GDBSTUB)
+    def open_gdbstub(self) -> Path:
+        """Return the socket of QEMU's own gdbstub, which is open from the start."""
+        return self._scratch / GDBSTUB
 
     def require_alive(self) -> None:
         """Raise MachineryError if QEMU has ended."""

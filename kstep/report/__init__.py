@@ -3,7 +3,8 @@
 
 - shared: grid (the cells, tests down and variants across), area (the subject of a session),
   effect (what a variant fixes and breaks), figure (that in numbers), story (a cell and a run in
-  words), command (how to repeat them), picture (steps), anchor (a cell's address in report.html)
+  words), command (how to repeat them), picture (steps), curve (a rate
+  against the time of a step), anchor (a cell's address in report.html)
 - for people: table (the terminal; live: while a run goes on), page (report.html, from its
   outline), summary (Markdown for a web page), reply and cover (mails), compare and compare_page
   (two runs)

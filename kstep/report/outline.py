@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from kstep.base.outcome import Outcome
-from kstep.report import command, story
+from kstep.report import command, curve, story
 from kstep.report.anchor import anchor
 from kstep.report.area import area
 from kstep.report.effect import effects
@@ -24,7 +24,7 @@ from kstep.results.rate import Rate
 from kstep.results.trace import read, read_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from kstep.report.effect import Effect, Share
     from kstep.report.grid import Grid
@@ -128,7 +128,9 @@ class Case:
 
 @dataclass(frozen=True)
 class Block:
-    """One session on one setup, with the chart of its rates, if it has any.
+    """One session on one setup, with the charts of its rates, if it has any.
+
+    ``rates`` is how often its cells passed, ``curve`` a rate against the time of a step.
 
     ``area`` is its subject; empty if it states none.
     """
@@ -139,6 +141,7 @@ class Block:
     session: SessionRecord | None
     cases: tuple[Case, ...]
     rates: int | None
+    curve: int | None
 
     @property
     def surprises(self) -> bool:
@@ -240,13 +243,14 @@ class Part:
 class Outline:
     """The parts of a page, with the pictures and charts of rates of their cells.
 
-    ``pictures`` and ``rates`` are the data for the page's script, by number.
+    ``pictures``, ``rates`` and ``curves`` are the data for the page's script, by number.
     """
 
     def __init__(self, record: Record) -> None:
         self.record = record
         self.pictures = Pictures()
         self.rates: list[dict[str, object]] = []
+        self.curves: list[dict[str, object]] = []
         self._lines = functools.cache(read_lines)
         self._number = 0
         self.effects = effects(record)
@@ -278,6 +282,12 @@ class Outline:
             session=self.record.sessions.get(session),
             cases=shown,
             rates=self._rates(shown) if grid.repeats > 1 else None,
+            curve=self._curve(
+                each
+                for case in cases
+                for variant in grid.variants
+                for each in grid.cells.get((session, case, variant), [])
+            ),
         )
 
     def _shown(self, grid: Grid, cells: Sequence[CellRecord]) -> Shown | None:
@@ -361,6 +371,12 @@ class Outline:
                     )
         self.rates.append({"rows": rows})
         return len(self.rates) - 1
+
+    def _curve(self, cells: Iterable[CellRecord]) -> int | None:
+        if not (found := curve.points(cells)):
+            return None
+        self.curves.append({"points": found})
+        return len(self.curves) - 1
 
 
 def state(each: CellRecord) -> str:

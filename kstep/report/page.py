@@ -41,6 +41,7 @@ def page(record: Record) -> str:
     data = {
         **outline.pictures.data,
         "rates": outline.rates,
+        "curves": outline.curves,
         "choices": [part.choice for part in parts],
     }
     scripts = [vega(), (FOLDER / "page.js").read_text("utf-8")]

@@ -142,6 +142,7 @@ def prepare(
     has the error.
     """
     chosen = accel.choose(accel_kind)
+    toolchain.require_kind(toolchain_kind)
     cache.require_buildable()
     toolchains = [
         toolchain.choose(

@@ -186,14 +186,13 @@ class GdbAccess:
                 machine.toolchain,
                 machine.kernel.vmlinux,
                 scale=machine.scale,
-                lines=[stub.path] if stub.is_pty else [],
-                readable=[] if stub.is_pty else [stub.path.parent],
+                readable=[stub.parent],
                 look=machine.console.catch_up,
                 alive=machine.require_alive,
                 log=log,
             ) as gdb,
         ):
-            gdb.connect(machine.toolchain.inside(stub.path) if stub.is_pty else stub.path)
+            gdb.connect(stub)
             self._dialogue.hand_to_gdb()
             if '"OK"' not in gdb.type(f"maintenance packet Qqemu.sstep={step_mask:#x}"):
                 offered = " ".join(gdb.type("maintenance packet qqemu.sstepbits").split())

@@ -54,7 +54,14 @@ __all__ = [
     "compiler",
     "engine_fault",
     "ignore",
+    "require_kind",
 ]
+
+
+def require_kind(kind: str) -> None:
+    """Raise RequestError unless a toolchain is ``kind``, or may be chosen for it."""
+    if kind not in ("auto", "docker", "host"):
+        raise RequestError(f"--toolchain {kind}: must be auto, docker or host")
 
 
 def choose(
@@ -73,8 +80,7 @@ def choose(
     requested and no engine answers or a folder does not arrive, or if missing packages may not be
     installed here.
     """
-    if kind not in ("auto", "docker", "host"):
-        raise RequestError(f"--toolchain {kind}: must be auto, docker or host")
+    require_kind(kind)
     further = [name for each in compilers for name in each.packages]
     if kind == "host":
         return HostToolchain.ready(docker_folder, "requested", progress, suite, further)

@@ -155,6 +155,7 @@ class Place:
             initramfs=tools.initramfs,
             built=(built("none"), built("fix/1")),
             left_out=(),
+            host=None,
             inputs=known,
         )
 

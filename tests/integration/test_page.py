@@ -243,6 +243,32 @@ def test_rates_are_drawn_with_their_intervals(
     assert said == []
 
 
+def test_a_rate_is_drawn_against_the_time_of_a_step(
+    browser: Browser, tmp_path: Path, said: list[str]
+) -> None:
+    cells = [
+        a_cell(
+            variant,
+            f"rate[d{dilation}]",
+            metrics={
+                "percent": percent,
+                "percent_at_least": max(0.0, percent - 5),
+                "percent_at_most": percent + 5,
+                "step_us": 1580 / dilation,
+                "period_us": period,
+            },
+        )
+        for variant in ("none", "v5/1")
+        for dilation, percent, period in ((4, 40.0, 1000.0), (8, 20.0, 1000.0), (32, 20.0, 250.0))
+    ]
+    opened = show(browser, a_record(tmp_path, *cells), said)
+    opened.wait_for_selector(".rates svg")
+    texts = opened.locator(".rates svg text").all_text_contents()
+    assert {"none", "v5/1", "40%", "250", "1000"} <= set(texts)
+    assert opened.locator(".rates svg > g g.mark-rule:not(.role-axis-grid) line").count() >= 6
+    assert said == []
+
+
 def test_text_of_a_guest_runs_nothing(browser: Browser, tmp_path: Path, said: list[str]) -> None:
     evil = "<img src=x onerror=alert(1)><script>alert(2)</script>"
     steps = [{**step, "at": evil, "reason": evil, "in_order": False} for step in steps_of(WALKED)]

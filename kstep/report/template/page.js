@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// Draws paths and rates when they are first visible, compares two variants, moves through the
+// Draws paths, rates and curves when they are first visible, compares two variants, moves through the
 // map; all from the JSON in the page.
 "use strict";
 
@@ -316,6 +316,65 @@ function drawRates(box) {
   return draw;
 }
 
+// ---- a rate against the time of a step
+
+function drawCurve(box) {
+  const { points } = data.curves[Number(box.dataset.curve)];
+  const canvas = element("div");
+  box.replaceChildren(element("h5", {}, "share of steps that ended in a vector, and its 95 % interval, by the guest's"
+    + " time a step; the line is a step's time by the period of the timer"), canvas);
+  const variants = [...new Set(points.map((point) => point.variant))];
+  const periods = [...new Set(points.map((point) => point.period))];
+  const [least, most] = [Math.min, Math.max].map((of) => of(...points.map((point) => point.step)));
+  const line = periods.flatMap((period) => [...Array(41).keys()].map((n) => {
+    const step = least / 2 * (most * 4 / least) ** (n / 40);
+    return { period, step, share: Math.min(1, step / period) };
+  }));
+  let view;
+  const draw = async () => {
+    const c = colours();
+    const width = Math.min(box.clientWidth - 4, 620);
+    const x = { scale: "x", field: "step" };
+    const stroke = { scale: "colour", field: "variant" };
+    view = await show(canvas, view, {
+      description: points.map((point) => `${point.case} ${point.variant}: ${point.step} us a step, ${(100 * point.share).toFixed(1)} %`).join("; "),
+      width, height: 300, padding: 2, autosize: { type: "fit", contains: "padding" },
+      data: [
+        { name: "points", values: points },
+        { name: "line", values: line },
+      ],
+      scales: [
+        { name: "x", type: "log", domain: [least / 2, most * 2], range: "width" },
+        { name: "y", type: "linear", domain: [0, 1], range: "height" },
+        { name: "colour", type: "ordinal", domain: variants, range: [c.order, c.interrupt, c.elsewhere, c.link, c.wrong, c.ink] },
+        { name: "shape", type: "ordinal", domain: periods, range: ["circle", "square", "triangle-up", "diamond"] },
+      ],
+      axes: [
+        { orient: "left", scale: "y", format: "%", grid: true, gridColor: c.line, labelColor: c.faint, domainColor: c.line, tickColor: c.line },
+        { orient: "bottom", scale: "x", title: "guest's time a step, microseconds", titleColor: c.faint, labelColor: c.faint,
+          tickCount: 6, domainColor: c.line, tickColor: c.line },
+      ],
+      legends: [
+        { fill: "colour", orient: "bottom", direction: "horizontal", labelColor: c.ink },
+        ...(periods.length > 1 ? [{ shape: "shape", title: "timer's period, microseconds", titleColor: c.faint, orient: "bottom",
+          direction: "horizontal", labelColor: c.ink, symbolStrokeColor: c.ink }] : []),
+      ],
+      marks: [
+        { type: "group", from: { facet: { name: "one", data: "line", groupby: "period" } }, marks: [
+          { type: "line", from: { data: "one" }, encode: { update: {
+            x, y: { scale: "y", field: "share" }, stroke: { value: c.line }, strokeWidth: { value: 2 } } } }] },
+        { type: "rule", from: { data: "points" }, encode: { update: {
+          x, y: { scale: "y", field: "low" }, y2: { scale: "y", field: "high" }, stroke, strokeWidth: { value: 2 } } } },
+        { type: "symbol", from: { data: "points" }, encode: { update: {
+          x, y: { scale: "y", field: "share" }, size: { value: 55 }, fill: stroke,
+          shape: { scale: "shape", field: "period" } } } },
+      ],
+    });
+  };
+  draw();
+  return draw;
+}
+
 // ---- two variants side by side
 
 const KIND_OF_CHANGE = [
@@ -408,11 +467,12 @@ const drawn = new Map();
 const seen = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
     if (isIntersecting && !drawn.has(target)) {
-      drawn.set(target, target.dataset.path === undefined ? drawRates(target) : drawWalk(target));
+      const { path, rates } = target.dataset;
+      drawn.set(target, path !== undefined ? drawWalk(target) : rates !== undefined ? drawRates(target) : drawCurve(target));
     }
   }
 }, { rootMargin: "200px" });
-document.querySelectorAll("[data-path], [data-rates]").forEach((box) => seen.observe(box));
+document.querySelectorAll("[data-path], [data-rates], [data-curve]").forEach((box) => seen.observe(box));
 
 let waiting;
 const again = () => {

@@ -234,6 +234,34 @@ def test_one_repeat_has_no_rate() -> None:
     assert 'data-rates="' not in page(a_record(NOWHERE, a_cell()))
 
 
+def test_a_rate_by_the_time_of_a_step_has_a_curve() -> None:
+    measured = {
+        "percent": 20.0,
+        "percent_at_least": 15.5,
+        "percent_at_most": 25.1,
+        "step_us": 197.5,
+        "period_us": 1000.0,
+    }
+    whole = a_cell("v5/1", "rate[fast]", metrics=measured)
+    without = a_cell("none", "rate[fast]", metrics={**measured, "step_us": 0})
+    text = page(a_record(NOWHERE, whole, without))
+    (embedded,) = re.findall(r'id="data">(.*?)</script>', text)
+    (drawn,) = json.loads(embedded)["curves"]
+    assert drawn["points"] == [
+        {
+            "case": "fast",
+            "variant": "v5/1",
+            "step": 197.5,
+            "period": 1000.0,
+            "share": 0.2,
+            "low": 0.155,
+            "high": 0.251,
+        }
+    ]
+    assert 'data-curve="0"' in text
+    assert 'data-curve="' not in page(a_record(NOWHERE, without))
+
+
 def test_several_trees_are_told_apart() -> None:
     text = page(a_record(NOWHERE, a_cell(), a_cell(tree="path:/x"), a_cell("v5/1")))
     assert "<h3>debian:6.1/base/v5/1</h3>" in text

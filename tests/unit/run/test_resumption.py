@@ -103,6 +103,7 @@ class Place:
             initramfs=tools.initramfs,
             built=(built("none", "v6/2"), built("v6/1+2")),
             left_out=(),
+            host=None,
             inputs=self.inputs,
         )
 

@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""How often does a step by QEMU's gdbstub end in the interrupt's vector, under KVM?
+
+Claim: with a chance of 50/50, and with patch 1/2 "much rarer", "but not 100%". Made by Ard
+Biesheuvel in the review of the series. KVM steps a guest by the guest CPU's own step bit, with
+interrupts on (arch/arm64/kvm/debug.c). An interrupt that is due when the step begins is taken
+first, and the step ends at its vector: before the guest's kernel has executed an instruction of
+it, so no kernel can do anything about it.
+
+Measured: up to five gdb steps from each of 60 breakpoints in a system call, until one leaves
+program order. Before each call the guest spins for a random part of the timer's period, so that
+calls are independent of each other; the steps after one breakpoint are not, and the interval of the
+rate says so. What a step takes on the guest's clock is measured by the guest: its calls with
+steps, less those without. Cases differ in the period of the guest's timer, and in the dilation of
+its clock, which stands for a host that is as many times as fast.
+
+Refuted by a step that ends in a vector (`enters-interrupt`) or at any other place but the next
+instruction (`off-order`); by steps that do not move, if they are the majority (`stuck`). The rate
+itself is not judged: the metrics hold it, and the report draws it against the time of a step.
+"""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kstep.base.errors import MachineryError
+from kstep.base.outcome import KernelFault, Signature
+from kstep.machine.capability import Capability
+from kstep.machine.hardware import Hardware
+from kstep.results.rate import ClusteredRate
+from kstep.session.session import session
+from tests.sessions.gdbstub_step import fault
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from kstep.session.target import Target
+
+UNSTEPPED, BREAKPOINTS, STEPS = 12, 60, 5
+FUNCTION = "__arm64_sys_getsid"  # kernel/sys.c
+TICK = 1_000_000  # nanoseconds: CONFIG_HZ=1000 (kconfigs/base.config)
+LONG = 60.0  # seconds, before the time scale
+
+
+@dataclass(frozen=True)
+class Pace:
+    """A timer of ``period`` nanoseconds, and the dilation of the guest's clock."""
+
+    dilation: int
+    period: int = TICK
+
+    @property
+    def name(self) -> str:
+        """Name the case."""
+        return f"dilation_{self.dilation}" + (
+            "" if self.period == TICK else f"_period_{self.period // 1000}us"
+        )
+
+    @property
+    def hardware(self) -> Hardware:
+        """The machine whose clock is so slow."""
+        return Hardware(dilation=self.dilation)
+
+    @property
+    def trigger(self) -> str:
+        """The guest's command, with a timer of its own unless the tick's period is wanted."""
+        command = f"jitter {self.period} {UNSTEPPED + BREAKPOINTS}"
+        return command if self.period == TICK else f"often {self.period} {command}"
+
+
+PACES = (
+    *map(Pace, (1, 2, 4, 8, 16, 32, 128)),
+    Pace(32, period=250_000),
+    Pace(128, period=100_000),
+)
+
+
+@session(
+    claim="Under KVM, a step by QEMU's gdbstub goes to the next instruction.",
+    cases=PACES,
+    requires={
+        Capability.GDBSTUB: "it has gdb on QEMU's own gdbstub",
+        Capability.GDBSTUB_BY_KVM: "it asks how KVM steps",
+        Capability.MEMORY_WITHOUT_KDB: "it reads each instruction while that gdb steps",
+    },
+    area="kdb and gdb",
+)
+def gdbstub_rate(target: Target, pace: Pace) -> None:
+    """Step with gdb on QEMU's stub, from one breakpoint after another."""
+    clusters: list[tuple[int, int]] = [(0, 0)] * UNSTEPPED
+    went: Counter[Signature | None] = Counter()
+    places: Counter[str] = Counter()
+    with target.in_gdbstub(1) as gdb:
+        stop_here = gdb.breakpoint(FUNCTION)
+        with target.running(pace.trigger, LONG) as ended:
+            for number in range(UNSTEPPED + BREAKPOINTS):
+                gdb.resume()
+                target.expect_breakpoint_in_gdb(gdb, stop_here)
+                if number < UNSTEPPED:
+                    continue
+                landed = steps = 0
+                for step in target.steps(STEPS, gdb):
+                    went[how := fault(step)] += 1
+                    steps += 1
+                    landed += how is Signature.ENTERS_INTERRUPT
+                    if how is not None and how is not Signature.STUCK:
+                        places[str(step.after)] += 1
+                        break
+                clusters.append((landed, steps))
+            gdb.clear(stop_here)
+            gdb.resume()
+    took = nanoseconds(ended[0].text)
+    each = step_time(took, [steps for _, steps in clusters])
+    rate = ClusteredRate(tuple(clusters[UNSTEPPED:]))
+    low, high = rate.interval()
+    target.metrics |= {
+        "landed": rate.hits,
+        "gdb_steps": rate.trials,
+        "breakpoints": len(rate.clusters),
+        "stayed": went[Signature.STUCK],
+        "percent": round(100 * rate.hits / rate.trials, 1),
+        "percent_at_least": round(100 * low, 1),
+        "percent_at_most": round(100 * high, 1),
+        "step_us": round(each / 1000, 2),
+        "period_us": pace.period / 1000,
+        **{f"ended_at {place}": times for place, times in places.most_common(4)},
+    }
+    for signature, most in (
+        (Signature.OFF_ORDER, 0),
+        (Signature.ENTERS_INTERRUPT, 0),
+        (Signature.STUCK, rate.trials // 2),
+    ):
+        if went[signature] > most:
+            raise KernelFault(
+                signature,
+                f"of {rate.trials} steps {rate.hits} ended in an interrupt's vector, {rate},"
+                f" {went[Signature.OFF_ORDER]} elsewhere, and {went[Signature.STUCK]} did not"
+                f" move; a step takes {each / 1000:.1f} us of the guest's time, its timer comes"
+                f" every {pace.period / 1000:g} us",
+            )
+
+
+def nanoseconds(text: str) -> Sequence[int]:
+    """Read what each call took from the output of the guest's program."""
+    for line in text.splitlines():
+        word, *numbers = line.split() or [""]
+        if word == "took" and len(numbers) == UNSTEPPED + BREAKPOINTS:
+            return [int(number) for number in numbers]
+    raise MachineryError(f"no times in the output of the guest's program: {text[-200:]!r}")
+
+
+def step_time(took: Sequence[int], steps: Sequence[int]) -> float:
+    """Return what a step takes in nanoseconds of the guest's time, from its calls."""
+    without = statistics.median(t for t, n in zip(took, steps, strict=True) if not n)
+    return statistics.median((t - without) / n for t, n in zip(took, steps, strict=True) if n)
