@@ -193,6 +193,7 @@ def verify(
     """
     from kstep.base.cache import Cache
     from kstep.base.progress import Progress
+    from kstep.machine.emulated_host import require_memory
     from kstep.machine.line import Line
     from kstep.results.request import Asked
     from kstep.results.verdict import exit_status
@@ -226,6 +227,8 @@ def verify(
         compiler, suite = kept["compiler"], kept["suite"]
         accel, machine, reset = former.accel, former.machine, former.reset
         repeat, jobs, trust = former.repeat, jobs or former.jobs, trust or former.trust
+    if accel.startswith("emulated-kvm"):
+        require_memory(jobs or os.cpu_count() or 1)
     asked = request.look_up(
         ROOT,
         series_specs=_list(series),

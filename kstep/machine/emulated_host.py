@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Self
 
 from kstep.base import temporary
 from kstep.base.deadline import Deadline
-from kstep.base.errors import MachineryError
+from kstep.base.errors import MachineryError, RequestError
 from kstep.base.outcome import Signature
 from kstep.base.pty import Pty
 from kstep.console.console import Console, SilenceError
@@ -44,10 +44,37 @@ FREQUENCY = 62_500_000  # Hz of the system counter: a tick takes 16 instructions
 PORTS = ("control", "line", "qmp", "gdb")
 LINE, MONITOR, GDBSTUB = (f"/dev/kstep.{name}" for name in PORTS[1:])  # in the host
 GUEST, LOG = "guest", "guest.log"  # in the shared folder; tests/host/init
+OVERHEAD = 512  # MiB of QEMU for translated code, and of kstep
+AVAILABLE = re.compile(r"^MemAvailable: +(?P<kib>\d+) kB$", re.MULTILINE)
 READY = re.compile(rb"(?P<ready>ready)\r?\n|no-kvm\r?\n")
 IDLE = re.compile(rb"idle\r?\n")
 ENDED = re.compile(rb"ended (?P<status>\d+)\r?\n")
 LAST_LINES = 8
+
+
+def require_memory(hosts: int) -> None:
+    """Raise RequestError if this machine has no memory for so many hosts at a time.
+
+    A machine that does not say how much it has (Documentation/filesystems/proc.rst) is trusted.
+    """
+    try:
+        text = Path("/proc/meminfo").read_text()
+    except OSError:
+        return
+    match = AVAILABLE.search(text)
+    if match is None:
+        return
+    each, available = MEMORY + OVERHEAD, int(match["kib"]) >> 10
+    if available < hosts * each:
+        fix = (
+            f"use --jobs {available // each}"
+            if available >= each
+            else f"free {each - available} MiB, or use --accel tcg"
+        )
+        raise RequestError(
+            f"--accel emulated-kvm: {hosts} emulated hosts at a time need {hosts * each} MiB, and"
+            f" {available} are available; {fix}"
+        )
 
 
 class EmulatedHost(AbstractContextManager["EmulatedHost"]):
@@ -90,7 +117,7 @@ class EmulatedHost(AbstractContextManager["EmulatedHost"]):
             )
             stack.callback(self._process.kill)
             self.supply: Supply = stack.enter_context(supplied(self._process.processes))
-            match = self._expect(READY, "emulated host", BOOT)
+            match = self._expect(READY, "word that it is up", BOOT)
             if not match["ready"]:
                 raise MachineryError(
                     f"the emulated host ({self.image.described}) has no KVM: no /dev/kvm; name"

@@ -60,6 +60,8 @@ def skipped(
             )
         elif why := kernel.senseless(script, cell.case):
             found[cell] = f"{cell.name} is not run with kconfig {cell.kconfig}: {why}"
+        elif why := machine.why_not(script.requires):  # said once for all of its cases
+            found[cell] = f"{script.name} is not run on {machine.name}: {why}"
         elif why := machine.why_not(script.requires_for(cell.case)):
             found[cell] = f"{cell.name} is not run on {machine.name}: {why}"
     if found and len(found) == looked_at:

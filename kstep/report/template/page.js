@@ -356,7 +356,7 @@ function drawCurve(box) {
       ],
       legends: [
         { fill: "colour", orient: "bottom", direction: "horizontal", labelColor: c.ink },
-        ...(periods.length > 1 ? [{ shape: "shape", title: "timer's period, microseconds", titleColor: c.faint, orient: "bottom",
+        ...(periods.length > 1 ? [{ shape: "shape", title: "timer's period, microseconds", titleColor: c.faint, titleLimit: 300, orient: "bottom",
           direction: "horizontal", labelColor: c.ink, symbolStrokeColor: c.ink }] : []),
       ],
       marks: [

@@ -5,13 +5,14 @@ from __future__ import annotations
 
 from fractions import Fraction
 from math import comb, sqrt
+from random import Random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from kstep.base.outcome import Outcome
-from kstep.results.rate import Rate, compare
+from kstep.results.rate import ClusteredRate, Rate, compare
 
 Z = 1.959963984540054  # of the normal distribution, two-sided 95 %
 
@@ -59,3 +60,60 @@ def test_errors_do_not_count() -> None:
 
 def test_it_reads_in_percent() -> None:
     assert str(Rate(19, 20)) == "95% (76-99)"
+
+
+# -- rates of events in clusters
+
+
+@given(st.lists(st.tuples(st.integers(0, 1), st.just(1)), min_size=2, max_size=80))
+def test_clusters_of_one_trial_are_nearly_independent_trials(
+    clusters: list[tuple[int, int]],
+) -> None:
+    """Only the quantile is Student's, and the variance one of a sample."""
+    found = ClusteredRate(tuple(clusters))
+    n, hits = len(clusters), sum(hit for hit, _ in clusters)
+    assert (found.hits, found.trials) == (hits, n)
+    expected = n - 1 if 0 < hits < n else n
+    assert found.effective == pytest.approx(expected)
+    low, high = found.interval()
+    wilson = Rate(hits, n).interval()
+    assert low <= wilson[0] + 1e-9
+    assert high >= wilson[1] - 1e-9
+
+
+def test_trials_that_all_agree_within_their_cluster_tell_no_more_than_one() -> None:
+    """Ten clusters of fifty that are all hits or all misses: ten trials, not five hundred."""
+    clusters = ClusteredRate(tuple((50 * (n % 2), 50) for n in range(10)))
+    assert clusters.effective == pytest.approx(9.0)
+    low, high = clusters.interval()
+    assert high - low > 0.5
+    independent = Rate(250, 500).interval()
+    assert independent[1] - independent[0] < 0.1
+
+
+def test_clusters_in_step_with_a_timer_have_no_interval_of_nothing() -> None:
+    """Each landed at its second step: their variance is zero, and says nothing of the true rate."""
+    locked = ClusteredRate(((1, 2),) * 60)
+    assert locked.effective == 60.0
+    low, high = locked.interval()
+    assert low < 0.4
+    assert high > 0.6
+
+
+def test_clustered_intervals_hold_the_true_rate_as_often_as_they_say() -> None:
+    """Of steps until the first hit, from a moment that is as likely as any other."""
+    random, inside, share = Random(1), 0, 0.2  # noqa: S311 -- not for secrets
+    for _ in range(400):
+        clusters = []
+        for _ in range(60):
+            first = int(random.random() / share)  # the step in which the period ends
+            clusters.append((1, first + 1) if first < 5 else (0, 5))
+        low, high = ClusteredRate(tuple(clusters)).interval()
+        inside += low <= 1 / 3 <= high  # one hit in 1 + 2 + 3 + 4 + 5 steps, by five
+    assert inside / 400 > 0.93
+
+
+def test_no_trials_tell_nothing() -> None:
+    assert ClusteredRate(()).interval() == (0.0, 1.0)
+    assert str(ClusteredRate(())) == "no verdict"
+    assert str(ClusteredRate(((1, 1), (0, 1)))).startswith("50.0% (")

@@ -125,6 +125,19 @@ def test_a_rule_for_some_versions_holds_of_none_that_is_not_known(tmp_path: Path
     assert expected(tmp_path, a_cell(), text, version=None) == STUCK
 
 
+def test_a_rule_for_an_accelerator_holds_of_no_other(tmp_path: Path) -> None:
+    text = rules(rule(**FAILS), rule(accels="[kvm, emulated-kvm]"))
+    found = expectation.load([a_series(tmp_path, text)], SESSIONS)
+    assert found.of(a_cell(), None, Accel.TCG) == STUCK
+    assert found.of(a_cell(), None, Accel.EMULATED_KVM) == PASS
+    assert found.of(a_cell(), None) == STUCK
+
+
+def test_an_accelerator_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="hvf"):
+        expectation.load([a_series(tmp_path, rules(rule(accels="[hvf]")))], SESSIONS)
+
+
 def test_a_failure_that_varies_has_no_signature(tmp_path: Path) -> None:
     text = rules(rule(outcome="fail", signature="varies"))
     assert expected(tmp_path, a_cell(), text) == Expected(Outcome.FAIL, None)

@@ -85,12 +85,36 @@ def test_what_no_kernel_was_built_for_is_not_spoken_of() -> None:
 
 
 def test_qemu_runs_every_session(tmp_path: Path) -> None:
-    assert not skipped(tmp_path, QEMU, *SESSIONS)
+    """But those about KVM, each of which is said once for all of its cases."""
+    found = skipped(tmp_path, QEMU, *SESSIONS)
+    assert set(found.values()) == {
+        f"{name} is not run on QEMU: {why}; this is not KVM" for name, why in ABOUT_KVM.items()
+    }
+
+
+ABOUT_KVM = {
+    "gdbstub-rate": "it asks how KVM steps",
+    "gdbstub-onward": "it asks how KVM steps",
+    "gdbstub-leak": "it asks what KVM's step leaves behind",
+}
+
+
+def test_the_emulated_host_is_kvm_with_a_clock_that_can_be_slowed(tmp_path: Path) -> None:
+    found = skipped(tmp_path, OFFERS[Accel.EMULATED_KVM], *SESSIONS)
+    assert {name.partition("[")[0] for name in found} == {
+        "step-at-el2",
+        "step-atomics",
+        "gdbstub-step",
+        "step-executed",
+    }
 
 
 def test_with_kvm_what_only_the_translator_can_do_is_skipped(tmp_path: Path) -> None:
     found = skipped(tmp_path, OFFERS[Accel.KVM], *SESSIONS)
-    assert found == {
+    slowed = {name: why for name, why in found.items() if "clock slowed" in why}
+    assert {name.partition("[")[0] for name in slowed} == set(ABOUT_KVM)
+    assert "gdbstub-rate[dilation_1]" not in slowed
+    assert {name: why for name, why in found.items() if name not in slowed} == {
         **{
             f"step-at-el2[{case}]": f"step-at-el2[{case}] is not run on QEMU with KVM: it needs a"
             " kernel at EL2; KVM itself uses EL2"
@@ -124,7 +148,7 @@ def test_what_reads_memory_under_gdb_is_not_run_where_kdb_reads_it(
         cells = {cell for cell in found if cell.startswith(f"{name}[")}
         assert len(cells) == len(SESSIONS[name].cases)
     assert found["gdb-smoke[stopped]"] == (
-        f"gdb-smoke[stopped] is not run on {machine.name}: it compares what gdb shows with"
+        f"gdb-smoke is not run on {machine.name}: it compares what gdb shows with"
         " memory; only kdb can read the memory of this machine"
     )
 
@@ -152,7 +176,8 @@ def test_every_other_cell_is_run_on_a_board(tmp_path: Path) -> None:
         if all(Cell("", "", "", name, case, 1).name in found for case in each.case_names)
     }
     assert whole == {
-        *("gdb-smoke", "gdb-step-in-order", "gdbstub-step", "kdb-commands", "kdb-cpus"),
+        *("gdb-smoke", "gdb-step-in-order", "gdbstub-leak", "gdbstub-onward", "gdbstub-rate"),
+        *("gdbstub-step", "kdb-commands", "kdb-cpus"),
         *("kdb-entry", "kdb-panic", "kdb-restricted", "kgdb-at-boot", "step-at-el2", "step-pnmi"),
         *("step-at-boot", "step-executed", "step-other-cpu", "step-smp"),
     }

@@ -358,3 +358,96 @@ def test_an_index_that_has_expired_is_told(until: str, origin: str, tmp_path: Pa
     archive = Archive(until, sid="7.2")
     for _ in range(2):  # the second time from the note
         assert debian.kernel_source("7.2", archive, Cache(tmp_path)).origin == origin
+
+
+# -- a package with what it depends on
+
+
+class Dependencies(Archive):
+    """An archive in which QEMU needs a library, and a metapackage stands for a kernel."""
+
+    def run(
+        self,
+        argv: Sequence[str],
+        *,
+        cwd: Path,
+        readable: Sequence[Path] = (),
+        writable: Sequence[Path] = (),
+        env: Mapping[str, str] | None = None,
+        network: bool = False,
+        limits: Limits | None = None,
+        at: Mapping[Path, Path] | None = None,
+        on_line: Callable[[str], None] = print,
+    ) -> None:
+        """Play apt."""
+        if "install" in argv:
+            on_line("Inst libfdt1 (1.6 Debian:12 [arm64])")
+            on_line("Inst qemu-system-arm (1:7.2 Debian:12 [arm64])")
+            on_line("Conf qemu-system-arm (1:7.2 Debian:12 [arm64])")
+        elif "depends" in argv:
+            on_line(argv[-1])
+            if argv[-1] == "linux-image-arm64":
+                on_line("  Depends: linux-image-6.1.0-57-arm64")
+            else:
+                on_line("  Depends: kmod")
+                on_line("  Depends: linux-modules-6.1.0-57-arm64")
+        elif "download" in argv and self.answers:
+            self.asked.append("download")
+            for name in argv[argv.index("download") + 1 :]:
+                (cwd / f"{name}_1%3a2.3-4_arm64.deb").write_text(name)
+        else:
+            super().run(
+                argv,
+                cwd=cwd,
+                readable=readable,
+                writable=writable,
+                env=env,
+                network=network,
+                limits=limits,
+                at=at,
+                on_line=on_line,
+            )
+
+
+def a_set(archive: Archive, tmp_path: Path) -> dict[str, str]:
+    """Fetch QEMU and a kernel; the content of each package by its name."""
+    names = ["qemu-system-arm"]
+    found = debian.fetch_set(names, "linux-image-arm64", "bookworm", archive, Cache(tmp_path))
+    assert {each.version for each in found} == {"1:2.3-4"}
+    assert {each.origin for each in found} == {"Debian bookworm"}
+    return {each.name: each.path.read_text() for each in found}
+
+
+def test_packages_come_with_what_they_need_and_a_kernel_without(tmp_path: Path) -> None:
+    """Its metapackage stands for it; a kernel's tools are not needed in the host."""
+    archive = Dependencies()
+    first = a_set(archive, tmp_path)
+    assert first == {name: name for name in first}
+    assert set(first) == {
+        "libfdt1",
+        "qemu-system-arm",
+        "linux-image-6.1.0-57-arm64",
+        "linux-modules-6.1.0-57-arm64",
+    }
+    assert a_set(archive, tmp_path) == first
+    assert archive.asked.count("download") == 1
+
+
+def test_a_set_of_which_one_package_is_damaged_is_fetched_again(tmp_path: Path) -> None:
+    archive = Dependencies()
+    first = a_set(archive, tmp_path)
+    (path,) = tmp_path.glob("downloads/*/libfdt1_*.deb")
+    path.write_text("other")
+    assert a_set(archive, tmp_path) == first
+    assert archive.asked.count("download") == 2
+
+
+def test_where_no_arm64_packages_are_in_reach_the_suite_is_named(tmp_path: Path) -> None:
+    archive = Dependencies()
+    archive.answers = False
+    with pytest.raises(MachineryError) as error:
+        a_set(archive, tmp_path)
+    assert str(error.value) == (
+        "cannot fetch qemu-system-arm, linux-image-arm64 of Debian bookworm for arm64"
+    )
+    assert error.value.details == ("E: Failed to fetch",)

@@ -53,8 +53,18 @@ def test_others_do_not_and_say_why(
 
 
 def test_another_word_is_refused() -> None:
-    with pytest.raises(RequestError, match="--accel hvf: must be auto, kvm or tcg"):
-        choose("hvf")
+    for word in ("hvf", "emulated-kvm:", "emulated-kvm:../x", "kvm:trixie"):
+        with pytest.raises(RequestError, match=f"--accel {word}: must be auto, kvm, tcg, emulated"):
+            choose(word)
+
+
+def test_an_emulated_host_is_of_any_suite() -> None:
+    chosen = choose("emulated-kvm:trixie")
+    assert (chosen.accel, chosen.suite, chosen.accel.devices) == (Accel.EMULATED_KVM, "trixie", ())
+    assert choose("emulated-kvm").suite == ""
+    argv = machine(Hardware(), Accel.EMULATED_KVM).argv(Path("/dev/pts/1"), Path("scratch"))
+    assert "virt,gic-version=host" in argv
+    assert argv[argv.index("-accel") + 1] == "kvm"
 
 
 def machine(hardware: Hardware, kind: Accel) -> QemuMachine:
