@@ -239,11 +239,15 @@ class Gdb(AbstractContextManager["Gdb"]):
         deadline = Deadline.after(STOP * self._scale)
         while not self._heard.stops:
             try:
-                self._record(what, deadline)
+                record = self._record(what, deadline)
             except SilenceError as error:
                 if not self._kernel_runs():
                     raise self._silent(error) from error
                 raise KernelFault(signature, f"gdb sees {error}") from error
+            if record["type"] == "result" and record["message"] == "error":
+                # It said "running" first: a breakpoint could not be inserted.
+                said = " ".join("".join(self._heard.text).split())
+                raise GdbRefusedError(f"gdb: no {what}: {said or 'no reason given'}")
         self._look()
         stopped = self._heard.stops.popleft()
         reason = stopped.get("reason", "no reason given by gdb")

@@ -101,6 +101,7 @@ class NestedMachine(QemuMachine):
 
     def open_gdbstub(self) -> Path:
         """Return the socket of QEMU's gdbstub, which stops the guest as soon as it is open."""
+        self.monitor.stop_in_kernel()
         self.monitor.open_gdbserver(f"pipe:{emulated_host.GDBSTUB}")
         return self.host.gdbstub
 

@@ -224,6 +224,8 @@ class QemuMachine(Machine):
 
     def open_gdbstub(self) -> Path:
         """Return the socket of QEMU's own gdbstub, which is open from the start."""
+        if self.accel is not Accel.TCG:  # whose breakpoints need no memory
+            self.monitor.stop_in_kernel()
         return self._scratch / GDBSTUB
 
     def require_alive(self) -> None:

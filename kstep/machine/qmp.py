@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import re
 import socket
+import time
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+STOPS, BETWEEN_STOPS = 100, 0.05  # how often a guest is stopped, and seconds in between
 LINE = "line"  # the serial line's chardev
 # A line of `log exec`: "Trace CPU: HOST [CS_BASE/PC/FLAGS/CFLAGS] SYMBOL" (accel/tcg/cpu-exec.c).
 EXECUTED = re.compile(rb"^Trace \d+: \S+ \[[0-9a-f]+/(?P<pc>[0-9a-f]+)/", re.MULTILINE)
@@ -70,6 +72,21 @@ class Monitor(AbstractContextManager["Monitor"]):
         file = self._scratch / "memory"
         self._command("pmemsave", val=address, size=size, filename=str(file))
         return file.read_bytes()
+
+    def stop_in_kernel(self) -> None:
+        """Stop the guest while its CPUs execute the kernel.
+
+        For a CPU at EL0, QEMU denies a debugger the kernel's memory, and so a breakpoint there
+        (arm_cpu_get_phys_page_attrs_debug() in target/arm/ptw.c translates as the CPU would).
+        """
+        for _ in range(STOPS):
+            self._command("stop")
+            shown = self._command("human-monitor-command", **{"command-line": "info registers -a"})
+            if " EL0t" not in str(shown):
+                return
+            self._command("cont")
+            time.sleep(BETWEEN_STOPS)
+        raise MachineryError(f"stopped {STOPS} times, the guest was always in user space")
 
     def open_gdbserver(self, device: str) -> None:
         """Have QEMU open a new gdbstub on a device; that stops the guest (HMP ``gdbserver``)."""

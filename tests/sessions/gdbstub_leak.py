@@ -24,12 +24,13 @@ from kstep.base.outcome import KernelFault, Signature
 from kstep.machine.capability import Capability
 from kstep.machine.hardware import Hardware
 from kstep.session.session import session
-from tests.sessions.gdbstub_onward import DILATION, LONG, TRIGGER, land
+from tests.session_parts.stub_calls import LONG, land, leave
+from tests.sessions.gdbstub_onward import DILATION, TRIGGER
 
 if TYPE_CHECKING:
     from kstep.console.gdb import Gdb
     from kstep.session.target import Target
-    from tests.sessions.gdbstub_onward import Landing
+    from tests.session_parts.stub_calls import Context
 
 SLEEPER = "sleeper --fifo 50 500 1000000"
 WAKES, PREEMPTS = "hrtimer_wakeup", "preempt_schedule_irq"  # kernel/time/hrtimer.c, sched/core.c
@@ -58,11 +59,12 @@ def gdbstub_leak(target: Target) -> None:
         target.running(f"{SLEEPER} & {TRIGGER}; kill $!; wait", LONG),
     ):
         for _ in range(LANDINGS):
-            landing = land(target, gdb)
+            interrupted, back = land(target, gdb)
             set_ += bool(gdb.value("$SPSR_EL1") & SS)
-            wakes, preempts = interrupt(gdb, landing)
+            wakes, preempts = handle(gdb, interrupted)
             woken += wakes
             preempted += wakes and preempts
+            leave(gdb, back)
         gdb.resume()
     target.metrics |= {
         "landings": LANDINGS,
@@ -82,19 +84,18 @@ def gdbstub_leak(target: Target) -> None:
         )
 
 
-def interrupt(gdb: Gdb, landing: Landing) -> tuple[bool, bool]:
+def handle(gdb: Gdb, interrupted: Context) -> tuple[bool, bool]:
     """Let the interrupt be handled; whether it wakes the thread, and whether it reschedules."""
-    points = {name: gdb.breakpoint(name) for name in (WAKES, PREEMPTS)}
-    back = gdb.breakpoint(landing.pc)
-    seen = set()
+    points = {gdb.breakpoint(name): name for name in (WAKES, PREEMPTS)}
+    end = gdb.breakpoint(interrupted.pc)
+    seen: set[str] = set()
     for _ in range(STOPS):
         gdb.resume()
         pc = gdb.wait("stop after the interrupt", Signature.RUNAWAY).pc
-        if pc == landing.pc and gdb.registers()["sp"] == landing.sp:
+        seen |= {name for point, name in points.items() if point.address == pc}
+        back = pc == interrupted.pc and gdb.registers()["sp"] == interrupted.sp
+        if back or PREEMPTS in seen:
             break
-        seen |= {name for name, point in points.items() if point.address == pc}
-        if PREEMPTS in seen:
-            break
-    for point in (*points.values(), back):
+    for point in (*points, end):
         gdb.clear(point)
     return WAKES in seen, PREEMPTS in seen

@@ -22,11 +22,11 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.machine.capability import Capability
 from kstep.machine.hardware import Hardware
 from kstep.session.session import session
+from tests.session_parts.stub_calls import LONG, TICK, enter, land, leave
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,24 +35,9 @@ if TYPE_CHECKING:
     from kstep.session.target import Target
 
 DILATION = 8  # about every fifth step ends in a vector
-FUNCTION = "__arm64_sys_getsid"  # kernel/sys.c; tests/guest/jitter.c calls it, and nothing else
-CALLS = 120  # of it
-TICK = 1_000_000  # nanoseconds
-TRIGGER = f"jitter {TICK} {CALLS}"
-LONG = 60.0  # seconds, before the time scale
+TRIGGER = f"jitter {TICK} 120"
 LANDINGS, NEXTS = 20, 20
-TRIES = 40  # breakpoints until a step ends in a vector
-STEPS = 8  # from each of them
-ELSEWHERE = 10  # arrivals with another stack pointer
 THROUGH = 8000  # steps; the handler has some 3000 instructions
-
-
-@dataclass(frozen=True)
-class Landing:
-    """A step that ended in a vector: ``pc`` and ``sp`` of the interrupted context."""
-
-    pc: int
-    sp: int
 
 
 @dataclass(frozen=True)
@@ -63,56 +48,26 @@ class Means:
     get_on: Callable[[Target, Gdb], None]
 
 
-def land(target: Target, gdb: Gdb) -> Landing:
-    """Step from breakpoints until a step ends in a vector; the breakpoint is out then."""
-    stop_here = gdb.breakpoint(FUNCTION)
-    for _ in range(TRIES):
-        gdb.resume()
-        target.expect_breakpoint_in_gdb(gdb, stop_here)
-        for step in target.steps(STEPS, gdb):
-            if step.after.symbol == "vectors":
-                gdb.clear(stop_here)
-                frame = gdb.value("$ELR_EL1")
-                return Landing(frame, gdb.registers()["sp"])
-            if not step.in_order:
-                break
-    raise MachineryError(
-        f"from {TRIES} breakpoints no step ended in a vector, so nothing was tested"
-    )
-
-
 def by_continue(target: Target, gdb: Gdb) -> None:
     """Continue to the interrupted instruction, from one landing after another."""
     others = 0
-    for number in range(LANDINGS):
-        landing = land(target, gdb)
-        back = gdb.breakpoint(landing.pc)
-        for _ in range(ELSEWHERE):
-            gdb.resume()
-            stop = gdb.wait("stop at the interrupted instruction", Signature.RUNAWAY)
-            if stop.pc == landing.pc and gdb.registers()["sp"] == landing.sp:
-                break
-            others += 1
-        else:
-            raise KernelFault(
-                Signature.RUNAWAY,
-                f"after landing {number + 1}, continue stopped {ELSEWHERE} times, never in the"
-                " interrupted context",
-            )
-        gdb.clear(back)
-    target.metrics |= {"landings": LANDINGS, "back": LANDINGS, "stops_of_others": others}
+    for number in range(1, LANDINGS + 1):
+        interrupted, back = land(target, gdb)
+        others += interrupted.reach(gdb, "interrupted instruction")
+        target.metrics |= {"back": number, "stops_of_others": others}
+        leave(gdb, back)
 
 
 def by_stepi(target: Target, gdb: Gdb) -> None:
     """Step on through the handler, until the interrupted instruction or its next interrupt."""
-    landing = land(target, gdb)
+    interrupted, _ = land(target, gdb)
     vector = gdb.registers()["pc"]
     for number in range(1, THROUGH + 1):
         pc = gdb.step_instruction().pc
         target.metrics["steps_on"] = number
-        if pc == landing.pc and gdb.registers()["sp"] == landing.sp:
+        if pc == interrupted.pc and gdb.registers()["sp"] == interrupted.sp:
             return
-        if pc == vector and gdb.value("$ELR_EL1") == landing.pc:
+        if pc == vector and gdb.value("$ELR_EL1") == interrupted.pc:
             raise KernelFault(
                 Signature.LIVELOCK,
                 f"after {number} steps through the handler the same instruction is interrupted"
@@ -122,15 +77,12 @@ def by_stepi(target: Target, gdb: Gdb) -> None:
 
 
 def by_next(target: Target, gdb: Gdb) -> None:
-    """Step over the first source line of the function, again and again."""
+    """Step over the first source line of the function, in one call after another."""
     ended: Counter[str] = Counter()
     for _ in range(NEXTS):
-        stop_here = gdb.breakpoint(FUNCTION)
-        gdb.resume()
-        target.expect_breakpoint_in_gdb(gdb, stop_here)
-        gdb.clear(stop_here)
-        stop = gdb.run("-exec-next", Signature.RUNAWAY)
-        ended[target.locate(stop).symbol] += 1
+        back = enter(target, gdb)
+        ended[target.locate(gdb.run("-exec-next", Signature.RUNAWAY)).symbol] += 1
+        leave(gdb, back)
     landed = ended["vectors"]
     target.metrics |= {"nexts": NEXTS, "ended_in_vectors": landed}
     if landed:

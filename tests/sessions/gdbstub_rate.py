@@ -7,10 +7,10 @@ interrupts on (arch/arm64/kvm/debug.c). An interrupt that is due when the step b
 first, and the step ends at its vector: before the guest's kernel has executed an instruction of
 it, so no kernel can do anything about it.
 
-Measured: up to five gdb steps from each of 60 breakpoints in a system call, until one leaves
+Measured: up to five gdb steps from the beginning of each of 60 system calls, until one leaves
 program order. Before each call the guest spins for a random part of the timer's period, so that
-calls are independent of each other; the steps after one breakpoint are not, and the interval of the
-rate says so. What a step takes on the guest's clock is measured by the guest: its calls with
+calls are independent of each other; the steps in one call are not, and the interval of the rate
+says so. What a step takes on the guest's clock is measured by the guest: its calls with
 steps, less those without. Cases differ in the period of the guest's timer, and in the dilation of
 its clock, which stands for a host that is as many times as fast.
 
@@ -32,6 +32,7 @@ from kstep.machine.capability import Capability
 from kstep.machine.hardware import Hardware
 from kstep.results.rate import ClusteredRate
 from kstep.session.session import session
+from tests.session_parts.stub_calls import LONG, TICK, enter, leave
 from tests.sessions.gdbstub_step import fault
 
 if TYPE_CHECKING:
@@ -40,10 +41,7 @@ if TYPE_CHECKING:
     from kstep.console.gdb import Gdb
     from kstep.session.target import Target
 
-UNSTEPPED, BREAKPOINTS, STEPS = 12, 60, 5
-FUNCTION = "__arm64_sys_getsid"  # kernel/sys.c
-TICK = 1_000_000  # nanoseconds: CONFIG_HZ=1000 (kconfigs/base.config)
-LONG = 60.0  # seconds, before the time scale
+UNSTEPPED, CALLS, STEPS = 12, 60, 5
 
 
 @dataclass(frozen=True)
@@ -68,7 +66,7 @@ class Pace:
     @property
     def trigger(self) -> str:
         """The guest's command, with a timer of its own unless the tick's period is wanted."""
-        command = f"jitter {self.period} {UNSTEPPED + BREAKPOINTS}"
+        command = f"jitter {self.period} {UNSTEPPED + CALLS}"
         return command if self.period == TICK else f"often {self.period} {command}"
 
 
@@ -81,18 +79,18 @@ class Path:
 
     known: dict[int, frozenset[int]] = field(default_factory=dict)
 
-    def steps(self, target: Target, gdb: Gdb, at: int) -> Iterator[tuple[Signature | None, str]]:
-        """Step from the breakpoint at ``at``; how each step went wrong, and where it ended."""
+    def steps(self, target: Target, gdb: Gdb) -> Iterator[tuple[Signature | None, str]]:
+        """Step from the beginning; how each step went wrong, and where it ended."""
         if len(self.known) < STEPS:
             for step in target.steps(STEPS, gdb):
                 if step.in_order:
                     self.known[step.before.address] = step.expected
                 yield fault(step), str(step.after)
             return
-        for _ in range(STEPS):
+        at = next(iter(self.known))
+        while at in self.known:
             place = target.locate(gdb.step_instruction())
-            expected = self.known[at]
-            if place.address in expected:
+            if place.address in self.known[at]:
                 yield None, str(place)
             elif place.address == at:
                 yield Signature.STUCK, str(place)
@@ -121,21 +119,17 @@ PACES = (
     area="kdb and gdb",
 )
 def gdbstub_rate(target: Target, pace: Pace) -> None:
-    """Step with gdb on QEMU's stub, from one breakpoint after another."""
+    """Step with gdb on QEMU's stub, in one call after another."""
     clusters: list[tuple[int, int]] = [(0, 0)] * UNSTEPPED
     went: Counter[Signature | None] = Counter()
     places: Counter[str] = Counter()
     path = Path()
-    with target.in_gdbstub(1) as gdb:
-        stop_here = gdb.breakpoint(FUNCTION)
-        with target.running(pace.trigger, LONG) as ended:
-            for number in range(UNSTEPPED + BREAKPOINTS):
-                gdb.resume()
-                target.expect_breakpoint_in_gdb(gdb, stop_here)
-                if number < UNSTEPPED:
-                    continue
+    with target.in_gdbstub(1) as gdb, target.running(pace.trigger, LONG) as ended:
+        for number in range(UNSTEPPED + CALLS):
+            back = enter(target, gdb)
+            if number >= UNSTEPPED:
                 landed = steps = 0
-                for how, place in path.steps(target, gdb, stop_here.address):
+                for how, place in path.steps(target, gdb):
                     went[how] += 1
                     steps += 1
                     landed += how is Signature.ENTERS_INTERRUPT
@@ -144,8 +138,8 @@ def gdbstub_rate(target: Target, pace: Pace) -> None:
                     if how not in {None, Signature.STUCK}:
                         break
                 clusters.append((landed, steps))
-            gdb.clear(stop_here)
-            gdb.resume()
+            leave(gdb, back)
+        gdb.resume()
     took = nanoseconds(ended[0].text)
     each = step_time(took, [steps for _, steps in clusters])
     rate = ClusteredRate(tuple(clusters[UNSTEPPED:]))
@@ -153,7 +147,7 @@ def gdbstub_rate(target: Target, pace: Pace) -> None:
     target.metrics |= {
         "landed": rate.hits,
         "gdb_steps": rate.trials,
-        "breakpoints": len(rate.clusters),
+        "calls": len(rate.clusters),
         "stayed": went[Signature.STUCK],
         "percent": round(100 * rate.hits / rate.trials, 1),
         "percent_at_least": round(100 * low, 1),
@@ -181,7 +175,7 @@ def nanoseconds(text: str) -> Sequence[int]:
     """Read what each call took from the output of the guest's program."""
     for line in text.splitlines():
         word, *numbers = line.split() or [""]
-        if word == "took" and len(numbers) == UNSTEPPED + BREAKPOINTS:
+        if word == "took" and len(numbers) == UNSTEPPED + CALLS:
             return [int(number) for number in numbers]
     raise MachineryError(f"no times in the output of the guest's program: {text[-200:]!r}")
 

@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Kernels under KVM, on an emulated arm64 host: one boot that steps, and a host that dies."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.integration.command import Verify, verify
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.kernel
+
+OPTIONS = ("--series=v6", "--jobs=1", "--accel=emulated-kvm")
+
+
+def test_a_kernel_is_stepped_under_kvm(tmp_path: Path) -> None:
+    """By kdb, from a breakpoint; the timer interrupt is pending at each step, as under TCG."""
+    run = verify(
+        tmp_path,
+        *OPTIONS,
+        "--variants=v6/1+2",
+        "--sessions=step-then-continue[vfs_mkdir],step-executed",
+    )
+    assert run.status == 0, run.said
+    (cell,) = run.cells("v6/1+2")
+    assert (cell["session"], cell["outcome"]) == ("step-then-continue", "pass")
+    assert "step-executed[vfs_mkdir] is not run on QEMU with KVM on an emulated host" in run.said
+    host = run.results["run"]["host"]
+    assert host["accel"] == "emulated-kvm"
+    assert host["emulated_host"].startswith("Debian ")
+    assert ", Linux " in host["emulated_host"]
+    assert ", QEMU " in host["emulated_host"]
+    assert host["emulated_host"] in run.results["inputs"]["emulated host"]
+
+
+@pytest.mark.nightly
+def test_steps_by_the_stub_end_in_the_vector_whatever_the_kernel(tmp_path: Path) -> None:
+    """The leak of the step bit is what a patch makes a difference to."""
+    run = verify(
+        tmp_path,
+        *OPTIONS,
+        "--variants=none,v6/1+2",
+        "--sessions=gdbstub-rate[dilation_8],gdbstub-leak",
+    )
+    assert run.status == 0, run.said
+    for variant in ("none", "v6/1+2"):
+        (rate,) = run.cells(variant, "gdbstub-rate")
+        measured = rate["metrics"]
+        assert measured["landed"] > 0
+        assert measured["ended_at vectors+0x280"] == measured["landed"]
+        share = 100 * measured["step_us"] / measured["period_us"]
+        assert measured["percent_at_least"] <= 2 * share
+        (leak,) = run.cells(variant, "gdbstub-leak")
+        assert leak["metrics"]["spsr_ss_set"] == leak["metrics"]["landings"]
+
+
+@pytest.mark.nightly
+def test_a_host_that_dies_is_no_fault_of_the_kernel(tmp_path: Path) -> None:
+    """Twice, because a cell is tried again; its own console is kept both times."""
+    with Verify(
+        tmp_path, *OPTIONS, "--variants=none", "--sessions=step-in-order[vfs_mkdir]"
+    ) as going:
+        for log in ("1/console.log", "1/earlier/console.log"):
+            going.until(
+                lambda log=log: any(  # type: ignore[misc] -- a lambda has no types
+                    "READY" in path.read_text() or "Booting" in path.read_text()
+                    for path in going.folder.rglob("console.log")
+                    if str(path).endswith(log) or log == "1/console.log"
+                ),
+                "boot of a kernel",
+            )
+            going.kill("qemu-system-aarch64")
+            if log == "1/console.log":
+                going.until(lambda: any(going.folder.rglob("earlier")), "second try")
+        run = going.wait()
+    assert run.status == 3, run.said
+    (cell,) = run.cells("none")
+    assert (cell["outcome"], cell["signature"]) == ("error", "machine-died")
+    assert "the emulated host ended" in cell["message"]
+    for files in (cell["files"], cell["earlier"][0]["files"]):
+        assert "Run /init as init process" in (run.folder / files["host_log"]).read_text()
+    assert going.left_behind() == []

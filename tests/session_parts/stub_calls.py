@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Calls of one system call, each entered and left by gdb on QEMU's stub, for sessions under KVM.
+
+No breakpoint is set where the guest is stepped: gdb steps over it before it continues, and if that
+step ends in a vector, the breakpoint is hit again when the interrupt returns.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kstep.base.errors import MachineryError
+from kstep.base.outcome import KernelFault, Signature
+
+if TYPE_CHECKING:
+    from kstep.console.gdb import Gdb
+    from kstep.session.target import Target
+
+FUNCTION = "__arm64_sys_getsid"  # kernel/sys.c; tests/guest/jitter.c calls it, and nothing else
+TICK = 1_000_000  # nanoseconds: CONFIG_HZ=1000 (kconfigs/base.config)
+LONG = 60.0  # seconds for a command of the guest, before the time scale
+OTHERS = 20  # stops where others come by
+TRIES = 40  # calls until a step ends in a vector
+STEPS = 8  # in each of them
+
+
+@dataclass(frozen=True)
+class Context:
+    """A place in the guest, and the stack pointer that tells who is there."""
+
+    pc: int
+    sp: int
+
+    def reach(self, gdb: Gdb, what: str) -> int:
+        """Continue to it; return how often another task, or a nested interrupt, was there.
+
+        Raises KernelFault ``runaway`` if it is not reached.
+        """
+        here = gdb.breakpoint(self.pc)
+        for others in range(OTHERS):
+            gdb.resume()
+            stop = gdb.wait(what, Signature.RUNAWAY)
+            if stop.pc == self.pc and gdb.registers()["sp"] == self.sp:
+                gdb.clear(here)
+                return others
+        raise KernelFault(
+            Signature.RUNAWAY, f"continue stopped {OTHERS} times, and never at the {what}"
+        )
+
+
+def enter(target: Target, gdb: Gdb) -> Context:
+    """Continue to the next call; return where it will return to."""
+    stop_here = gdb.breakpoint(FUNCTION)
+    gdb.resume()
+    target.expect_breakpoint_in_gdb(gdb, stop_here)
+    gdb.clear(stop_here)
+    registers = gdb.registers()
+    return Context(registers["x30"], registers["sp"])
+
+
+def leave(gdb: Gdb, back: Context) -> None:
+    """Continue to the end of the call, whatever interrupts it."""
+    back.reach(gdb, "return from the system call")
+
+
+def land(target: Target, gdb: Gdb) -> tuple[Context, Context]:
+    """Step in calls until a step ends in a vector; return what is interrupted, and the call's end.
+
+    Raises MachineryError if no step does.
+    """
+    for _ in range(TRIES):
+        back = enter(target, gdb)
+        for step in target.steps(STEPS, gdb):
+            if step.after.symbol == "vectors":
+                # The vector's code has not run: the stack pointer is as it was.
+                sp = gdb.registers()["sp"]
+                return Context(gdb.value("$ELR_EL1"), sp), back
+            if not step.in_order:
+                break
+        leave(gdb, back)
+    raise MachineryError(f"in {TRIES} calls no step ended in a vector, so nothing was tested")
