@@ -128,8 +128,8 @@ def test_a_rule_for_some_versions_holds_of_none_that_is_not_known(tmp_path: Path
 def test_a_rule_for_an_accelerator_holds_of_no_other(tmp_path: Path) -> None:
     text = rules(rule(**FAILS), rule(accels="[kvm, emulated-kvm]"))
     found = expectation.load([a_series(tmp_path, text)], SESSIONS)
-    assert found.of(a_cell(), None, Accel.TCG) == STUCK
-    assert found.of(a_cell(), None, Accel.EMULATED_KVM) == PASS
+    assert found.of(a_cell(), None, accel=Accel.TCG) == STUCK
+    assert found.of(a_cell(), None, accel=Accel.EMULATED_KVM) == PASS
     assert found.of(a_cell(), None) == STUCK
 
 
