@@ -26,7 +26,7 @@ from kstep.base.errors import MachineryError
 from kstep.judge.registers import BTYPE
 from kstep.machine.capability import Capability
 from kstep.session.checks import Check, checks, must, must_be
-from kstep.session.session import session
+from kstep.session.session import Unless, session
 
 if TYPE_CHECKING:
     from kstep.console.kdb import Kdb
@@ -187,6 +187,14 @@ CHECKS = (
     claim="The kernel works as before after every way into kdb.",
     cases=CHECKS,
     needs=("CONFIG_DEBUG_BUGVERBOSE",),
+    # kernel/printk/printk.c: force_legacy_kthread()
+    unless=(
+        Unless(
+            "CONFIG_PREEMPT_RT",
+            "the console prints from a thread, so not before kdb has it",
+            ("warn", "bug_twice"),
+        ),
+    ),
     requires={Capability.MEMORY_PAST_KERNEL: "it compares backtraces with the stack in memory"},
     area="kdb and gdb",
 )

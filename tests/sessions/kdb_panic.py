@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from kstep.console.kdb import KEYBOARD
 from kstep.machine.capability import Capability
 from kstep.session.checks import Check, must
-from kstep.session.session import session
+from kstep.session.session import Unless, session
 
 if TYPE_CHECKING:
     from kstep.session.target import Target
@@ -54,6 +54,10 @@ def panic(target: Target) -> None:
         Capability.VISIBLE_RESET: "it must see that `reboot` resets the machine",
         Capability.FRESH_BOOT: "it panics",
     },
+    # kernel/printk/printk.c: force_legacy_kthread()
+    unless=(
+        Unless("CONFIG_PREEMPT_RT", "the console prints from a thread, so not before kdb has it"),
+    ),
     area="kdb and gdb",
 )
 def kdb_panic(target: Target) -> None:

@@ -459,7 +459,7 @@ def test_where_no_registry_answers_the_base_is_made_from_the_mirror(
     monkeypatch.setattr(apt, "install", lambda *_: None)
     (tmp_path / "bin").mkdir()
     program = tmp_path / "bin/mmdebstrap"
-    program.write_text('#!/bin/sh\ncat "$5" > "$4"\n')
+    program.write_text('#!/bin/sh\ncat "$6" > "$5"\n')
     program.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path / "bin"), prepend=os.pathsep)
     ready(engine, recipe)
