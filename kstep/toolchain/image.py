@@ -112,8 +112,8 @@ def _mmdebstrap(tar: Path, sources: Path, suite: str) -> None:
         "mmdebstrap",
         "--variant=minbase",
         "--include=ca-certificates",
-        # In the image too. An expired index is used, as for kernel sources (kstep/source/debian.py):
-        # those of testing and sid expire within a week, and a mirror may be a snapshot.
+        # In the image too. An expired index is used, as for kernel sources: those of testing and
+        # sid expire within a week, and a mirror may be a snapshot.
         '--aptopt=Acquire::Check-Valid-Until "false"',
         suite,
         str(tar),
