@@ -79,7 +79,7 @@ def _compiler(compiler: Compiler) -> Finding:
     what = f"compiler {compiler.name}"
     if path := shutil.which(compiler.cc.name):
         return Finding(what, f"--toolchain host has it: {path}")
-    return Finding(what, "in a container; --toolchain host would install it")
+    return Finding(what, "a container has it; --toolchain host would install it")
 
 
 def _suites() -> Finding:

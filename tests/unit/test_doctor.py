@@ -73,7 +73,7 @@ def test_a_machine_that_has_everything(machine: Path) -> None:
         ("docker engine", "answers", ""),
         ("host packages", "all 2", ""),
         ("debian archive", "2 configured", ""),
-        ("compiler gcc", "in a container; --toolchain host would install it", ""),
+        ("compiler gcc", "a container has it; --toolchain host would install it", ""),
         ("compiler clang", f"--toolchain host has it: {machine / 'bin/clang'}", ""),
         ("suites of tools", "container: bookworm, trixie, forky, sid; host: trixie", ""),
         ("disk", f"20 GiB free for {machine / 'cache'}", ""),
