@@ -297,7 +297,7 @@ class KconfigRequest:
             if line.begins(PURPOSE) and not line.versions.holds(version):
                 raise RequestError(
                     f"kconfig {self.name} is for Linux {line.versions}, and this is"
-                    f" {version.split(maxsplit=1)[0]}: {line.name} is {line.reason};"
+                    f" {version.split(maxsplit=1)[0]} ({line.name}: {line.reason});"
                     " name another --tree, or leave this --kconfig out",
                     line.path,
                     line.number,
