@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Container, Iterator, Mapping, Sequence
 
     from kstep.results.cell import Cell, CellRecord
+    from kstep.results.provenance import KernelRecord
     from kstep.results.record import Record
 
 WIDTH = 80
@@ -116,8 +117,13 @@ class Comparison:
 
 
 def compare(before: Record, after: Record) -> Comparison:
-    """Compare two runs, ``before`` and ``after``, cell by cell."""
-    old, new = _grouped(before), _grouped(after)
+    """Compare two runs, ``before`` and ``after``, cell by cell.
+
+    If each has one compiler and one suite, another one is a difference of the tools, and the cells
+    are compared nevertheless.
+    """
+    across = len(_tools(before)) == len(_tools(after)) == 1
+    old, new = _grouped(before, across=across), _grouped(after, across=across)
     changes = [
         change
         for name in sorted(old.keys() | new.keys())
@@ -126,15 +132,25 @@ def compare(before: Record, after: Record) -> Comparison:
     common = sum(
         bool(_rate(old[name]).total and _rate(new[name]).total) for name in old.keys() & new.keys()
     )
-    provenance = tuple(_differences(_provenance(before), _provenance(after)))
+    made = (_provenance(each, across=across) for each in (before, after))
+    provenance = tuple(_differences(*made))
     return Comparison(tuple(changes), provenance, common)
 
 
-def _grouped(record: Record) -> dict[str, list[CellRecord]]:
+def _tools(record: Record) -> set[tuple[str, str]]:
+    return {(each.cell.compiler, each.cell.suite) for each in record.cells}
+
+
+def _grouped(record: Record, *, across: bool) -> dict[str, list[CellRecord]]:
     found: dict[str, list[CellRecord]] = defaultdict(list)
     for each in record.cells:
-        found[f"{each.cell.column} {each.cell.name}"].append(each)
+        found[f"{_column(each.cell, across=across)} {each.cell.name}"].append(each)
     return found
+
+
+def _column(each: Cell | KernelRecord, *, across: bool) -> str:
+    """Name the column of a cell or a kernel; ``across``: whatever its tools."""
+    return f"{each.tree}/{each.kconfig}/{each.variant}" if across else each.column
 
 
 def _rate(cells: Sequence[CellRecord]) -> Rate:
@@ -181,17 +197,18 @@ def _seen(cells: Sequence[CellRecord]) -> str:
     return f"{words}, {_rate(cells)} of {len(cells)}" if len(cells) > 1 else words
 
 
-def _provenance(record: Record) -> dict[str, str]:
+def _provenance(record: Record, *, across: bool) -> dict[str, str]:
     found = {"kstep": record.run.kstep_version}
     host = {name: value for name, value in record.run.host.items() if name != "merged"}
     found |= {f"host {name}": str(value) for name, value in host.items()}
     for tools in record.toolchains:
-        where = " ".join(("toolchain", *Setup("", "", tools.compiler, tools.suite).parts[2:]))
+        named = () if across else Setup("", "", tools.compiler, tools.suite).parts[2:]
+        where = " ".join(("toolchain", *named))
         found |= {f"{where} {name}": str(v) for name, v in asdict(tools).items() if v != ""}
     for tree in record.trees:
         found[f"tree {tree.id}"] = f"{tree.version}, sha256 {tree.sha256}"
     for kernel in record.kernels:
-        name = kernel.column
+        name = _column(kernel, across=across)
         found[f"config of {name}"] = kernel.config_sha256
         found[f"image of {name}"] = kernel.image_sha256
         for patch in kernel.patches:

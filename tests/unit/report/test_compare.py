@@ -167,3 +167,22 @@ def test_another_compiler_is_another_kernel_and_named() -> None:
         ("new", "debian:6.1/base/clang/v5/1 step-in-order[up_read]")
     ]
     assert "  toolchain clang gcc: clang 14 -> clang 19" in found.provenance
+
+
+def test_runs_with_one_compiler_each_are_compared_whichever_it_is() -> None:
+    before = a_record(NOWHERE, a_cell("v5/1"), a_cell("none", seen="stuck"))
+    after = a_record(
+        NOWHERE,
+        a_cell("v5/1", seen="stuck", compiler="clang", suite="trixie"),
+        a_cell("none", seen="stuck", compiler="clang", suite="trixie"),
+    )
+    after.toolchains = (
+        replace(before.toolchain, gcc="clang 19", compiler="clang", suite="trixie"),
+    )
+    found = compare(before, after)
+    assert [(change.kind, change.name) for change in found.changes] == [
+        ("broken", "debian:6.1/base/v5/1 step-in-order[up_read]")
+    ]
+    assert found.common == 2
+    assert "  toolchain gcc: gcc 12.2.0 -> clang 19" in found.provenance
+    assert "  toolchain compiler: gcc -> clang" in found.provenance
