@@ -149,6 +149,21 @@ def test_what_gdb_refuses_is_told() -> None:
         gdb.run("-exec-finish")
 
 
+def test_what_gdb_refuses_after_it_said_running_is_no_hang() -> None:
+    """As gdb 13.1 said it of a breakpoint that it could not insert."""
+    late = (
+        '&"Warning:\\n"\n&"Cannot insert breakpoint 1.\\n"\n'
+        '4^error,msg="Command aborted."\n(gdb) \n'
+    )
+    refused = pytest.raises(
+        GdbRefusedError, match="gdb: no stop: Warning: Cannot insert breakpoint 1"
+    )
+    with started({"-exec-continue": RUNNING + late}) as gdb:
+        gdb.resume()
+        with refused:
+            gdb.wait("stop")
+
+
 def test_a_step_that_never_comes_back_is_the_kernels_fault() -> None:
     with (
         started({"-exec-step-instruction": RUNNING}) as gdb,

@@ -3,16 +3,19 @@
 
 from __future__ import annotations
 
+from itertools import repeat
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import Signature
+from kstep.machine import qmp
 from kstep.machine.qmp import EXECUTED, Monitor
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterator
 
 LOG = b"""\
 Trace 0: 0x7f118511c3c0 [0000000000005001/ffff80000823036c/00000021/ff000200]\x20
@@ -26,6 +29,38 @@ def test_the_log_of_executed_code() -> None:
         b"ffff80000823036c",
         b"0000ffff9a3036c4",
     ]
+
+
+class Answering(Monitor):
+    """A monitor of a guest whose CPU is at the exception levels given, stop by stop."""
+
+    def __init__(self, levels: Iterator[str]) -> None:
+        super().__init__(Path("none"), Path())
+        self.levels = levels
+        self.said: list[str] = []
+
+    def _command(self, name: str, **arguments: object) -> object:
+        self.said.append(name)
+        if "command-line" not in arguments:
+            return {}
+        return f"CPU#0\nPSTATE=80000005 N--- EL{next(self.levels)}\nFPU disabled\n"
+
+
+def test_a_guest_is_stopped_in_its_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(qmp, "BETWEEN_STOPS", 0.0)
+    monitor = Answering(iter(("0t", "0t", "1h")))
+    monitor.stop_in_kernel()
+    look = ["stop", "human-monitor-command"]
+    assert monitor.said == [*look, "cont", *look, "cont", *look]
+
+
+def test_a_guest_that_never_enters_its_kernel_is_no_verdict(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(qmp, "BETWEEN_STOPS", 0.0)
+    monitor = Answering(repeat("0t"))
+    with pytest.raises(MachineryError, match="always in user space"):
+        monitor.stop_in_kernel()
 
 
 def test_a_machine_that_is_gone_has_died(tmp_path: Path) -> None:
