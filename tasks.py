@@ -227,8 +227,6 @@ def verify(
         compiler, suite = kept["compiler"], kept["suite"]
         accel, machine, reset = former.accel, former.machine, former.reset
         repeat, jobs, trust = former.repeat, jobs or former.jobs, trust or former.trust
-    if accel.startswith("emulated-kvm"):
-        require_memory(jobs or os.cpu_count() or 1)
     asked = request.look_up(
         ROOT,
         series_specs=_list(series),
@@ -248,6 +246,8 @@ def verify(
         for cell in planned:
             print(f"{cell.column} {cell.name} {cell.repeat}")  # noqa: T201 -- what was asked for
         return 0
+    if accel.startswith("emulated-kvm"):
+        require_memory(jobs or os.cpu_count() or 1)
     if reset and not machine:
         raise RequestError("--reset: only for --machine; kstep resets its own machines")
     folder = Path(out) if out else RUNS / time.strftime("%Y%m%d-%H%M%S")

@@ -77,6 +77,44 @@ def require_memory(hosts: int) -> None:
         )
 
 
+def command(
+    image: str,
+    archive: str,
+    backends: Mapping[str, str],
+    share: str,
+    serial: str,
+    parameters: str = "",
+) -> list[str]:
+    """Return QEMU's command line for a host.
+
+    ``backends`` has the chardev of each of PORTS, ``share`` is the folder that it shares,
+    ``serial`` what QEMU does with its console.
+    """
+    ports: list[str] = []
+    for number, name in enumerate(PORTS, 1):
+        ports += ["-chardev", backends[name]]
+        ports += ["-device", f"virtserialport,chardev={name},nr={number},name=kstep.{name}"]
+    return [
+        "qemu-system-aarch64",
+        *("-machine", "virt,gic-version=3,virtualization=on"),
+        *("-accel", "tcg,thread=single"),
+        *("-icount", "shift=0,sleep=off"),
+        *("-cpu", f"{CPU},cntfrq={FREQUENCY}"),
+        *("-m", str(MEMORY)),
+        *("-display", "none"),
+        "-nodefaults",
+        "-no-reboot",
+        *("-serial", serial),
+        *("-device", "virtio-serial-device"),
+        *ports,
+        *("-fsdev", f"local,id=share,path={share},security_model=none"),
+        *("-device", "virtio-9p-device,fsdev=share,mount_tag=share"),
+        *("-kernel", image),
+        *("-initrd", archive),
+        *("-append", f"console=ttyAMA0 panic=-1 kstep_share={share}{parameters}"),
+    ]
+
+
 class EmulatedHost(AbstractContextManager["EmulatedHost"]):
     """A running host: entered once, for any number of guests, and always ended.
 
@@ -136,34 +174,13 @@ class EmulatedHost(AbstractContextManager["EmulatedHost"]):
         self._stack.close()
 
     def _argv(self, ptys: Mapping[str, Path]) -> list[str]:
-        ports: list[str] = []
-        for number, name in enumerate(PORTS, 1):
-            backend = (
-                f"serial,id={name},path={self.toolchain.inside(ptys[name])}"
-                if name in ptys
-                else f"socket,id={name},path={self.monitor},server=on,wait=off"
-            )
-            ports += ["-chardev", backend]
-            ports += ["-device", f"virtserialport,chardev={name},nr={number},name=kstep.{name}"]
-        return [
-            "qemu-system-aarch64",
-            *("-machine", "virt,gic-version=3,virtualization=on"),
-            *("-accel", "tcg,thread=single"),
-            *("-icount", "shift=0,sleep=off"),
-            *("-cpu", f"{CPU},cntfrq={FREQUENCY}"),
-            *("-m", str(MEMORY)),
-            *("-display", "none"),
-            "-nodefaults",
-            "-no-reboot",
-            *("-serial", f"file:{self._console_log}"),
-            *("-device", "virtio-serial-device"),
-            *ports,
-            *("-fsdev", f"local,id=share,path={self.share},security_model=none"),
-            *("-device", "virtio-9p-device,fsdev=share,mount_tag=share"),
-            *("-kernel", str(self.image.image)),
-            *("-initrd", str(self.image.archive)),
-            *("-append", f"console=ttyAMA0 panic=-1 kstep_share={self.share}"),
-        ]
+        backends = {
+            name: f"serial,id={name},path={self.toolchain.inside(path)}"
+            for name, path in ptys.items()
+        }
+        backends["qmp"] = f"socket,id=qmp,path={self.monitor},server=on,wait=off"
+        serial, share = f"file:{self._console_log}", str(self.share)
+        return command(str(self.image.image), str(self.image.archive), backends, share, serial)
 
     @property
     def _console_log(self) -> Path:

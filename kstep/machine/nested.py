@@ -34,8 +34,25 @@ fdtput -t i {tree} /timer clock-frequency {frequency}
 """
 SCRIPT = """\
 set -e
-cd {share}
+cd "$kstep_share"
 {dilated}exec {command}
+"""
+# In double quotes, because some words are the script's own variables.
+BY_HAND = """\
+#!/bin/sh
+# Boots an emulated arm64 host, and in it the same guest as kstep did for this cell, with its
+# serial line on this terminal: Ctrl-A x ends both. It takes some 10 seconds until the guest prints.
+# The QEMU that kstep ran, and that of the host, are named in results.json.
+set -eu
+host={image}
+host_initramfs={archive}
+share=$(mktemp -d)
+trap 'rm -rf "$share"' EXIT
+cp {kernel} "$share/Image"
+cp {initramfs} "$share/initramfs"
+cat > "$share/guest" << 'END'
+{script}END
+{command}
 """
 
 
@@ -86,7 +103,6 @@ class NestedMachine(QemuMachine):
             )
             tree = ["-dtb", TREE]
         return SCRIPT.format(
-            share=shlex.quote(str(self.host.share)),
             dilated=dilated,
             command=shlex.join([*self._argv(ports, IMAGE, INITRAMFS), *tree]),
         )
@@ -107,5 +123,18 @@ class NestedMachine(QemuMachine):
 
     @property
     def by_hand(self) -> str:
-        """A shell script that boots the same machine by hand."""
-        return ""
+        """A shell script that boots the host, and in it the guest with its line on the terminal."""
+        image = self.host.image
+        backends = {name: f"null,id={name}" for name in emulated_host.PORTS}
+        backends["line"] = "stdio,id=line,mux=on,signal=off"
+        argv = emulated_host.command(
+            "$host", "$host_initramfs", backends, "$share", "null", " kstep_start=1"
+        )
+        return BY_HAND.format(
+            image=shlex.quote(str(image.image)),
+            archive=shlex.quote(str(image.archive)),
+            kernel=shlex.quote(str(self.kernel.image)),
+            initramfs=shlex.quote(str(self.initramfs)),
+            script=self._script(),
+            command=" \\\n    ".join(f'"{word}"' for word in argv),
+        )
