@@ -142,7 +142,11 @@ def test_what_verify_is_asked_for_is_there(
 @pytest.mark.nightly
 @pytest.mark.parametrize(
     "command",
-    [each for each in HERE if of("verify")(each) and not re.search("--plan|--machine|--accel kvm", each)],
+    [
+        each
+        for each in HERE
+        if of("verify")(each) and not re.search("--plan|--machine|--accel kvm", each)
+    ],
 )
 def test_verify_comes_to_a_verdict(
     command: str, folder: Path, source: Path, tmp_path: Path

@@ -12,12 +12,15 @@ import pytest
 
 from kstep.base.outcome import Outcome, Signature
 from kstep.console import console
+from kstep.machine import emulated_host
 from kstep.machine import qemu as machine
 from kstep.results import layout
 from kstep.run import runner
 from kstep.session import dialogue
 from kstep.session.commands import Commands
+from kstep.toolchain.accel import Accel
 from tests.unit.fakeboot import Bench
+from tests.unit.fakehost import Played, image_in
 from tests.unit.fakeqemu import READY, FakeToolchain
 
 if TYPE_CHECKING:
@@ -274,3 +277,20 @@ def test_whoever_stops_in_the_middle_leaves_no_machine(bench: Bench) -> None:
         next(results)
         assert not list(bench.log.glob("*.ended"))
     assert bench.started == 1
+
+
+# -- an emulated host
+
+
+def test_the_console_of_a_host_that_does_not_come_up_is_kept(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of both tries, each on a host of its own; it is no fault of the kernel."""
+    monkeypatch.setattr(emulated_host, "BOOT", 0.2)
+    tools = Played(**{"": ""})
+    boot = replace(bench.boot("true"), host=image_in(tmp_path), accel=Accel.EMULATED_KVM)
+    (result,) = runner.run(boot, tools, bench.folder)
+    assert (result.outcome, result.signature) == (Outcome.ERROR, Signature.MACHINE_DIED)
+    for files in (result.files, result.earlier[0].files):
+        assert "init: hello" in (bench.folder / files["host_log"]).read_text()
+    assert [each.runs for each in tools.started] == [False, False]
