@@ -33,7 +33,7 @@ SPLAT = re.compile(
     rb"|(?P<step_flood>Unexpected kernel single-step exception at EL1)"
     rb"|kgdbts: (?:ERROR|BP mismatch|SingleStep failed)"
     rb"|bad unlock balance detected"
-    rb"|BUG:"
+    rb"|(?<![A-Z])BUG: "  # not "sysrq: DEBUG" and one changed byte
     rb"|WARNING:"
     rb"|Oops"
     rb"|(?P<panic>Kernel panic)"

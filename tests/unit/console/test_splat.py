@@ -76,6 +76,7 @@ HARMLESS = [
     b"[    0.3] sh[23]: unhandled exception: DABT (lower EL), ESR 0x92000046, in sh",
     b"[    0.0] NOHZ: Full dynticks CPUs: 1.",
     b"[    0.0] watchdog: Delayed init of the lockup detector failed: -19",
+    b"[    0.317611] sysrq: DEBUG:",  # "sysrq: DEBUG", and a carriage return that the line changed
     b"irq 11: affinity broken",
     b"list_add(x, y)",
     b"Internal errors: 0",
