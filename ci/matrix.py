@@ -22,8 +22,9 @@ FILE = Path(__file__).with_name("matrix.yaml")
 def matrix(kind: str) -> str:
     """Return the matrix ``kind`` of matrix.yaml, as one line of JSON.
 
-    ``name`` is the tree, the kconfig and the tools that are not the usual ones, in characters that
-    are allowed in a file name and an artifact name; what is empty has verify's default.
+    ``name`` is the tree, the kconfig, the tools that are not the usual ones and an item's own name,
+    in characters that are allowed in a file name and an artifact name; what is empty has verify's
+    default.
     """
     kinds = yaml.safe_load(FILE.read_text("utf-8"))
     if kind not in kinds:
@@ -35,9 +36,9 @@ def _jobs(asked: Mapping[str, Any]) -> Iterator[dict[str, object]]:
     usual = [{"kconfig": name} for name in asked["kconfigs"]]
     for item in (*usual, *asked.get("also", [])):
         for tree in item.get("trees", asked["trees"]):
-            tools = [item[name] for name in ("compiler", "suite") if name in item]
+            own = [item[name] for name in ("compiler", "suite", "name") if name in item]
             yield {
-                "name": re.sub(r"[^a-z0-9.]+", "-", "-".join([tree, item["kconfig"], *tools])),
+                "name": re.sub(r"[^a-z0-9.]+", "-", "-".join([tree, item["kconfig"], *own])),
                 "tree": tree,
                 "kconfig": item["kconfig"],
                 "compiler": item.get("compiler", "gcc"),

@@ -79,9 +79,10 @@ class Session:
     with which it is. ``requires`` is what its machine must be able to do, and why, as a clause
     that follows the session's name;
     ``hardware`` adds its own. ``text`` is the docstring of its file. ``unsettled`` says why a
-    session runs only if it is named: its result cannot be predicted yet. ``own`` is whether it
-    is the user's, from a file outside kstep's folder. ``area`` is the subject of the claim, a
-    heading over its results in a report, such as ``steps``; empty if no other session shares it.
+    session runs only if it is named: it is one of those that run ``BY_NIGHT``, or its result
+    cannot be predicted yet. ``own`` is whether it is the user's, from a file outside kstep's
+    folder. ``area`` is the subject of the claim, a heading over its results in a report, such
+    as ``steps``; empty if no other session shares it.
     """
 
     name: str
@@ -144,6 +145,9 @@ class Session:
 
 
 CASE_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")  # part of a path, and of name[case]
+
+# Why a session runs only if it is named. Every one of these is named in ci/matrix.yaml.
+BY_NIGHT = "it takes long, or rarely sees what others do not; it runs by night"
 
 _found: dict[str, Session] = {}
 

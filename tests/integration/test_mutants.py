@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.kernel
 
 FOLDER = ROOT / "tests/mutants"
+TREE = "debian:6.1"
 SESSIONS = session.load(ROOT / "tests/sessions")
 
 # Each whole series that mutants are made from
@@ -73,6 +74,12 @@ class Mutant:
     nightly: bool
     kconfig: str
     of: str
+    tree: str
+
+    @property
+    def base(self) -> tuple[str, str]:
+        """The tree and the configuration that it is built from."""
+        return self.tree, self.kconfig
 
     @property
     def whole(self) -> str:
@@ -92,6 +99,8 @@ class Mutant:
         """Write the series with the mutant after its own patches."""
         folder = scratch / self.name
         shutil.copytree(ROOT / "patches" / self.of, folder, ignore=shutil.ignore_patterns("*.yaml"))
+        for port in folder.glob(f"{self.tree.removeprefix('debian:')}/*.patch"):
+            shutil.copyfile(port, folder / port.name)
         shutil.copyfile(
             FOLDER / f"{self.name}.patch", folder / f"{self._number:04}-{self.name}.patch"
         )
@@ -106,6 +115,7 @@ MUTANTS = [
         item.get("nightly", False),
         item.get("kconfig", kconfig.BASE),
         item.get("series", "v6"),
+        item.get("tree", TREE),
     )
     for item in yaml.safe_load((FOLDER / "mutants.yaml").read_text())
 ]
@@ -136,7 +146,10 @@ def test_every_patch_is_listed_and_every_session_exists() -> None:
             assert not any(map(config.surely_lacks, script.needs)), f"{catch} is not run there"
 
 
-@pytest.mark.parametrize("mutant", MUTANTS, ids=[mutant.name for mutant in MUTANTS])
+HERE = [mutant for mutant in MUTANTS if mutant.tree == TREE]  # of another tree: by night
+
+
+@pytest.mark.parametrize("mutant", HERE, ids=[mutant.name for mutant in HERE])
 def test_the_mutant_applies(mutant: Mutant, tmp_path: Path, source: Path) -> None:
     """Even one that is not built this time."""
     made = series.load(str(mutant.series(tmp_path)), ROOT)
@@ -148,7 +161,7 @@ Seen = tuple[Outcome, Signature | None]
 
 @dataclass(frozen=True)
 class Mutants:
-    """Mutants of a configuration that are to be caught, built, and what they are made from."""
+    """Mutants that are to be caught, built from one tree and configuration, and their origin."""
 
     asked: Request
     prepared: Prepared
@@ -189,8 +202,8 @@ class Mutants:
 @pytest.fixture(scope="module")
 def mutants(
     tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
-) -> dict[str, Mutants]:
-    """Build those that the selected tests must detect, by configuration."""
+) -> dict[tuple[str, str], Mutants]:
+    """Build those that the selected tests must detect, by tree and configuration."""
     folder = tmp_path_factory.mktemp("mutants")
     chosen = [
         mutant
@@ -203,19 +216,19 @@ def mutants(
         )
     ]
     return {
-        name: _build(folder, name, [mutant for mutant in chosen if mutant.kconfig == name])
-        for name in {mutant.kconfig for mutant in chosen}
+        base: _build(folder, *base, [mutant for mutant in chosen if mutant.base == base])
+        for base in {mutant.base for mutant in chosen}
     }
 
 
-def _build(folder: Path, kconfig_name: str, chosen: Sequence[Mutant]) -> Mutants:
+def _build(folder: Path, tree: str, kconfig_name: str, chosen: Sequence[Mutant]) -> Mutants:
     asked = request.look_up(
         ROOT,
         series_specs=[
             *{mutant.of: None for mutant in chosen},
             *(str(mutant.series(folder)) for mutant in chosen),
         ],
-        tree_specs=["debian:6.1"],
+        tree_specs=[tree],
         kconfig_names=[kconfig_name],
         variant_names=[
             *{mutant.whole: None for mutant in chosen},
@@ -229,10 +242,10 @@ def _build(folder: Path, kconfig_name: str, chosen: Sequence[Mutant]) -> Mutants
 
 @pytest.mark.parametrize(("mutant", "catch"), PAIRS)
 def test_the_session_sees_the_fault(
-    mutants: dict[str, Mutants], mutant: Mutant, catch: Catch
+    mutants: dict[tuple[str, str], Mutants], mutant: Mutant, catch: Catch
 ) -> None:
     """In a case whose result differs without the mutant; the first one is enough."""
-    alike = mutants[mutant.kconfig]
+    alike = mutants[mutant.base]
     with contextlib.closing(alike.run(mutant.variant, catch)) as results:
         for result in results:
             seen = result.outcome, result.signature
