@@ -75,6 +75,7 @@ class Mutant:
     kconfig: str
     of: str
     tree: str
+    prints: str
 
     @property
     def base(self) -> tuple[str, str]:
@@ -116,6 +117,7 @@ MUTANTS = [
         item.get("kconfig", kconfig.BASE),
         item.get("series", "v6"),
         item.get("tree", TREE),
+        item.get("prints", ""),
     )
     for item in yaml.safe_load((FOLDER / "mutants.yaml").read_text())
 ]
@@ -252,5 +254,6 @@ def test_the_session_sees_the_fault(
             usual = alike.usually(mutant.whole, catch.session, result.cell.case)
             assert Outcome.ERROR not in (usual[0], result.outcome), (usual, result.message)
             if result.outcome is Outcome.FAIL and seen != usual:
+                assert mutant.prints in result.message
                 return
     pytest.fail(f"{catch} sees nothing where {mutant.breaks}")
