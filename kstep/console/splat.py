@@ -69,34 +69,48 @@ def unexpected_steps(text: bytes) -> int:
     return sum(match.lastgroup == "step_flood" for match in SPLAT.finditer(text))
 
 
-# Reports of kgdb's own lock, which the debuggers' steps keep: kgdb_cpu_enter() takes
-# dbg_slave_lock (kernel/debug/debug_core.c) and returns to a step with it, so a function that is
-# stepped and may sleep does so with preemption off, as CONFIG_DEBUG_ATOMIC_SLEEP reports. It is in
-# every variant. The text of a report ends where the stack begins.
-SLEEPS = rb"BUG: sleeping function called from invalid context"
+# Reports of kgdb's own lock, in every variant: kgdb_cpu_enter() takes dbg_slave_lock
+# (kernel/debug/debug_core.c) and returns to a step with it. So what is stepped, and may sleep, does
+# so with preemption off, as CONFIG_DEBUG_ATOMIC_SLEEP reports; and lockdep sees the lock held with
+# interrupts on, and before and after any other. A report's text ends where the stack begins.
 STACK = re.compile(rb"CPU: \d+ (?:UID: \d+ )?PID: \d+|Call trace:")
+FURTHER = b"other info that might help us"  # after it lockdep lists all locks that are held
 LONGEST = 1 << 18  # bytes of a report that is stepped through, with the debugger's own between
-# With that lock alone: interrupts are on, and preemption is off once more than it may be. Lockdep
-# names the locks that are held, CONFIG_DEBUG_PREEMPT who turned preemption off.
-OF_KGDB = re.compile(
-    rb"irqs_disabled\(\): 0,.*preempt_count: 1, expected: 0\b"
-    rb".*(?:\(dbg_slave_lock\)|Preemption disabled at:[^\n]*\n[^\n]*kgdb_cpu_enter\+)",
-    re.DOTALL,
-)
+OF_KGDB = {
+    # kernel/sched/core.c. Of that lock alone: interrupts are on, and preemption is off once more
+    # than it may be. Lockdep names the lock, CONFIG_DEBUG_PREEMPT who turned preemption off.
+    b"BUG: sleeping function called from invalid context": re.compile(
+        rb"irqs_disabled\(\): 0,.*preempt_count: 1, expected: 0\b"
+        rb".*(?:\(dbg_slave_lock\)|Preemption disabled at:[^\n]*\n[^\n]*kgdb_cpu_enter\+)",
+        re.DOTALL,
+    ),
+    # kernel/locking/lockdep.c, which turns itself off after any of them
+    b"WARNING: inconsistent lock state": re.compile(rb"takes:\s[^\n]*\(dbg_slave_lock\)"),
+    b"WARNING: possible circular locking dependency": re.compile(rb"\(dbg_slave_lock\)"),
+    b"WARNING: possible irq lock inversion dependency": re.compile(rb"\(dbg_slave_lock\)"),
+    b"irq-safe -> ": re.compile(rb"already holding:\s[^\n]*\(dbg_slave_lock\)"),
+    b"IRQ-safe -> ": re.compile(rb"already holding:\s[^\n]*\(dbg_slave_lock\)"),
+    b"WARNING: lock held when returning to user space": re.compile(
+        rb"1 lock held by [^\n]*\n[^\n]*\(dbg_slave_lock\)"
+    ),
+    b"WARNING: bad unlock balance detected": re.compile(rb"release lock \(dbg_slave_lock\)"),
+}
 
 
 @dataclass
 class _Report:
-    """A splat that may be of kgdb's own lock: its fault, and its text so far."""
+    """A splat that may be of kgdb's own lock: its fault, how it is then, and its text so far."""
 
     fault: KernelFault
-    text: bytes
+    of_kgdb: re.Pattern[bytes]
+    text: bytes = b""
 
     @property
     def is_of_kgdb(self) -> bool:
         """Whether it is, and nothing else in it is a splat."""
-        found = OF_KGDB.search(self.text)
-        return found is not None and len(SPLAT.findall(self.text)) == 1
+        told = self.text.partition(FURTHER)[0]
+        splats = sum(SPLAT.search(line) is not None for line in self.text.splitlines())
+        return self.of_kgdb.search(told) is not None and splats == 1
 
 
 class SplatDetector:
@@ -138,9 +152,10 @@ class SplatDetector:
             provoked = next((part for part in self.provoked if part in line), None)
             if provoked is None:
                 fault = KernelFault(signature, line.decode(errors="replace").strip())
-                if SLEEPS not in line:
+                known = next((how for head, how in OF_KGDB.items() if head in line), None)
+                if known is None:
                     raise fault
-                self._report = _Report(fault, b"")
+                self._report = _Report(fault, known)
                 self._judge(text[start:])
                 return
             self.provoked[provoked] += start != counted

@@ -223,3 +223,47 @@ def test_a_report_that_does_not_end_is_a_splat() -> None:
     detector.feed(SLEEPS)
     with pytest.raises(KernelFault, match="BUG: sleeping function called"):
         detector.finish()
+
+
+LOCKDEP = {
+    "inconsistent": b"""\
+[    9.5] WARNING: inconsistent lock state
+[    9.5] 6.1.192 #1 Not tainted
+[    9.5] inconsistent {IN-HARDIRQ-W} -> {HARDIRQ-ON-W} usage.
+[    9.5] sh/25 [HC0[0]:SC0[0]:HE1:SE1] takes:
+[    9.5] ffff80000a0b3f58 (LOCK){?...}-{2:2}, at: kgdb_cpu_enter+0x2b8/0x7a0
+""",
+    "circular": b"""\
+[    9.5] WARNING: possible circular locking dependency detected
+[    9.5] sh/25 is trying to acquire lock:
+[    9.5] ffff000001c2a438 (&fs->lock){+.+.}-{2:2}, at: set_fs_pwd+0x2c/0xb0
+[    9.5] but task is already holding lock:
+[    9.5] ffff80000a0b3f58 (LOCK){....}-{2:2}, at: kgdb_cpu_enter+0x2b8/0x7a0
+""",
+    "unsafe": b"""\
+[    9.5] WARNING: HARDIRQ-safe -> HARDIRQ-unsafe lock order detected
+[    9.5] sh/25 [HC0[0]:SC0[0]:HE1:SE1] is trying to acquire:
+[    9.5] ffff000001c2a438 (&fs->lock){+.+.}-{2:2}, at: set_fs_pwd+0x2c/0xb0
+[    9.5] and this task is already holding:
+[    9.5] ffff80000a0b3f58 (LOCK){....}-{2:2}, at: kgdb_cpu_enter+0x2b8/0x7a0
+""",
+    "unlock": b"""\
+[    9.5] WARNING: bad unlock balance detected!
+[    9.5] sh/25 is trying to release lock (LOCK) at:
+""",
+}
+
+
+@pytest.mark.parametrize("report", LOCKDEP.values(), ids=LOCKDEP)
+def test_what_lockdep_says_of_kgdb_s_own_lock_is_counted(report: bytes) -> None:
+    """And of no other, though the task holds kgdb's, as every task does that is stepped."""
+    held = b"""\
+[    9.5] other info that might help us debug this:
+[    9.5] 1 lock held by sh/25:
+[    9.5]  #0: ffff80000a0b3f58 (dbg_slave_lock){....}-{2:2}, at: kgdb_cpu_enter+0x2b8/0x7a0
+"""
+    detector = SplatDetector()
+    detector.feed(report.replace(b"LOCK)", b"dbg_slave_lock)") + held + STACK)
+    assert detector.of_kgdb == 1
+    with pytest.raises(KernelFault, match="WARNING: "):
+        detector.feed(report.replace(b"LOCK)", b"&p->lock)") + held + STACK)
