@@ -99,6 +99,16 @@ def test_two_sessions_of_one_name_are_not_one(tmp_path: Path) -> None:
     )
 
 
+def test_a_case_that_has_no_sense_with_an_option_is_one_of_the_session(tmp_path: Path) -> None:
+    text = SCRIPT.replace("session import Stepped", "session import Stepped, Unless", 1)
+    text = text.replace("cases=", 'unless=(Unless("CONFIG_X", "why", ("h",)),), cases=', 1)
+    with pytest.raises(MachineryError, match=r'unless names "h", which is not a case of it$'):
+        session.load(scripts(tmp_path, one=text))
+    (found, *_) = session.load(scripts(tmp_path, one=text.replace('"h"', '"f"'))).values()
+    assert [each.option for each in found.unless_for("f")] == ["CONFIG_X"]
+    assert found.unless_for("g") == []
+
+
 def test_two_cases_of_one_name_are_not_one(tmp_path: Path) -> None:
     text = SCRIPT.replace('Stepped("g"', 'Stepped("f"')
     with pytest.raises(MachineryError) as error:
