@@ -49,34 +49,42 @@ class Context:
         )
 
 
-def enter(target: Target, gdb: Gdb) -> Context:
-    """Continue to the next call; return where it will return to."""
+@dataclass(frozen=True)
+class Call:
+    """A call that was entered: its first instruction, and where it returns to."""
+
+    entry: Context
+    back: Context
+
+    def leave(self, gdb: Gdb) -> None:
+        """Continue to its end, whatever interrupts it."""
+        self.back.reach(gdb, "return from the system call")
+
+
+def enter(target: Target, gdb: Gdb) -> Call:
+    """Continue to the next call."""
     stop_here = gdb.breakpoint(FUNCTION)
     gdb.resume()
     target.expect_breakpoint_in_gdb(gdb, stop_here)
     gdb.clear(stop_here)
     registers = gdb.registers()
-    return Context(registers["x30"], registers["sp"])
+    sp = registers["sp"]
+    return Call(Context(stop_here.address, sp), Context(registers["x30"], sp))
 
 
-def leave(gdb: Gdb, back: Context) -> None:
-    """Continue to the end of the call, whatever interrupts it."""
-    back.reach(gdb, "return from the system call")
-
-
-def land(target: Target, gdb: Gdb) -> tuple[Context, Context]:
-    """Step in calls until a step ends in a vector; return what is interrupted, and the call's end.
+def land(target: Target, gdb: Gdb) -> tuple[Context, Call]:
+    """Step in calls until a step ends in a vector; return what is interrupted, and its call.
 
     Raises MachineryError if no step does.
     """
     for _ in range(TRIES):
-        back = enter(target, gdb)
+        call = enter(target, gdb)
         for step in target.steps(STEPS, gdb):
             if step.after.symbol == "vectors":
                 # The vector's code has not run: the stack pointer is as it was.
                 sp = gdb.registers()["sp"]
-                return Context(gdb.value("$ELR_EL1"), sp), back
+                return Context(gdb.value("$ELR_EL1"), sp), call
             if not step.in_order:
                 break
-        leave(gdb, back)
+        call.leave(gdb)
     raise MachineryError(f"in {TRIES} calls no step ended in a vector, so nothing was tested")

@@ -24,7 +24,7 @@ from kstep.base.outcome import KernelFault, Signature
 from kstep.machine.capability import Capability
 from kstep.machine.hardware import Hardware
 from kstep.session.session import session
-from tests.session_parts.stub_calls import LONG, land, leave
+from tests.session_parts.stub_calls import LONG, land
 from tests.sessions.gdbstub_onward import DILATION, TRIGGER
 
 if TYPE_CHECKING:
@@ -59,12 +59,12 @@ def gdbstub_leak(target: Target) -> None:
         target.running(f"{SLEEPER} & {TRIGGER}; kill $!; wait", LONG),
     ):
         for _ in range(LANDINGS):
-            interrupted, back = land(target, gdb)
+            interrupted, call = land(target, gdb)
             set_ += bool(gdb.value("$SPSR_EL1") & SS)
             wakes, preempts = handle(gdb, interrupted)
             woken += wakes
             preempted += wakes and preempts
-            leave(gdb, back)
+            call.leave(gdb)
         gdb.resume()
     target.metrics |= {
         "landings": LANDINGS,

@@ -26,7 +26,7 @@ from kstep.base.outcome import KernelFault, Signature
 from kstep.machine.capability import Capability
 from kstep.machine.hardware import Hardware
 from kstep.session.session import session
-from tests.session_parts.stub_calls import LONG, TICK, enter, land, leave
+from tests.session_parts.stub_calls import LONG, TICK, enter, land
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,10 +52,10 @@ def by_continue(target: Target, gdb: Gdb) -> None:
     """Continue to the interrupted instruction, from one landing after another."""
     others = 0
     for number in range(1, LANDINGS + 1):
-        interrupted, back = land(target, gdb)
+        interrupted, call = land(target, gdb)
         others += interrupted.reach(gdb, "interrupted instruction")
         target.metrics |= {"back": number, "stops_of_others": others}
-        leave(gdb, back)
+        call.leave(gdb)
 
 
 def by_stepi(target: Target, gdb: Gdb) -> None:
@@ -80,9 +80,9 @@ def by_next(target: Target, gdb: Gdb) -> None:
     """Step over the first source line of the function, in one call after another."""
     ended: Counter[str] = Counter()
     for _ in range(NEXTS):
-        back = enter(target, gdb)
+        call = enter(target, gdb)
         ended[target.locate(gdb.run("-exec-next", Signature.RUNAWAY)).symbol] += 1
-        leave(gdb, back)
+        call.leave(gdb)
     landed = ended["vectors"]
     target.metrics |= {"nexts": NEXTS, "ended_in_vectors": landed}
     if landed:

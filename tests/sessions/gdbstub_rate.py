@@ -7,12 +7,13 @@ interrupts on (arch/arm64/kvm/debug.c). An interrupt that is due when the step b
 first, and the step ends at its vector: before the guest's kernel has executed an instruction of
 it, so no kernel can do anything about it.
 
-Measured: up to five gdb steps from the beginning of each of 60 system calls, until one leaves
-program order. Before each call the guest spins for a random part of the timer's period, so that
-calls are independent of each other; the steps in one call are not, and the interval of the rate
-says so. What a step takes on the guest's clock is measured by the guest: its calls with
-steps, less those without. Cases differ in the period of the guest's timer, and in the dilation of
-its clock, which stands for a host that is as many times as fast.
+Measured: five gdb steps from the beginning of each of 60 system calls; from a vector the guest is
+continued to the interrupted instruction, and stepped on. Before each call the guest spins for a
+random part of the timer's period, so that calls are independent of each other; the steps in one
+call are not, and the interval of the rate says so. What a step takes on the guest's clock is
+measured by the guest: its calls with steps, less those without. Cases differ in the period of the
+guest's timer, and in the dilation of its clock, which stands for a host that is as many times as
+fast.
 
 Refuted by a step that ends in a vector (`enters-interrupt`) or at any other place but the next
 instruction (`off-order`); by steps that do not move, if they are the majority (`stuck`). The rate
@@ -26,14 +27,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from kstep.arm64.branch import decode
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.machine.capability import Capability
 from kstep.machine.hardware import Hardware
 from kstep.results.rate import ClusteredRate
 from kstep.session.session import session
-from tests.session_parts.stub_calls import LONG, TICK, enter, leave
-from tests.sessions.gdbstub_step import fault
+from tests.session_parts.stub_calls import LONG, TICK, Context, enter
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -72,33 +73,38 @@ class Pace:
 
 @dataclass
 class Path:
-    """The first instructions of the function: where a step from each may go, once that is known.
-
-    A step that is judged reads registers and memory, and takes several times as long.
-    """
+    """Where a step from an instruction may go, by its address: every call takes the same path."""
 
     known: dict[int, frozenset[int]] = field(default_factory=dict)
 
-    def steps(self, target: Target, gdb: Gdb) -> Iterator[tuple[Signature | None, str]]:
-        """Step from the beginning; how each step went wrong, and where it ended."""
-        if len(self.known) < STEPS:
-            for step in target.steps(STEPS, gdb):
-                if step.in_order:
-                    self.known[step.before.address] = step.expected
-                yield fault(step), str(step.after)
-            return
-        at = next(iter(self.known))
-        while at in self.known:
+    def _expected(self, gdb: Gdb, at: int) -> frozenset[int]:
+        if at not in self.known:
+            word = int.from_bytes(gdb.read(at, 4), "little")
+            self.known[at] = decode(word, at).successors(gdb.registers())
+        return self.known[at]
+
+    def steps(
+        self, target: Target, gdb: Gdb, entry: Context
+    ) -> Iterator[tuple[Signature | None, str]]:
+        """Step from the beginning of a call; how each step went wrong, and where it ended.
+
+        From a vector continue to the interrupted instruction, and step that again.
+        """
+        at = entry.pc
+        for _ in range(STEPS):
+            expected = self._expected(gdb, at)
             place = target.locate(gdb.step_instruction())
-            if place.address in self.known[at]:
+            if place.address in expected:
                 yield None, str(place)
+                at = place.address
             elif place.address == at:
                 yield Signature.STUCK, str(place)
             elif place.symbol == "vectors":
                 yield Signature.ENTERS_INTERRUPT, str(place)
+                Context(at, gdb.registers()["sp"]).reach(gdb, "interrupted instruction")
             else:
                 yield Signature.OFF_ORDER, str(place)
-            at = place.address
+                return
 
 
 PACES = (
@@ -114,35 +120,30 @@ PACES = (
     requires={
         Capability.GDBSTUB: "it has gdb on QEMU's own gdbstub",
         Capability.GDBSTUB_BY_KVM: "it asks how KVM steps",
-        Capability.MEMORY_WITHOUT_KDB: "it reads each instruction while that gdb steps",
     },
     area="kdb and gdb",
 )
 def gdbstub_rate(target: Target, pace: Pace) -> None:
     """Step with gdb on QEMU's stub, in one call after another."""
-    clusters: list[tuple[int, int]] = [(0, 0)] * UNSTEPPED
-    went: Counter[Signature | None] = Counter()
+    calls: list[list[Signature | None]] = []
     places: Counter[str] = Counter()
     path = Path()
     with target.in_gdbstub(1) as gdb, target.running(pace.trigger, LONG) as ended:
         for number in range(UNSTEPPED + CALLS):
-            back = enter(target, gdb)
+            call = enter(target, gdb)
+            calls.append([])
             if number >= UNSTEPPED:
-                landed = steps = 0
-                for how, place in path.steps(target, gdb):
-                    went[how] += 1
-                    steps += 1
-                    landed += how is Signature.ENTERS_INTERRUPT
+                for how, place in path.steps(target, gdb, call.entry):
+                    calls[-1].append(how)
                     if how is not None:
                         places[place] += 1
-                    if how not in {None, Signature.STUCK}:
-                        break
-                clusters.append((landed, steps))
-            leave(gdb, back)
+            call.leave(gdb)
         gdb.resume()
-    took = nanoseconds(ended[0].text)
-    each = step_time(took, [steps for _, steps in clusters])
-    rate = ClusteredRate(tuple(clusters[UNSTEPPED:]))
+    went = Counter(how for each in calls for how in each)
+    landed = [(each.count(Signature.ENTERS_INTERRUPT), len(each)) for each in calls]
+    # From a vector the guest is continued to the interrupted instruction, which takes as long.
+    each = step_time(nanoseconds(ended[0].text), [hits + steps for hits, steps in landed])
+    rate = ClusteredRate(tuple(landed[UNSTEPPED:]))
     low, high = rate.interval()
     target.metrics |= {
         "landed": rate.hits,
