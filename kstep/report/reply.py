@@ -124,6 +124,8 @@ def _subject(record: Record) -> list[str]:
         lines += prose(_kernel(kernel), "  ", "    ")
     accel = record.run.host.get("accel")
     how = ", TCG: no hardware and no KVM was tried" if accel == "tcg" else f", {accel}"
+    if host := record.run.host.get("emulated_host"):
+        how += f" on an emulated host: {host}"
     for said in dict.fromkeys(each.gcc for each in record.toolchains):
         lines += prose(f"compiler: {said}", "  ", "    ")
     for said in dict.fromkeys(each.qemu for each in record.toolchains):

@@ -226,7 +226,7 @@ def fetch_set(
                 if not note.exists():
                     raise MachineryError(
                         f"cannot fetch {', '.join((*names, metapackage))} of Debian {suite} for"
-                        " arm64",
+                        " arm64; name another suite, or a mirror that has it",
                         details=error.details[-5:],
                     ) from error
         found = []

@@ -103,3 +103,12 @@ def test_no_line_is_longer_than_72_columns(text: str, name: str) -> None:
     drawn = reply(a_record(NOWHERE, *cells))
     drawn.encode("utf-8")
     assert all(len(line) <= 72 for line in drawn.split("\n"))
+
+
+def test_the_host_under_whose_kvm_it_was_is_named(tmp_path: Path) -> None:
+    record = a_record(tmp_path, a_cell())
+    suite = "Debian bookworm, Linux 6.1.0-57-arm64 (6.1.192-3), QEMU 1:7.2+dfsg-7"
+    host = {"accel": "emulated-kvm", "emulated_host": suite}
+    record.run = replace(record.run, host=host)
+    said = " ".join(reply(record).split())
+    assert f", emulated-kvm on an emulated host: {suite}" in said

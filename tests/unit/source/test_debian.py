@@ -448,6 +448,7 @@ def test_where_no_arm64_packages_are_in_reach_the_suite_is_named(tmp_path: Path)
     with pytest.raises(MachineryError) as error:
         a_set(archive, tmp_path)
     assert str(error.value) == (
-        "cannot fetch qemu-system-arm, linux-image-arm64 of Debian bookworm for arm64"
+        "cannot fetch qemu-system-arm, linux-image-arm64 of Debian bookworm for arm64; name another"
+        " suite, or a mirror that has it"
     )
     assert error.value.details == ("E: Failed to fetch",)
