@@ -125,7 +125,8 @@ class NestedMachine(QemuMachine):
     def by_hand(self) -> str:
         """A shell script that boots the host, and in it the guest with its line on the terminal."""
         image = self.host.image
-        backends = {name: f"null,id={name}" for name in emulated_host.PORTS}
+        # A null chardev is never connected, and who writes to such a port waits for ever.
+        backends = {name: f"file,id={name},path=/dev/null" for name in emulated_host.PORTS}
         backends["line"] = "stdio,id=line,mux=on,signal=off"
         argv = emulated_host.command(
             "$host", "$host_initramfs", backends, "$share", "null", " kstep_start=1"
