@@ -15,6 +15,9 @@ measured by the guest: its calls with steps, less those without. Cases differ in
 guest's timer, and in the dilation of its clock, which stands for a host that is as many times as
 fast.
 
+The first step of a call is at a random moment, so its risk is a step's time by the timer's period.
+The steps after a vector are not: getting back from it takes as long as a step.
+
 Refuted by a step that ends in a vector (`enters-interrupt`) or at any other place but the next
 instruction (`off-order`); by steps that do not move, if they are the majority (`stuck`). The rate
 itself is not judged: the metrics hold it, and the report draws it against the time of a step.
@@ -149,6 +152,9 @@ def gdbstub_rate(target: Target, pace: Pace) -> None:
         "landed": rate.hits,
         "gdb_steps": rate.trials,
         "calls": len(rate.clusters),
+        "first_steps_landed": [each[0] for each in calls[UNSTEPPED:]].count(
+            Signature.ENTERS_INTERRUPT
+        ),
         "stayed": went[Signature.STUCK],
         "percent": round(100 * rate.hits / rate.trials, 1),
         "percent_at_least": round(100 * low, 1),

@@ -321,8 +321,8 @@ function drawRates(box) {
 function drawCurve(box) {
   const { points } = data.curves[Number(box.dataset.curve)];
   const canvas = element("div");
-  box.replaceChildren(element("h5", {}, "share of steps that ended in a vector, and its 95 % interval, by the guest's"
-    + " time a step; the line is a step's time by the period of the timer"), canvas);
+  box.replaceChildren(element("h5", {}, "share of steps in a row that ended in a vector, and its 95 % interval, by the"
+    + " guest's time a step; the line is the risk of one step at a random moment: its time by the timer's period"), canvas);
   const variants = [...new Set(points.map((point) => point.variant))];
   const periods = [...new Set(points.map((point) => point.period))];
   const [least, most] = [Math.min, Math.max].map((of) => of(...points.map((point) => point.step)));
