@@ -35,15 +35,16 @@ def folder(above: Path | None = None) -> tempfile.TemporaryDirectory[str]:
     return tempfile.TemporaryDirectory(prefix=f".{prefix()}", dir=above)
 
 
-def replace(path: Path, text: str, *, synced: bool = False) -> None:
+def replace(path: Path, text: str | Iterable[str], *, synced: bool = False) -> None:
     """Write a file atomically: it is complete at every moment, first the old one, then the new.
 
-    ``synced``: also after a power cut. Raises OSError, and then keeps the old file.
+    ``text`` may be in pieces. ``synced``: also after a power cut. Raises OSError, and then keeps
+    the old file.
     """
     part = path.with_name(f".{prefix()}{path.name}")
     try:
         with part.open("w", encoding="utf-8") as stream:
-            stream.write(text)
+            stream.writelines([text] if isinstance(text, str) else text)
             if synced:
                 stream.flush()
                 os.fsync(stream.fileno())

