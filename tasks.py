@@ -28,17 +28,21 @@ from invoke.tasks import Task, task
 from kstep.base.errors import MachineryError, RequestError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
+    from kstep.base.progress import Progress
     from kstep.machine.hardware import Hardware
     from kstep.results.cell import Cell
     from kstep.results.record import Record
     from kstep.results.request import Asked
+    from kstep.run.building import Built, Family
     from kstep.run.preparation import Prepared
     from kstep.run.request import Request
+    from kstep.run.scheduler import Scheduler
 
 ROOT = Path(__file__).resolve().parent
 RUNS = ROOT / "runs"
+MOST_CORES = 100_000  # of a forecast
 WIDTH = 80  # columns without a terminal
 INTERRUPTED = 130  # a shell's status for a program that Ctrl-C ended
 
@@ -142,6 +146,51 @@ def _say_what_next(record: Record) -> None:
     print(f"look first at {shown}: {called(record, first.cell)}: {surprise(first)}")  # noqa: T201 -- the command's answer
 
 
+CLUSTER = {
+    "scheduler": "a cluster's, tcp://HOST:PORT or tls://HOST:PORT; default: this host's cores",
+    "tls-ca": "the certificate of the authority that signed all of a cluster's, as PEM",
+    "tls-cert": "your certificate for a cluster, as PEM",
+    "tls-key": "its private key, as PEM",
+    "insecure": "use a cluster on other hosts without TLS",
+}
+
+
+def _engine(
+    scheduler: str,
+    files: tuple[str, str, str],
+    *,
+    insecure: bool,
+    jobs: int,
+    machine: str,
+    progress: Progress,
+    stack: contextlib.ExitStack,
+) -> tuple[Scheduler, Callable[[Sequence[Family]], list[Built]]]:
+    """Return what runs boots and what builds kernels, until the stack is closed."""
+    from kstep.base.cache import Cache
+    from kstep.run.access import FILES, Access
+    from kstep.run.building import build_here
+    from kstep.run.local import LocalProcesses
+
+    if not scheduler:
+        for name, file in zip(FILES, files, strict=True):
+            if file:
+                raise RequestError(f"--{name}: only for --scheduler")
+        return LocalProcesses(jobs or os.cpu_count() or 1, progress.say), build_here
+    if machine:
+        raise RequestError("--scheduler: not with --machine, which is a serial line of this host")
+    if jobs:
+        raise RequestError(
+            "--jobs: not with --scheduler; a worker's is ./inv cluster.worker --jobs"
+        )
+    access = Access.parse("--scheduler", scheduler, files, insecure=insecure)
+    from kstep.run.cluster import Cluster
+
+    cluster = Cluster(access, ROOT, Cache.default(), progress.say)
+    stack.callback(cluster.close)
+    cluster.open()
+    return cluster, cluster.build
+
+
 @task(
     help={
         "series": "names under patches/, folders, mboxes, patch files, git:DIR#A..B",
@@ -159,6 +208,7 @@ def _say_what_next(record: Record) -> None:
         "trust": "build a series that is not in patches/ on this host, uncontained",
         "machine": "external: serial:DEVICE[@BAUD], tcp:HOST:PORT, labgrid:PLACE, exec:PROGRAM",
         "reset": "the command that resets that machine",
+        **CLUSTER,
         "out": "the folder of the run; default: runs/<time>",
         "resume": "a run to go on with where it stopped; it keeps its request",
         "plan": "print the cells and do nothing",
@@ -182,6 +232,11 @@ def verify(
     trust: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
     machine: str = "",
     reset: str = "",
+    scheduler: str = "",
+    tls_ca: str = "",
+    tls_cert: str = "",
+    tls_key: str = "",
+    insecure: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
     out: str = "",
     resume: str = "",
     plan: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
@@ -198,7 +253,6 @@ def verify(
     from kstep.results.request import Asked
     from kstep.results.verdict import exit_status
     from kstep.run import request
-    from kstep.run.local import LocalProcesses
     from kstep.run.verification import Verification
 
     here = Path.cwd()
@@ -226,7 +280,8 @@ def verify(
         variants, sessions, toolchain = (kept[n] for n in ("variants", "sessions", "toolchain"))
         compiler, suite = kept["compiler"], kept["suite"]
         accel, machine, reset = former.accel, former.machine, former.reset
-        repeat, jobs, trust = former.repeat, jobs or former.jobs, trust or former.trust
+        repeat, trust = former.repeat, trust or former.trust
+        jobs = jobs or former.jobs * (not scheduler)
     asked = request.look_up(
         ROOT,
         series_specs=_list(series),
@@ -246,21 +301,31 @@ def verify(
         for cell in planned:
             print(f"{cell.column} {cell.name} {cell.repeat}")  # noqa: T201 -- what was asked for
         return 0
-    if accel.startswith("emulated-kvm"):
+    if accel.startswith("emulated-kvm") and not scheduler:
         require_memory(jobs or os.cpu_count() or 1)
     if reset and not machine:
         raise RequestError("--reset: only for --machine; kstep resets its own machines")
     folder = Path(out) if out else RUNS / time.strftime("%Y%m%d-%H%M%S")
     names = [each.name for each in asked.kconfigs]
-    with Progress() as progress:
+    with Progress() as progress, contextlib.ExitStack() as stack:
         if asked.base_added:
             progress.say("also running none: tests without expectations are compared with it")
+        engine, build = _engine(
+            scheduler,
+            (tls_ca, tls_cert, tls_key),
+            insecure=insecure,
+            jobs=jobs,
+            machine=machine,
+            progress=progress,
+            stack=stack,
+        )
         job = Verification(
             asked,
             folder=folder,
             toolchain_kind=toolchain,
             accel_kind=accel,
-            scheduler=LocalProcesses(jobs or os.cpu_count() or 1, progress.say),
+            scheduler=engine,
+            build=build,
             argv=sys.argv[1:],
             typed=Asked(
                 folder=os.path.relpath(Path.cwd(), ROOT),
@@ -304,6 +369,144 @@ def verify(
     if exit_status(record.cells) == MachineryError.status:
         print(f"to run again what has no verdict: ./inv verify --resume {shown}")  # noqa: T201 -- likewise
     return exit_status(record.cells)
+
+
+@task(
+    help={
+        "cells": "those to repeat: as verify's --sessions",
+        "until-half-width": "of each rate's 95 % interval, from 0 to 1",
+        "most": "repeats of a cell, at the most",
+        "series": "as for verify",
+        "tree": "as for verify",
+        "kconfig": "as for verify",
+        "compiler": "as for verify",
+        "suite": "as for verify",
+        "variants": "as for verify",
+        "jobs": "as for verify",
+        "toolchain": "as for verify",
+        "accel": "as for verify",
+        "trust": "as for verify",
+        **CLUSTER,
+        "out": "the folder of the run; default: runs/<time>",
+        "resume": "a soak to go on with where it stopped; it keeps its request",
+    },
+)
+@_exit_statuses
+def soak(
+    _context: Context,
+    cells: str = "",
+    until_half_width: float = 0.01,
+    most: int = 10_000,
+    series: str = "v5,v6",
+    tree: str = "debian:6.1",
+    kconfig: str = "base",
+    compiler: str = "gcc",
+    suite: str = "",
+    variants: str = "",
+    jobs: int = 0,
+    toolchain: str = "auto",
+    accel: str = "auto",
+    trust: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
+    scheduler: str = "",
+    tls_ca: str = "",
+    tls_cert: str = "",
+    tls_key: str = "",
+    insecure: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
+    out: str = "",
+    resume: str = "",
+) -> int:
+    """Repeat tests until the rate at which each passes is known, most where it is known the least.
+
+    Exit status: 0 every rate is known, 2 the request is wrong, 3 some are not after --most.
+    """
+    from kstep.base.cache import Cache
+    from kstep.base.progress import Progress
+    from kstep.report import soak as rates
+    from kstep.results.record import load
+    from kstep.results.request import Asked
+    from kstep.run import request
+    from kstep.run.soak import Soak
+    from kstep.run.verification import Verification
+
+    policy = Soak(until_half_width, most, jobs or os.cpu_count() or 1)
+    if resume:
+        given = {"sessions": cells, "variants": variants, "out": out}
+        out, former = _take_up(resume, {**given, "jobs": jobs})
+        kept = former.options()
+        series, tree, kconfig = (kept[name] for name in ("series", "tree", "kconfig"))
+        variants, cells, toolchain = (kept[name] for name in ("variants", "sessions", "toolchain"))
+        compiler, suite = kept["compiler"], kept["suite"]
+        accel, trust = former.accel, trust or former.trust
+    elif not cells:
+        raise RequestError("--cells is missing; name what to repeat, such as 'step-in-order[*]'")
+    asked = request.look_up(
+        ROOT,
+        series_specs=_list(series),
+        tree_specs=_list(tree),
+        kconfig_names=_list(kconfig),
+        variant_names=_list(variants),
+        session_names=_list(cells),
+        trust=trust,
+        compiler_names=_list(compiler),
+        suite_names=_list(suite),
+    )
+    names = [each.name for each in asked.kconfigs]
+    folder = Path(out) if out else RUNS / time.strftime("%Y%m%d-%H%M%S")
+    with Progress() as progress, contextlib.ExitStack() as stack:
+        engine, build = _engine(
+            scheduler,
+            (tls_ca, tls_cert, tls_key),
+            insecure=insecure,
+            jobs=jobs,
+            machine="",
+            progress=progress,
+            stack=stack,
+        )
+        job = Verification(
+            asked,
+            folder=folder,
+            toolchain_kind=toolchain,
+            accel_kind=accel,
+            scheduler=engine,
+            build=build,
+            soak=policy,
+            argv=sys.argv[1:],
+            typed=Asked(
+                folder=os.path.relpath(Path.cwd(), ROOT),
+                series=tuple(_list(series)),
+                trees=tuple(_list(tree)),
+                kconfigs=dict(zip(names, _list(kconfig), strict=True)),
+                matrix="each",
+                variants=tuple(each.name for each in asked.variants) if asked.chosen else (),
+                sessions=asked.selectors,
+                repeat=most,
+                jobs=jobs,
+                toolchain=toolchain,
+                accel=accel,
+                machine="",
+                reset="",
+                trust=trust,
+                compilers=tuple(each.name for each in asked.compilers),
+                suites=tuple(filter(None, asked.suites)),
+            ),
+            cache=Cache.default(),
+            progress=progress,
+            resume=bool(resume),
+        )
+        record = job.run()
+    rates.write(record, until_half_width)
+    shown = os.path.relpath(folder)
+    print("\n".join(rates.text(record, until_half_width)))  # noqa: T201 -- the command's answer
+    print(f"results: {shown}; over time: {shown}/{rates.PICTURE}")  # noqa: T201 -- likewise
+    if job.interrupted:
+        _leave_at_once()
+        raise Exit(
+            f"kstep: interrupted; to go on: ./inv soak --resume {shown}"
+            f" --until-half-width {until_half_width:g} --most {most}",
+            INTERRUPTED,
+        )
+    known = all(each.rate.half_width <= until_half_width for each in rates.repeated(load(folder)))
+    return 0 if known else MachineryError.status
 
 
 def _without_verdict(cells: Iterable[Cell], run: str) -> list[Cell]:
@@ -708,13 +911,19 @@ def merge(_context: Context, runs: str, out: str = "") -> int:
     return exit_status(record.cells)
 
 
-@task(name="matrix", help={"kind": "slim or nightly, from ci/matrix.yaml"})
+@task(
+    name="matrix",
+    help={
+        "kind": "slim or nightly, from ci/matrix.yaml",
+        "shards": "split each job into so many of about the same length",
+    },
+)
 @_exit_statuses
-def ci_matrix(_context: Context, kind: str = "slim") -> None:
+def ci_matrix(_context: Context, kind: str = "slim", shards: int = 1) -> None:
     """Print the jobs of a CI run, as JSON for GitHub's strategy.matrix."""
     from ci.matrix import matrix
 
-    print(matrix(kind))  # noqa: T201 -- the command's answer
+    print(matrix(kind, shards))  # noqa: T201 -- the command's answer
 
 
 @task(name="annotate", positional=["run"], help={"run": "the folder of a run"})
@@ -726,6 +935,99 @@ def ci_annotate(_context: Context, run: str) -> None:
 
     for line in annotate(load(Path(run))):
         print(line)  # noqa: T201 -- the command's answer
+
+
+@task(
+    name="scheduler",
+    positional=["address"],
+    help={
+        "address": "where it listens; default: tcp://127.0.0.1:8786",
+        **{name: text for name, text in CLUSTER.items() if name != "scheduler"},
+    },
+)
+@_exit_statuses
+def cluster_scheduler(
+    _context: Context,
+    address: str = "tcp://127.0.0.1:8786",
+    tls_ca: str = "",
+    tls_cert: str = "",
+    tls_key: str = "",
+    insecure: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
+) -> None:
+    """Run the scheduler of a cluster, until Ctrl-C."""
+    from kstep.run import service
+    from kstep.run.access import Access
+
+    files = tls_ca, tls_cert, tls_key
+    service.scheduler(Access.parse("--address", address, files, insecure=insecure))
+
+
+@task(
+    name="worker",
+    positional=["scheduler"],
+    help={
+        **CLUSTER,
+        "scheduler": "that of the cluster, tcp://HOST:PORT or tls://HOST:PORT",
+        "jobs": "machines at the same time; default: as cores and memory allow",
+        "toolchain": "auto, docker or host",
+        "compiler": "what it can build with: gcc, clang",
+        "suite": "the Debian suite of its tools; default: the toolchain's own",
+    },
+)
+@_exit_statuses
+def cluster_worker(
+    _context: Context,
+    scheduler: str,
+    jobs: int = 0,
+    toolchain: str = "auto",
+    compiler: str = "gcc",
+    suite: str = "",
+    tls_ca: str = "",
+    tls_cert: str = "",
+    tls_key: str = "",
+    insecure: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
+) -> None:
+    """Run boots and builds of a cluster on this host, until Ctrl-C."""
+    from kstep import toolchain as toolchains
+    from kstep.run import service
+    from kstep.run.access import Access
+
+    if jobs < 0:
+        raise RequestError(f"--jobs {jobs}: must be 1 or more")
+    toolchains.require_kind(toolchain)
+    for name in _list(compiler):
+        toolchains.compiler(name)
+    access = Access.parse("SCHEDULER", scheduler, (tls_ca, tls_cert, tls_key), insecure=insecure)
+    service.worker(access, jobs or os.cpu_count() or 1, toolchain, compiler, suite)
+
+
+@task(
+    name="forecast",
+    help={
+        "cores": "sizes of clusters, with commas",
+        "kind": "the matrix of ci/matrix.yaml that is run",
+        "like": "a run: forecast that one instead, without builds, and compare",
+    },
+)
+@_exit_statuses
+def cluster_forecast(
+    _context: Context, cores: str = "2,16,128,1024", kind: str = "nightly", like: str = ""
+) -> None:
+    """Simulate a whole matrix on clusters, from measured times: how long, and what limits it."""
+    from ci.matrix import load
+    from kstep.results.record import load as load_run
+    from kstep.run import forecast
+
+    sizes = _list(cores)
+    if not sizes or not all(size.isdecimal() and 0 < int(size) <= MOST_CORES for size in sizes):
+        raise RequestError(f"--cores {cores}: must be whole numbers, 1 to {MOST_CORES}")
+    run = load_run(Path(like)) if like else None
+    work = load(kind) if run is None else forecast.Load.of(run.cells)
+    found = [forecast.simulate(work, int(size), forecast.Costs()) for size in sizes]
+    print("\n".join(forecast.text(work, found)))  # noqa: T201 -- the command's answer
+    if run is not None:
+        told = ", ".join(f"{each.wall:.0f} s with {each.cores} cores" for each in found)
+        print(f"forecast {told}; {like} took {run.run.seconds:.0f} s")  # noqa: T201 -- likewise
 
 
 @task(
@@ -852,7 +1154,11 @@ def clean(_context: Context) -> None:
 
 
 # Every task above; those of a noun under that noun. Invoke requires this name.
-_OF = {"series": (series_add,), "ci": (ci_matrix, ci_annotate)}
+_OF = {
+    "series": (series_add,),
+    "ci": (ci_matrix, ci_annotate),
+    "cluster": (cluster_scheduler, cluster_worker, cluster_forecast),
+}
 namespace = Collection(
     *(
         each

@@ -97,6 +97,9 @@ class Commands(Program):
         for context in parser.contexts.values():
             for option in context.args.values():
                 option.__class__ = _Option
+            # Invoke runs out of letters, and makes the dash of a long name a short one.
+            with contextlib.suppress(KeyError):
+                context.flags.unalias("--")
         return parser
 
 

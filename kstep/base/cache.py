@@ -21,7 +21,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 GIB = 1 << 30
-KINDS = ("bisect", "build", "ccache", "downloads", "guests", "hosts", "kernels", "locks", "trees")
+KINDS = (
+    *("bisect", "build", "ccache", "downloads", "guests", "hosts", "kernels", "locks"),
+    *("parcels", "shipped", "trees"),
+)
 
 
 @dataclass(frozen=True)
@@ -124,6 +127,12 @@ class Cache:
                 shutil.rmtree(scratch, ignore_errors=True)
                 raise
         return final
+
+    def drop(self, kind: str, key: str) -> None:
+        """Remove an entry, if it exists."""
+        with self.lock(f"{kind}-{key}"):
+            if os.path.lexists(self.root / kind / key):
+                self._throw_away(self.root / kind / key)
 
     def _throw_away(self, entry: Path) -> None:
         """Remove an entry, but no target of a link in it; MachineryError if that fails."""

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from kstep.console.shell import CommandResult
     from kstep.judge.stepper import Step
     from kstep.machine.hardware import Hardware
-    from kstep.run.preparation import Built, Prepared
+    from kstep.run.building import Built
+    from kstep.run.preparation import Prepared
 
 PATIENCE = 20.0  # seconds for a trigger to reach the function, before the time scale
 NO_COMMAND = (126, 127)  # a shell's status for a command that it cannot run

@@ -81,9 +81,18 @@ def _kept(host: Mapping[str, Any]) -> Iterator[Asked]:
 
 
 def _shared(runs: Sequence[Record]) -> Asked | None:
-    """Return the request that all were made by; None if they differ."""
-    first = runs[0].request
-    return first if all(each.request == first for each in runs) else None
+    """Return the request that all were made by, or are shards of; None if they differ."""
+    requests_ = [each.request for each in runs]
+    first = requests_[0]
+    if first is None or None in requests_:
+        return None
+    asked = [each for each in requests_ if each is not None]
+    if any(replace(each, sessions=first.sessions) != first for each in asked):
+        return None
+    if not all(each.sessions for each in asked):  # one of them had all
+        return replace(first, sessions=())
+    names = dict.fromkeys(name for each in asked for name in each.sessions)
+    return replace(first, sessions=tuple(names))
 
 
 def _require_alike(runs: Sequence[Record]) -> None:

@@ -93,7 +93,8 @@ class Result:
     below it (see layout.cell_folder()). ``boot_seconds`` is 0 if the cell used a machine that
     was already running. ``died_at_boot``: the kernel failed before it was up. ``silent`` counts
     the tries, each on a fresh machine, in which it was not up in time and printed no reason.
-    ``earlier`` are tries of the cell that a fault of the machinery ended.
+    ``earlier`` are tries of the cell that a fault of the machinery ended. ``host`` names the
+    machine that ran it, if that was another one.
     """
 
     cell: Cell
@@ -107,6 +108,7 @@ class Result:
     died_at_boot: bool = False
     silent: int = 0
     earlier: tuple[Try, ...] = ()
+    host: str = ""
 
     def as_earlier(self, files: Mapping[str, str]) -> Try:
         """Return this result as an earlier try, with its files where they are now."""

@@ -3,126 +3,38 @@
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
-import multiprocessing
-import os
-import signal
 from collections import deque
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection, wait
 from typing import TYPE_CHECKING
 
-from kstep.base.deadline import Deadline
 from kstep.base.errors import RequestError
-from kstep.base.outcome import Outcome, Signature
-from kstep.machine.emulated_host import EmulatedHosts
-from kstep.results.cell import Cell, Try
-from kstep.run import runner
-from kstep.run.boot import Boot, Result
-from kstep.run.scheduler import MOST_WORKERS
-from kstep.toolchain import reaper
+from kstep.results.cell import Cell
+from kstep.run import process
+from kstep.run.boot import Result
+from kstep.run.pending import Pending
+from kstep.run.process import BootProcess, DeadError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Sequence
-    from multiprocessing.context import SpawnProcess
+    from collections.abc import Callable, Sequence
     from pathlib import Path
-    from types import FrameType
 
+    from kstep.run.boot import Boot
     from kstep.toolchain import Toolchain
 
 GRACE = 20.0  # seconds for a worker to end its machine; a container takes a while
-PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
-
-# What a worker sends: a cell that begins, a result, or why it cannot continue; None when the
-# boot is done and its machine is gone.
-Word = Cell | Result | str | None
 
 
 @dataclass
-class _Pending:
-    """A boot that is not done: the cells without a result, and how its workers have died.
-
-    ``earlier`` are the tries in which they died, by the cell.
-    """
-
-    boot: Boot
-    cells: list[Cell]
-    deaths: list[str] = field(default_factory=list)
-    earlier: dict[Cell, Try] = field(default_factory=dict)
-
-
-class _DeadError(Exception):
-    """A worker process is gone; why, in a few words."""
-
-
 class _Worker:
-    """A process that runs boots one by one; ``pending`` is the current one."""
+    """A process, and the boot that it runs; None if it has been dismissed."""
 
-    def __init__(self, toolchain: Toolchain, folder: Path) -> None:
-        context = multiprocessing.get_context("spawn")
-        # A pipe each: a killed process would leave the lock of a shared queue taken.
-        self.connection, far = context.Pipe()
-        self.pending: _Pending | None = None
-        self._process: SpawnProcess = context.Process(
-            target=_work, args=(far, toolchain, folder, reaper.held()), daemon=True
-        )
-        self._why = ""
-        with _hangup_ignored():
-            self._process.start()
-        far.close()  # so that the process's end of the pipe is the only one
+    process: BootProcess
+    pending: Pending | None
 
-    def take(self, pending: _Pending) -> None:
-        """Have it run the cells of a boot that have no result."""
+    def take(self, pending: Pending, folder: Path) -> None:
         self.pending = pending
-        tried = frozenset(pending.earlier)
-        self._send(replace(pending.boot, cells=tuple(pending.cells), tried=tried))
-
-    def dismiss(self) -> None:
-        """Have it end, because no boots are left."""
-        self._send(None)
-
-    def _send(self, boot: Boot | None) -> None:
-        with contextlib.suppress(OSError):  # it is dead; word() will raise
-            self.connection.send(boot)
-
-    def word(self) -> Cell | Result | None:
-        """Wait for what it sends next, and return that; None if it is done with its boot.
-
-        Raises _DeadError if it is dead, once everything it sent has been read.
-        """
-        try:
-            word: Word = self.connection.recv()
-        except (EOFError, OSError):  # OSError: in the middle of a message
-            self._process.join()
-            self.connection.close()
-            raise _DeadError(self._why or _ending(self._process.exitcode)) from None
-        if isinstance(word, str):
-            self._why = word
-            return self.word()
-        if isinstance(word, Result) and self.pending is not None:
-            self.pending.cells.remove(word.cell)
-            if (earlier := self.pending.earlier.get(word.cell)) is not None:
-                return replace(word, earlier=(earlier, *word.earlier))
-        elif word is None:
-            self.pending = None
-        return word
-
-    def terminate(self) -> None:
-        """Tell it to end its machine and itself."""
-        self._process.terminate()
-
-    def join(self, seconds: float) -> None:
-        """Wait until it has ended, and kill it if it does not within ``seconds``."""
-        self._process.join(max(0.0, seconds))
-        self._process.kill()
-        self._process.join()
-
-
-def _ending(status: int | None) -> str:
-    if status is not None and status < 0:
-        return signal.Signals(-status).name
-    return f"status {status}"
+        self.process.take(pending.rest, folder)
 
 
 class LocalProcesses:
@@ -147,152 +59,37 @@ class LocalProcesses:
         on_result: Callable[[Result], None],
     ) -> None:
         """Run all boots; see Scheduler."""
-        waiting = deque(_Pending(boot, list(boot.cells)) for boot in boots)
+        waiting = deque(map(Pending.of, boots))
         most = 1 if any(boot.line for boot in boots) else self.jobs
         workers: dict[Connection, _Worker] = {}
         try:
             while waiting or workers:
                 while waiting and len(workers) < most:
-                    worker = _Worker(toolchain, folder)
-                    workers[worker.connection] = worker
-                    worker.take(waiting.popleft())
+                    worker = _Worker(BootProcess(toolchain), None)
+                    workers[worker.process.connection] = worker
+                    worker.take(waiting.popleft(), folder)
                 for connection in wait(list(workers)):
                     assert isinstance(connection, Connection)  # noqa: S101 -- only these were passed
                     worker = workers[connection]
+                    pending = worker.pending
                     try:
-                        word = worker.word()
-                    except _DeadError as dead:
+                        word = worker.process.word()
+                    except DeadError as dead:
                         del workers[connection]
-                        if worker.pending is not None:
+                        if pending is not None:
                             toolchain.end_orphans()
-                            self._lost(worker.pending, dead, waiting, folder, on_result)
+                            if pending.died(str(dead), folder, self._say, on_result):
+                                waiting.appendleft(pending)
                         continue
                     if isinstance(word, Result):
-                        on_result(word)
+                        on_result(word if pending is None else pending.take(word))
                     elif isinstance(word, Cell):
                         on_start(word)
                     elif waiting:
-                        worker.take(waiting.popleft())
+                        worker.take(waiting.popleft(), folder)
                     else:
-                        worker.dismiss()
+                        worker.pending = None
+                        worker.process.dismiss()
         finally:
-            _end(list(workers.values()))
+            process.end([worker.process for worker in workers.values()], GRACE)
             toolchain.end_orphans()
-
-    def _lost(
-        self,
-        pending: _Pending,
-        dead: _DeadError,
-        waiting: deque[_Pending],
-        folder: Path,
-        on_result: Callable[[Result], None],
-    ) -> None:
-        """Have another worker run what is left of a boot, or give it up."""
-        pending.deaths.append(str(dead))
-        if not pending.cells:
-            self._say(f"a worker process died after its boot was done ({dead})")
-            return
-        first = pending.cells[0]
-        said = f"{first.variant} {first.name}: a worker process died ({dead})"
-        if len(pending.deaths) < MOST_WORKERS:
-            self._say(f"{said}; another one runs its boot")
-            lost = Result(
-                first, Outcome.ERROR, Signature.INFRASTRUCTURE, f"a worker process died ({dead})"
-            )
-            pending.earlier[first] = lost.as_earlier(runner.set_aside(first, folder))
-            waiting.appendleft(pending)
-            return
-        self._say(f"{said} like the one before; boot given up")
-        message = f"{MOST_WORKERS} worker processes died in this boot: {'; '.join(pending.deaths)}"
-        for cell in pending.cells:
-            on_result(
-                Result(
-                    cell,
-                    Outcome.ERROR,
-                    Signature.INFRASTRUCTURE,
-                    message if cell == first else f"not run: {message}, at {first.name}",
-                    files=runner.files(cell, folder),
-                    earlier=(pending.earlier[cell],) if cell in pending.earlier else (),
-                )
-            )
-
-
-def _end(workers: Sequence[_Worker]) -> None:
-    """End workers in parallel; each ends its machine first."""
-    for worker in workers:
-        worker.terminate()
-    deadline = Deadline.after(GRACE)
-    for worker in workers:
-        worker.join(deadline.left)
-
-
-@contextlib.contextmanager
-def _hangup_ignored() -> Generator[None]:
-    """Have processes started in the block ignore SIGHUP, including multiprocessing's own helper.
-
-    A closed terminal signals every process; this one decides, and terminates the others.
-    """
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGHUP, before)
-
-
-# -- in the worker's process
-
-
-def _work(
-    connection: Connection,
-    toolchain: Toolchain,
-    folder: Path,
-    watched: Connection | None,
-) -> None:
-    reaper.hold(watched)
-    # Ctrl-C reaches every process of the terminal; the parent decides, and terminates.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, _unwind)
-    try:
-        _end_with_parent()
-        with EmulatedHosts() as hosts:
-            while (boot := connection.recv()) is not None:
-                _run(boot, connection, toolchain, folder, hosts)
-                connection.send(None)
-    except SystemExit:
-        toolchain.end_orphans(own=True)  # the signal may have interrupted their end
-    except Exception as error:
-        try:
-            connection.send(f"{type(error).__name__}: {error}")
-        except OSError:
-            return  # the parent is gone, which is the error
-        if isinstance(error, OSError):  # the machine's fault, such as a full disk: said above
-            raise SystemExit(1) from None
-        raise
-
-
-def _run(
-    boot: Boot,
-    connection: Connection,
-    toolchain: Toolchain,
-    folder: Path,
-    hosts: EmulatedHosts,
-) -> None:
-    connection.send(boot.cells[0])
-    with contextlib.closing(runner.run(boot, toolchain, folder, hosts)) as results:
-        for result, following in zip(results, (*boot.cells[1:], None), strict=True):
-            connection.send(result)
-            if following is not None:
-                connection.send(following)
-
-
-def _end_with_parent() -> None:
-    """Have the kernel send SIGTERM to this process when its parent dies, even by SIGKILL."""
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
-    parent = multiprocessing.parent_process()
-    if parent is None or os.getppid() != parent.pid:
-        raise SystemExit(1)  # it is already dead
-
-
-def _unwind(_number: int, _frame: FrameType | None) -> None:
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not disturb the clean-up
-    raise SystemExit(1)

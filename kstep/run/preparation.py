@@ -3,20 +3,18 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field
-from functools import cached_property
 from itertools import chain, product
 from typing import TYPE_CHECKING
 
 from kstep import toolchain
-from kstep.base.errors import MachineryError, RequestError
+from kstep.base.errors import RequestError
 from kstep.build import emulated_host, kconfig
-from kstep.build.kernel import Builder, Kernel
+from kstep.build.kernel import Builder
 from kstep.machine.qemu import QemuMachine
 from kstep.results.provenance import LeftOut
-from kstep.results.setup import COMPILER, Setup
 from kstep.run import inputs
+from kstep.run.building import Built, Family, build_here
 from kstep.run.tools import Tools
 from kstep.source import patched
 from kstep.source.patched import Action
@@ -24,70 +22,21 @@ from kstep.toolchain import accel, reaper
 from kstep.toolchain.accel import Accel
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from kstep.base.cache import Cache
     from kstep.base.progress import Progress
     from kstep.build.emulated_host import HostImage
     from kstep.build.initramfs import Initramfs
-    from kstep.build.kconfig import Kconfig, KconfigRequest
+    from kstep.build.kconfig import KconfigRequest
+    from kstep.build.kernel import Kernel
     from kstep.machine.hardware import Hardware
     from kstep.run.request import Request
-    from kstep.session.session import Session
     from kstep.source.patched import PatchedTree
     from kstep.source.tree import Tree
     from kstep.source.variant import Variant
     from kstep.toolchain import Toolchain, Versions
     from kstep.toolchain.accel import Choice
-
-
-@dataclass(frozen=True)
-class Built:
-    """One kernel of a run: the variants that it stands for, or why it could not be built."""
-
-    tree: Tree
-    kconfig: Kconfig
-    variants: tuple[tuple[Variant, PatchedTree], ...]
-    kernel: Kernel | MachineryError
-    compiler: str = COMPILER
-    suite: str = ""
-
-    @property
-    def setup(self) -> Setup:
-        """What it is built from and with."""
-        return Setup(self.tree.id, self.kconfig.name, self.compiler, self.suite)
-
-    @property
-    def first(self) -> str:
-        """The variant that runs; the others have the same sources."""
-        return self.variants[0][0].name
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """All variants that it stands for."""
-        return tuple(variant.name for variant, _ in self.variants)
-
-    def require(self) -> Kernel:
-        """Return the kernel; raises the MachineryError with which it could not be built."""
-        if isinstance(self.kernel, MachineryError):
-            raise self.kernel
-        return self.kernel
-
-    @cached_property
-    def _options(self) -> Mapping[str, str]:
-        """The options that it was built with, or would have been."""
-        if isinstance(self.kernel, MachineryError):
-            return self.kconfig.options
-        return kconfig.parse(self.kernel.config)
-
-    def lacking(self, script: Session) -> str | None:
-        """Return an option that a session needs and the kernel lacks; None if it has all."""
-        return kconfig.lacking(script.needs, self._options)
-
-    def senseless(self, script: Session, case: str | None) -> str | None:
-        """Say why a case has no sense on this kernel; None if it has."""
-        found = (each for each in script.unless_for(case) if self._options.get(each.option) == "y")
-        return next((f"with {each.option} {each.why}" for each in found), None)
 
 
 @dataclass(frozen=True)
@@ -133,13 +82,14 @@ def prepare(
     progress: Progress,
     accel_kind: str = "auto",
     former: Mapping[str, str] | None = None,
+    build: Callable[[Sequence[Family]], list[Built]] = build_here,
 ) -> Prepared:
     """Get the toolchain, the trees, the guest and the kernels of a request.
 
-    ``former`` are the inputs of the run that is resumed. Raises RequestError, before anything
-    is built, for a patch that does not apply, and for inputs that differ from those;
-    MachineryError if nothing can be run at all. For a kernel that cannot be built, ``built``
-    has the error.
+    ``former`` are the inputs of the run that is resumed; ``build`` builds the kernels. Raises
+    RequestError, before anything is built, for a patch that does not apply, and for inputs that
+    differ from those; MachineryError if nothing can be run at all. For a kernel that cannot be
+    built, ``built`` has the error.
     """
     chosen = accel.choose(accel_kind)
     toolchain.require_kind(toolchain_kind)
@@ -204,11 +154,7 @@ def prepare(
     ]
     for loss in losses:
         progress.say(f"tree {loss.tree}, {loss.variant}: {loss.why}")
-    built = [
-        kernel
-        for builder, variants in builders
-        for kernel in _build(builder, variants, asked.untrusted)
-    ]
+    built = build([Family.of(builder, variants, asked.untrusted) for builder, variants in builders])
     left = (*chain(*left_out), *losses)
     return Prepared(tools, chosen.accel, trees, tuple(built), left, host, now)
 
@@ -275,63 +221,3 @@ def _require_known(kconfigs: Iterable[KconfigRequest], source: Tree, progress: P
         config.require_known(source.version, declared)
         for remark in config.remarks(source.version):
             progress.say(f"tree {source.id}, kconfig {config.name}: {remark}")
-
-
-def _build(
-    builder: Builder,
-    patched_trees: Sequence[tuple[Variant, PatchedTree]],
-    untrusted: Collection[str],
-) -> list[Built]:
-    """Build each distinct kernel once; one that cannot be built does not stop the others.
-
-    A kernel that only series under review need is built apart from the others.
-    """
-    groups: dict[str, list[tuple[Variant, PatchedTree]]] = defaultdict(list)
-    for variant, sources in patched_trees:
-        groups[sources.digest].append((variant, sources))
-    what = builder.setup.name
-    built = []
-    with builder.progress.task(f"kernels {what}", len(groups), "kernels") as task:
-        for group in _near_first(list(groups.values())):
-            names = ", ".join(variant.name for variant, _ in group)
-            kernel: Kernel | MachineryError
-            try:
-                apart = all(variant.series in untrusted for variant, _ in group)
-                kernel = builder.build(group[0][1], f"kernel {what}/{names}", apart=apart)
-            except MachineryError as error:
-                builder.progress.say("\n  ".join((str(error), *error.details)))
-                kernel = error
-            built.append(
-                Built(
-                    builder.tree,
-                    builder.kconfig,
-                    tuple(group),
-                    kernel,
-                    builder.compiler.name,
-                    builder.suite,
-                )
-            )
-            task.advance(note=names)
-    return built
-
-
-def _near_first(
-    groups: list[list[tuple[Variant, PatchedTree]]],
-) -> list[list[tuple[Variant, PatchedTree]]]:
-    """Order kernels so that each differs from the one before in as few files as possible.
-
-    make recompiles whatever depends on a changed file, and one of the series' patches changes
-    a header that 220 objects include.
-    """
-    ordered, left = groups[:1], groups[1:]
-    while left:
-        last = ordered[-1][0][1].files
-        left.sort(key=lambda group: _distance(last, group[0][1].files))
-        ordered.append(left.pop(0))
-    return ordered
-
-
-def _distance(one: Mapping[str, bytes | None], other: Mapping[str, bytes | None]) -> int:
-    missing = object()
-    names = {*one, *other}
-    return sum(one.get(name, missing) != other.get(name, missing) for name in names)

@@ -101,7 +101,7 @@ def _files(own: PurePosixPath, folder: Path) -> dict[str, str]:
     return found
 
 
-def _empty(folder: Path, kept: str) -> None:
+def empty(folder: Path, kept: str) -> None:
     """Create a cell's folder, or remove what an interrupted run left there, except ``kept``."""
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.iterdir():
@@ -195,7 +195,7 @@ class _Running(AbstractContextManager["_Running"]):
 
     def _cell(self, cell: Cell, *, again: bool) -> Result:
         own = self._folder / layout.cell_folder(cell)
-        _empty(own, layout.EARLIER if again else "")
+        empty(own, layout.EARLIER if again else "")
         hardware = self.script.hardware_for(cell.case)
         if self._machine is not None and not self._machine.hardware.can_serve_next(hardware):
             self.end_machine()

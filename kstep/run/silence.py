@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 TRIES = 2  # silent ones before a kernel may be blamed
 
-_Machine = tuple["Setup", "Hardware"]  # must be the same: what is built, and the machine
+_Machine = tuple["Setup", "Hardware", str]  # must be equal: what is built, machine, host
 
 
 @dataclass
@@ -35,16 +35,16 @@ class Silence:
     _booted: dict[_Machine, dict[str, float]] = field(default_factory=lambda: defaultdict(dict))
     _silent: dict[_Machine, list[Result]] = field(default_factory=lambda: defaultdict(list))
 
-    def take(self, cell: Cell, hardware: Hardware, boot_seconds: float) -> None:
-        """Record that the kernel of a cell has booted."""
-        machine = cell.setup, hardware
+    def take(self, cell: Cell, hardware: Hardware, boot_seconds: float, host: str = "") -> None:
+        """Record that the kernel of a cell has booted, on this machine or on another ``host``."""
+        machine = cell.setup, hardware, host
         self._booted[machine].setdefault(cell.variant, boot_seconds)
 
     def judge(self, result: Result, hardware: Hardware) -> list[Result]:
         """Return a result, judged if possible, with the earlier ones that it decides."""
-        machine = result.cell.setup, hardware
+        machine = result.cell.setup, hardware, result.host
         if result.boot_seconds:
-            self.take(result.cell, hardware, result.boot_seconds)
+            self.take(result.cell, hardware, result.boot_seconds, result.host)
             waiting = self._silent.pop(machine, [])
             return [result, *(self._verdict(each, machine) for each in waiting)]
         if result.outcome is Outcome.ERROR and result.silent >= TRIES:

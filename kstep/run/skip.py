@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from kstep.machine.capability import Offer
     from kstep.machine.line import Line
     from kstep.results.cell import Cell
-    from kstep.run.preparation import Built
+    from kstep.run.building import Built
     from kstep.session.session import Session
     from kstep.toolchain.accel import Accel
 

@@ -21,6 +21,7 @@ from kstep.build import kconfig
 from kstep.build.kernel import Kernel
 from kstep.image import debuginfo as lines
 from kstep.report.live import so_far
+from kstep.report.soak import rates_so_far
 from kstep.results import layout
 from kstep.results.cell import CellRecord
 from kstep.results.provenance import (
@@ -37,6 +38,7 @@ from kstep.results.provenance import (
 from kstep.results.record import Record, hold, load
 from kstep.run import plan, skip
 from kstep.run.boot import Boot, Result
+from kstep.run.building import build_here
 from kstep.run.preparation import prepare
 from kstep.run.request import require_new
 from kstep.run.resumption import without_verdict
@@ -44,18 +46,22 @@ from kstep.run.silence import Silence
 from kstep.toolchain import reaper
 
 if TYPE_CHECKING:
-    from collections.abc import Container, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
+    from rich.text import Text
+
     from kstep.base.cache import Cache
-    from kstep.base.progress import Progress
+    from kstep.base.progress import Progress, Task
     from kstep.machine.line import Line
     from kstep.results.cell import Cell
     from kstep.results.request import Asked
     from kstep.results.setup import Setup
-    from kstep.run.preparation import Built, Prepared
+    from kstep.run.building import Built, Family
+    from kstep.run.preparation import Prepared
     from kstep.run.request import Request
     from kstep.run.scheduler import Scheduler
+    from kstep.run.soak import Soak
     from kstep.session.session import Session
     from kstep.source.series import Series
     from kstep.toolchain.accel import Accel
@@ -78,7 +84,8 @@ class Verification:
 
     To ``resume`` a run, the folder must exist and the inputs must be unchanged; then the cells
     that have no verdict are run. ``line`` is the serial line of an external machine, unless
-    kstep starts the machines.
+    kstep starts the machines. ``build`` builds the kernels, where ``scheduler`` runs them.
+    ``soak`` repeats each cell as often as it wants, instead of once.
 
     After run(), ``interrupted`` is whether it was, and ``to_come`` are the cells that it should
     have run and did not.
@@ -98,6 +105,8 @@ class Verification:
         progress: Progress,
         line: Line | None = None,
         resume: bool = False,
+        build: Callable[[Sequence[Family]], list[Built]] = build_here,
+        soak: Soak | None = None,
     ) -> None:
         if not resume:
             require_new(folder)
@@ -114,6 +123,8 @@ class Verification:
         self.cache = cache
         self.progress = progress
         self.resume = resume
+        self.build = build
+        self.soak = soak
         self.interrupted = False
         self.to_come: set[Cell] = set()
         self._silence = Silence()
@@ -139,6 +150,7 @@ class Verification:
             self.progress,
             self.accel_kind,
             None if former is None else former.inputs,
+            build=self.build,
         )
         not_run = skip.skipped(
             self.asked.cells,
@@ -166,10 +178,11 @@ class Verification:
             self._go_on(record, started)
         run_by = _run_by(prepared.built)
         cells = [c for c in self.asked.cells if c not in not_run and _kernel_of(c) in run_by]
-        self.to_come = set(without_verdict(cells, record))
-        wanted = {replace(cell, variant=run_by[_kernel_of(cell)]) for cell in self.to_come}
+        rounds: Iterable[list[Cell]] = [without_verdict(cells, record)]
+        if self.soak is not None:
+            rounds = self.soak.rounds(record, cells)
         try:
-            self._run_cells(record, prepared, wanted)
+            self._run_rounds(record, prepared, rounds, run_by)
             self._keep_lines(record, prepared)
         except KeyboardInterrupt:
             self.interrupted = True
@@ -288,12 +301,32 @@ class Verification:
                 )
                 images.setdefault(key, variant.name)
 
-    def _run_cells(self, record: Record, prepared: Prepared, cells: Container[Cell]) -> None:
-        """Run the cells of each kernel, once for all variants that it stands for."""
+    def _run_rounds(
+        self,
+        record: Record,
+        prepared: Prepared,
+        rounds: Iterable[list[Cell]],
+        run_by: Mapping[tuple[Setup, str], str],
+    ) -> None:
+        """Run the cells of each round, on the kernel that stands for their variant."""
+        many = None
+        if self.soak is None:
+            rounds = list(rounds)
+            many = len({_run_as(cell, run_by) for cells in rounds for cell in cells})
+        with self.progress.task("cells", many, "cells") as task:
+            for cells in rounds:
+                self.to_come.update(cells)
+                self._run_cells(
+                    record, prepared, dict.fromkeys(_run_as(cell, run_by) for cell in cells), task
+                )
+
+    def _run_cells(
+        self, record: Record, prepared: Prepared, cells: Iterable[Cell], task: Task
+    ) -> None:
+        """Run cells on their kernels, once for all variants that a kernel stands for."""
         wanted: dict[tuple[Setup, str], list[Cell]] = defaultdict(list)
-        for cell in self.asked.cells:
-            if cell in cells:
-                wanted[_kernel_of(cell)].append(cell)
+        for cell in cells:
+            wanted[_kernel_of(cell)].append(cell)
         kernels = {(each.setup, each.first): each for each in prepared.built}
         boots: dict[str, list[Boot]] = defaultdict(list)  # by suite
         for key, built in kernels.items():
@@ -302,28 +335,32 @@ class Verification:
                 for cell in wanted[key]:
                     result = Result(cell, Outcome.ERROR, built.kernel.signature, message)
                     self._keep(record, result, built.names, prepared.accel)
+                    task.advance()
             else:
                 boots[built.suite] += self._boots(built, wanted[key], prepared)
-        count = sum(len(boot.cells) for group in boots.values() for boot in group)
-        with self.progress.task("cells", count, "cells") as task:
 
-            def on_start(cell: Cell) -> None:
-                task.begin(_called(cell))
+        def on_start(cell: Cell) -> None:
+            task.begin(_called(cell))
 
-            def on_result(result: Result) -> None:
-                name = _called(result.cell)
-                hardware = self._script(result.cell).hardware_for(result.cell.case)
-                for known in self._silence.judge(result, hardware):
-                    names = kernels[_kernel_of(known.cell)].names
-                    self._keep(record, known, names, prepared.accel)
-                task.end(name)
-                task.advance(note=f"{name}: {result.signature or 'pass'}")
-                task.show(functools.partial(so_far, record))
+        def on_result(result: Result) -> None:
+            name = _called(result.cell)
+            hardware = self._script(result.cell).hardware_for(result.cell.case)
+            for known in self._silence.judge(result, hardware):
+                names = kernels[_kernel_of(known.cell)].names
+                self._keep(record, known, names, prepared.accel)
+            task.end(name)
+            task.advance(note=f"{name}: {result.signature or 'pass'}")
+            task.show(functools.partial(self._so_far, record))
 
-            folder = self.folder.absolute()
-            for suite, group in boots.items():
-                tools = prepared.tools_of(suite).toolchain
-                self.scheduler.run(group, tools, folder, on_start, on_result)
+        folder = self.folder.absolute()
+        for suite, group in boots.items():
+            tools = prepared.tools_of(suite).toolchain
+            self.scheduler.run(group, tools, folder, on_start, on_result)
+
+    def _so_far(self, record: Record, width: int, height: int) -> Text:
+        if self.soak is None:
+            return so_far(record, width, height)
+        return rates_so_far(record, self.soak.half_width, width, height)
 
     def _boots(self, built: Built, cells: Iterable[Cell], prepared: Prepared) -> list[Boot]:
         scripts = {each.name: each for each in self.asked.sessions}
@@ -427,6 +464,10 @@ def _kernel_of(cell: Cell) -> tuple[Setup, str]:
 def _run_by(built: Iterable[Built]) -> Mapping[tuple[Setup, str], str]:
     """Return, for each kernel of the run, the variant whose cells are run for it."""
     return {(each.setup, name): each.first for each in built for name in each.names}
+
+
+def _run_as(cell: Cell, run_by: Mapping[tuple[Setup, str], str]) -> Cell:
+    return replace(cell, variant=run_by[_kernel_of(cell)])
 
 
 def _called(cell: Cell) -> str:

@@ -28,7 +28,7 @@ from kstep.results import record
 from kstep.results.cell import Cell
 from kstep.run import inputs
 from kstep.run.boot import Boot
-from kstep.run.preparation import Built
+from kstep.run.building import Built
 from kstep.source.tree import Tree
 from kstep.toolchain import HostToolchain, Versions, reaper
 from kstep.toolchain.accel import Accel
@@ -124,7 +124,7 @@ class Place:
 
     # -- a whole run, in a process of its own
 
-    def prepare(self, *given: Any) -> Any:  # noqa: ANN401 -- plays preparation.prepare()
+    def prepare(self, *given: Any, **_: Any) -> Any:  # noqa: ANN401 -- plays preparation.prepare()
         """Prepare what is there already."""
         former = given[-1]
         known = {"guest": "1"}

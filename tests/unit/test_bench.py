@@ -21,7 +21,7 @@ from kstep.bench import Bench, Figure
 from kstep.build.kconfig import Kconfig
 from kstep.build.kernel import Kernel
 from kstep.results.record import Record
-from kstep.run.preparation import Built
+from kstep.run.building import Built
 from kstep.source.tree import Tree
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ci.matrix import matrix
+from ci.matrix import UNKNOWN, balanced, matrix
 from kstep.base.errors import RequestError
 from kstep.build import kconfig
 from kstep.run import request
-from kstep.session import session
+from kstep.session import seconds, session
 from kstep.session.session import BY_NIGHT
 from kstep.source import tree
 
@@ -82,6 +82,45 @@ def test_by_night_other_tools_and_configurations_are_run_too() -> None:
         version = job["tree"].removeprefix("debian:")
         every = frozenset(line.name for line in config.lines)
         config.require_known(f"{version}.1", every)
+
+
+@pytest.mark.parametrize(("kind", "shards"), [("slim", 2), ("slim", 5), ("nightly", 3)])
+def test_shards_have_all_that_the_whole_job_has_once(kind: str, shards: int) -> None:
+    whole = {job["name"]: job for job in json.loads(matrix(kind))["include"]}
+    parts: dict[str, list[str]] = {name: [] for name in whole}
+    for part in json.loads(matrix(kind, shards))["include"]:
+        of, _, number = part["name"].rpartition("-")
+        assert 1 <= int(number) <= shards
+        assert {**part, "name": of, "sessions": ""} == {**whole[of], "sessions": ""}
+        parts[of] += part["sessions"].split(",")
+    for name, job in whole.items():
+        config = kconfig.load(job["kconfig"], KCONFIGS)
+        asked = job["sessions"].split(",") if job["sessions"] else []
+        assert sorted(parts[name]) == sorted(
+            each.name
+            for each in SESSIONS.values()
+            if each.name in asked or not (asked or each.unsettled)
+            if not any(map(config.surely_lacks, each.needs))
+        )
+
+
+def test_shards_take_about_as_long_as_each_other() -> None:
+    usual = seconds.load(ROOT / "tests/sessions")
+    times = []
+    for part in json.loads(matrix("slim", 4))["include"]:
+        known = (seconds.of(SESSIONS[name], usual) for name in part["sessions"].split(","))
+        times.append(sum(each or UNKNOWN for each in known))
+    assert max(times) < 1.1 * min(times)
+
+
+def test_there_are_no_empty_shards() -> None:
+    assert balanced({"a": 1.0, "b": 9.0}, 5) == [["b"], ["a"]]
+
+
+@pytest.mark.parametrize("shards", [0, -1, 65])
+def test_a_number_of_shards_that_cannot_be_is_refused(shards: int) -> None:
+    with pytest.raises(RequestError, match=rf"^--shards {shards}: must be between 1 and 64$"):
+        matrix("slim", shards)
 
 
 def test_another_one_is_refused() -> None:

@@ -12,7 +12,8 @@ from kstep.build.initramfs import Initramfs
 from kstep.build.kconfig import Kconfig
 from kstep.build.kernel import Kernel
 from kstep.hand import guest
-from kstep.run.preparation import Built, Prepared
+from kstep.run.building import Built
+from kstep.run.preparation import Prepared
 from kstep.run.tools import Tools
 from kstep.source.tree import Tree
 from kstep.toolchain.accel import Accel

@@ -19,7 +19,7 @@ from kstep.base.errors import MachineryError, RequestError
 from kstep.base.progress import Progress
 from kstep.build import kconfig
 from kstep.build.kernel import Builder, Kernel
-from kstep.run import preparation, request
+from kstep.run import building, preparation, request
 from kstep.source.patched import Action, DependentError, PatchedTree
 from kstep.source.tree import Tree
 from kstep.toolchain import CLANG, GCC
@@ -273,7 +273,7 @@ def test_each_tree_has_its_kernels(workshop: Workshop) -> None:
 def test_how_far_apart_sources_are(
     one: dict[str, bytes | None], other: dict[str, bytes | None], files: int
 ) -> None:
-    assert preparation._distance(one, other) == preparation._distance(other, one) == files
+    assert building.distance(one, other) == building.distance(other, one) == files
 
 
 def test_each_compiler_and_suite_has_its_kernels(workshop: Workshop) -> None:

@@ -22,7 +22,7 @@ from kstep.image import debuginfo
 from kstep.results.record import Record, load
 from kstep.run import inputs, request, resumption, verification
 from kstep.run.boot import Result
-from kstep.run.preparation import Built
+from kstep.run.building import Built
 from kstep.run.tools import Tools
 from kstep.run.verification import Verification
 from kstep.source.tree import Tree
@@ -76,7 +76,7 @@ class Place:
         monkeypatch.setattr(verification, "prepare", self._prepare)
         monkeypatch.setattr(debuginfo, "keep", lambda *_: None)
 
-    def _prepare(self, *given: Any) -> Any:  # noqa: ANN401 -- plays the module's
+    def _prepare(self, *given: Any, **_: Any) -> Any:  # noqa: ANN401 -- plays the module's
         former = given[-1]
         if former is not None:
             inputs.require_same(former, self.inputs)

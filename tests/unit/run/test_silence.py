@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from kstep.base.outcome import Outcome, Signature
 from kstep.machine.hardware import Hardware
 from kstep.results.cell import Cell
@@ -66,6 +68,16 @@ def test_another_machine_tree_or_configuration_says_nothing() -> None:
     silence.judge(booted("none", kconfig="lockdown"), USUAL)
     mute = silent("v6/1")
     assert silence.judge(mute, USUAL) == [mute]
+
+
+def test_another_host_says_nothing() -> None:
+    """A kernel that boots on one may be silent on another because that is slow."""
+    silence = Silence()
+    silence.judge(replace(booted("none"), host="fast"), USUAL)
+    mute = replace(silent("v6/1"), host="slow")
+    assert silence.judge(mute, USUAL) == [mute]
+    _, found = silence.judge(replace(booted("none"), host="slow"), USUAL)
+    assert found.signature is Signature.HANG
 
 
 def test_that_the_same_kernel_boots_at_times_says_nothing() -> None:

@@ -15,7 +15,7 @@ from kstep.machine.line import Line
 from kstep.machine.qemu import OFFERS
 from kstep.results.cell import Cell
 from kstep.run import skip
-from kstep.run.preparation import Built
+from kstep.run.building import Built
 from kstep.session import session
 from kstep.source import variant as matrix
 from kstep.source.patched import PatchedTree
