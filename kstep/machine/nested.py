@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from kstep.machine.hardware import Hardware
 
 BOOT = 300.0  # seconds; it takes 5 to 15 on a machine that has ten times the work it can do
+DRAINED = 10.0  # seconds within which the monitor's events are read at the end
 QUIET = 90.0  # seconds of a boot without output: the host reads the kernel, and starts QEMU
 IMAGE, INITRAMFS = "Image", "initramfs"  # in the folder that the host shares
 TREE = "/tmp/guest.dtb"  # noqa: S108 -- the host's own
@@ -85,6 +86,8 @@ class NestedMachine(QemuMachine):
             self.monitor = stack.enter_context(Monitor(connection, self.host.share))
             self.host.start(self._script(), {IMAGE: self.kernel.image, INITRAMFS: self.initramfs})
             stack.callback(self.host.end_guest)
+            # A port that was full when its guest ended may stay so for the next guest.
+            stack.callback(self.monitor.drain, DRAINED)
             self._stack = stack.pop_all()
         return self
 

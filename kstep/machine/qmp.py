@@ -73,6 +73,17 @@ class Monitor(AbstractContextManager["Monitor"]):
         self._command("pmemsave", val=address, size=size, filename=str(file))
         return file.read_bytes()
 
+    def drain(self, seconds: float) -> None:
+        """Read the events that have come, if that takes no longer than ``seconds``.
+
+        Each stop of the guest is one; a few hundred that nobody reads fill the socket.
+        """
+        if self._connection is None:
+            return
+        with contextlib.suppress(MachineryError, ExecuteError):
+            self._connection.settimeout(seconds)
+            self._command("query-status")
+
     def stop_in_kernel(self) -> None:
         """Stop the guest while its CPUs execute the kernel.
 

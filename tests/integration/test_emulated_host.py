@@ -18,16 +18,16 @@ OPTIONS = ("--series=v6", "--jobs=1", "--accel=emulated-kvm")
 
 
 def test_a_kernel_is_stepped_under_kvm(tmp_path: Path) -> None:
-    """By kdb, from a breakpoint; the timer interrupt is pending at each step, as under TCG."""
+    """By kgdb, over a breakpoint; the timer interrupt is pending at each step, as under TCG."""
     run = verify(
         tmp_path,
         *OPTIONS,
         "--variants=v6/1+2",
-        "--sessions=step-then-continue[vfs_mkdir],step-executed",
+        "--sessions=continue-past-breakpoint[vfs_mkdir],step-executed",
     )
     assert run.status == 0, run.said
     (cell,) = run.cells("v6/1+2")
-    assert (cell["session"], cell["outcome"]) == ("step-then-continue", "pass")
+    assert (cell["session"], cell["outcome"]) == ("continue-past-breakpoint", "pass")
     assert "step-executed[vfs_mkdir] is not run on QEMU with KVM on an emulated host" in run.said
     host = run.results["run"]["host"]
     assert host["accel"] == "emulated-kvm"
