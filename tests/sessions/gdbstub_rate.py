@@ -123,6 +123,7 @@ PACES = (
     requires={
         Capability.GDBSTUB: "it has gdb on QEMU's own gdbstub",
         Capability.GDBSTUB_BY_KVM: "it asks how KVM steps",
+        Capability.MEMORY_WITHOUT_KDB: "it reads each instruction while that gdb steps",
     },
     area="kdb and gdb",
 )
