@@ -8,8 +8,7 @@ drivers/misc/kgdbts.c emulates gdb inside the kernel: it sets a breakpoint, cont
 it, removes it, steps once and checks only that the PC has changed. So a step that ends in
 an interrupt's entry passes; `step-in-order` catches it.
 
-Measured: that it ends (it prints no line for a pass), and without a splat. We did not measure
-kgdbts under KVM.
+Measured: that it ends (it prints no line for a pass), and without a splat.
 
 Refuted by an error of kgdbts or a splat of the kernel (`splat`), or if it never ends (`hang`).
 """
