@@ -99,7 +99,8 @@ def test_a_boot_that_kills_two_workers(network: Network) -> None:
     assert ends["kills[before]"].outcome is Outcome.PASS
     assert ends["kills[it]"].signature is Signature.INFRASTRUCTURE
     assert ends["kills[it]"].message.startswith("2 worker processes died in this boot: ")
-    assert len(ends["kills[it]"].earlier) == 1
+    # In the cell that began last, as far as the lost worker could still tell.
+    assert sum(len(each.earlier) for each in ends.values()) == 1
     assert ends["kills[after]"].message.startswith("not run: 2 worker processes died")
 
 

@@ -41,6 +41,11 @@ ELSEWHERE = {
     "./inv bisect": "tests/integration/test_bisect.py",
     "./inv shell": "tests/integration/test_attended.py",
     "./inv gdb": "tests/integration/test_attended.py",
+    "./inv soak": "tests/unit/run/test_soak.py",
+    "./inv cluster.forecast": "tests/unit/run/test_forecast.py",
+    "./inv cluster.scheduler": "tests/cluster/network.py",
+    "./inv cluster.worker": "tests/cluster/network.py",
+    "./inv verify --scheduler tls://HOST:8786 $tls --repeat 50": "tests/cluster/verify.py",
     "./inv series.add": "tests/unit/source/test_thread.py",  # the thread is on a server
 }
 QUICK = ("doctor", "sessions", "report", "compare", "merge", "ci.matrix", "ci.annotate", "step")
