@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import gzip
 import lzma
+from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 import pytest
@@ -19,13 +20,12 @@ from kstep.source.debian import Package
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from kstep.toolchain import Toolchain
 
 VERSION = "6.1.0-57-arm64"
 PACKAGES = tuple(
-    Package(name, version, f"{name}'s hash", None, "Debian bookworm")  # type: ignore[arg-type] -- never opened
+    Package(name, version, f"{name}'s hash", Path("never opened"), "Debian bookworm")
     for name, version in (
         ("busybox-static", "1:1.35"),
         (f"linux-image-{VERSION}", "6.1.192-3"),
