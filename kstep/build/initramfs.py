@@ -45,6 +45,11 @@ PROGRAMS = (
     "fresh",
     "twice",
     "jitter",
+    "hwtrace",
+    "traced",
+    "moved",
+    "signalhits",
+    "faults",
 )
 
 

@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Does a breakpoint or watchpoint of user space count once a pass if signals come?
+
+Claim: it does. Not raised in the review. The kernel steps a program over what was hit
+(user_enable_single_step() from arch/arm64/kernel/hw_breakpoint.c); a signal that is handled first
+leads elsewhere, and the step must be kept for the interrupted instruction. As it is,
+handle_signal() (signal.c) has the step end at the handler's first instruction
+(user_fastforward_single_step()), where the breakpoint is switched on again: on return from the
+handler it is hit once more.
+
+Measured: the hits of an event on an instruction or a variable of a program, against its passes.
+`timer_`: a signal comes every 100 microseconds; `sigtrap_`: the event itself sends one at each hit
+(attr.sigtrap of perf_event_open(2)).
+
+Refuted by more hits than passes (`double-hits`) or fewer (`missed-hits`), or a program that hits
+the same place for ever (`livelock`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from kstep.base.outcome import KernelFault, Signature
+from kstep.session.hits import must_be_exact
+from kstep.session.session import session
+from tests.sessions.step_pnmi import UNTHROTTLED
+
+if TYPE_CHECKING:
+    from kstep.session.target import Target
+
+TIMES = 300  # signals; a third of them come before the step over a hit
+OFTEN = 100  # microseconds
+SIGTRAP_SINCE = (5, 13)
+
+
+@dataclass(frozen=True)
+class Signalled:
+    """Who sends signals and what is watched, as in tests/guest/signalhits.c."""
+
+    sender: str
+    watched: str
+
+    @property
+    def name(self) -> str:
+        """The sender and the access."""
+        return f"{self.sender}_{self.watched}"
+
+
+@session(
+    claim="A breakpoint or watchpoint in user space counts once a pass, whatever signals come.",
+    cases=tuple(
+        Signalled(sender, watched)
+        for sender in ("timer", "sigtrap")
+        for watched in ("executed", "written")
+    ),
+    area="break- and watchpoints",
+)
+def watch_signalled(target: Target, how: Signalled) -> None:
+    """Count hits while signals are handled."""
+    if how.sender == "sigtrap" and target.version() < SIGTRAP_SINCE:
+        target.metrics["absent"] = 1
+        return
+    target.run(UNTHROTTLED)
+    found = target.run(f"signalhits {how.sender} {how.watched} {TIMES} {OFTEN}", 30).figures
+    target.metrics.update(found)
+    if how.sender == "sigtrap" and found["passes"] < TIMES:
+        raise KernelFault(
+            Signature.LIVELOCK,
+            f"{found['hits']} hits and {found['signals']} signals in {found['passes']} passes",
+        )
+    must_be_exact(found["hits"], found["passes"], "passes")
+    if how.sender == "sigtrap":
+        must_be_exact(found["signals"], found["passes"], "passes, by signals")
