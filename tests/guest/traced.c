@@ -2,7 +2,7 @@
 // traced MODE ROUNDS PERIOD_US: a child goes round a block of instructions, stepped by a tracer,
 // while an interrupt comes every PERIOD_US. Ends at the first stop that is not as it must be, which
 // it prints; then stops=, wrong= and rounds=. A MODE is
-//   blocked    the child blocks SIGTRAP
+//   blocked    the child has SIGTRAP blocked at each step: a stop that is forced unblocks it
 //   handled    each round sends a signal to itself, whose handler the tracer enters by a step
 //   syscall    in each round PTRACE_SYSCALL goes into a system call and out of it, between steps
 //   emulated   by PTRACE_SYSEMU_SINGLESTEP: each system call stops once, and is not made
@@ -65,18 +65,14 @@ enum { CALL = 3, STORE = 1, BEHIND = 3, EMULATED = 0x1234, SENT = SIGUSR1, HIT =
 static volatile uint64_t variable;
 static pid_t pid;
 static long stops, wrong;
+static bool blocks;
 
-static _Noreturn void child(const uint32_t *block, bool blocks, bool kills)
+static _Noreturn void child(const uint32_t *block, bool kills)
 {
 	struct sigaction action = { .sa_handler = (void (*)(int))(uintptr_t)handler };
 	const uint64_t call = kills ? SYS_kill : SYS_getppid, self = getpid();
-	sigset_t set;
 
 	sigaction(SENT, &action, NULL);
-	sigemptyset(&set);
-	sigaddset(&set, SIGTRAP);
-	if (blocks)
-		sigprocmask(SIG_BLOCK, &set, NULL);
 	ptrace(PTRACE_TRACEME, 0, 0, 0);
 	raise(SIGSTOP);
 	__asm__ volatile(
@@ -143,12 +139,15 @@ static void signal_hits(int type, uint64_t address)
 // Has the child go on, and says what its next stop must be: the signal, and where.
 static bool go(int request, int signal, int due, const uint32_t *at)
 {
+	const uint64_t sigtrap = 1UL << (SIGTRAP - 1);
 	int status, stopped;
 	siginfo_t info = { 0 };
 	uint64_t pc;
 
 	if (wrong)
 		return false;
+	if (blocks && ptrace(PTRACE_SETSIGMASK, pid, sizeof(sigtrap), &sigtrap) < 0)
+		die("PTRACE_SETSIGMASK");
 	if (ptrace(request, pid, 0, signal) < 0)
 		die("ptrace");
 	if (waitpid(pid, &status, 0) != pid)
@@ -283,7 +282,7 @@ int main(int argc, char **argv)
 	if (pid < 0)
 		die("fork");
 	if (pid == 0)
-		child(modes[mode].block, !strcmp(argv[1], "blocked"), !strcmp(argv[1], "handled"));
+		child(modes[mode].block, !strcmp(argv[1], "handled"));
 	if (waitpid(pid, &status, 0) != pid || !WIFSTOPPED(status))
 		die("the child does not stop");
 	ptrace(PTRACE_SETOPTIONS, pid, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
@@ -292,6 +291,7 @@ int main(int argc, char **argv)
 		while (step(NULL) && registers().pc != (uintptr_t)called)
 			;
 	stops = 0;
+	blocks = !strcmp(argv[1], "blocked");
 	if (!strcmp(argv[1], "breakpoint"))
 		signal_hits(HW_BREAKPOINT_X, (uintptr_t)(stored + STORE));
 	else if (!strcmp(argv[1], "watchpoint"))

@@ -7,11 +7,11 @@ on the way out to user space (arch/arm64/kernel/ptrace.c, signal.c). ptrace-step
 PTRACE_SINGLESTEP alone, and its program blocks no signal.
 
 Measured: where each stop of a program is, and by which signal, in 100 rounds of a block, while an
-interrupt comes every 100 microseconds. `blocked`: the program blocks SIGTRAP. `handled`: it sends
-itself a signal, whose handler a step enters, and another leaves. `syscall`: PTRACE_SYSCALL stops
-before and behind a system call, between steps. `emulated`: PTRACE_SYSEMU_SINGLESTEP stops once at a
-system call, which the kernel does not make, and the next step is behind the next instruction, as
-x86 has it.
+interrupt comes every 100 microseconds. `blocked`: SIGTRAP is blocked before each step (by
+PTRACE_SETSIGMASK, because a stop that is forced unblocks it). `handled`: it sends itself a signal,
+whose handler a step enters, and another leaves. `syscall`: PTRACE_SYSCALL stops before and behind a
+system call, between steps. `emulated`: PTRACE_SYSEMU_SINGLESTEP stops once at a system call, which
+the kernel does not make, and the next step is behind the next instruction, as x86 has it.
 
 Refuted by a stop elsewhere or by another signal (`wrong-result`), or by a child that runs on
 (`hang`).
