@@ -181,13 +181,17 @@ def test_every_other_cell_is_run_on_a_board(tmp_path: Path) -> None:
     assert whole == {
         *("gdb-smoke", "gdb-step-in-order", "gdbstub-leak", "gdbstub-onward", "gdbstub-rate"),
         *("gdbstub-step", "kdb-commands", "kdb-cpus"),
-        *("kdb-entry", "kdb-panic", "kdb-restricted", "kgdb-at-boot", "step-at-el2", "step-pnmi"),
+        *("kdb-entry", "kdb-panic", "kdb-restricted", "kdb-spinning", "kgdb-at-boot"),
+        *("step-at-el2", "step-pnmi", "watch-after-fault"),
         *("step-at-boot", "step-executed", "step-other-cpu", "step-smp"),
     }
     assert {cell for cell in found if cell.partition("[")[0] not in whole} == {
         *("kdb-lockdown[integrity]", "kdb-lockdown[confidentiality]", "kdb-lockdown[boot]"),
         *("step-atomics[exclusive]", "watch-under-load[two]", "watch-under-load[four]"),
         "step-signals[other_cpu]",
+        "watch-moved[debugger_cpu]",
+        "watch-moved[kernel_cpu]",
+        "watch-moved[user_cpu]",
     }
 
 
