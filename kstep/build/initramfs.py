@@ -49,7 +49,6 @@ PROGRAMS = (
     "traced",
     "moved",
     "signalhits",
-    "faults",
 )
 
 

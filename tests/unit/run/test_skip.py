@@ -182,7 +182,7 @@ def test_every_other_cell_is_run_on_a_board(tmp_path: Path) -> None:
         *("gdb-smoke", "gdb-step-in-order", "gdbstub-leak", "gdbstub-onward", "gdbstub-rate"),
         *("gdbstub-step", "kdb-commands", "kdb-cpus"),
         *("kdb-entry", "kdb-panic", "kdb-restricted", "kdb-spinning", "kgdb-at-boot"),
-        *("step-at-el2", "step-pnmi", "watch-after-fault"),
+        *("step-at-el2", "step-pnmi"),
         *("step-at-boot", "step-executed", "step-other-cpu", "step-smp"),
     }
     assert {cell for cell in found if cell.partition("[")[0] not in whole} == {
