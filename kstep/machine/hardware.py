@@ -40,6 +40,7 @@ class Hardware:
     waits: bool = False  # the boot waits for a debugger; with kgdbwait, kgdbts may be that
     recorded: bool = False  # what is executed between two stops is recorded
     dilation: int = 1  # how many times slower the guest's clock is: its CPU seems as much faster
+    dilation_required: bool = True  # without, the clock is slowed where it can be: emulated hosts
 
     @classmethod
     def of(cls, cpus: int, cpu: str, parameters: str) -> Hardware:
@@ -80,7 +81,7 @@ class Hardware:
         if self.parameters or self.waits or not self.kgdboc:
             asked = self.parameters or "no kgdboc="
             found[Capability.PARAMETERS] = f"it sets the kernel's command line: {asked}"
-        if self.dilation != 1:
+        if self.dilation != 1 and self.dilation_required:
             found[Capability.DILATION] = f"it needs a guest's clock slowed {self.dilation} times"
         if self.recorded:
             found[Capability.EXECUTION_RECORD] = "it needs a record of each executed instruction"

@@ -21,7 +21,7 @@ FUNCTION = "__arm64_sys_getsid"  # kernel/sys.c; tests/guest/jitter.c calls it, 
 TICK = 1_000_000  # nanoseconds: CONFIG_HZ=1000 (kconfigs/base.config)
 LONG = 60.0  # seconds for a command of the guest, before the time scale
 OTHERS = 20  # stops where others come by
-TRIES = 40  # calls until a step ends in a vector
+TRIES = 1000  # calls until a step ends in a vector: on fast hardware one step in 1000 may
 STEPS = 8  # in each of them
 
 
@@ -32,18 +32,25 @@ class Context:
     pc: int
     sp: int
 
-    def reach(self, gdb: Gdb, what: str) -> int:
+    def reach(self, gdb: Gdb, what: str, before: Context | None = None) -> int:
         """Continue to it; return how often another task, or a nested interrupt, was there.
 
-        Raises KernelFault ``runaway`` if it is not reached.
+        Raises KernelFault ``runaway`` if it is not reached, or not ``before`` another context.
         """
-        here = gdb.breakpoint(self.pc)
+        points = [gdb.breakpoint(each.pc) for each in (self, before) if each is not None]
         for others in range(OTHERS):
             gdb.resume()
-            stop = gdb.wait(what, Signature.RUNAWAY)
-            if stop.pc == self.pc and gdb.registers()["sp"] == self.sp:
-                gdb.clear(here)
+            gdb.wait(what, Signature.RUNAWAY)
+            registers = gdb.registers()
+            here = Context(registers["pc"], registers["sp"])
+            if here == self:
+                for point in points:
+                    gdb.clear(point)
                 return others
+            if here == before:
+                raise KernelFault(
+                    Signature.RUNAWAY, f"continue came to {here.pc:#x}, and not to the {what}"
+                )
         raise KernelFault(
             Signature.RUNAWAY, f"continue stopped {OTHERS} times, and never at the {what}"
         )
@@ -72,12 +79,20 @@ def enter(target: Target, gdb: Gdb) -> Call:
     return Call(Context(stop_here.address, sp), Context(registers["x30"], sp))
 
 
-def land(target: Target, gdb: Gdb) -> tuple[Context, Call]:
+def end(target: Target, gdb: Gdb) -> None:
+    """Let one more call fail, so that the guest's program ends, and let the guest run."""
+    call = enter(target, gdb)
+    call.leave(gdb)
+    gdb.type("set $x0 = -1")
+    gdb.resume()
+
+
+def land(target: Target, gdb: Gdb, tries: int = TRIES) -> tuple[Context, Call]:
     """Step in calls until a step ends in a vector; return what is interrupted, and its call.
 
-    Raises MachineryError if no step does.
+    Raises MachineryError if no step does in ``tries`` calls.
     """
-    for _ in range(TRIES):
+    for _ in range(tries):
         call = enter(target, gdb)
         for step in target.steps(STEPS, gdb):
             if step.after.symbol == "vectors":
@@ -87,4 +102,4 @@ def land(target: Target, gdb: Gdb) -> tuple[Context, Call]:
             if not step.in_order:
                 break
         call.leave(gdb)
-    raise MachineryError(f"in {TRIES} calls no step ended in a vector, so nothing was tested")
+    raise MachineryError(f"in {tries} calls no step ended in a vector, so nothing was tested")

@@ -22,10 +22,9 @@ from typing import TYPE_CHECKING
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.machine.capability import Capability
-from kstep.machine.hardware import Hardware
 from kstep.session.session import session
-from tests.session_parts.stub_calls import LONG, land
-from tests.sessions.gdbstub_onward import DILATION, TRIGGER
+from tests.session_parts.stub_calls import LONG, end, land
+from tests.sessions.gdbstub_onward import HARDWARE, TRIGGER
 
 if TYPE_CHECKING:
     from kstep.console.gdb import Gdb
@@ -42,7 +41,7 @@ SS = 1 << 21  # in an SPSR
 
 @session(
     claim="After a step by QEMU's gdbstub ended in a vector, the interrupt preempts as ever.",
-    hardware=Hardware(dilation=DILATION),
+    hardware=HARDWARE,
     needs=("CONFIG_PREEMPT",),
     requires={
         Capability.GDBSTUB: "it has gdb on QEMU's own gdbstub",
@@ -65,7 +64,7 @@ def gdbstub_leak(target: Target) -> None:
             woken += wakes
             preempted += wakes and preempts
             call.leave(gdb)
-        gdb.resume()
+        end(target, gdb)
     target.metrics |= {
         "landings": LANDINGS,
         "spsr_ss_set": set_,
@@ -87,7 +86,7 @@ def gdbstub_leak(target: Target) -> None:
 def handle(gdb: Gdb, interrupted: Context) -> tuple[bool, bool]:
     """Let the interrupt be handled; whether it wakes the thread, and whether it reschedules."""
     points = {gdb.breakpoint(name): name for name in (WAKES, PREEMPTS)}
-    end = gdb.breakpoint(interrupted.pc)
+    end_ = gdb.breakpoint(interrupted.pc)
     seen: set[str] = set()
     for _ in range(STOPS):
         gdb.resume()
@@ -96,6 +95,6 @@ def handle(gdb: Gdb, interrupted: Context) -> tuple[bool, bool]:
         back = pc == interrupted.pc and gdb.registers()["sp"] == interrupted.sp
         if back or PREEMPTS in seen:
             break
-    for point in (*points, end):
+    for point in (*points, end_):
         gdb.clear(point)
     return WAKES in seen, PREEMPTS in seen

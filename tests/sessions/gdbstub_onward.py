@@ -26,7 +26,7 @@ from kstep.base.outcome import KernelFault, Signature
 from kstep.machine.capability import Capability
 from kstep.machine.hardware import Hardware
 from kstep.session.session import session
-from tests.session_parts.stub_calls import LONG, TICK, enter, land
+from tests.session_parts.stub_calls import LONG, TICK, end, enter, land
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +35,8 @@ if TYPE_CHECKING:
     from kstep.session.target import Target
 
 DILATION = 8  # about every fifth step ends in a vector
-TRIGGER = f"jitter {TICK} 120"
+HARDWARE = Hardware(dilation=DILATION, dilation_required=False)
+TRIGGER = f"jitter {TICK} 100000"  # calls, if they are not ended before
 LANDINGS, NEXTS = 20, 20
 THROUGH = 8000  # steps; the handler has some 3000 instructions
 
@@ -53,19 +54,21 @@ def by_continue(target: Target, gdb: Gdb) -> None:
     others = 0
     for number in range(1, LANDINGS + 1):
         interrupted, call = land(target, gdb)
-        others += interrupted.reach(gdb, "interrupted instruction")
+        # The next call would come by there, too.
+        others += interrupted.reach(gdb, "interrupted instruction", before=call.back)
         target.metrics |= {"back": number, "stops_of_others": others}
         call.leave(gdb)
 
 
 def by_stepi(target: Target, gdb: Gdb) -> None:
     """Step on through the handler, until the interrupted instruction or its next interrupt."""
-    interrupted, _ = land(target, gdb)
+    interrupted, call = land(target, gdb)
     vector = gdb.registers()["pc"]
     for number in range(1, THROUGH + 1):
         pc = gdb.step_instruction().pc
         target.metrics["steps_on"] = number
         if pc == interrupted.pc and gdb.registers()["sp"] == interrupted.sp:
+            call.leave(gdb)
             return
         if pc == vector and gdb.value("$ELR_EL1") == interrupted.pc:
             raise KernelFault(
@@ -98,7 +101,7 @@ def by_next(target: Target, gdb: Gdb) -> None:
         Means("stepi", by_stepi),
         Means("next", by_next),
     ),
-    hardware=Hardware(dilation=DILATION),
+    hardware=HARDWARE,
     requires={
         Capability.GDBSTUB: "it has gdb on QEMU's own gdbstub",
         Capability.GDBSTUB_BY_KVM: "it asks how KVM steps",
@@ -110,4 +113,4 @@ def gdbstub_onward(target: Target, means: Means) -> None:
     """Let a step end in a vector, and get on from there."""
     with target.in_gdbstub(1) as gdb, target.running(TRIGGER, LONG):
         means.get_on(target, gdb)
-        gdb.resume()
+        end(target, gdb)

@@ -23,6 +23,11 @@ from kstep.machine.hardware import Hardware
             {Capability.PARAMETERS: "it sets the kernel's command line: kgdbwait"},
         ),
         (
+            Hardware(dilation=8),
+            {Capability.DILATION: "it needs a guest's clock slowed 8 times"},
+        ),
+        (Hardware(dilation=8, dilation_required=False), {}),
+        (
             Hardware(kgdboc=False),
             {Capability.PARAMETERS: "it sets the kernel's command line: no kgdboc="},
         ),

@@ -15,7 +15,9 @@ from kstep.base.errors import MachineryError
 from kstep.machine.capability import Capability
 from kstep.machine.hardware import Hardware
 from kstep.machine.nested import NestedMachine
+from kstep.machine.qemu import OFFERS, QemuMachine
 from kstep.toolchain import HostToolchain
+from kstep.toolchain.accel import Accel
 
 if TYPE_CHECKING:
     from kstep.build.kernel import Kernel
@@ -58,6 +60,24 @@ def test_a_clock_is_slowed_by_what_its_device_tree_claims() -> None:
     tree = dump[-1].removeprefix("dumpdtb=")
     assert put == ["fdtput", "-t", "i", tree, "/timer", "clock-frequency", "500000000"]
     assert start[-2:] == ["-dtb", tree]
+
+
+def test_hardware_s_clock_is_as_it_is() -> None:
+    """Where a session's clock need not be slowed, a real arm64 host boots the usual guest."""
+
+    def argv(hardware: Hardware) -> list[str]:
+        emulated = machine(hardware)
+        kvm = QemuMachine(
+            emulated.kernel, emulated.initramfs, hardware, emulated.toolchain, Accel.KVM
+        )
+        return kvm._argv(["-serial", "null"], "Image", "initramfs")
+
+    eased = Hardware(dilation=8, dilation_required=False)
+    assert argv(eased) == argv(Hardware())
+    assert OFFERS[Accel.KVM].why_not(eased.requires) is None
+    assert OFFERS[Accel.KVM].why_not(Hardware(dilation=8).requires)
+    *_, put, _ = commands(machine(eased)._script())
+    assert put[0] == "fdtput"
 
 
 def test_what_it_cannot_be_is_refused() -> None:
