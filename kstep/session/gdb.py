@@ -200,6 +200,16 @@ class GdbAccess:
             yield gdb
         self._dialogue.release()
 
+    def release_from_gdb(self, gdb: Gdb) -> None:
+        """Let the kernel run with gdb connected, so that its own kdb may stop it.
+
+        gdb must have no breakpoint then, and not be used before the block of in_gdbstub() ends.
+        """
+        self._dialogue.require("release_from_gdb", State.GDB)
+        self._stops.text.forget()
+        gdb.resume()
+        self._dialogue.release()
+
     def expect_breakpoint_in_gdb(self, gdb: Gdb, breakpoint_: Breakpoint) -> None:
         """Wait until gdb sees a breakpoint hit."""
         self._dialogue.require("expect_breakpoint_in_gdb", State.GDB)

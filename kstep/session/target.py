@@ -92,7 +92,7 @@ class Target:
 
         self.gdb_access = gdb = GdbAccess(machine, symbols, dialogue, stops, folder)
         self.in_gdb = gdb.in_gdb
-        self.in_gdbstub = gdb.in_gdbstub
+        self.in_gdbstub, self.release_from_gdb = gdb.in_gdbstub, gdb.release_from_gdb
         self.expect_wait_for_gdb = gdb.expect_wait_for_gdb
         self.expect_breakpoint_in_gdb = gdb.expect_breakpoint_in_gdb
 

@@ -240,6 +240,7 @@ VERBS: dict[str, tuple[Callable[[Target], object], set[State]]] = {
     "kdb's 'rd'": (lambda target: target.kdb.registers(), {KDB}),
     "kdb's 'q'": (lambda target: target.kdb.press(b"q"), {KDB}),
     "coming_up": (lambda target: enter(target.coming_up()), {KDB, GDB}),
+    "release_from_gdb": (lambda target: target.release_from_gdb(ScriptedGdb()), {GDB}),
     "expect_breakpoint_in_gdb": (
         lambda target: target.expect_breakpoint_in_gdb(ScriptedGdb(), POINT),
         {GDB},
