@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// jitter NS COUNT [EVENT]: getsid(), COUNT times, each after a random time below NS
+// jitter NS COUNT: getsid(), COUNT times, each after a random time below NS
 // nanoseconds in user space. So a call is as likely at any moment of a timer's
 // period of NS as at any other, whatever the calls before it have met. No other
 // program of the guest calls getsid(). The last line has the time that each call
 // took, in nanoseconds: "took 510 480 ...". It ends sooner, without that line, when
-// getsid() fails, which a debugger can have it do. With an EVENT in the kernel,
-// x:ADDRESS or w:ADDRESS, a perf event counts its hits meanwhile; then it prints these
-// and the calls, and no times.
+// getsid() fails, which a debugger can have it do.
 
-#include "event.h"
-
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
 #include <time.h>
+#include <unistd.h>
 
 static uint64_t now(void)
 {
@@ -22,14 +23,12 @@ static uint64_t now(void)
 
 int main(int argc, char **argv)
 {
-	const int good = argc == 3 || argc == 4;
-	const uint64_t period = good ? strtoull(argv[1], NULL, 10) : 0;
-	const size_t count = good ? strtoull(argv[2], NULL, 10) : 0;
-	const int event = argc == 4 ? count_kernel_hits(argv[3]) : -1;
+	const uint64_t period = argc == 3 ? strtoull(argv[1], NULL, 10) : 0;
+	const size_t count = argc == 3 ? strtoull(argv[2], NULL, 10) : 0;
 	uint64_t *took = calloc(count + 1, sizeof(*took));
 
 	if (!period || !count || !took) {
-		fprintf(stderr, "usage: jitter NS COUNT [EVENT]\n");
+		fprintf(stderr, "usage: jitter NS COUNT\n");
 		return 2;
 	}
 	srandom(now());
@@ -43,10 +42,6 @@ int main(int argc, char **argv)
 		if (syscall(SYS_getsid, 0) < 0)
 			return 0;
 		took[i] = now() - took[i];
-	}
-	if (event >= 0) {
-		printf("calls=%zu hits=%llu\n", count, (unsigned long long)hits_of(event));
-		return 0;
 	}
 	printf("took");
 	for (size_t i = 0; i < count; i++)
