@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.integration.command import Verify, verify
+from tests.integration.command import ROOT, Verify, verify
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,7 +45,7 @@ def test_steps_by_the_stub_end_in_the_vector_whatever_the_kernel(tmp_path: Path)
         tmp_path,
         *OPTIONS,
         "--variants=none,v6/1+2",
-        "--sessions=gdbstub-rate[dilation_8],gdbstub-leak",
+        "--sessions=gdbstub-rate[dilation_8],gdbstub-leak[preemption]",
     )
     assert run.status == 0, run.said
     for variant in ("none", "v6/1+2"):
@@ -56,6 +57,28 @@ def test_steps_by_the_stub_end_in_the_vector_whatever_the_kernel(tmp_path: Path)
         assert measured["percent_at_least"] <= 2 * share
         (leak,) = run.cells(variant, "gdbstub-leak")
         assert leak["metrics"]["spsr_ss_set"] == leak["metrics"]["landings"]
+
+
+@pytest.mark.nightly
+def test_an_instruction_that_is_left_out_is_not_taken_for_reached(tmp_path: Path) -> None:
+    """The next call comes by the same instruction, with the same stack pointer."""
+    name = "interrupted-instruction-skipped"
+    series = tmp_path / "skipped"
+    shutil.copytree(
+        ROOT / "patches/v6", series, ignore=shutil.ignore_patterns("*.yaml", "*.[0-9]*")
+    )
+    shutil.copyfile(ROOT / f"tests/mutants/{name}.patch", series / f"0003-{name}.patch")
+    run = verify(
+        tmp_path,
+        f"--series={series}",
+        *OPTIONS[1:],
+        "--trust",
+        "--variants=skipped/1+2+3",
+        "--sessions=gdbstub-onward[continue]",
+    )
+    (cell,) = run.cells("skipped/1+2+3")
+    assert (cell["outcome"], cell["signature"]) == ("fail", "runaway"), run.said
+    assert "not to the interrupted instruction" in cell["message"]
 
 
 @pytest.mark.nightly
