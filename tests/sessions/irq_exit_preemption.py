@@ -16,7 +16,7 @@ for an interrupt without a step, or for the path to yield.
 Refuted by a thread that wakes at most twenty times per round of the kernel path
 (`lost-preemption`): it waits for the path's end. Beside the breakpoint a round takes longer;
 there it is refuted by a thread that gets less than a fifth of its wake-ups while the breakpoint
-is hit more than sixty times per wake-up. Counts of what the guest did judge this, not time: a
+is hit more than two hundred times per wake-up. Counts of what the guest did judge this, not time: a
 host that stalls costs wake-ups, but none while the path runs.
 Without CONFIG_PREEMPT interrupt exit never reschedules, and this path yields by
 cond_resched(); so there the variants must not differ.
@@ -39,7 +39,7 @@ USER_LOOP = "(while :; do :; done)"
 FEW = 20  # wake-ups per round; a few if the path is not preempted, hundreds if it is
 CLEARS = "__arch_clear_user"  # arch/arm64/lib/clear_user.S: called for every page
 SHARE = 0.2  # of the wake-ups that are due
-PER_WAKE = 60  # hits per wake-up: 5 to 30 if interrupts reschedule, hundreds if none does
+PER_WAKE = 200  # hits per wake-up: 5 to 70 if interrupts reschedule, a thousand if none does
 
 
 @session(
