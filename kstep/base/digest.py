@@ -5,11 +5,14 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import json
 import os
 import stat
-from typing import TYPE_CHECKING
+from dataclasses import fields
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
 
@@ -54,3 +57,41 @@ def differs(path: Path, recorded: str) -> str | None:
 @functools.cache
 def _once(path: Path, _inode: int, _size: int, _time: int) -> str:
     return sha256(path)
+
+
+def damage(
+    folder: Path,
+    record: str,
+    files: Mapping[str, str],
+    is_record: Callable[[dict[str, Any]], bool],
+    what: str,
+) -> str | None:
+    """Return why a cached folder must not be used; None if it is undamaged.
+
+    ``record`` is its file of JSON that is valid if ``is_record``; ``files`` are the names of its
+    other files, by the key that has their hash, which an older record may lack. ``what`` is what
+    the folder holds.
+    """
+    if reason := foreign(folder, stat.S_IFDIR):
+        return reason
+    for name in dict.fromkeys((record, *files.values())):
+        if reason := foreign(folder / name):
+            return reason
+    try:
+        facts = json.loads((folder / record).read_bytes())
+    except ValueError:
+        return f"{record} is not JSON"
+    if not isinstance(facts, dict) or not is_record(facts):
+        return f"{record} is not the record of this {what}"
+    for key, name in files.items():
+        if key in facts and (reason := differs(folder / name, facts[key])):
+            return reason
+    return None
+
+
+def is_strings(record: type) -> Callable[[dict[str, Any]], bool]:
+    """Return whether facts are strings for each field of a dataclass but its first, a path."""
+    _, *names = [field.name for field in fields(record)]
+    return lambda facts: (
+        facts.keys() == {*names} and all(isinstance(value, str) for value in facts.values())
+    )

@@ -11,9 +11,8 @@ import hashlib
 import json
 import lzma
 import re
-import stat
 from contextlib import suppress
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -241,22 +240,5 @@ def _entries(
 
 def _damage(folder: Path) -> str | None:
     """Return why a cached host must not be used; None if it is undamaged."""
-    if reason := digest.foreign(folder, stat.S_IFDIR):
-        return reason
-    for name in (FACTS, IMAGE, ARCHIVE):
-        if reason := digest.foreign(folder / name):
-            return reason
-    try:
-        facts = json.loads((folder / FACTS).read_bytes())
-    except ValueError:
-        return f"{FACTS} is not JSON"
-    known = {field.name for field in fields(HostImage)} - {"folder"}
-    if (
-        not isinstance(facts, dict)
-        or facts.keys() != known
-        or not all(isinstance(value, str) for value in facts.values())
-    ):
-        return f"{FACTS} is not the record of this host"
-    return digest.differs(folder / IMAGE, facts["image_sha256"]) or digest.differs(
-        folder / ARCHIVE, facts["archive_sha256"]
-    )
+    files = {"image_sha256": IMAGE, "archive_sha256": ARCHIVE}
+    return digest.damage(folder, FACTS, files, digest.is_strings(HostImage), "host")

@@ -6,8 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-import stat
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -105,23 +104,8 @@ def make(
 
 def _damage(folder: Path) -> str | None:
     """Return why a cached guest must not be used; None if it is undamaged."""
-    if reason := digest.foreign(folder, stat.S_IFDIR):
-        return reason
-    for name in (FACTS, ARCHIVE):
-        if reason := digest.foreign(folder / name):
-            return reason
-    try:
-        facts = json.loads((folder / FACTS).read_bytes())
-    except ValueError:
-        return f"{FACTS} is not JSON"
-    known = {field.name for field in fields(Initramfs)} - {"path"}
-    if (
-        not isinstance(facts, dict)
-        or facts.keys() != known
-        or not all(isinstance(value, str) for value in facts.values())
-    ):
-        return f"{FACTS} is not the record of this guest"
-    return digest.differs(folder / ARCHIVE, facts["sha256"])
+    is_record = digest.is_strings(Initramfs)
+    return digest.damage(folder, FACTS, {"sha256": ARCHIVE}, is_record, "guest")
 
 
 def _busybox(package: Path) -> Path:

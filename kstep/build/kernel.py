@@ -3,12 +3,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import json
 import os
 import re
 import shutil
-import stat
 import subprocess
 import time
 from contextlib import contextmanager
@@ -25,7 +25,7 @@ from kstep.toolchain import CommandError, LimitError, reaper
 from kstep.toolchain.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Mapping
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -483,23 +483,12 @@ def _damage(folder: Path) -> str | None:
 
     Its files must exist, complete and ours, and its record must be of this version and key.
     """
-    for path in (folder, *(folder / name for name in (FACTS, *OUTPUTS))):
-        kind = stat.S_IFDIR if path == folder else stat.S_IFREG
-        if reason := digest.foreign(path, kind):
-            return reason
-    try:
-        facts = json.loads((folder / FACTS).read_bytes())
-    except ValueError:
-        return f"{FACTS} is not JSON"
-    if not isinstance(facts, dict) or not _is_record(facts, folder.name):
-        return f"{FACTS} is not the record of this kernel"
-    for fact, name in {**RECORDED, **RECORDED_SINCE}.items():
-        if fact in facts and (reason := digest.differs(folder / name, facts[fact])):
-            return reason
-    return None
+    files = {**RECORDED, **RECORDED_SINCE}
+    is_record = functools.partial(_is_record, folder.name)
+    return digest.damage(folder, FACTS, files, is_record, "kernel")
 
 
-def _is_record(facts: dict[str, object], name: str) -> bool:
+def _is_record(name: str, facts: Mapping[str, object]) -> bool:
     seconds, compiled = facts.get("build_seconds"), facts.get("objects_compiled")
     hashes = {field: facts.get(field) for field in RECORDED}
     hashes |= {field: facts[field] for field in RECORDED_SINCE if field in facts}
