@@ -155,6 +155,26 @@ CLUSTER = {
 }
 
 
+def _typed(asked: Request, texts: tuple[str, str, str]) -> functools.partial[Asked]:
+    """Return what was typed, as a run records it; ``texts`` are series, trees and kconfigs.
+
+    The other options are still to be given.
+    """
+    from kstep.results.request import Asked
+
+    series, trees, kconfigs = map(_list, texts)
+    return functools.partial(
+        Asked,
+        folder=os.path.relpath(Path.cwd(), ROOT),
+        series=tuple(series),
+        trees=tuple(trees),
+        kconfigs=dict(zip((each.name for each in asked.kconfigs), kconfigs, strict=True)),
+        variants=tuple(each.name for each in asked.variants) if asked.chosen else (),
+        compilers=tuple(each.name for each in asked.compilers),
+        suites=tuple(filter(None, asked.suites)),
+    )
+
+
 def _engine(
     scheduler: str,
     files: tuple[str, str, str],
@@ -250,7 +270,6 @@ def verify(
     from kstep.base.progress import Progress
     from kstep.machine.emulated_host import require_memory
     from kstep.machine.line import Line
-    from kstep.results.request import Asked
     from kstep.results.verdict import exit_status
     from kstep.run import request
     from kstep.run.verification import Verification
@@ -306,7 +325,6 @@ def verify(
     if reset and not machine:
         raise RequestError("--reset: only for --machine; kstep resets its own machines")
     folder = Path(out) if out else RUNS / time.strftime("%Y%m%d-%H%M%S")
-    names = [each.name for each in asked.kconfigs]
     with Progress() as progress, contextlib.ExitStack() as stack:
         if asked.base_added:
             progress.say("also running none: tests without expectations are compared with it")
@@ -327,13 +345,8 @@ def verify(
             scheduler=engine,
             build=build,
             argv=sys.argv[1:],
-            typed=Asked(
-                folder=os.path.relpath(Path.cwd(), ROOT),
-                series=tuple(_list(series)),
-                trees=tuple(_list(tree)),
-                kconfigs=dict(zip(names, _list(kconfig), strict=True)),
+            typed=_typed(asked, (series, tree, kconfig))(
                 matrix=matrix or "each",
-                variants=tuple(each.name for each in asked.variants) if asked.chosen else (),
                 sessions=asked.selectors if sessions else (),
                 repeat=repeat,
                 jobs=jobs,
@@ -342,8 +355,6 @@ def verify(
                 machine=machine,
                 reset=reset,
                 trust=trust,
-                compilers=tuple(each.name for each in asked.compilers),
-                suites=tuple(filter(None, asked.suites)),
             ),
             cache=Cache.default(),
             progress=progress,
@@ -423,7 +434,6 @@ def soak(
     from kstep.base.progress import Progress
     from kstep.report import soak as rates
     from kstep.results.record import load
-    from kstep.results.request import Asked
     from kstep.run import request
     from kstep.run.soak import Soak
     from kstep.run.verification import Verification
@@ -450,7 +460,6 @@ def soak(
         compiler_names=_list(compiler),
         suite_names=_list(suite),
     )
-    names = [each.name for each in asked.kconfigs]
     folder = Path(out) if out else RUNS / time.strftime("%Y%m%d-%H%M%S")
     with Progress() as progress, contextlib.ExitStack() as stack:
         engine, build = _engine(
@@ -471,13 +480,8 @@ def soak(
             build=build,
             soak=policy,
             argv=sys.argv[1:],
-            typed=Asked(
-                folder=os.path.relpath(Path.cwd(), ROOT),
-                series=tuple(_list(series)),
-                trees=tuple(_list(tree)),
-                kconfigs=dict(zip(names, _list(kconfig), strict=True)),
+            typed=_typed(asked, (series, tree, kconfig))(
                 matrix="each",
-                variants=tuple(each.name for each in asked.variants) if asked.chosen else (),
                 sessions=asked.selectors,
                 repeat=most,
                 jobs=jobs,
@@ -486,8 +490,6 @@ def soak(
                 machine="",
                 reset="",
                 trust=trust,
-                compilers=tuple(each.name for each in asked.compilers),
-                suites=tuple(filter(None, asked.suites)),
             ),
             cache=Cache.default(),
             progress=progress,
