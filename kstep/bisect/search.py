@@ -24,6 +24,7 @@ from kstep.base.errors import MachineryError, RequestError
 from kstep.base.progress import Progress
 from kstep.bisect import request
 from kstep.bisect.probe import ABORT, BAD, GOOD, SKIP, Probe, Verdict, first_line
+from kstep.results.rate import repeats_to_see
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -33,17 +34,6 @@ if TYPE_CHECKING:
 
 FIRST_BAD = re.compile(r"^# first bad commit: \[(\w+)\]", re.MULTILINE)
 SUSPECT = re.compile(r"^# possible first bad commit: \[(\w+)\] (.*)$", re.MULTILINE)
-
-
-def times(failing: Rate, verdicts: int, confidence: float) -> int:
-    """Return how often a kernel must pass to be called good.
-
-    ``failing.passes`` counts the runs that failed. With the lower bound of that rate, the
-    probability that a bad kernel passes so often by chance, in any of ``verdicts`` verdicts, is
-    at most 1 - ``confidence``.
-    """
-    low, _ = failing.interval(confidence)
-    return max(1, math.ceil(math.log((1 - confidence) / verdicts) / math.log(1 - low)))
 
 
 @dataclass(frozen=True)
@@ -103,7 +93,7 @@ def bisect(
         failing, bad = probe.failing(asked.bad)
         progress.say(str(bad))
         _require(bad, BAD, "--bad")
-        often = times(failing, verdicts, asked.confidence)
+        often = repeats_to_see(failing, verdicts, asked.confidence)
         progress.say(
             f"fails in {failing.passes} of {failing.total} runs; a commit must pass {often} runs"
             " to be called good"

@@ -18,7 +18,8 @@ from kstep.base import temporary
 from kstep.base.outcome import Outcome
 from kstep.report import command
 from kstep.results.printable import printable
-from kstep.results.rate import Rate, wilson
+from kstep.results.rate import Rate, repeats_to_see, wilson
+from kstep.results.request import MOST_REPEATS
 from kstep.results.sequential import ALPHA, Evidence, compare
 from kstep.results.verdict import order
 
@@ -123,23 +124,16 @@ def _failure(record: Record, each: Repeated) -> list[str]:
         return []
     path = record.path(found, "console_log")
     said = printable(found.message.partition("\n")[0])
+    failing = Rate(each.rate.total - each.rate.passes, each.rate.total)
+    often = min(MOST_REPEATS, repeats_to_see(failing))
     return [
         f"{cell.column} {cell.name} failed first in repeat {first}: {found.signature}: {said}",
         f"  transcript: {path or 'not kept'}",
-        f"  to repeat it: {command.narrowed(record, cell)} --repeat {_enough(each.rate)}",
+        f"  to repeat it: {command.narrowed(record, cell)} --repeat {often}",
     ]
 
 
 NAMES = ("tree", "kconfig", "compiler", "suite", "variant", "session", "case")
-
-
-def _enough(rate: Rate) -> int:
-    """How many repeats show the failure again, with a probability of 95 %."""
-    failing = (rate.total - rate.passes) / rate.total
-    repeats = 1
-    while repeats < 10_000 and (1 - failing) ** repeats > 0.05:  # noqa: PLR2004 -- 95 %; verify's most
-        repeats += 1
-    return repeats
 
 
 def _rows(cells: Iterable[Repeated], half_width: float) -> list[str]:
@@ -164,7 +158,7 @@ def _rows(cells: Iterable[Repeated], half_width: float) -> list[str]:
 def _percent(rate: Rate) -> str:
     if not rate.total:
         return "no verdict"
-    low, high = wilson(rate.passes, rate.total)
+    low, high = rate.interval()
     return f"{100 * rate.passes / rate.total:.2f} % ({100 * low:.2f}-{100 * high:.2f})"
 
 
@@ -267,7 +261,7 @@ def write(record: Record, half_width: float) -> None:
                 **{name: getattr(each.cell, name) for name in NAMES},
                 "passes": each.rate.passes,
                 "total": each.rate.total,
-                "interval": list(wilson(each.rate.passes, each.rate.total)),
+                "interval": list(each.rate.interval()),
             }
             for each in cells
         ],

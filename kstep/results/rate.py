@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from statistics import NormalDist
 from typing import TYPE_CHECKING, Self
 
 from kstep.base.outcome import Outcome
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 CONFIDENCE = 0.95
-Z = 1.959963984540054  # of a standard normal, 95 % lie within
+FEW = 2  # clusters, at least, whose variance is known
 
 
 @dataclass(frozen=True)
@@ -39,17 +40,12 @@ class Rate:
 
         Without repeats nothing is known: 0 and 1.
         """
-        if not self.total:
-            return 0.0, 1.0
-        from scipy import stats  # noqa: PLC0415 -- takes as long to load as all else
-
-        found = stats.binomtest(self.passes, self.total).proportion_ci(confidence, method="wilson")
-        return float(found.low), float(found.high)
+        return wilson(self.passes, self.total, _quantile(confidence))
 
     @property
     def half_width(self) -> float:
         """Half of the width of the interval."""
-        low, high = wilson(self.passes, self.total)
+        low, high = self.interval()
         return (high - low) / 2
 
     def __str__(self) -> str:
@@ -59,15 +55,34 @@ class Rate:
         return f"{100 * self.passes / self.total:.0f}% ({low}-{high})"
 
 
-def wilson(passes: float, total: float) -> tuple[float, float]:
-    """Return interval() without the test that it is of: for many rates, and expected ones."""
+def _quantile(confidence: float) -> float:
+    """Return within how many standard deviations of a normal ``confidence`` of it lies."""
+    return NormalDist().inv_cdf((1 + confidence) / 2)
+
+
+Z = _quantile(CONFIDENCE)
+
+
+def wilson(passes: float, total: float, z: float = Z) -> tuple[float, float]:
+    """Return Wilson's score interval, of expected numbers too; ``z`` is a quantile."""
     if not total:
         return 0.0, 1.0
-    share, square = passes / total, Z * Z
+    share, square = passes / total, z * z
     middle = (share + square / (2 * total)) / (1 + square / total)
-    half = Z / (1 + square / total)
+    half = z / (1 + square / total)
     half *= math.sqrt(share * (1 - share) / total + square / (4 * total * total))
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def repeats_to_see(failing: Rate, verdicts: int = 1, confidence: float = CONFIDENCE) -> int:
+    """Return how often a kernel must pass to be called good.
+
+    ``failing.passes`` counts the runs that failed. With the lower bound of that rate, the
+    probability that a bad kernel passes so often by chance, in any of ``verdicts`` verdicts, is
+    at most 1 - ``confidence``.
+    """
+    low, _ = failing.interval(confidence)
+    return max(1, math.ceil(math.log((1 - confidence) / verdicts) / math.log(1 - low)))
 
 
 def compare(one: Rate, other: Rate) -> float:
@@ -111,7 +126,7 @@ class ClusteredRate:
         many, trials = len(self.clusters), self.trials
         share = self.hits / trials if trials else 0.0
         squares = sum((h - share * n) ** 2 for h, n in self.clusters)
-        if many < 2 or not squares:  # noqa: PLR2004 -- a variance needs two
+        if many < FEW or not squares:
             return float(many)
         variance = squares * many / (many - 1) / trials**2
         return min(float(trials), share * (1 - share) / variance)
@@ -122,13 +137,10 @@ class ClusteredRate:
             return 0.0, 1.0
         from scipy import stats  # noqa: PLC0415 -- takes as long to load as all else
 
-        share, many = self.hits / self.trials, self.effective
         # With few clusters their variance is uncertain too: Student's t for it (Korn and Graubard).
         z = float(stats.t.ppf((1 + confidence) / 2, max(1, len(self.clusters) - 1)))
-        middle = (share + z * z / (2 * many)) / (1 + z * z / many)
-        half = z * (share * (1 - share) / many + z * z / (4 * many * many)) ** 0.5
-        half /= 1 + z * z / many
-        return max(0.0, middle - half), min(1.0, middle + half)
+        many = self.effective
+        return wilson(self.hits / self.trials * many, many, z)
 
     def __str__(self) -> str:
         if not self.trials:

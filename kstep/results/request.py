@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from kstep.results.cell import Cell
 
 
+MOST_REPEATS = 10_000  # of a cell: about a day, at some seconds each
+
+
 @dataclass(frozen=True)
 class Asked:
     """The options of one ``verify``, each as it was typed, or its default.

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from kstep.base import temporary
 from kstep.base.errors import RequestError
 from kstep.build import kconfig
+from kstep.results.request import MOST_REPEATS
 from kstep.run import expectation, plan
 from kstep.session import selection
 from kstep.source import series, standing, tree
@@ -31,9 +32,6 @@ if TYPE_CHECKING:
     from kstep.source.tree import TreeRequest
     from kstep.source.variant import Variant
     from kstep.toolchain import Compiler
-
-
-MOST_REPEATS = 10_000  # of a cell: about a day, at some seconds each
 
 
 @dataclass(frozen=True)

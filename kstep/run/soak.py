@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from kstep.base.errors import RequestError
 from kstep.base.outcome import Outcome
 from kstep.results.rate import wilson
-from kstep.run.request import MOST_REPEATS
+from kstep.results.request import MOST_REPEATS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from kstep.results.record import Record
 
 ROUND = 10  # the repeats of a round are a tenth of those before it
+NARROWEST, WIDEST = 0.0005, 0.5  # of the half width of an interval from 0 to 1
 FIRST = 4  # repeats of each cell in the first round, before anything is known of it
 
 
@@ -47,9 +48,10 @@ class Soak:
     """
 
     def __init__(self, half_width: float, most: int, at_once: int) -> None:
-        if not 0.0005 <= half_width < 0.5:  # noqa: PLR2004 -- half of an interval from 0 to 1
+        if not NARROWEST <= half_width < WIDEST:
             raise RequestError(
-                f"--until-half-width {half_width:g}: must be at least 0.0005 and below 0.5"
+                f"--until-half-width {half_width:g}: must be at least {NARROWEST} and below"
+                f" {WIDEST}"
             )
         if not 1 <= most <= MOST_REPEATS:
             raise RequestError(f"--most {most}: must be between 1 and {MOST_REPEATS}")

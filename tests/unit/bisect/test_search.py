@@ -13,9 +13,9 @@ import pytest
 from kstep.base.errors import MachineryError, RequestError
 from kstep.bisect import search
 from kstep.bisect.probe import ABORT, BAD, GOOD, SKIP, Probe, Verdict
-from kstep.bisect.search import Found, times
+from kstep.bisect.search import Found
 from kstep.bisect.worktree import WorkTree
-from kstep.results.rate import Rate
+from kstep.results.rate import Rate, repeats_to_see
 from tests.unit.bisect.history import a_history
 
 if TYPE_CHECKING:
@@ -38,15 +38,15 @@ def test_so_many_passes_are_as_sure_as_was_said(
 ) -> None:
     """And one fewer would not be."""
     low, _ = failing.interval(confidence)
-    needed = times(failing, verdicts, confidence)
+    needed = repeats_to_see(failing, verdicts, confidence)
     assert verdicts * (1 - low) ** needed <= 1 - confidence + 1e-9
     assert needed == 1 or verdicts * (1 - low) ** (needed - 1) > 1 - confidence - 1e-9
 
 
 def test_a_fault_that_always_shows_costs_few_runs() -> None:
-    assert times(Rate(8, 8), 5, 0.95) <= 5
-    assert times(Rate(8, 8), 5, 0.8) <= 2
-    assert times(Rate(8, 24), 5, 0.95) > 20
+    assert repeats_to_see(Rate(8, 8), 5, 0.95) <= 5
+    assert repeats_to_see(Rate(8, 8), 5, 0.8) <= 2
+    assert repeats_to_see(Rate(8, 24), 5, 0.95) > 20
 
 
 @pytest.mark.parametrize(
