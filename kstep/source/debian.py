@@ -176,27 +176,15 @@ def fetch(
     The archive is contacted once a day; if it does not answer, the cached copy is used. A damaged
     copy is fetched again, and ``say`` is called with a line about it.
     """
-    shelf = cache.folder("downloads", f"{name}-{suite}")
-    note = shelf / "current"
-    with cache.lock(f"download-{name}-{suite}"):
-        if os.path.lexists(note) and (reason := _damage(shelf)):
-            say(f"cache: fetching package {name} of Debian {suite} again: {reason}")
-            _throw_away(note)
-        if not _is_fresh(note):
-            try:
-                _download(name, suite, toolchain, toolchain.own(shelf))
-            except MissingError:
-                if not note.exists():
-                    raise
-            except CommandError as error:
-                if not note.exists():
-                    raise MachineryError(
-                        f"cannot fetch package {name} of Debian {suite}",
-                        details=error.details[-5:],
-                    ) from error
-        version, sha256, file, *date = note.read_text().split()
-    origin = f"Debian {suite}" + (f" as of {date[0]}, an expired index" if date else "")
-    return Package(name, version, sha256, shelf / file, origin)
+    (package,) = _shelved(
+        f"{name}-{suite}",
+        suite,
+        f"package {name} of Debian {suite}",
+        lambda shelf: _download(name, suite, toolchain, toolchain.own(shelf)),
+        cache,
+        say,
+    )
+    return package
 
 
 def fetch_set(
@@ -213,21 +201,43 @@ def fetch_set(
     (linux-image-arm64 depends on linux-image-6.1.0-57-arm64). Otherwise as fetch().
     """
     key = hashlib.sha256(" ".join((*names, metapackage)).encode()).hexdigest()[:8]
-    shelf = cache.folder("downloads", f"set-{key}-{suite}")
+    return _shelved(
+        f"set-{key}-{suite}",
+        suite,
+        f"{', '.join((*names, metapackage))} of Debian {suite} for arm64",
+        lambda shelf: _download_set(names, metapackage, suite, toolchain, toolchain.own(shelf)),
+        cache,
+        say,
+        "; name another suite, or a mirror that has it",
+    )
+
+
+def _shelved(
+    key: str,
+    suite: str,
+    what: str,
+    download: Callable[[Path], None],
+    cache: Cache,
+    say: Callable[[str], None],
+    mend: str = "",
+) -> tuple[Package, ...]:
+    """Return the packages of a shelf, which ``download`` fills if they are not of today."""
+    shelf = cache.folder("downloads", key)
     note = shelf / "current"
-    with cache.lock(f"download-set-{key}-{suite}"):
+    with cache.lock(f"download-{key}"):
         if os.path.lexists(note) and (reason := _damage(shelf)):
-            say(f"cache: fetching packages of Debian {suite} again: {reason}")
+            say(f"cache: fetching {what} again: {reason}")
             _throw_away(note)
         if not _is_fresh(note):
             try:
-                _download_set(names, metapackage, suite, toolchain, toolchain.own(shelf))
+                download(shelf)
+            except MissingError:
+                if not note.exists():
+                    raise
             except CommandError as error:
                 if not note.exists():
                     raise MachineryError(
-                        f"cannot fetch {', '.join((*names, metapackage))} of Debian {suite} for"
-                        " arm64; name another suite, or a mirror that has it",
-                        details=error.details[-5:],
+                        f"cannot fetch {what}{mend}", details=error.details[-5:]
                     ) from error
         found = []
         for line in note.read_text().splitlines():
@@ -343,7 +353,7 @@ def _download_set(
             if (match := stands_for.match(line)) and match[1] not in wanted:
                 wanted.append(match[1])
                 ahead.append(match[1])
-    for path in shelf.glob("*.deb"):
+    for path in (shelf / "current", *shelf.glob("*.deb")):  # a note of files that are gone is none
         _throw_away(path)
     # apt checks each file against the index, and the index against its signature.
     _ask(toolchain, shelf, "apt-get", "-qq", "download", *wanted, network=True)
