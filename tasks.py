@@ -181,12 +181,14 @@ def _engine(
     *,
     insecure: bool,
     jobs: int,
+    accel: str,
     machine: str,
     progress: Progress,
     stack: contextlib.ExitStack,
 ) -> tuple[Scheduler, Callable[[Sequence[Family]], list[Built]]]:
     """Return what runs boots and what builds kernels, until the stack is closed."""
     from kstep.base.cache import Cache
+    from kstep.machine.emulated_host import require_memory
     from kstep.run.access import FILES, Access
     from kstep.run.building import build_here
     from kstep.run.local import LocalProcesses
@@ -195,7 +197,10 @@ def _engine(
         for name, file in zip(FILES, files, strict=True):
             if file:
                 raise RequestError(f"--{name}: only for --scheduler")
-        return LocalProcesses(jobs or os.cpu_count() or 1, progress.say), build_here
+        at_once = jobs or os.cpu_count() or 1
+        if accel.startswith("emulated-kvm"):
+            require_memory(at_once)
+        return LocalProcesses(at_once, progress.say), build_here
     if machine:
         raise RequestError("--scheduler: not with --machine, which is a serial line of this host")
     if jobs:
@@ -268,7 +273,6 @@ def verify(
     """
     from kstep.base.cache import Cache
     from kstep.base.progress import Progress
-    from kstep.machine.emulated_host import require_memory
     from kstep.machine.line import Line
     from kstep.results.verdict import exit_status
     from kstep.run import request
@@ -320,8 +324,6 @@ def verify(
         for cell in planned:
             print(f"{cell.column} {cell.name} {cell.repeat}")  # noqa: T201 -- what was asked for
         return 0
-    if accel.startswith("emulated-kvm") and not scheduler:
-        require_memory(jobs or os.cpu_count() or 1)
     if reset and not machine:
         raise RequestError("--reset: only for --machine; kstep resets its own machines")
     folder = Path(out) if out else RUNS / time.strftime("%Y%m%d-%H%M%S")
@@ -333,6 +335,7 @@ def verify(
             (tls_ca, tls_cert, tls_key),
             insecure=insecure,
             jobs=jobs,
+            accel=accel,
             machine=machine,
             progress=progress,
             stack=stack,
@@ -467,6 +470,7 @@ def soak(
             (tls_ca, tls_cert, tls_key),
             insecure=insecure,
             jobs=jobs,
+            accel=accel,
             machine="",
             progress=progress,
             stack=stack,
