@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from kstep.base.errors import MachineryError
 from kstep.build import kconfig
 from kstep.results.setup import COMPILER, Setup
+from kstep.source.version import Span
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -67,9 +68,14 @@ class Built:
         return kconfig.lacking(script.needs, self._options)
 
     def senseless(self, script: Session, case: str | None) -> str | None:
-        """Say why a case has no sense on this kernel; None if it has."""
-        found = (each for each in script.unless_for(case) if self._options.get(each.option) == "y")
-        return next((f"with {each.option} {each.why}" for each in found), None)
+        """Say on what kernel a case has no sense, if this is one, and why; None if it has."""
+        for each in script.unless_for(case):
+            if isinstance(each.where, Span):
+                if each.where.holds(self.tree.version):
+                    return f"on Linux {self.tree.version}: {each.why}"
+            elif self._options.get(each.where) == "y":
+                return f"with kconfig {self.kconfig.name}: with {each.where} {each.why}"
+        return None
 
 
 @dataclass(frozen=True)

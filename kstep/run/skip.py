@@ -2,7 +2,7 @@
 """Which cells are skipped and why: what a session needs, compared with what is available.
 
 A session needs options of the kernel (``needs``) and abilities of the machine (``requires``,
-and what its hardware implies); with some options its claim has no sense (``unless``).
+and what its hardware implies); on some kernels its claim has no sense (``unless``).
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def skipped(
                 f" it needs {option}; {kconfig.offering(option, fragments)}"
             )
         elif why := kernel.senseless(script, cell.case):
-            found[cell] = f"{cell.name} is not run with kconfig {cell.kconfig}: {why}"
+            found[cell] = f"{cell.name} is not run {why}"
         elif why := machine.why_not(script.requires):  # said once for all of its cases
             found[cell] = f"{script.name} is not run on {machine.name}: {why}"
         elif why := machine.why_not(script.requires_for(cell.case)):

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from kstep.machine.capability import Capability
     from kstep.session.target import Target
+    from kstep.source.version import Span
 
 
 class Case(Protocol):
@@ -61,12 +62,13 @@ class Stepped:
 
 @dataclass(frozen=True)
 class Unless:
-    """A kernel option with which a claim has no sense, and why, as a clause.
+    """Kernels on which a claim has no sense, and why, as a clause.
 
-    ``cases`` are those that it is about; empty: the session.
+    ``where`` is an option that they have, or the versions that they are. ``cases`` are those that
+    it is about; empty: the session.
     """
 
-    option: str
+    where: str | Span
     why: str
     cases: tuple[str, ...] = ()
 
@@ -75,8 +77,8 @@ class Unless:
 class Session:
     """A script and what it needs. ``cases`` is empty if there are none.
 
-    ``needs`` are kernel options, as CONFIG_X, without which it is skipped, ``unless`` are those
-    with which it is. ``requires`` is what its machine must be able to do, and why, as a clause
+    ``needs`` are kernel options, as CONFIG_X, without which it is skipped, ``unless`` the kernels
+    on which it is. ``requires`` is what its machine must be able to do, and why, as a clause
     that follows the session's name;
     ``hardware`` adds its own. ``text`` is the docstring of its file. ``unsettled`` says why a
     session runs only if it is named: it is one of those that run ``BY_NIGHT``, or its result
@@ -122,7 +124,7 @@ class Session:
         return {**self.hardware_for(case).requires, **self.requires, **own}
 
     def unless_for(self, case: str | None) -> list[Unless]:
-        """Return the options with which a case has no sense."""
+        """Return the kernels on which a case has no sense."""
         return [each for each in self.unless if not each.cases or case in each.cases]
 
     def run(self, target: Target, case: str | None) -> None:

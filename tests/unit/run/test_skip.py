@@ -27,25 +27,27 @@ SESSIONS = session.load(ROOT / "tests/sessions")
 QEMU = OFFERS[Accel.TCG]
 
 
-def built(folder: Path, config: str) -> Built:
+def built(folder: Path, config: str, version: str = "6.1") -> Built:
     """Return a kernel that was built with a .config."""
     (folder / "config").write_text(config)
     return Built(
-        Tree("t", "6.1", "", folder),
+        Tree("t", version, "", folder),
         kconfig.Kconfig("theirs", {}),
         ((matrix.parse("none", []), PatchedTree({}, frozenset(), {}, {}, "")),),
         Kernel("k", folder, True, "", "", "", 0.0, 0),  # noqa: FBT003 -- it is at hand
     )
 
 
-def skipped(folder: Path, machine: Offer, *names: str, config: str | None = None) -> dict[str, str]:
+def skipped(
+    folder: Path, machine: Offer, *names: str, config: str | None = None, version: str = "6.1"
+) -> dict[str, str]:
     """Say which cells of some sessions are skipped and why; the kernel has all or ``config``."""
     scripts = [SESSIONS[name] for name in names]
     every = "".join(f"{option}=y\n" for script in scripts for option in script.needs)
     found = skip.skipped(
         [Cell("t", "theirs", "none", each.name, c, 1) for each in scripts for c in each.case_names],
         scripts,
-        [built(folder, every if config is None else config)],
+        [built(folder, every if config is None else config, version)],
         machine,
         ROOT / kconfig.FOLDER,
     )
@@ -73,6 +75,18 @@ def test_what_has_no_sense_with_an_option_is_skipped_with_the_reason(tmp_path: P
         " theirs: with CONFIG_PREEMPT_RT RCU's callbacks run in a thread, not in a softirq"
     }
     assert not skipped(tmp_path, QEMU, "step-in-context", config="CONFIG_PREEMPT=y\n")
+
+
+def test_what_has_no_sense_in_a_version_is_skipped_with_the_reason(tmp_path: Path) -> None:
+    """It would pass there without having looked."""
+    found = skipped(tmp_path, QEMU, "watch-signalled", version="5.10.262")
+    assert found.keys() == {
+        "watch-signalled[sigtrap_executed]",
+        "watch-signalled[sigtrap_written]",
+    }
+    (why,) = {why.partition(" is not run ")[2] for why in found.values()}
+    assert why == "on Linux 5.10.262: perf's events send no signal of their own"
+    assert not skipped(tmp_path, QEMU, "watch-signalled", version="5.13")
 
 
 def test_what_no_kernel_was_built_for_is_not_spoken_of() -> None:

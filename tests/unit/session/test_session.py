@@ -105,7 +105,7 @@ def test_a_case_that_has_no_sense_with_an_option_is_one_of_the_session(tmp_path:
     with pytest.raises(MachineryError, match=r'unless names "h", which is not a case of it$'):
         session.load(scripts(tmp_path, one=text))
     (found, *_) = session.load(scripts(tmp_path, one=text.replace('"h"', '"f"'))).values()
-    assert [each.option for each in found.unless_for("f")] == ["CONFIG_X"]
+    assert [each.where for each in found.unless_for("f")] == ["CONFIG_X"]
     assert found.unless_for("g") == []
 
 
