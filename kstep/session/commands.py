@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 SYSRQ_G = "echo g > /proc/sysrq-trigger"
 KGDBOC = "/sys/module/kgdboc/parameters/kgdboc"
+NOT_FOUND = 127  # the shell's status for a command that it does not find
 READS_ON = 0.3  # seconds within which the shell reads its next line
 
 
@@ -86,6 +87,11 @@ class Commands:
         answers: list[CommandResult] = []
         yield answers
         answer = self._end(command, seconds)
+        if answer.status == NOT_FOUND and "not found" in answer.heard:
+            raise MachineryError(
+                f"the guest has no program for {command!r}: {answer.heard.strip()[-200:]};"
+                " the script or the guest is wrong, not the kernel"
+            )
         if answer.status:
             raise KernelFault(
                 Signature.WRONG_RESULT,

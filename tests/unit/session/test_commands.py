@@ -15,7 +15,7 @@ from kstep.machine.hardware import Hardware
 from kstep.session import commands
 from kstep.session.target import Target
 from tests.unit.farend import booted, end, hit, machine_of, say, stop
-from tests.unit.session.conversations import F, fault_of, made_up
+from tests.unit.session.conversations import F, fault_of, made_up, mistake_of
 
 if TYPE_CHECKING:
     from tests.unit.farend import MadeUp
@@ -141,6 +141,17 @@ def test_a_trigger_that_fails_is_a_wrong_result() -> None:
     fault = fault_of(made_up(hit(F), end(2, before="no\n")), stop_once)
     assert fault.signature is Signature.WRONG_RESULT
     assert str(fault) == "the command 'trigger' ended with status 2: no"
+
+
+def test_a_program_that_the_guest_lacks_is_no_fault_of_the_kernel() -> None:
+    kernel = made_up(end(127, before="sh: trigger: not found\n"))
+    said = mistake_of(kernel, lambda target: target.run("trigger"))
+    assert said == (
+        "the guest has no program for 'trigger': sh: trigger: not found;"
+        " the script or the guest is wrong, not the kernel"
+    )
+    fault = fault_of(made_up(end(127)), lambda target: target.run("trigger"))
+    assert fault.signature is Signature.WRONG_RESULT  # of a program that was found
 
 
 def test_what_goes_wrong_in_the_block_is_left_as_it_is() -> None:
