@@ -147,7 +147,8 @@ class SplatDetector:
         counted = -1  # start of the last provoked line, which may have two splats
         for match in SPLAT.finditer(text):
             signature = SIGNATURES.get(match.lastgroup or "", Signature.SPLAT)
-            start = text.rfind(b"\n", 0, match.start()) + 1
+            # kdb's pager ends its prompt by a carriage return, and the next line follows it.
+            start = max(text.rfind(end, 0, match.start()) for end in (b"\n", b"\r")) + 1
             line = text[start:].splitlines()[0]
             provoked = next((part for part in self.provoked if part in line), None)
             if provoked is None:

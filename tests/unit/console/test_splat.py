@@ -157,6 +157,16 @@ def test_what_is_provoked_is_counted_and_the_rest_still_heard() -> None:
         )
 
 
+def test_a_line_behind_the_pager_is_a_line() -> None:
+    detector = SplatDetector()
+    detector.provoked = {b"at drivers/misc/lkdtm": 0}
+    line = b"[    1.5] WARNING: CPU: 0 PID: 23 at drivers/misc/lkdtm/bugs.c:85 x\r\n"
+    detector.feed(b"[0]more> \r         \r" + line)
+    assert detector.provoked == {b"at drivers/misc/lkdtm": 1}
+    with pytest.raises(KernelFault, match=r"^\[    1\.5\] WARNING: .* at kernel/x"):
+        detector.feed(b"[0]more> \r         \r" + line.replace(b"drivers/misc/lkdtm", b"kernel/x"))
+
+
 def test_a_line_that_is_provoked_counts_once_however_often_it_complains() -> None:
     detector = SplatDetector()
     detector.provoked = {b"Internal error": 0, b"Catastrophic": 0}
