@@ -96,14 +96,15 @@ class Console:
 
     def send(self, data: bytes) -> None:
         """Send all of ``data``."""
-        if self.transcript is not None:
-            self.transcript.add(">", data)
         self._unanswered = b""
-        while data:
-            piece = data[:1] if self._delay else data
-            data = data[os.write(self._fd, piece) :]
-            if self._delay and data:
+        left = data
+        while left:
+            piece = left[:1] if self._delay else left
+            left = left[os.write(self._fd, piece) :]
+            if self._delay and left:
                 time.sleep(self._delay)  # a UART without flow control cannot say that it is full
+        if self.transcript is not None:
+            self.transcript.add(">", data)  # while the other end reads it
 
     def expect(
         self,

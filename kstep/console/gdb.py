@@ -222,13 +222,25 @@ class Gdb(AbstractContextManager["Gdb"]):
         """Let the kernel continue (``continue``); wait() then returns where it stops."""
         self.command("-exec-continue")
 
-    def step_instruction(self) -> Stop:
-        """Let the kernel run one instruction (``stepi``), and return where it stopped."""
-        return self.run("-exec-step-instruction", Signature.RUNAWAY)
+    def step_instruction(self, meanwhile: Callable[[], None] = lambda: None) -> Stop:
+        """Let the kernel run one instruction (``stepi``), and return where it stopped.
 
-    def run(self, command: str, signature: Signature = Signature.HANG) -> Stop:
-        """Run a command that lets the kernel run, and return where it stopped."""
+        ``meanwhile`` is called while the kernel runs.
+        """
+        return self.run("-exec-step-instruction", Signature.RUNAWAY, meanwhile)
+
+    def run(
+        self,
+        command: str,
+        signature: Signature = Signature.HANG,
+        meanwhile: Callable[[], None] = lambda: None,
+    ) -> Stop:
+        """Run a command that lets the kernel run, and return where it stopped.
+
+        ``meanwhile`` is called while the kernel runs.
+        """
         self.command(command)
+        meanwhile()
         return self.wait(f"stop after {command}", signature)
 
     def wait(self, what: str, signature: Signature = Signature.HANG) -> Stop:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from kstep.base.errors import MachineryError
@@ -114,7 +115,7 @@ class Command:
     def _says(self) -> str:
         return f'echo KSTEP"-END" {self.number} $k{self.number}'
 
-    @property
+    @cached_property
     def end(self) -> bytes:
         """The pattern of its end, with the group ``status``.
 
@@ -139,7 +140,7 @@ class WayUp(Command):
     def __init__(self) -> None:
         super().__init__("boot", 0)
 
-    @property
+    @cached_property
     def end(self) -> bytes:
         """The guest's message that it is ready."""
         return READY.pattern + rb"(?P<status>)"

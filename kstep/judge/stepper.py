@@ -131,7 +131,8 @@ class Tally:
 class SteppedPath:
     """The steps from a stop; ``trace`` gets one line of JSON per step.
 
-    ``take`` makes one step and returns the stop; ``tally`` counts. If the serial line is not
+    ``take`` makes one step and returns the stop; it calls what it is given while the kernel runs.
+    ``tally`` counts. If the serial line is not
     trusted, ``confirm`` reads an unexpected stop a second time, and ``glance`` reads the registers
     only once; both are None for a trusted line. ``record`` returns what a CPU executed since it
     was resumed, if the machine knows.
@@ -140,7 +141,7 @@ class SteppedPath:
     def __init__(
         self,
         start: Stop,
-        take: Callable[[], Stop],
+        take: Callable[[Callable[[], None]], Stop],
         debugger: Debugger,
         text: LiveText,
         symbols: Symbols,
@@ -166,6 +167,7 @@ class SteppedPath:
         self._began_with_work = self._is_work(start.pc)
         self.progress = Progress(debugger, text)
         self._steps = 0
+        self._untold: tuple[Step, float] | None = None  # the last step, and its seconds
 
     def steps(self, count: int) -> Iterator[Step]:
         """Take up to ``count`` steps; end earlier if the path cannot be stepped further.
@@ -175,12 +177,15 @@ class SteppedPath:
         are masked (local_daif_mask() on exit to user space), because no step traps until they
         are unmasked; and before exit-to-user work (see WORK).
         """
-        for _ in range(count):
-            instruction = self._instruction()
-            if why := self._why_not_stepped(instruction):
-                self.end = End(instruction, why)
-                return
-            yield self._step(instruction)
+        try:
+            for _ in range(count):
+                instruction = self._instruction()
+                if why := self._why_not_stepped(instruction):
+                    self.end = End(instruction, why)
+                    return
+                yield self._step(instruction)
+        finally:
+            self._tell()
 
     def _why_not_stepped(self, instruction: Instruction) -> str:
         if instruction.flow in WHY_ENDED:
@@ -208,7 +213,7 @@ class SteppedPath:
     def _step(self, instruction: Instruction) -> Step:
         expected = self._successors(instruction)
         began = time.monotonic()
-        stop = self._take()
+        stop = self._take(self._tell)
         seconds = time.monotonic() - began
         if stop.pc not in expected:
             # Read again before judging: the serial line may have changed a digit of the PC, and
@@ -240,9 +245,14 @@ class SteppedPath:
         self._tally.pcs.add(instruction.pc)
         self.progress.visit(instruction.pc)
         self.pc = stop.pc
-        if self._trace is not None:
-            self._trace.write(_line(step, seconds))
+        self._untold = step, seconds
         return step
+
+    def _tell(self) -> None:
+        """Write the last step to the trace, if it is not there: during the next one."""
+        untold, self._untold = self._untold, None
+        if self._trace is not None and untold is not None:
+            self._trace.write(_line(*untold))
 
     def _require_same_registers(self, instruction: Instruction, stop: Stop) -> None:
         """Raise MachineryError if a step went where the registers after it, not before it, lead.
@@ -270,6 +280,7 @@ class SteppedPath:
         except (KernelFault, MachineryError) as error:
             # Stepping on may be impossible there; the departure itself is already known.
             later = f"; then: {error}"
+        self._tell()
         return self.fault(step, visited, later)
 
     def fault(self, step: Step, visited: Sequence[CodeAddress], later: str = "") -> KernelFault:

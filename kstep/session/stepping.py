@@ -87,7 +87,9 @@ class Stepping:
         may_lie = gdb is None and not self._dialogue.line_trusted
         path = SteppedPath(
             self._stops.resumed(),
-            self._stops.step if gdb is None else gdb.step_instruction,
+            (lambda meanwhile: self._stops.step(meanwhile=meanwhile))
+            if gdb is None
+            else gdb.step_instruction,
             gdb or self._dialogue.kdb,
             self._stops.text,
             self._symbols,

@@ -135,9 +135,13 @@ class Stops:
             raise MachineryError(f"BREAK and g did not enter kdb, but led to {heard}")
         self.take(heard)
 
-    def step(self, command: str = "ss") -> Stop:
-        """Single-step (``ss``) once, and return where the kernel stopped."""
+    def step(self, command: str = "ss", meanwhile: Callable[[], None] = lambda: None) -> Stop:
+        """Single-step (``ss``) once, and return where the kernel stopped.
+
+        ``meanwhile`` is called while the kernel runs.
+        """
         self._dialogue.resume_step(command)
+        meanwhile()
         try:
             heard = self._dialogue.listen("stop after a step")
         except KernelFault as fault:
