@@ -38,7 +38,8 @@ LETTER = "cover-letter.txt"  # only of a series that is to be sent
 
 def write(record: Record) -> None:
     """Write every report of a run into its folder."""
-    for name, draw in FILES.items():
-        temporary.replace(record.folder / name, draw(record))
-    if letter := cover.cover(record):
-        temporary.replace(record.folder / LETTER, letter)
+    with record.at_hand():
+        for name, draw in FILES.items():
+            temporary.replace(record.folder / name, draw(record))
+        if letter := cover.cover(record):
+            temporary.replace(record.folder / LETTER, letter)

@@ -37,6 +37,8 @@ FOLDER = Path(__file__).with_name("template")
 def page(record: Record) -> str:
     """Return report.html, to write in UTF-8."""
     outline = Outline(record)
+    cells = record.cells
+    signatures = {each.signature for each in cells}
     parts = outline.parts
     data = {
         **outline.pictures.data,
@@ -48,8 +50,8 @@ def page(record: Record) -> str:
     template = environment().get_template("page.html.j2")
     return template.render(
         record=record,
-        headline=story.headline(record.cells),
-        well=bool(record.cells) and all(each.matched for each in record.cells),
+        headline=story.headline(cells),
+        well=bool(cells) and all(each.matched for each in cells),
         first=story.look_first(record),
         anchor=anchor,
         called=lambda each: story.called(record, each.cell),
@@ -58,7 +60,7 @@ def page(record: Record) -> str:
         remarks=story.remarks(record),
         parts=parts,
         several=len(parts) > 1,
-        short={short: word for word, short in SHORT.items() if _used(record, word)},
+        short={short: word for word, short in SHORT.items() if word in signatures},
         again=command.whole(record),
         kernels=record.kernels,
         same=_same,
@@ -80,10 +82,6 @@ def vega() -> str:
     text: str = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
     assert "</script" not in text.lower()  # noqa: S101 -- it would end the element
     return text
-
-
-def _used(record: Record, word: str) -> bool:
-    return any(each.signature == word for each in record.cells)
 
 
 def _same(kernel: KernelRecord) -> str:

@@ -105,6 +105,7 @@ class Record:
         self._journal = Journal(folder)
         self._due = 0  # the file is next written when there are so many cells
         self._bases: dict[_Row, Counter[_Ending]] = defaultdict(Counter)
+        self._unpacked: list[CellRecord] = []
         self._cells = Packed()
         for record in cells:
             self._learn(record)
@@ -127,8 +128,20 @@ class Record:
 
     @property
     def cells(self) -> list[CellRecord]:
-        """In the order in which they finished, each made anew: keep the list."""
-        return [self._compared(record) for record in self._cells.values()]
+        """In the order in which they finished, each made anew: keep the list, or see at_hand()."""
+        return self._unpacked or [self._compared(record) for record in self._cells.values()]
+
+    @contextmanager
+    def at_hand(self) -> Iterator[None]:
+        """Hold the cells unpacked in the block, in which none is added; a page reads them often.
+
+        They take about ten times the memory then.
+        """
+        self._unpacked = self.cells
+        try:
+            yield
+        finally:
+            self._unpacked = []
 
     def cell(self, cell: Cell) -> CellRecord | None:
         """Return the result of a cell; None if it has none."""
@@ -209,9 +222,13 @@ class Record:
 
         results.json may be somebody else's, so a path that leads out of the run is None too.
         """
+        if name not in record.files:
+            return None
+        below, _, last = record.files[name].rpartition("/")
         try:
-            path = (self.folder / record.files.get(name, "")).resolve()
-            inside = path.is_relative_to(self.folder.resolve()) and path.is_file()
+            path = _real(self.folder / below) / last
+            path = path.resolve() if path.is_symlink() else path
+            inside = path.is_relative_to(_real(self.folder)) and path.is_file()
         except (OSError, ValueError):
             return None
         return path if inside else None
@@ -256,6 +273,11 @@ class Record:
         self.is_ahead = False
         count = len(self._cells)
         self._due = count + max(1, count // SHARE)
+
+
+@functools.lru_cache(maxsize=8)  # the files of a cell are in one folder
+def _real(folder: Path) -> Path:
+    return folder.resolve()
 
 
 @contextmanager
