@@ -117,6 +117,13 @@ class Instruction:
         return "xzr" if number == _ZERO_REGISTER else f"x{number}"
 
     @property
+    def reads(self) -> tuple[str, ...]:
+        """The registers that decide where it goes: "x0".."x30", "pstate"; without the zero one."""
+        if self.register is not None:
+            return () if self.register == "xzr" else (self.register,)
+        return () if self.form.taken is None else _READ_BY[self.form.taken](self.word)
+
+    @property
     def needs_registers(self) -> bool:
         """Whether ``successors`` must be given registers."""
         return self.flow is Flow.INDIRECT
@@ -269,6 +276,19 @@ def _comparison_holds(word: int, registers: Registers) -> bool:
         left, right = _signed(left, width), _signed(right, width)
     return bool(compare(left, right))
 
+
+def _numbered(*numbers: int) -> tuple[str, ...]:
+    return tuple(f"x{number}" for number in numbers if number != _ZERO_REGISTER)
+
+
+_READ_BY: dict[Callable[[int, Registers], bool], Callable[[int], tuple[str, ...]]] = {
+    _flags_match: lambda _word: ("pstate",),
+    _zero_matches: lambda word: _numbered(word & 31),
+    _bit_matches: lambda word: _numbered(word & 31),
+    # the immediate form has no second one; what stands there is another register, which is read
+    # in vain
+    _comparison_holds: lambda word: _numbered(word & 31, word >> 16 & 31),
+}
 
 # The first match counts.
 _FORMS = (

@@ -195,6 +195,10 @@ class Gdb(AbstractContextManager["Gdb"]):
         found = self.command(f"-data-list-register-values x {numbers}").results["register-values"]
         return {REGISTERS[int(each["number"])]: int(each["value"], 16) for each in found}
 
+    def register(self, name: str) -> int:
+        """Return one of these registers."""
+        return self.registers()[name]
+
     def frames(self) -> list[int]:
         """Return the address of each frame of the stack, the innermost first (``bt``)."""
         return [

@@ -37,6 +37,9 @@ class Debugger(Protocol):
     def registers(self) -> dict[str, int]:
         """Return x0 to x30, sp, pc and pstate of the stopped context."""
 
+    def register(self, name: str) -> int:
+        """Return one of them, which may take less time."""
+
 
 @dataclass
 class Rounds:

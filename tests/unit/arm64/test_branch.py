@@ -631,6 +631,19 @@ def test_registers_only_narrow(word: int, pc: int, pstate: int) -> None:
         assert exact <= instruction.successors()
 
 
+@given(word=WORDS, pc=ADDRESSES, values=st.lists(ADDRESSES, min_size=31, max_size=31))
+@example(word=0x54000020, pc=PC, values=[PC] * 31)  # b.eq
+@example(word=0x37003805, pc=PC, values=[1] * 31)  # tbnz w5, #0
+@example(word=0xB400001F, pc=PC, values=[0] * 31)  # cbz xzr
+def test_the_registers_it_reads_are_enough(word: int, pc: int, values: list[int]) -> None:
+    """The others make no difference, and need not be read."""
+    instruction = decode(word, pc)
+    known = {f"x{n}": value for n, value in enumerate(values)} | {"pstate": values[0] << 28}
+    read = {name: known[name] for name in instruction.reads}
+    assert instruction.successors(read) == instruction.successors(known)
+    assert len(read) <= 2
+
+
 def test_addresses_wrap_at_64_bits() -> None:
     """The ends of the address space meet."""
     last = 0xFFFF_FFFF_FFFF_FFFC

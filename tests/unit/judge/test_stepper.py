@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.session.dialogue import Dialogue
 from tests.unit.farend import MadeUp, booted, end, hit, say, step, stop
@@ -177,6 +178,19 @@ def test_registers_decide_where_a_branch_must_go(
     kernel = made_up({F: word, after: ERET}, step(after))
     kernel.registers = registers
     assert [each.expected for each in walk(kernel)] == [{after}]
+
+
+def test_a_register_that_was_read_otherwise_afterwards_is_no_verdict() -> None:
+    """The branch went where `rd` leads; what memory had said before is wrong."""
+    kernel = made_up({F: cbnz_w2(4), F + 4: NOP, F + 16: ERET}, step(F + 16))
+    kernel.registers = {"x2": 1}
+    kernel.answers = {
+        "mdr kdb_current_regs 8": "003aa8000000ffff\n",
+        "mdr 0xffff000000a83a10 8": "0000000000000000\n",
+    }
+    with pytest.raises(MachineryError, match="the step from f went where the registers") as error:
+        walk(kernel)
+    assert error.value.signature is Signature.CONSOLE_LOST
 
 
 def test_text_that_was_patched_meanwhile_is_read_again() -> None:
