@@ -188,8 +188,8 @@ def _engine(
 ) -> tuple[Scheduler, Callable[[Sequence[Family]], list[Built]]]:
     """Return what runs boots and what builds kernels, until the stack is closed."""
     from kstep.base.cache import Cache
+    from kstep.cluster.access import FILES, Access
     from kstep.machine.emulated_host import require_memory
-    from kstep.run.access import FILES, Access
     from kstep.run.building import build_here
     from kstep.run.local import LocalProcesses
 
@@ -208,7 +208,7 @@ def _engine(
             "--jobs: not with --scheduler; a worker's is ./inv cluster.worker --jobs"
         )
     access = Access.parse("--scheduler", scheduler, files, insecure=insecure)
-    from kstep.run.cluster import Cluster
+    from kstep.cluster.client import Cluster
 
     cluster = Cluster(access, ROOT, Cache.default(), progress.say)
     stack.callback(cluster.close)
@@ -961,8 +961,8 @@ def cluster_scheduler(
     insecure: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
 ) -> None:
     """Run the scheduler of a cluster, until Ctrl-C."""
-    from kstep.run import service
-    from kstep.run.access import Access
+    from kstep.cluster import service
+    from kstep.cluster.access import Access
 
     files = tls_ca, tls_cert, tls_key
     service.scheduler(Access.parse("--address", address, files, insecure=insecure))
@@ -995,8 +995,8 @@ def cluster_worker(
 ) -> None:
     """Run boots and builds of a cluster on this host, until Ctrl-C."""
     from kstep import toolchain as toolchains
-    from kstep.run import service
-    from kstep.run.access import Access
+    from kstep.cluster import service
+    from kstep.cluster.access import Access
 
     if jobs < 0:
         raise RequestError(f"--jobs {jobs}: must be 1 or more")
@@ -1021,8 +1021,8 @@ def cluster_forecast(
 ) -> None:
     """Simulate a whole matrix on clusters, from measured times: how long, and what limits it."""
     from ci.matrix import load
+    from kstep.cluster import forecast
     from kstep.results.record import load as load_run
-    from kstep.run import forecast
 
     sizes = _list(cores)
     if not sizes or not all(size.isdecimal() and 0 < int(size) <= MOST_CORES for size in sizes):

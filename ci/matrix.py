@@ -15,8 +15,8 @@ import yaml
 from kstep.base.document import nearest
 from kstep.base.errors import RequestError
 from kstep.build import kconfig
+from kstep.cluster.forecast import Load
 from kstep.results.cell import cell_name
-from kstep.run.forecast import Load
 from kstep.session import seconds, selection
 from kstep.source import series, variant
 

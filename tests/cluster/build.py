@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from kstep.base.cache import Cache
-from kstep.run.access import Access
+from kstep.cluster.access import Access
 from kstep.run.building import Family, build_here
 from kstep.source.variant import Variant
 from tests.cluster.worker import Played
@@ -46,7 +46,7 @@ def main(folder: str, scheduler: str) -> None:
     if scheduler == "here":
         built = build_here([made])
     else:
-        from kstep.run.cluster import Cluster  # noqa: PLC0415 -- not in its workers
+        from kstep.cluster.client import Cluster  # noqa: PLC0415 -- not in its workers
 
         access = Access.parse("--scheduler", scheduler, insecure=True)
         cluster = Cluster(access, ROOT, made.builder.cache, print)

@@ -184,8 +184,8 @@ class Network:
         """Start the scheduler."""
         files = self.certificates or ("", "", "")
         code = (
-            "from kstep.run import service\n"
-            "from kstep.run.access import Access\n"
+            "from kstep.cluster import service\n"
+            "from kstep.cluster.access import Access\n"
             f"service.scheduler(Access.parse('x', {self.url!r}, {files!r}, insecure=True))"
         )
         return self.start("scheduler", [sys.executable, "-c", code])

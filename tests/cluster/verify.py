@@ -19,9 +19,9 @@ from invoke.exceptions import Exit
 def main(folder: str, name: str, scheduler: str, repeat: str, *resume: str) -> int:
     """Run it; returns its exit status."""
     import tasks  # noqa: PLC0415 -- not in its workers
+    from kstep.cluster.client import Cluster  # noqa: PLC0415
     from kstep.image import debuginfo  # noqa: PLC0415
     from kstep.run import verification  # noqa: PLC0415
-    from kstep.run.cluster import Cluster  # noqa: PLC0415
     from tests.cluster.worker import Played  # noqa: PLC0415
     from tests.faults.place import Place  # noqa: PLC0415
 

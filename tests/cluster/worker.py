@@ -11,8 +11,8 @@ import os
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from kstep.run import worker as far
-from kstep.run.worker import dask_teardown
+from kstep.cluster import worker as far
+from kstep.cluster.worker import dask_teardown
 from kstep.toolchain import HostToolchain, Versions, compiler
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kstep.run import word
+from kstep.cluster import word
 
 if TYPE_CHECKING:
     from pathlib import Path

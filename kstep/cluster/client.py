@@ -30,13 +30,14 @@ from kstep.base.errors import MachineryError, RequestError
 from kstep.base.outcome import Outcome, Signature
 from kstep.build import kernel as kernels
 from kstep.build.kernel import BuildError, Kernel
+from kstep.cluster import parcel as parcels
+from kstep.cluster import word
+from kstep.cluster.access import MISSING
+from kstep.cluster.identity import Identity
+from kstep.cluster.parcel import PIECE, Arrival, Parcel
 from kstep.results import layout
-from kstep.run import parcel as parcels
-from kstep.run import runner, word
-from kstep.run.access import MISSING
+from kstep.run import runner
 from kstep.run.boot import Boot, Result
-from kstep.run.identity import Identity
-from kstep.run.parcel import PIECE, Arrival, Parcel
 from kstep.run.pending import Pending
 from kstep.run.scheduler import MOST_WORKERS
 from kstep.toolchain import GCC
@@ -44,7 +45,7 @@ from kstep.toolchain import GCC
 try:
     from distributed import Client
 
-    from kstep.run import worker as far
+    from kstep.cluster import worker as far
 except ImportError as error:  # an optional extra
     raise RequestError(f"--scheduler {MISSING}") from error
 
@@ -52,8 +53,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from kstep.base.cache import Cache
+    from kstep.cluster.access import Access
     from kstep.results.cell import Cell
-    from kstep.run.access import Access
     from kstep.run.building import Built, Family, Wanted
     from kstep.source.tree import Tree
     from kstep.toolchain import Toolchain

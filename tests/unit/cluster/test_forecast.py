@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import pytest
 
-from kstep.run.forecast import Costs, Load, simulate, text
+from kstep.cluster.forecast import Costs, Load, simulate, text
 from tests.unit.results.material import a_cell
 
 FREE = Costs(0, 0, 0, 0, 0, 0, 1e9, 0, 0, 0)

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """A worker of a cluster: boots and builds on this machine, for a kstep on another.
 
-``dask worker ... --preload kstep.run.worker`` makes a worker of dask one of kstep's. It runs as
+``dask worker ... --preload kstep.cluster.worker`` makes a worker of dask one of kstep's. It runs as
 many boots at a time as it has cores and memory for, each in a process of its own, with the
 toolchain of this machine, which contains untrusted code as ``./inv verify`` does here. What a boot
 reads is fetched from workers that have it, and kept in the cache.
@@ -37,13 +37,14 @@ from kstep.base.errors import MachineryError, RequestError
 from kstep.base.outcome import Outcome
 from kstep.base.progress import Progress, Task
 from kstep.build.kernel import Builder, BuildError
+from kstep.cluster import parcel as parcels
+from kstep.cluster import word
+from kstep.cluster.access import INSECURE, Access
+from kstep.cluster.identity import COMPILERS, SUITE, TOOLCHAIN, Identity
+from kstep.cluster.parcel import PIECE, Arrival, Parcel
 from kstep.results import layout
-from kstep.run import parcel as parcels
-from kstep.run import process, word
-from kstep.run.access import INSECURE, Access
+from kstep.run import process
 from kstep.run.boot import Result
-from kstep.run.identity import COMPILERS, SUITE, TOOLCHAIN, Identity
-from kstep.run.parcel import PIECE, Arrival, Parcel
 from kstep.run.process import BootProcess, DeadError
 from kstep.toolchain import GCC, reaper
 

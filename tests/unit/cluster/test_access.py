@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kstep.base.errors import RequestError
-from kstep.run.access import Access
+from kstep.cluster.access import Access
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -16,13 +16,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kstep.base.errors import MachineryError
-from kstep.run.access import ADDRESS, INSECURE, is_loopback
-from kstep.run.identity import COMPILERS, SUITE, TOOLCHAIN
+from kstep.cluster.access import ADDRESS, INSECURE, is_loopback
+from kstep.cluster.identity import COMPILERS, SUITE, TOOLCHAIN
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from kstep.run.access import Access
+    from kstep.cluster.access import Access
 
 ROOT = Path(__file__).parents[2]
 AGAIN = 2.0  # seconds between the end of a worker and the next one
@@ -56,7 +56,7 @@ def worker(access: Access, jobs: int, toolchain: str, compilers: str, suite: str
     scheme, host, _ = _split(access)
     access.security  # noqa: B018 -- raises if dask is missing
     argv = [access.address, "--no-nanny", "--nthreads", str(jobs), "--memory-limit", "0"]
-    argv += [*NO_PAGES, "--death-timeout", "60", "--preload", "kstep.run.worker"]
+    argv += [*NO_PAGES, "--death-timeout", "60", "--preload", "kstep.cluster.worker"]
     if is_loopback(host):
         argv += ["--host", f"{scheme}://127.0.0.1"]
     env = {TOOLCHAIN: toolchain, COMPILERS: compilers, SUITE: suite}

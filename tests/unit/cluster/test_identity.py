@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from kstep.run.identity import Identity
+from kstep.cluster.identity import Identity
 from kstep.toolchain import HostToolchain, Versions
 
 ROOT = Path(__file__).parents[3]

@@ -9,8 +9,8 @@ import pytest
 
 from kstep.base.cache import Cache
 from kstep.base.errors import MachineryError
-from kstep.run import parcel
-from kstep.run.parcel import Arrival, Parcel
+from kstep.cluster import parcel
+from kstep.cluster.parcel import Arrival, Parcel
 
 if TYPE_CHECKING:
     from pathlib import Path
