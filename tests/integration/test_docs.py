@@ -42,7 +42,7 @@ ELSEWHERE = {
     "./inv shell": "tests/integration/test_attended.py",
     "./inv gdb": "tests/integration/test_attended.py",
     "./inv soak": "tests/unit/run/test_soak.py",
-    "./inv cluster.forecast": "tests/unit/run/test_forecast.py",
+    "./inv cluster.forecast": "tests/unit/cluster/test_forecast.py",
     "./inv cluster.scheduler": "tests/cluster/network.py",
     "./inv cluster.worker": "tests/cluster/network.py",
     "./inv verify --scheduler tls://HOST:8786 $tls --repeat 50": "tests/cluster/verify.py",
