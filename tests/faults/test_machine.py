@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kstep.base.outcome import Outcome, Signature
-from kstep.machine import qemu, supply
+from kstep.machine import supply
+from kstep.machine.qemu import QemuMachine
 from kstep.run import runner
 from kstep.session import dialogue, taint
 from tests.faults import emulator
@@ -90,13 +91,13 @@ def test_a_machine_that_is_stopped(
     seed: int,  # noqa: ARG001 -- is in the test's name, from which chance comes
 ) -> None:
     """As by SIGSTOP: it is silent, and that is no word about the kernel. All times are shorter."""
-    for module, name, value in (
+    for owner, name, value in (
         (supply, "EVERY", 0.1),
         (supply, "STARVED", 0.5),
         (dialogue, "WAIT", 1.5),
-        (qemu, "QUIET", 1.5),
+        (QemuMachine, "quiet", 1.5),
     ):
-        monkeypatch.setattr(module, name, value)
+        monkeypatch.setattr(owner, name, value)
     place.plan({"after": chance.randrange(LENGTH), "how": "stop"})
     results = run(place)
     assert {each.outcome for each in results} == {Outcome.PASS}, results

@@ -18,7 +18,6 @@ from kstep.base.outcome import KernelFault, Signature
 from kstep.build.kernel import Kernel
 from kstep.console.console import Console
 from kstep.console.splat import SplatDetector
-from kstep.machine import qemu as machines
 from kstep.machine.boot import BootFault
 from kstep.machine.capability import Capability
 from kstep.machine.hardware import Hardware
@@ -123,7 +122,7 @@ def test_a_kernel_that_dies_of_an_oops_has_broken(
     line: tuple[QemuMachine, int], end: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """That it kills init is what comes of it; so does that it says no more."""
-    monkeypatch.setattr(machines, "QUIET", 0.3)
+    monkeypatch.setattr(QemuMachine, "quiet", 0.3)
     machine, kernel = line
     os.write(kernel, OOPS + end)
     with pytest.raises(BootFault, match=r"not boot: .*Unable to handle kernel NULL") as caught:
@@ -132,7 +131,7 @@ def test_a_kernel_that_dies_of_an_oops_has_broken(
 
 
 def test_silence_is_no_boot(line: tuple[QemuMachine, int], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(machines, "QUIET", 0.05)
+    monkeypatch.setattr(QemuMachine, "quiet", 0.05)
     machine, kernel = line
     os.write(kernel, b"[    0.0] Booting Linux\r\n")
     with pytest.raises(MachineryError, match="does not boot: no line") as caught:
@@ -144,7 +143,7 @@ def test_silence_is_no_boot(line: tuple[QemuMachine, int], monkeypatch: pytest.M
 def test_a_complaint_and_then_silence_names_the_complaint(
     line: tuple[QemuMachine, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(machines, "QUIET", 0.05)
+    monkeypatch.setattr(QemuMachine, "quiet", 0.05)
     machine, kernel = line
     os.write(kernel, WARNING)
     with pytest.raises(BootFault, match=r"does not boot: .*WARNING"):
