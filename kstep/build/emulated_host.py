@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kstep.base import digest
-from kstep.base.errors import MachineryError
+from kstep.base.errors import MachineryError, RequestError
 from kstep.build.archive import FOLDER, LINK, PROGRAM, newc
 from kstep.build.kconfig import parse
 from kstep.source import debian
@@ -83,7 +83,8 @@ def make(
 ) -> HostImage:
     """Pack the host of a Debian suite, once; ``script`` is its init.
 
-    Raises MachineryError if the suite has no arm64 packages in reach, or a kernel without KVM.
+    Raises RequestError for a suite that has no arm64 packages, or a kernel without KVM;
+    MachineryError if the archive does not answer, or a package lacks what the host needs.
     """
     with progress.task(f"emulated host: packages of Debian {suite}"):
         packages = debian.fetch_set(NAMES, KERNEL, suite, toolchain, cache, progress.say)
@@ -113,14 +114,14 @@ def _pack(
     by_name = {package.name: package for package in packages}
     kernel = next(p for p in packages if p.name.startswith("linux-image"))
     if config.get("CONFIG_KVM") != "y":
-        raise MachineryError(
+        raise RequestError(
             f"the emulated host's kernel, {kernel.name} of {kernel.origin}, has no KVM"
             f" (CONFIG_KVM={config.get('CONFIG_KVM', 'n')}); name another suite, such as"
             " --accel emulated-kvm:bookworm"
         )
     image = _one(root, "boot/vmlinuz-*").read_bytes()
     if image[56:60] != b"ARMd":  # Documentation/arm64/booting.rst
-        raise MachineryError(
+        raise RequestError(
             f"the emulated host's kernel, {kernel.name} of {kernel.origin}, is not a plain Image;"
             " name another suite, such as --accel emulated-kvm:bookworm"
         )

@@ -65,6 +65,8 @@ SUITES = ("bullseye", "bookworm", "trixie", "forky", "sid")  # searched for kern
 # The suite to try first for linux-source-X: as of November 2026.
 USUAL = {"5.10": "bullseye", "6.1": "bookworm", "6.12": "trixie", "7.2": "sid"}
 SOURCE = "linux-source-"
+# How apt says that an archive has no such suite, or no such package there.
+LACKING = re.compile(r"does not have a Release file|Unable to locate package")
 
 
 @dataclass(frozen=True)
@@ -198,18 +200,31 @@ def fetch_set(
     """Return the newest packages ``names`` of ``suite`` for arm64, and what they depend on.
 
     Of ``metapackage`` only the packages are added that it stands for: those of the same source
-    (linux-image-arm64 depends on linux-image-6.1.0-57-arm64). Otherwise as fetch().
+    (linux-image-arm64 depends on linux-image-6.1.0-57-arm64). Raises RequestError if the archive
+    answers that it does not have them. Otherwise as fetch().
     """
+    what = f"{', '.join((*names, metapackage))} of Debian {suite} for arm64"
     key = hashlib.sha256(" ".join((*names, metapackage)).encode()).hexdigest()[:8]
-    return _shelved(
-        f"set-{key}-{suite}",
-        suite,
-        f"{', '.join((*names, metapackage))} of Debian {suite} for arm64",
-        lambda shelf: _download_set(names, metapackage, suite, toolchain, toolchain.own(shelf)),
-        cache,
-        say,
-        "; name another suite, or a mirror that has it",
-    )
+    try:
+        return _shelved(
+            f"set-{key}-{suite}",
+            suite,
+            what,
+            lambda shelf: _download_set(names, metapackage, suite, toolchain, toolchain.own(shelf)),
+            cache,
+            say,
+        )
+    except MachineryError as error:
+        mend = "name another suite, or a mirror that has it"
+        for said in filter(LACKING.search, error.details):
+            raise RequestError(f"no {what}: {_reason(said)}; {mend}") from error
+        said = "".join(f": {_reason(line)}" for line in error.details[:1])
+        raise MachineryError(f"{error}{said}; {mend}", error.signature) from error
+
+
+def _reason(line: str) -> str:
+    """Return what a line of apt says, without its mark, columns and full stop."""
+    return " ".join(line.removeprefix("E:").split()).rstrip(".")
 
 
 def _shelved(
@@ -219,7 +234,6 @@ def _shelved(
     download: Callable[[Path], None],
     cache: Cache,
     say: Callable[[str], None],
-    mend: str = "",
 ) -> tuple[Package, ...]:
     """Return the packages of a shelf, which ``download`` fills if they are not of today."""
     shelf = cache.folder("downloads", key)
@@ -237,7 +251,7 @@ def _shelved(
             except CommandError as error:
                 if not note.exists():
                     raise MachineryError(
-                        f"cannot fetch {what}{mend}", details=error.details[-5:]
+                        f"cannot fetch {what}", details=error.details[-5:]
                     ) from error
         found = []
         for line in note.read_text().splitlines():
@@ -315,6 +329,8 @@ def _update(suite: str, toolchain: Toolchain, shelf: Path) -> None:
     for below in ("lists", "lists/partial", "archives", "archives/partial"):
         (shelf / below).mkdir(exist_ok=True)
         toolchain.own(shelf / below)
+        # The user of another toolchain may have left it; the cache's own lock is held.
+        (shelf / below / "lock").unlink(missing_ok=True)
     _ask(toolchain, shelf, "apt-get", "-qq", "update", network=True)
 
 

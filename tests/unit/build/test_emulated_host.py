@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from kstep.base.cache import Cache
-from kstep.base.errors import MachineryError
+from kstep.base.errors import MachineryError, RequestError
 from kstep.base.progress import Progress
 from kstep.build import emulated_host
 from kstep.build.emulated_host import MODULES, HostImage
@@ -184,16 +184,16 @@ def test_modules_are_loaded_after_those_that_they_need(
 
 def test_a_kernel_without_kvm_is_told_with_the_mend(tools: Tools, tmp_path: Path) -> None:
     tools.config = "CONFIG_KVM=m\n"
-    with pytest.raises(MachineryError, match=r"has no KVM \(CONFIG_KVM=m\); name another suite"):
+    with pytest.raises(RequestError, match=r"has no KVM \(CONFIG_KVM=m\); name another suite"):
         make(tools, tmp_path)
     tools.config = ""
-    with pytest.raises(MachineryError, match=r"linux-image-6\.1.* has no KVM \(CONFIG_KVM=n\)"):
+    with pytest.raises(RequestError, match=r"linux-image-6\.1.* has no KVM \(CONFIG_KVM=n\)"):
         make(tools, tmp_path)
 
 
 def test_a_kernel_that_qemu_cannot_start_is_told(tools: Tools, tmp_path: Path) -> None:
     tools.image = b"MZ" + bytes(100)
-    with pytest.raises(MachineryError, match="is not a plain Image; name another suite"):
+    with pytest.raises(RequestError, match="is not a plain Image; name another suite"):
         make(tools, tmp_path)
 
 
