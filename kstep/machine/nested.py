@@ -8,6 +8,7 @@ import socket
 from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
+from kstep.base.errors import MachineryError
 from kstep.console.console import Console
 from kstep.machine import emulated_host
 from kstep.machine.emulated_host import FREQUENCY
@@ -26,6 +27,7 @@ BOOT = 300.0  # seconds; it takes 5 to 15 on a machine that has ten times the wo
 DRAINED = 10.0  # seconds within which the monitor's events are read at the end
 QUIET = 90.0  # seconds of a boot without output: the host reads the kernel, and starts QEMU
 IMAGE, INITRAMFS = "Image", "initramfs"  # in the folder that the host shares
+CELL = 1 << 32  # a number in a device tree is less; fdtput cuts off the rest
 TREE = "/tmp/guest.dtb"  # noqa: S108 -- the host's own
 # The guest believes its device tree, not CNTFRQ_EL0 (arch_timer_of_configure_rate() in
 # drivers/clocksource/arm_arch_timer.c): with D times the frequency its clock is D times slower.
@@ -100,10 +102,14 @@ class NestedMachine(QemuMachine):
         ]
         dilated, tree = "", []
         if self.hardware.dilation != 1:
+            frequency = FREQUENCY * self.hardware.dilation
+            if frequency >= CELL:
+                raise MachineryError(
+                    f"a guest's clock cannot be slowed {self.hardware.dilation} times, but"
+                    f" {(CELL - 1) // FREQUENCY}: its device tree has 32 bits for {frequency} Hz"
+                )
             bare = [*self._bare(), "-machine", f"dumpdtb={TREE}"]
-            dilated = DILATED.format(
-                dump=shlex.join(bare), tree=TREE, frequency=FREQUENCY * self.hardware.dilation
-            )
+            dilated = DILATED.format(dump=shlex.join(bare), tree=TREE, frequency=frequency)
             tree = ["-dtb", TREE]
         return SCRIPT.format(
             dilated=dilated,

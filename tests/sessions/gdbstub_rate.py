@@ -113,7 +113,7 @@ class Path:
 PACES = (
     *map(Pace, (1, 2, 4, 8, 16, 32)),
     Pace(32, period=250_000),
-    Pace(128, period=100_000),
+    Pace(64, period=100_000),
 )
 
 

@@ -16,12 +16,15 @@ from kstep.machine.capability import Capability
 from kstep.machine.hardware import Hardware
 from kstep.machine.nested import NestedMachine
 from kstep.machine.qemu import OFFERS, QemuMachine
+from kstep.session import session
 from kstep.toolchain import HostToolchain
 from kstep.toolchain.accel import Accel
 
 if TYPE_CHECKING:
     from kstep.build.kernel import Kernel
     from kstep.machine.emulated_host import EmulatedHost
+
+ROOT = Path(__file__).parents[3]
 
 
 def machine(hardware: Hardware | None = None, folder: str = "kernel") -> NestedMachine:
@@ -60,6 +63,18 @@ def test_a_clock_is_slowed_by_what_its_device_tree_claims() -> None:
     tree = dump[-1].removeprefix("dumpdtb=")
     assert put == ["fdtput", "-t", "i", tree, "/timer", "clock-frequency", "500000000"]
     assert start[-2:] == ["-dtb", tree]
+
+
+def test_a_clock_is_not_slowed_by_more_than_its_device_tree_can_say() -> None:
+    """It was, by what was left of the frequency: a case of 128 was one of 59."""
+    for each in session.load(ROOT / "tests/sessions").values():
+        for case in each.case_names:
+            hardware = each.hardware_for(case)
+            if OFFERS[Accel.EMULATED_KVM].why_not(hardware.requires) is None:
+                machine(hardware)._script()
+    assert "4250000000" in machine(Hardware(dilation=68))._script()
+    with pytest.raises(MachineryError, match="slowed 69 times, but 68: its device tree"):
+        machine(Hardware(dilation=69))._script()
 
 
 def test_hardware_s_clock_is_as_it_is() -> None:
