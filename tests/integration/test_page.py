@@ -266,6 +266,9 @@ def test_a_rate_is_drawn_against_the_time_of_a_step(
     texts = opened.locator(".rates svg text").all_text_contents()
     assert {"none", "v5/1", "40%", "250", "1000"} <= set(texts)
     assert opened.locator(".rates svg > g g.mark-rule:not(.role-axis-grid) line").count() >= 6
+    points = opened.locator(".rates svg g.mark-symbol.role-mark path").all()
+    places = [each.get_attribute("transform") for each in points]
+    assert len(places) == len(set(places)) == 6  # variants take as long, and are side by side
     assert said == []
 
 

@@ -320,12 +320,16 @@ function drawRates(box) {
 
 function drawCurve(box) {
   const { points } = data.curves[Number(box.dataset.curve)];
+  const variants = [...new Set(points.map((point) => point.variant))];
   const canvas = element("div");
   box.replaceChildren(element("h5", {}, "share of steps in a row that ended in a vector, and its 95 % interval, by the"
-    + " guest's time a step; the line is the risk of one step at a random moment: its time by the timer's period"), canvas);
-  const variants = [...new Set(points.map((point) => point.variant))];
+    + " guest's time a step; the line is the risk of one step at a random moment: its time by the timer's period"
+    + (variants.length > 1 ? "; variants of a case stand side by side" : "")), canvas);
   const periods = [...new Set(points.map((point) => point.period))];
   const [least, most] = [Math.min, Math.max].map((of) => of(...points.map((point) => point.step)));
+  // A step takes as long whatever the variant, so their points stand side by side.
+  const dodged = points.map((point) => ({ ...point,
+    aside: 8 * (variants.indexOf(point.variant) - (variants.length - 1) / 2) }));
   const line = periods.flatMap((period) => [...Array(41).keys()].map((n) => {
     const step = least / 2 * (most * 4 / least) ** (n / 40);
     return { period, step, share: Math.min(1, step / period) };
@@ -335,12 +339,13 @@ function drawCurve(box) {
     const c = colours();
     const width = Math.min(box.clientWidth - 4, 620);
     const x = { scale: "x", field: "step" };
+    const aside = { ...x, offset: { field: "aside" } };
     const stroke = { scale: "colour", field: "variant" };
     view = await show(canvas, view, {
       description: points.map((point) => `${point.case} ${point.variant}: ${point.step} us a step, ${(100 * point.share).toFixed(1)} %`).join("; "),
       width, height: 300, padding: 2, autosize: { type: "fit", contains: "padding" },
       data: [
-        { name: "points", values: points },
+        { name: "points", values: dodged },
         { name: "line", values: line },
       ],
       scales: [
@@ -364,9 +369,9 @@ function drawCurve(box) {
           { type: "line", from: { data: "one" }, encode: { update: {
             x, y: { scale: "y", field: "share" }, stroke: { value: c.line }, strokeWidth: { value: 2 } } } }] },
         { type: "rule", from: { data: "points" }, encode: { update: {
-          x, y: { scale: "y", field: "low" }, y2: { scale: "y", field: "high" }, stroke, strokeWidth: { value: 2 } } } },
+          x: aside, y: { scale: "y", field: "low" }, y2: { scale: "y", field: "high" }, stroke, strokeWidth: { value: 2 } } } },
         { type: "symbol", from: { data: "points" }, encode: { update: {
-          x, y: { scale: "y", field: "share" }, size: { value: 55 }, fill: stroke,
+          x: aside, y: { scale: "y", field: "share" }, size: { value: 55 }, fill: stroke,
           shape: { scale: "shape", field: "period" } } } },
       ],
     });
