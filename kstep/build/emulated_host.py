@@ -109,8 +109,9 @@ def make(
 def _pack(
     root: Path, packages: Sequence[Package], script: Path, into: Path, toolchain: Toolchain
 ) -> None:
-    config = parse(_one(root, "boot/config-*"))
-    version = _one(root, "boot/vmlinuz-*").name.removeprefix("vmlinuz-")
+    config = parse(_one(root, "config"))
+    binary = _one(root, "vmlinuz")
+    version = binary.parent.name if binary.name == "vmlinuz" else binary.name.partition("-")[2]
     by_name = {package.name: package for package in packages}
     kernel = next(p for p in packages if p.name.startswith("linux-image"))
     if config.get("CONFIG_KVM") != "y":
@@ -119,7 +120,7 @@ def _pack(
             f" (CONFIG_KVM={config.get('CONFIG_KVM', 'n')}); name another suite, such as"
             " --accel emulated-kvm:bookworm"
         )
-    image = _one(root, "boot/vmlinuz-*").read_bytes()
+    image = binary.read_bytes()
     if image[56:60] != b"ARMd":  # Documentation/arm64/booting.rst
         raise RequestError(
             f"the emulated host's kernel, {kernel.name} of {kernel.origin}, is not a plain Image;"
@@ -139,10 +140,11 @@ def _pack(
     (into / FACTS).write_text(json.dumps(facts))
 
 
-def _one(root: Path, pattern: str) -> Path:
-    found = sorted(root.glob(pattern))
+def _one(root: Path, name: str) -> Path:
+    """Return a file of the kernel's packages: in /boot, since 7.2 beside its modules."""
+    found = [*root.glob(f"boot/{name}-*"), *root.glob(f"usr/lib/modules/*/{name}")]
     if len(found) != 1:
-        raise MachineryError(f"Debian's kernel package has {len(found)} files {pattern}, not one")
+        raise MachineryError(f"Debian's kernel packages have {len(found)} files {name}, not one")
     return found[0]
 
 

@@ -362,7 +362,7 @@ def _download_set(
         toolchain, shelf, "apt-get", "-s", "-qq", "--no-install-recommends", "install", *names
     )
     wanted = [line.split()[1] for line in planned if line.startswith("Inst ")]
-    stands_for = re.compile(r"^ +Depends: (linux-(?:image|modules)-\S+)$")
+    stands_for = re.compile(r"^ +Depends: (linux-(?:base|binary|image|modules)-\S+)$")
     ahead = [metapackage]
     while ahead:
         for line in _ask(toolchain, shelf, "apt-cache", "depends", ahead.pop()):

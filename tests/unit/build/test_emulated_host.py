@@ -53,6 +53,7 @@ class Tools:
         self.modules = modules
         self.config = config
         self.image = PLAIN
+        self.binary, self.configuration = f"boot/vmlinuz-{VERSION}", f"boot/config-{VERSION}"
         self.built_in = "kernel/drivers/char/virtio_console.ko\n"
         self.left_out = ""
         self.unpacked = 0
@@ -65,8 +66,8 @@ class Tools:
         """Write what the packages have."""
         self.unpacked += 1
         files = {
-            "boot/vmlinuz-" + VERSION: self.image,
-            "boot/config-" + VERSION: self.config.encode(),
+            self.binary: self.image,
+            self.configuration: self.config.encode(),
             "bin/busybox": b"busybox",
             "usr/bin/qemu-system-aarch64": b"qemu",
             "usr/bin/fdtput": b"fdtput",
@@ -182,6 +183,17 @@ def test_modules_are_loaded_after_those_that_they_need(
     assert loaded["modules/04-9p.ko"] == b"9p"
 
 
+def test_a_kernel_may_be_beside_its_modules(tools: Tools, tmp_path: Path) -> None:
+    """As of Debian's 7.2, whose packages have nothing in /boot."""
+    tools.modules = "usr/lib/modules"
+    tools.binary, tools.configuration = (
+        f"{tools.modules}/{VERSION}/{name}" for name in ("vmlinuz", "config")
+    )
+    image = make(tools, tmp_path)
+    assert image.image.read_bytes() == PLAIN
+    assert image.kernel_version == f"{VERSION} (6.1.192-3)"
+
+
 def test_a_kernel_without_kvm_is_told_with_the_mend(tools: Tools, tmp_path: Path) -> None:
     tools.config = "CONFIG_KVM=m\n"
     with pytest.raises(RequestError, match=r"has no KVM \(CONFIG_KVM=m\); name another suite"):
@@ -202,7 +214,7 @@ def test_a_kernel_that_qemu_cannot_start_is_told(tools: Tools, tmp_path: Path) -
     [
         ("usr/lib/aarch64-linux-gnu/libpcre.so.3", "lacks the library libpcre.so.3"),
         ("usr/bin/fdtput", "package device-tree-compiler has no program fdtput"),
-        (f"boot/vmlinuz-{VERSION}", "kernel package has 0 files boot/vmlinuz"),
+        (f"boot/vmlinuz-{VERSION}", "kernel packages have 0 files vmlinuz"),
     ],
 )
 def test_what_is_missing_is_named(

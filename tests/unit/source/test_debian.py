@@ -391,7 +391,10 @@ class Dependencies(Archive):
                 on_line("  Depends: linux-image-6.1.0-57-arm64")
             else:
                 on_line("  Depends: kmod")
+                on_line("  Depends: linux-base")
                 on_line("  Depends: linux-modules-6.1.0-57-arm64")
+                on_line("  Depends: linux-base-6.1.0-57-arm64")
+                on_line("  Depends: linux-binary-6.1.0-57-arm64")
         elif "download" in argv and self.answers:
             self.asked.append("download")
             for name in argv[argv.index("download") + 1 :]:
@@ -429,6 +432,8 @@ def test_packages_come_with_what_they_need_and_a_kernel_without(tmp_path: Path) 
         "qemu-system-arm",
         "linux-image-6.1.0-57-arm64",
         "linux-modules-6.1.0-57-arm64",
+        "linux-base-6.1.0-57-arm64",
+        "linux-binary-6.1.0-57-arm64",
     }
     assert a_set(archive, tmp_path) == first
     assert archive.asked.count("download") == 1
