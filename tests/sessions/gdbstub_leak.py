@@ -17,16 +17,17 @@ Measured, after steps by the stub that ended in the vector, with SPSR_EL1.SS set
   kdb: whether an `ss` from there, which can end only behind the ERET, comes back to kdb. The stub
   has no breakpoint then, and does not step: with either, KVM keeps the guest from stepping itself.
 
-- `perf`: with no step at all, while the stub has a breakpoint that is not reached: the hits of
-  perf's breakpoint on a system call, against the calls.
+- `perf`: with no step at all, the hits of perf's breakpoint on a system call, against the calls:
+  while the stub has no breakpoint, and then while it has one, which is not reached.
 
 Refuted if the interrupted code goes on first in more than half of the cases (`lost-preemption`);
 by an `ss` that does not come back (`runaway`, or a `splat`: kgdb still has its lock); by hits that
-are not counted, or twice (`missed-hits`, `double-hits`), or a panic (`splat`). While the stub steps
-or has a breakpoint, KVM routes the guest's own debug exceptions to QEMU, which gives back what is
-not the stub's with the syndrome of an exception to EL2, "from a lower EL": kvm_arm_handle_debug()
-in QEMU's target/arm/kvm64.c (kvm.c since 9.0), where `syndrome = debug_exit->hsr`. No kernel
-expects that (el1h_64_sync_handler() in arch/arm64/kernel/entry-common.c).
+are not counted (`missed-hits`), or a panic (`splat`). While the stub steps or has a breakpoint, KVM
+routes the guest's own debug exceptions to QEMU, which gives back what is not the stub's with the
+syndrome of an exception to EL2, "from a lower EL": kvm_arm_handle_debug() in QEMU's
+target/arm/kvm64.c (kvm.c since 9.0), `env->exception.syndrome = debug_exit->hsr`. No kernel expects
+that (el1h_64_sync_handler() in arch/arm64/kernel/entry-common.c). Not by hits that are counted
+twice, which is the claim of watch-in-interrupt.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ from kstep.arm64.daif import masks_debug
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.machine.capability import Capability
-from kstep.session.hits import must_be_exact
+from kstep.session.hits import must_not_be_missed
 from kstep.session.session import session
 from tests.session_parts.stub_calls import LONG, TICK, Context, end, land
 from tests.sessions.gdbstub_onward import HARDWARE, TRIGGER
@@ -61,7 +62,7 @@ EXITS = "irq_exit_rcu"  # kernel/softirq.c: its caller has only the interrupt's 
 UNCALLED = "__arm64_sys_getitimer"  # nobody calls it
 CALLED = "__arm64_sys_settimeofday"  # tests/guest/hits.c calls it
 ENTERED = ("generic_handle_domain_irq", "__handle_domain_irq")  # by each interrupt; since 5.14
-INTERRUPTS = 100
+INTERRUPTS = 20
 ENTRIES = 3  # of kdb
 OUT = 300  # steps until the exit masks debug exceptions; with 6.1 they are some 30
 TRIALS = 10  # landings, until one does not reschedule
@@ -199,16 +200,20 @@ def enter_kdb(target: Target, gdb: Gdb, brk: Breakpoint) -> None:
 
 
 def perf(target: Target) -> None:
-    """Have perf's breakpoints hit while the stub has one."""
+    """Have perf's breakpoints hit while the stub has none, and then while it has one."""
     with target.in_kdb() as kdb:
         call, irq = kdb.address(CALLED), kdb.address(target.known(*ENTERED))
     command = f"hits {INTERRUPTS} 0 x:{irq:#x} x:{call:#x}"
-    with target.in_gdbstub(1) as gdb, target.running(command, LONG) as ended:
-        gdb.breakpoint(UNCALLED)
-        gdb.resume()
-    counted = ended[0].figures
-    target.metrics |= counted
-    must_be_exact(counted["call_hits"], counted["calls"], "calls")
+    for points in ((), (UNCALLED,)):
+        with target.in_gdbstub(1) as gdb, target.running(command, LONG) as ended:
+            for point in points:
+                gdb.breakpoint(point)
+            gdb.resume()
+        counted = ended[0].figures
+        hits, calls = counted["call_hits"], counted["calls"]
+        beside = "a_breakpoint" if points else "none"
+        target.metrics |= {f"hits_beside_{beside}": hits, f"calls_beside_{beside}": calls}
+        must_not_be_missed(hits, calls, "calls")
 
 
 @session(
