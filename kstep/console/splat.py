@@ -5,8 +5,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from kstep.base.outcome import KernelFault, Signature
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # From Linux 6.1 and 7.2. kgdb's own: kernel/debug/debug_core.c, kernel/debug/kdb/kdb_bp.c,
 # arch/arm64/kernel/debug-monitors.c and drivers/misc/kgdbts.c. The rest, by its file:
@@ -76,7 +80,32 @@ def unexpected_steps(text: bytes) -> int:
 STACK = re.compile(rb"CPU: \d+ (?:UID: \d+ )?PID: \d+|Call trace:")
 FURTHER = b"other info that might help us"  # after it lockdep lists all locks that are held
 LONGEST = 1 << 18  # bytes of a report that is stepped through, with the debugger's own between
-OF_KGDB = {
+KGDB_S = b"dbg_slave_lock"
+TRIED = re.compile(rb"is trying to lock:\s[^\n]*-\{(\d+):\d+\}")
+CONTEXT = re.compile(rb"context-\{(\d+):")
+HELD = re.compile(rb" #\d+: \S+ \(([^\n]+)\)\{[^}\n]*\}-\{\d+:(\d+)\}")
+
+
+def waits_with_kgdb_s_lock(report: bytes) -> bool:
+    """Whether a lock that may sleep is taken under kgdb's own, a raw spinlock, and no other.
+
+    Of each lock lockdep prints what it may do and what it allows inside it, as numbers that ascend
+    from a raw spinlock to a lock that sleeps (check_wait_context() in kernel/locking/lockdep.c);
+    0 is a lock that is not checked. The context is that of an interrupt, or none.
+    """
+    tried, context = TRIED.search(report), CONTEXT.search(report)
+    if tried is None or context is None or int(context[1]) < int(tried[1]):
+        return False
+    held = HELD.findall(report)
+    return {name for name, allows in held if 0 < int(allows) < int(tried[1])} == {KGDB_S}
+
+
+def before_further(pattern: re.Pattern[bytes]) -> Callable[[bytes], bool]:
+    """Judge a report by what it says itself, before lockdep lists all locks that are held."""
+    return lambda report: pattern.search(report.partition(FURTHER)[0]) is not None
+
+
+_OF_KGDB = {
     # kernel/sched/core.c. Of that lock alone: interrupts are on, and preemption is off once more
     # than it may be. Lockdep names the lock, CONFIG_DEBUG_PREEMPT who turned preemption off.
     b"BUG: sleeping function called from invalid context": re.compile(
@@ -95,6 +124,10 @@ OF_KGDB = {
     ),
     b"WARNING: bad unlock balance detected": re.compile(rb"release lock \(dbg_slave_lock\)"),
 }
+OF_KGDB: dict[bytes, Callable[[bytes], bool]] = {
+    **{head: before_further(pattern) for head, pattern in _OF_KGDB.items()},
+    b"[ BUG: Invalid wait context ]": waits_with_kgdb_s_lock,
+}
 
 
 @dataclass
@@ -102,15 +135,14 @@ class _Report:
     """A splat that may be of kgdb's own lock: its fault, how it is then, and its text so far."""
 
     fault: KernelFault
-    of_kgdb: re.Pattern[bytes]
+    of_kgdb: Callable[[bytes], bool]
     text: bytes = b""
 
     @property
     def is_of_kgdb(self) -> bool:
         """Whether it is, and nothing else in it is a splat."""
-        told = self.text.partition(FURTHER)[0]
         splats = sum(SPLAT.search(line) is not None for line in self.text.splitlines())
-        return self.of_kgdb.search(told) is not None and splats == 1
+        return splats == 1 and self.of_kgdb(self.text)
 
 
 class SplatDetector:

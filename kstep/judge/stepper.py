@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from dataclasses import dataclass, field
 from typing import IO, TYPE_CHECKING
@@ -32,6 +33,9 @@ if TYPE_CHECKING:
 
 
 AFTERWARDS = 3  # steps taken after a departure, to tell where it leads
+# What the compiler calls between two instructions of a function, before each access (mm/kasan) or
+# in each block (kernel/kcov.c).
+INSTRUMENTATION = re.compile(r"^(__asan_|__kasan_check_|kasan_check_range|__sanitizer_cov_)")
 
 
 @dataclass(frozen=True)
@@ -74,9 +78,11 @@ class Step:
 
         Then it is safe to `go`. kgdb holds dbg_slave_lock from the first step until `go`, so
         stepped code reads a preemption count that is one too high, and a function resumed
-        halfway would write it back (kernel/debug/debug_core.c).
+        halfway would write it back (kernel/debug/debug_core.c). A return from what the compiler
+        calls halfway through a function, such as KASAN's checks, is no such return.
         """
-        return self.instruction.flow is Flow.INDIRECT and not self.instruction.links
+        returns = self.instruction.flow is Flow.INDIRECT and not self.instruction.links
+        return returns and INSTRUMENTATION.search(self.before.symbol) is None
 
     def must_follow_program_order(self) -> None:
         """Raise KernelFault if the step went elsewhere."""

@@ -17,7 +17,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PAGES 128               // of samples: a power of two
+#define BYTES (512 << 10)       // of samples: pages of any size, as many as a power of two
 
 // The record that the kernel writes for PERF_SAMPLE_IP alone.
 struct sample {
@@ -36,7 +36,7 @@ static int up(const void *a, const void *b)
 // what does not fit, and records that when there is room again.
 static void report(const struct perf_event_mmap_page *page, const char *data)
 {
-	static uint64_t ips[PAGES * 4096 / sizeof(struct sample)];
+	static uint64_t ips[BYTES / sizeof(struct sample)];
 	const uint64_t head = __atomic_load_n(&page->data_head, __ATOMIC_ACQUIRE);
 	const struct perf_event_header *each;
 	size_t count = 0, other = 0;
@@ -68,7 +68,7 @@ int main(int argc, char **argv)
 		.exclude_user = 1,
 		.exclude_hv = 1,
 	};
-	const long size = 4096;
+	const long size = sysconf(_SC_PAGESIZE);
 	cpu_set_t first;
 	pid_t pid;
 	char *map;
@@ -86,7 +86,7 @@ int main(int argc, char **argv)
 		perror("sampler: perf_event_open");
 		return 2;
 	}
-	map = mmap(NULL, (PAGES + 1) * size, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+	map = mmap(NULL, size + BYTES, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	if (map == MAP_FAILED) {
 		perror("sampler: mmap");
 		return 2;

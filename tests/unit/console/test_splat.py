@@ -277,3 +277,40 @@ def test_what_lockdep_says_of_kgdb_s_own_lock_is_counted(report: bytes) -> None:
     assert detector.of_kgdb == 1
     with pytest.raises(KernelFault, match="WARNING: "):
         detector.feed(report.replace(b"LOCK)", b"&p->lock)") + held + STACK)
+
+
+WAITS = b"""\
+[    9.5] =============================
+[    9.5] [ BUG: Invalid wait context ]
+[    9.5] 6.1.192 #1 Not tainted
+[    9.5] -----------------------------
+[    9.5] cat/25 is trying to lock:
+[    9.5] ffff000001c2a438 (&m->lock){+.+.}-{3:3}, at: seq_read_iter+0x5c/0x4a0
+[    9.5] other info that might help us debug this:
+[    9.5] context-{4:4}
+[    9.5] 2 locks held by cat/25:
+[    9.5]  #0: ffff000001c2a498 (sb_writers#3){.+.+}-{0:0}, at: ksys_write+0x74/0x110
+[    9.5]  #1: ffff80000a0b3f58 (dbg_slave_lock){....}-{2:2}, at: kgdb_cpu_enter+0x2b8/0x7a0
+[    9.5] stack backtrace:
+"""
+
+
+def test_a_lock_that_sleeps_under_kgdb_s_own_is_counted() -> None:
+    detector = SplatDetector()
+    detector.feed(WAITS + STACK)
+    assert detector.of_kgdb == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"dbg_slave_lock", b"another_lock"),
+        (b"(sb_writers#3){.+.+}-{0:0}", b"(&p->lock){-.-.}-{2:2}"),  # which is no better
+        (b"context-{4:4}", b"context-{2:2}"),  # in an interrupt
+        (b"context-{4:4}\n", b""),
+    ],
+)
+def test_every_other_lock_that_sleeps_too_deep_is_a_splat(old: bytes, new: bytes) -> None:
+    detector = SplatDetector()
+    with pytest.raises(KernelFault, match="BUG: Invalid wait context"):
+        detector.feed(WAITS.replace(old, new) + STACK)

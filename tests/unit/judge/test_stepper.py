@@ -193,6 +193,20 @@ def test_a_register_that_was_read_otherwise_afterwards_is_no_verdict() -> None:
     assert error.value.signature is Signature.CONSOLE_LOST
 
 
+@pytest.mark.parametrize(
+    ("function", "returned"),
+    [("g", True), ("__asan_load4", False), ("kasan_check_range", False)],
+)
+def test_a_return_from_what_the_compiler_calls_halfway_is_none(
+    function: str, *, returned: bool
+) -> None:
+    """Between the load and the store of a count, with KASAN, `go` would do harm."""
+    words = text(F, BLR_X3, NOP) | text(G, RET)
+    kernel = made_up(words, step(G), step(F + 4), **{function: G})
+    kernel.registers |= {"x3": G, "x30": F + 4}
+    assert [each.returned for each in walk(kernel, 2)] == [False, returned]
+
+
 def test_text_that_was_patched_meanwhile_is_read_again() -> None:
     """A static key turned the NOP into a branch while the interrupt was handled."""
 
