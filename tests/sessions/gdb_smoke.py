@@ -27,6 +27,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from kstep.arm64.entry import is_interrupt
+from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.console.kdb import KEYBOARD
 from kstep.judge.backtrace import printed, recorded
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
 # fs/proc/loadavg.c: calls get_avenrun(), then others for the arguments of seq_printf()
 CALLER, LEAF, TRIGGER = "loadavg_proc_show", "get_avenrun", "cat /proc/loadavg"
 RET = 0xD65F_03C0
+LINES = 8  # of CALLER between two calls, at most: the arguments of seq_printf()
 STOP = "echo g > /proc/sysrq-trigger"
 SLEEPING = (1, 2)  # init, which waits for the shell, and kthreadd
 VARIABLE, FILE, VALUE = "panic_timeout", "/proc/sys/kernel/panic", 77
@@ -106,7 +108,12 @@ def running(target: Target) -> None:
         to_caller = gdb.registers()["x30"]
         ends(target, gdb, "-exec-finish", lambda pc: pc == to_caller)
         caller = target.symbols.span(CALLER)
-        ends(target, gdb, "-exec-step", lambda pc: pc not in caller)
+        # How many lines of it come before the next call depends on the compiler.
+        for _ in range(LINES):
+            if ends(target, gdb, "-exec-step", lambda _: True) not in caller:
+                break
+        else:
+            raise MachineryError(f"{CALLER} calls nothing within {LINES} lines")
         same("the caller of what `step` entered", gdb.registers()["x30"] in caller, True)  # noqa: FBT003
         ends(target, gdb, "-exec-finish", lambda pc: pc in caller)
         ends(target, gdb, "-exec-next", lambda pc: pc in caller)
@@ -158,15 +165,19 @@ def at_boot(target: Target) -> None:
     target.must_tick()
 
 
-def ends(target: Target, gdb: Gdb, command: str, is_right: Callable[[int], bool]) -> None:
-    """Resume the kernel by a command; raise KernelFault if it ends in the wrong place."""
+def ends(target: Target, gdb: Gdb, command: str, is_right: Callable[[int], bool]) -> int:
+    """Resume the kernel by a command; return where it ends.
+
+    Raises KernelFault if that is the wrong place, or the one where it began.
+    """
     before = gdb.registers()
     target.wait_for_pending_tick()
     stop = gdb.run(command)
     end = target.locate(stop)
-    if is_right(end.address) and not is_interrupt(end):
-        return
-    if end.address == before["pc"] and gdb.registers() == before:
+    stays = end.address == before["pc"] and gdb.registers() == before
+    if is_right(end.address) and not is_interrupt(end) and not stays:
+        return end.address
+    if stays:
         signature = Signature.REHIT
     elif is_interrupt(end):
         signature = Signature.ENTERS_INTERRUPT

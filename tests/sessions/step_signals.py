@@ -52,8 +52,9 @@ class Sender:
 
 SLEEPER = ("do_nanosleep",)  # kernel/time/hrtimer.c
 SENDERS = (
-    # kernel/signal.c: called once the signal is queued, with interrupts off; sets the flag
-    Sender("itself", "self", ("signal_wake_up_state",), 3, 150),
+    # kernel/sched/core.c: called with interrupts off, once signal_wake_up_state() has set the flag
+    # of a task that runs. That one itself may be inlined in kernel/signal.c (clang 14 does it).
+    Sender("itself", "self", ("kick_process",), 3, 150),
     Sender("timer", "timer", ("__arm64_sys_getppid",), 3),
     # kernel/time/hrtimer.c: goes to sleep
     Sender("sleeping", "sleep", ("hrtimer_nanosleep",), 3),
