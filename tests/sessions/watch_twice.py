@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from kstep.session.target import Target
 
 TIMES, OFTEN = 5000, 200  # passes, microseconds
-# kernel/time/time.c: a call passes the function, and writes the variable once
-FUNCTION, VARIABLE = "do_sys_settimeofday64", "sys_tz"
+# kernel/time/time.c: a call passes the function, which is in the table of system calls and so never
+# inlined, and writes the variable once
+FUNCTION, VARIABLE = "__arm64_sys_settimeofday", "sys_tz"
 
 
 @dataclass(frozen=True)
