@@ -8,8 +8,8 @@ them from `s` and `c`. Not raised in the review, except that Matthias Schiffer r
 Measured, while the kernel is stopped: registers against kdb's `rd`, the backtrace against
 the frame records in memory, memory against QEMU's view of it, a variable that gdb writes
 against what the guest reads, `info threads` and the stacks of sleeping tasks against kdb's
-`ps A` and `btp`, `monitor`. While it runs: `finish` from a breakpoint, `step` into a function,
-`next`, `until`, `stepi`, and where each of them ends. While the kernel boots and waits
+`ps A` and `btp`, `monitor`. While it runs: `finish` from a breakpoint, `until`, `step` into a
+function, `next`, `continue`, `stepi`, and where each of them ends. While the kernel boots and waits
 (`kgdbwait`): the backtrace, and a breakpoint further on; breakpoints in code that is not reached
 and in code that is freed are cleared once it is up. After `stepi` and `detach`: no step and no
 breakpoint remains, and another gdb can attach.
@@ -22,10 +22,12 @@ that `finish` hits again (`rehit`), by a command that ends in an interrupt's ent
 
 from __future__ import annotations
 
+import struct
 from contextlib import ExitStack
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from kstep.arm64.branch import decode
 from kstep.arm64.entry import is_interrupt
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 # fs/proc/loadavg.c: calls get_avenrun(), then others for the arguments of seq_printf()
 CALLER, LEAF, TRIGGER = "loadavg_proc_show", "get_avenrun", "cat /proc/loadavg"
 RET = 0xD65F_03C0
-LINES = 8  # of CALLER between two calls, at most: the arguments of seq_printf()
+LINES = 16  # stops of `step` before it enters what CALLER calls, at most
 STOP = "echo g > /proc/sysrq-trigger"
 SLEEPING = (1, 2)  # init, which waits for the shell, and kthreadd
 VARIABLE, FILE, VALUE = "panic_timeout", "/proc/sys/kernel/panic", 77
@@ -108,20 +110,33 @@ def running(target: Target) -> None:
         to_caller = gdb.registers()["x30"]
         ends(target, gdb, "-exec-finish", lambda pc: pc == to_caller)
         caller = target.symbols.span(CALLER)
-        # How many lines of it come before the next call depends on the compiler.
+        calls = next_call(gdb, range(to_caller + 4, caller.stop, 4))
+        ends(target, gdb, f"-exec-until *{calls:#x}", lambda pc: pc == calls)
+        # How many lines of it come before what it calls depends on the compiler.
         for _ in range(LINES):
             if ends(target, gdb, "-exec-step", lambda _: True) not in caller:
                 break
         else:
-            raise MachineryError(f"{CALLER} calls nothing within {LINES} lines")
+            raise MachineryError(f"{CALLER} calls nothing within {LINES} steps by line")
         same("the caller of what `step` entered", gdb.registers()["x30"] in caller, True)  # noqa: FBT003
         ends(target, gdb, "-exec-finish", lambda pc: pc in caller)
         ends(target, gdb, "-exec-next", lambda pc: pc in caller)
-        leaving = target.find(CALLER, lambda word: word == RET)
-        ends(target, gdb, f"-exec-until *{leaving:#x}", lambda pc: pc == leaving)
+        # Not by `until`, which stops in the same frame only: clang 14 has none for an epilogue.
+        leaving = gdb.breakpoint(target.find(CALLER, lambda word: word == RET))
+        ends(target, gdb, "-exec-continue", lambda pc: pc == leaving.address)
         back = gdb.registers()["x30"]
         ends(target, gdb, "-exec-step-instruction", lambda pc: pc == back)
+        gdb.clear(leaving)
         gdb.clear(leaf)
+
+
+def next_call(gdb: Gdb, code: range) -> int:
+    """Return the address of the first call in a function's code."""
+    words = struct.iter_unpack("<I", gdb.read(code.start, 4 * len(code)))
+    for at, (word,) in zip(code, words, strict=True):
+        if decode(word, at).links:
+            return at
+    raise MachineryError(f"{CALLER} calls nothing after {LEAF}")
 
 
 def detached(target: Target) -> None:

@@ -7,7 +7,7 @@ if anything on it loses the thread flag by which the task knows of its signal (T
 the signal stays queued, and the task runs on without it.
 
 Measured: a program gets a signal in each round while kdb steps it. `itself`: it sends the signal;
-stepped from where the flag has been set, until kill() returns. `timer`: its timer expires
+stepped from just before the flag is set, until kill() returns. `timer`: its timer expires
 during the steps, in an interrupt's handler. `sleeping`: the same on the way into nanosleep(),
 which the signal must interrupt. `other_cpu`: a process on another CPU sends it to the
 sleeper, which is stepped from where it wakes. In each the program counts what it handled, and what
@@ -52,9 +52,9 @@ class Sender:
 
 SLEEPER = ("do_nanosleep",)  # kernel/time/hrtimer.c
 SENDERS = (
-    # kernel/sched/core.c: called with interrupts off, once signal_wake_up_state() has set the flag
-    # of a task that runs. That one itself may be inlined in kernel/signal.c (clang 14 does it).
-    Sender("itself", "self", ("kick_process",), 3, 150),
+    # kernel/signal.c: called once the signal is queued, with interrupts off; wakes the task by
+    # signal_wake_up_state(), which sets the flag, and which a compiler may inline (clang 14 does)
+    Sender("itself", "self", ("complete_signal",), 3, 200),
     Sender("timer", "timer", ("__arm64_sys_getppid",), 3),
     # kernel/time/hrtimer.c: goes to sleep
     Sender("sleeping", "sleep", ("hrtimer_nanosleep",), 3),
