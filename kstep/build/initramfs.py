@@ -48,6 +48,7 @@ PROGRAMS = (
     "traced",
     "moved",
     "signalhits",
+    "preempted",
 )
 
 
