@@ -8,6 +8,7 @@
 //           user_fault     a load of the program's own from a page that is not there yet
 //           system_call    getppid()
 //           executed, written   an instruction or a variable of its own with a perf event on it
+//           cpu_executed, cpu_written   the same, and the event is the CPU's: the reader passes it, too
 // Prints wakes=; missed=, the reads after which the event had not counted, and excess=, after which
 // it had counted more than once; passes= of the loop, and hits= of its own event.
 
@@ -22,15 +23,19 @@
 #include <sys/wait.h>
 #include <time.h>
 
-enum { PAGES = 64, MOST_SPINS = 4096, ENOUGH = 10 };
+enum { PAGES = 64, MOST_SPINS = 4096, ENOUGH = 10, CHILDREN = 2 };
+
+#define CPU "cpu_"
 
 static volatile struct shared {
 	uint64_t reads, missed, excess, passes, hits;
-	bool ready, ends;
+	int ready;
+	bool begins, ends;
 } *shared;
 
 static const char *const places[] = {
-	"kernel_fault", "user_fault", "system_call", "executed", "written", NULL,
+	"kernel_fault", "user_fault", "system_call", "executed", "written",
+	"cpu_executed", "cpu_written", NULL,
 };
 
 static volatile long variable;
@@ -46,17 +51,32 @@ static void on_cpu(long cpu)
 		die("sched_setaffinity");
 }
 
-static _Noreturn void reader(int wakes_by, uint64_t address)
+static __attribute__((noinline)) void pass(long value)
+{
+	__asm__ volatile(".global instruction\ninstruction: nop\n\tstr %1, %0"
+			 : "=Qo"(variable) : "r"(value) : "memory");
+}
+
+// An event on what is passed: the task's own, or the first CPU's.
+static int count_passes(char what, pid_t task, int cpu)
+{
+	if (what == 'e')
+		return count_hits(HW_BREAKPOINT_X, (uintptr_t)instruction, task, cpu);
+	return count_hits(HW_BREAKPOINT_W, (uintptr_t)&variable, task, cpu);
+}
+
+static _Noreturn void reader(int wakes_by, uint64_t address, bool passes)
 {
 	const struct sched_param fifo = { .sched_priority = 50 };
 	uint64_t value, before = 0, now;
 	int event;
 
 	on_cpu(0);
+	pass(1);	// maps the page, so that each store runs once
 	event = count_hits(HW_BREAKPOINT_X, address, -1, 0);
 	if (sched_setscheduler(0, SCHED_FIFO, &fifo) < 0)
 		die("SCHED_FIFO");
-	shared->ready = true;
+	__atomic_add_fetch(&shared->ready, 1, __ATOMIC_SEQ_CST);
 	while (!shared->ends) {
 		if (read(wakes_by, &value, sizeof(value)) != sizeof(value))
 			die("eventfd");
@@ -64,15 +84,11 @@ static _Noreturn void reader(int wakes_by, uint64_t address)
 		shared->missed += now == before;
 		shared->excess += now > before + 1;
 		before = now;
+		if (passes)
+			pass(now);
 		shared->reads++;
 	}
 	_exit(0);
-}
-
-static __attribute__((noinline)) void pass(long value)
-{
-	__asm__ volatile(".global instruction\ninstruction: nop\n\tstr %1, %0"
-			 : "=Qo"(variable) : "r"(value) : "memory");
 }
 
 // Pages that are not there yet, in the place of others if there are any.
@@ -94,10 +110,11 @@ static _Noreturn void victim(const char *where)
 
 	on_cpu(0);
 	pass(1);		// maps the page, so that each store runs once
-	if (*where == 'e')
-		event = count_hits(HW_BREAKPOINT_X, (uintptr_t)instruction, 0, -1);
-	else if (*where == 'w')
-		event = count_hits(HW_BREAKPOINT_W, (uintptr_t)&variable, 0, -1);
+	if (*where == 'e' || *where == 'w')
+		event = count_passes(*where, 0, -1);
+	__atomic_add_fetch(&shared->ready, 1, __ATOMIC_SEQ_CST);
+	while (!shared->begins)
+		sched_yield();
 	for (uint64_t i = 0; !shared->ends; i++) {
 		switch (*where) {
 		case 'k':
@@ -121,11 +138,12 @@ static _Noreturn void victim(const char *where)
 	_exit(0);
 }
 
-// A task that has failed has said why.
 static void on_child(int number)
 {
+	static const char early[] = "preempted: a task has ended early\n";
+
 	(void)number;
-	if (!shared->ends)
+	if (!shared->ends && write(STDERR_FILENO, early, sizeof(early) - 1))
 		_exit(2);
 }
 
@@ -157,14 +175,15 @@ int main(int argc, char **argv)
 	uint64_t woken = 0;
 	time_t end;
 	const char *const *where = places;
-	int fd, status, bad = 0;
+	int fd, status, bad = 0, event = -1;
+	bool of_cpu;
 	uint32_t random = 1;
 
 	while (address && *where && strcmp(*where, argv[1]))
 		where++;
 	if (!address || !*where) {
-		fprintf(stderr, "usage: preempted kernel_fault|user_fault|system_call|executed|written"
-			" WAKES SECONDS ADDRESS\n");
+		fprintf(stderr, "usage: preempted kernel_fault|user_fault|system_call"
+			"|[cpu_]executed|[cpu_]written WAKES SECONDS ADDRESS\n");
 		return 2;
 	}
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE,
@@ -172,14 +191,18 @@ int main(int argc, char **argv)
 	fd = eventfd(0, EFD_CLOEXEC);
 	if (shared == MAP_FAILED || fd < 0)
 		die("eventfd");
+	of_cpu = !strncmp(*where, CPU, strlen(CPU));
 	signal(SIGCHLD, on_child);
 	if (start() == 0)
-		reader(fd, address);
-	while (!shared->ready)
-		sched_yield();
+		reader(fd, address, of_cpu);
 	if (start() == 0)
 		victim(*where);
+	while (shared->ready < CHILDREN)
+		sched_yield();
 	on_cpu(sysconf(_SC_NPROCESSORS_ONLN) - 1);
+	if (of_cpu)
+		event = count_passes((*where)[strlen(CPU)], -1, 0);
+	shared->begins = true;
 	end = now() + seconds;
 	while (!shared->ends) {
 		// Until the reader sleeps and the other has run, and then for some time, so that it may
@@ -199,6 +222,10 @@ int main(int argc, char **argv)
 	}
 	while (wait(&status) > 0)
 		bad |= status;
+	if (of_cpu) {
+		shared->passes += shared->reads;
+		shared->hits = hits_of(event);
+	}
 	printf("wakes=%llu missed=%llu excess=%llu passes=%llu hits=%llu\n",
 	       (unsigned long long)woken,
 	       (unsigned long long)shared->missed, (unsigned long long)shared->excess,

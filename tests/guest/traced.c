@@ -6,6 +6,9 @@
 //   handled    each round sends a signal to itself, whose handler the tracer enters by a step
 //   syscall    in each round PTRACE_SYSCALL goes into a system call and out of it, between steps
 //   emulated   by PTRACE_SYSEMU_SINGLESTEP: each system call stops once, and is not made
+//   trapped    each round reads a register of the CPU's, which the kernel emulates
+//   forked     each round forks by a step; the new child, which nobody traces, runs on and ends; the
+//              tracer's breakpoint behind that, set by ptrace, is the first one's alone
 //   breakpoint, watchpoint
 //              perf's event is hit in each round and sends a signal (O_ASYNC, as rr does); the
 //              tracer steps on from where that stops the child
@@ -35,7 +38,7 @@
 // x0: what the system call returned. x9: where to store.
 __asm__(
 "	.text\n"
-"	.globl plain, called, stored, handler\n"
+"	.globl plain, called, stored, trapped, forked, handler\n"
 "plain:\n"
 "0:	add	x10, x10, #1\n"
 "1:	nop\n"
@@ -54,11 +57,32 @@ __asm__(
 "2:	add	x11, x11, #1\n"
 "3:	nop\n"
 "4:	b	0b\n"
+"trapped:\n"
+"0:	add	x10, x10, #1\n"
+"1:	mrs	x11, S3_0_C0_C6_0\n"	// ID_AA64ISAR0_EL1
+"2:	add	x12, x12, #1\n"
+"3:	nop\n"
+"4:	b	0b\n"
+"forked:\n"			// x2: options of wait4()
+"0:	mov	x8, #220\n"		// clone(), with no signal at the end
+"1:	mov	x0, #0\n"
+"2:	mov	x1, #0\n"
+"3:	svc	#0\n"
+"4:	cbz	x0, 9f\n"
+"5:	mov	x1, x9\n"
+"6:	mov	x8, #260\n"		// wait4()
+"7:	svc	#0\n"
+"8:	ldr	w11, [x9]\n"
+"	b	0b\n"
+"9:	add	x10, x10, #1\n"
+"	nop\n"
+"	mov	x8, #93\n"		// exit(0)
+"	svc	#0\n"
 "handler:\n"
 "0:	add	x1, x1, #1\n"
 "1:	ret\n"			// then __kernel_rt_sigreturn in the vDSO: mov x8; svc
 );
-extern const uint32_t plain[], called[], stored[], handler[];
+extern const uint32_t plain[], called[], stored[], trapped[], forked[], handler[];
 
 enum { CALL = 3, STORE = 1, BEHIND = 3, EMULATED = 0x1234, SENT = SIGUSR1, HIT = SIGSTKFLT };
 
@@ -80,9 +104,11 @@ static _Noreturn void child(const uint32_t *block, bool kills)
 		"mov	x19, %2\n"
 		"mov	x20, %3\n"
 		"mov	x21, %4\n"
+		"mov	x2, #0x40000000\n"	// __WALL
+		"mov	x3, #0\n"
 		"br	%0"
 		: : "r"(block), "r"(&variable), "r"(call), "r"(self), "r"((uint64_t)SENT)
-		: "x9", "x19", "x20", "x21", "memory");
+		: "x2", "x3", "x9", "x19", "x20", "x21", "memory");
 	__builtin_unreachable();
 }
 
@@ -106,13 +132,13 @@ static void set_result(uint64_t value)
 		die("PTRACE_SETREGSET");
 }
 
-static void set_hardware(bool enabled)
+static void set_hardware(const uint32_t *at, bool enabled)
 {
 	struct user_hwdebug_state state = { 0 };
 	struct iovec io = { &state, sizeof(state.dbg_info) + sizeof(state.pad) +
 				    sizeof(state.dbg_regs[0]) };
 
-	state.dbg_regs[0].addr = (uintptr_t)(stored + STORE);
+	state.dbg_regs[0].addr = (uintptr_t)at;
 	state.dbg_regs[0].ctrl = 0xf << 5 | 2 << 1 | enabled;
 	if (ptrace(PTRACE_SETREGSET, pid, NT_ARM_HW_BREAK, &io) < 0)
 		die("PTRACE_SETREGSET");
@@ -229,6 +255,32 @@ static void round_emulated(void)
 	(void)(go(how, 0, SIGTRAP, called + 6) && go(how, 0, SIGTRAP, called));
 }
 
+static void round_trapped(void)
+{
+	(void)(step(trapped + 1) && step(trapped + 2) && step(trapped + 3) && step(trapped + 4) &&
+	       step(trapped));
+}
+
+static void round_forked(void)
+{
+	const uint32_t *behind = forked + 8;
+
+	set_hardware(behind, true);
+	if (!step(forked + 1) || !step(forked + 2) || !step(forked + 3) || !step(forked + 4) ||
+	    !step_from_call(forked + 5) || !step(forked + 6) || !step(forked + 7) ||
+	    !go(PTRACE_CONT, 0, SIGTRAP, behind))
+		return;
+	set_hardware(behind, false);
+	if (!step(behind + 1))
+		return;
+	if (registers().regs[11]) {
+		printf("the new child ended with status %#llx\n",
+		       (unsigned long long)registers().regs[11]);
+		wrong++;
+	}
+	(void)step(forked);
+}
+
 // From where the event's signal stops the child: at the instruction, or behind it.
 static void round_hit(void)
 {
@@ -245,9 +297,9 @@ static void round_hardware(void)
 {
 	if (!go(PTRACE_CONT, 0, SIGTRAP, stored + STORE))
 		return;
-	set_hardware(false);
+	set_hardware(stored + STORE, false);
 	(void)(step(stored + STORE + 1) && step(stored + STORE + 2));
-	set_hardware(true);
+	set_hardware(stored + STORE, true);
 }
 
 static const struct {
@@ -259,6 +311,8 @@ static const struct {
 	{ "handled", called, round_handled },
 	{ "syscall", called, round_syscall },
 	{ "emulated", called, round_emulated },
+	{ "trapped", trapped, round_trapped },
+	{ "forked", forked, round_forked },
 	{ "breakpoint", stored, round_hit },
 	{ "watchpoint", stored, round_hit },
 	{ "hardware", stored, round_hardware },
@@ -287,8 +341,8 @@ int main(int argc, char **argv)
 		die("the child does not stop");
 	ptrace(PTRACE_SETOPTIONS, pid, 0, PTRACE_O_TRACESYSGOOD | PTRACE_O_EXITKILL);
 	ioctl(interrupt_every(period), PERF_EVENT_IOC_ENABLE, 0);
-	if (modes[mode].block == called)	// through the C library to the block
-		while (step(NULL) && registers().pc != (uintptr_t)called)
+	if (modes[mode].block != stored)	// through the C library to the block
+		while (step(NULL) && registers().pc != (uintptr_t)modes[mode].block)
 			;
 	stops = 0;
 	blocks = !strcmp(argv[1], "blocked");
@@ -297,7 +351,7 @@ int main(int argc, char **argv)
 	else if (!strcmp(argv[1], "watchpoint"))
 		signal_hits(HW_BREAKPOINT_W, (uintptr_t)&variable);
 	else if (!strcmp(argv[1], "hardware"))
-		set_hardware(true);
+		set_hardware(stored + STORE, true);
 	for (; done < rounds && !wrong; done++)
 		modes[mode].round();
 	kill(pid, SIGKILL);

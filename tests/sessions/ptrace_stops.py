@@ -9,9 +9,12 @@ PTRACE_SINGLESTEP alone, and its program blocks no signal.
 Measured: where each stop of a program is, and by which signal, in 100 rounds of a block, while an
 interrupt comes every 100 microseconds. `blocked`: SIGTRAP is blocked before each step (by
 PTRACE_SETSIGMASK, because a stop that is forced unblocks it). `handled`: it sends itself a signal,
-whose handler a step enters, and another leaves. `syscall`: PTRACE_SYSCALL stops before and behind a
-system call, between steps. `emulated`: PTRACE_SYSEMU_SINGLESTEP stops once at a system call, which
-the kernel does not make, and the next step is behind the next instruction, as x86 has it.
+whose handler a step enters, and another leaves. `syscall`: PTRACE_SYSCALL stops before and behind
+a system call, between steps. `emulated`: PTRACE_SYSEMU_SINGLESTEP stops once at a system call,
+which the kernel does not make, and the next step is behind the next instruction, as x86 has it.
+`trapped`: a step over an instruction that the kernel emulates ends behind it
+(arm64_skip_faulting_instruction() in traps.c). `forked`: what a stepped program forks is neither
+stepped, nor has the tracer's breakpoint, and ends with status 0.
 
 Refuted by a stop elsewhere or by another signal (`wrong-result`), or by a child that runs on
 (`hang`).
@@ -53,7 +56,14 @@ def must_stop_as_asked(target: Target, mode: str, rounds: int, seconds: float = 
 
 @session(
     claim="A tracer's steps are in order around signals and system calls.",
-    cases=(Mode("blocked"), Mode("handled"), Mode("syscall"), Mode("emulated")),
+    cases=(
+        Mode("blocked"),
+        Mode("handled"),
+        Mode("syscall"),
+        Mode("emulated"),
+        Mode("trapped"),
+        Mode("forked"),
+    ),
     area="user space",
 )
 def ptrace_stops(target: Target, mode: Mode) -> None:

@@ -8,10 +8,12 @@ of a fault in the kernel ran on with PSTATE.D and A set (99eb057ccd67, mended by
 step over a breakpoint of user space left all of DAIF masked (ea0d55ae4b32, v6.17).
 
 Measured on two CPUs: a real-time task on the first one sleeps in read(), and has a perf breakpoint
-behind its sleep. The other CPU wakes it hundreds of times, at any time of what the first is
-doing: faults in the kernel or in user space, system calls, or hits of a breakpoint or watchpoint
-in user space, with the kernel's steps over them. Waking it from another CPU is what makes a switch
-on these ways out likely: the request to reschedule is there before the interrupt that tells of it.
+behind its sleep. The other CPU wakes it hundreds of times, at any time of what the first is doing:
+faults in the kernel or in user space, system calls, or hits of a breakpoint or watchpoint in user
+space, with the kernel's steps over them. In `cpu_` these are the CPU's, and both tasks pass them,
+the second while a step over them is due in the first. Waking it from another CPU is what makes a
+switch on these ways out likely: the request to reschedule is there before the interrupt that tells
+of it.
 
 Refuted by a read after which the breakpoint has not counted (`missed-hits`), a user's hit that was
 counted twice or not at all (`double-hits`, `missed-hits`), or a program that does not end
@@ -47,7 +49,8 @@ class Exit:
 
 
 WATCHED = ("executed", "written")
-EXITS = tuple(map(Exit, ("kernel_fault", "user_fault", "system_call", *WATCHED)))
+OF_CPU = tuple(f"cpu_{watched}" for watched in WATCHED)
+EXITS = tuple(map(Exit, ("kernel_fault", "user_fault", "system_call", *WATCHED, *OF_CPU)))
 
 
 @session(
@@ -69,5 +72,5 @@ def wake_beside(target: Target, where: str) -> None:
     found = target.run(f"preempted {where} {WAKES} {SECONDS} {address:#x}", 60).figures
     target.metrics.update(found)
     must_not_be_missed(found["wakes"] - found["missed"], found["wakes"], "reads")
-    if where in WATCHED:
+    if where in {*WATCHED, *OF_CPU}:
         must_be_exact(found["hits"], found["passes"], "passes")
