@@ -6,13 +6,17 @@
 //   timer  a timer of 2 ms, then getppid(): handled within 300 ms, without a further system call
 //   sleep  the same timer, then nanosleep() of 400 ms, which it must interrupt: handled by then
 //   other  the same sleep, on the first CPU, which a child on the last interrupts after 20 ms
+//   work   no signal, but work that the kernel leaves for the task's way out: a pipe's last writer is
+//          released there by close_range(), and the reader sees its end
 
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/wait.h>
 #include <time.h>
@@ -95,6 +99,20 @@ static pid_t start_sender(long rounds)
 	return child;
 }
 
+static void release_writer(void)
+{
+	struct pollfd reader = { .events = POLLIN };
+	int ends[2];
+
+	if (pipe(ends) < 0 || syscall(SYS_close_range, ends[1], ends[1], 0) < 0) {
+		perror("signals");
+		exit(2);
+	}
+	reader.fd = ends[0];
+	shared->handled += poll(&reader, 1, 0) == 1 && reader.revents & POLLHUP;
+	close(ends[0]);
+}
+
 int main(int argc, char **argv)
 {
 	struct sigaction action = { .sa_handler = on_signal };
@@ -105,8 +123,9 @@ int main(int argc, char **argv)
 	int status = 0;
 
 	if (rounds <= 0 || (strcmp(mode, "self") && strcmp(mode, "timer") &&
-			    strcmp(mode, "sleep") && strcmp(mode, "other"))) {
-		fprintf(stderr, "usage: signals self|timer|sleep|other ROUNDS\n");
+			    strcmp(mode, "sleep") && strcmp(mode, "other") &&
+			    strcmp(mode, "work"))) {
+		fprintf(stderr, "usage: signals self|timer|sleep|other|work ROUNDS\n");
 		return 2;
 	}
 	shared = mmap(NULL, sizeof(*shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -128,6 +147,8 @@ int main(int argc, char **argv)
 			arm();
 			getppid();
 			await(due);
+		} else if (!strcmp(mode, "work")) {
+			release_writer();
 		} else {
 			if (!child)
 				arm();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// twice TIMES PERIOD_US EVENT EVENT: passes a store in a function TIMES times, or calls
+// twice TIMES PERIOD_US EVENT EVENT EVENT: passes a store in a function TIMES times, or calls
 // settimeofday(NULL, &tz) if an event is the kernel's, while an interrupt comes every PERIOD_US;
-// prints times=, and the hits of the events, first= and second=. An EVENT is
+// prints times=, and the hits of the events, first=, second= and third=. An EVENT is
 //   x        the store, executed          w8, w4   its 8 bytes, or the first 4, written
 //   x:ADDRESS, w:ADDRESS                  an address of the kernel, which each call passes once
 // One CPU.
@@ -10,7 +10,7 @@
 
 #include <sys/ioctl.h>
 
-enum { EVENTS = 2 };
+enum { EVENTS = 3 };
 
 static volatile long variable;
 extern const char store[];
@@ -46,7 +46,7 @@ int main(int argc, char **argv)
 	int event[EVENTS], often, kernel = 0;
 
 	if (!period) {
-		fprintf(stderr, "usage: twice TIMES PERIOD_US EVENT EVENT\n");
+		fprintf(stderr, "usage: twice TIMES PERIOD_US EVENT EVENT EVENT\n");
 		return 2;
 	}
 	pass(1);		// maps the page, so that each store runs once
@@ -66,7 +66,8 @@ int main(int argc, char **argv)
 			pass(i);
 	}
 	ioctl(often, PERF_EVENT_IOC_DISABLE, 0);
-	printf("times=%lu first=%llu second=%llu\n", times,
-	       (unsigned long long)hits_of(event[0]), (unsigned long long)hits_of(event[1]));
+	printf("times=%lu first=%llu second=%llu third=%llu\n", times,
+	       (unsigned long long)hits_of(event[0]), (unsigned long long)hits_of(event[1]),
+	       (unsigned long long)hits_of(event[2]));
 	return 0;
 }

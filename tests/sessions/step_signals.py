@@ -2,19 +2,20 @@
 """Does a signal that comes while its task is stepped in the kernel reach the task?
 
 Claim: it does, when the task returns to user space. Not raised in the review. With patch 1/2 an
-interrupt that finds a step owed leaves by a way of its own (arch/arm64/kernel/entry-common.c);
-if anything on it loses the thread flag by which the task knows of its signal (TIF_SIGPENDING),
-the signal stays queued, and the task runs on without it.
+interrupt that finds a step owed leaves by a way of its own (arch/arm64/kernel/entry-common.c); if
+anything on it loses the thread flag by which the task knows of its signal (TIF_SIGPENDING), the
+signal stays queued, and the task runs on without it.
 
 Measured: a program gets a signal in each round while kdb steps it. `itself`: it sends the signal;
-stepped from just before the flag is set, until kill() returns. `timer`: its timer expires
-during the steps, in an interrupt's handler. `sleeping`: the same on the way into nanosleep(),
-which the signal must interrupt. `other_cpu`: a process on another CPU sends it to the
-sleeper, which is stepped from where it wakes. In each the program counts what it handled, and what
-it had not handled in time.
+stepped from just before the flag is set, until kill() returns. `timer`: its timer expires during
+the steps, in an interrupt's handler. `sleeping`: the same on the way into nanosleep(), which the
+signal must interrupt. `other_cpu`: a process on another CPU sends it to the sleeper, which is
+stepped from where it wakes. In each the program counts what it handled, and what it had not
+handled in time. `work`: no signal, but what the kernel leaves for the same way out
+(TIF_NOTIFY_RESUME): the release of a pipe's last writer, after which the reader must see its end.
 
-Refuted by a signal that is not handled, or late (`missed-hits`), or by a step that leaves
-program order, as in step-in-order.
+Refuted by a signal that is not handled, or late (`missed-hits`), or by a step that leaves program
+order, as in step-in-order.
 """
 
 from __future__ import annotations
@@ -60,6 +61,8 @@ SENDERS = (
     Sender("sleeping", "sleep", ("hrtimer_nanosleep",), 3),
     # where schedule() returns to the sleeper, which the signal has woken
     Sender("other_cpu", "other", SLEEPER, 3, behind="schedule", hardware=Hardware(cpus=2)),
+    # fs/file.c: leaves the release to task_work_add(), by fput() of a file's last user
+    Sender("work", "work", ("__arm64_sys_close_range",), 2, 250),
 )
 SECONDS = 60.0  # for the program, rounds that are not stepped included
 FURTHER = 3  # rounds of the program after the last stop

@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Do two events at one address each count every hit?
+"""Do several events at one address each count every hit?
 
 Claim: they do. Not raised in the review; a debugger and a tracer, or two users of perf, watch the
 same place. breakpoint_handler() and watchpoint_handler() (arch/arm64/kernel/hw_breakpoint.c) report
 a hit to each event whose registers match, and then make one step for all of them.
 
 Measured: the hits of each event against the program's own count, while an interrupt comes every
-200 microseconds: two breakpoints on an instruction, two watchpoints on a variable, of 8 bytes
-and of its first 4, a breakpoint on the instruction that writes what a watchpoint watches; in user
-space, and two breakpoints and two watchpoints in the kernel.
+200 microseconds: three breakpoints on an instruction, three watchpoints on a variable, of 8 bytes
+and of its first 4, breakpoints on the instruction that writes what a watchpoint watches; in user
+space, and three breakpoints and three watchpoints in the kernel.
 
 Refuted by an event with fewer hits (`missed-hits`) or more (`double-hits`).
 """
@@ -31,7 +31,7 @@ FUNCTION, VARIABLE = "__arm64_sys_settimeofday", "sys_tz"
 
 
 @dataclass(frozen=True)
-class Two:
+class Several:
     """Events of the guest's program `twice`, or of what kernel symbol by the kind of event."""
 
     name: str
@@ -41,24 +41,24 @@ class Two:
 
 
 @session(
-    claim="Two events at one address each count every hit.",
+    claim="Several events at one address each count every hit.",
     cases=(
-        Two("user_breakpoints", ("x", "x")),
-        Two("user_watchpoints", ("w8", "w8")),
-        Two("user_overlapping", ("w8", "w4")),
-        Two("user_both", ("x", "w8")),
-        Two("kernel_breakpoints", kernel="x", symbol=FUNCTION),
-        Two("kernel_watchpoints", kernel="w", symbol=VARIABLE),
+        Several("user_breakpoints", ("x", "x", "x")),
+        Several("user_watchpoints", ("w8", "w8", "w8")),
+        Several("user_overlapping", ("w8", "w4", "w8")),
+        Several("user_both", ("x", "w8", "x")),
+        Several("kernel_breakpoints", kernel="x", symbol=FUNCTION),
+        Several("kernel_watchpoints", kernel="w", symbol=VARIABLE),
     ),
     area="break- and watchpoints",
 )
-def watch_twice(target: Target, two: Two) -> None:
-    """Count the hits of both, and compare them with the passes."""
-    events = two.events
-    if two.kernel:
+def watch_twice(target: Target, several: Several) -> None:
+    """Count the hits of each, and compare them with the passes."""
+    events = several.events
+    if several.kernel:
         with target.in_kdb() as kdb:
-            events = (f"{two.kernel}:{kdb.address(two.symbol):#x}",) * 2
+            events = (f"{several.kernel}:{kdb.address(several.symbol):#x}",) * 3
     counted = target.run(f"twice {TIMES} {OFTEN} {' '.join(events)}", 30).figures
     target.metrics.update(counted)
-    for event in ("first", "second"):
+    for event in ("first", "second", "third"):
         must_be_exact(counted[event], counted["times"], f"passes, by the {event} event")
