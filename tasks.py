@@ -1083,8 +1083,7 @@ def bench(_context: Context, toolchain: str = "auto", out: str = "bench.json") -
     asked = request.look_up(ROOT, series_specs=["v6"], tree_specs=["debian:6.1"])
     with Progress() as progress:
         prepared = prepare(asked, toolchain, Cache.default(), progress)
-        with progress.task("measuring"):
-            measured = benchmark.measure(prepared)
+        measured = benchmark.measure(prepared, progress)
     shown = Table(box=None)
     for heading in ("figure", "value", "bound", "met"):
         shown.add_column(heading)

@@ -23,10 +23,12 @@ from kstep.results.transcript import Transcript
 from kstep.session.target import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from kstep.base.progress import Progress
     from kstep.build.kernel import Kernel
     from kstep.console.gdb import Gdb
+    from kstep.run.building import Built
     from kstep.run.preparation import Prepared
 
 ROUNDS = 10
@@ -76,7 +78,7 @@ class Bench:
         return {"figures": figures, "growth": self.growth, "rates": self.rates}
 
 
-def measure(prepared: Prepared) -> Bench:
+def measure(prepared: Prepared, progress: Progress) -> Bench:
     """Step one kernel in three ways, in turns, and compare the builds of all variants.
 
     ``plain`` only reads and writes the pty; ``driver`` adds the kdb driver with its deadlines,
@@ -86,7 +88,9 @@ def measure(prepared: Prepared) -> Bench:
     short run and in a long one, and to draw the reports of a long run.
     """
     kernels = [each.require() for each in prepared.built]
-    rates = _rates(prepared, kernels[-1])
+    kernel = _whole(prepared.built).require()
+    with progress.task("steps of each kind"):
+        rates = _rates(prepared, kernel)
     figures = {
         "driver_over_plain": Figure(rates["driver"] / rates["plain"], 0.97, least=True),
         "judged_over_plain": Figure(rates["judged"] / rates["plain"], 0.9, least=True),
@@ -96,7 +100,7 @@ def measure(prepared: Prepared) -> Bench:
     if variants:
         name = "slowest_variant_over_full_build"
         figures[name] = Figure(variants[-1] / full, 0.03, least=False)
-    walked = _walked(prepared, kernels[-1])
+    walked = _walked(prepared, kernel, progress)
     short_walk, long_walk = walked.values()
     figures["step_of_a_long_walk_over_a_short_one"] = Figure(
         long_walk.seconds / short_walk.seconds, 1.05, least=False
@@ -104,15 +108,25 @@ def measure(prepared: Prepared) -> Bench:
     figures["megabytes_more_on_a_long_walk"] = Figure(
         long_walk.megabytes - short_walk.megabytes, 30, least=False
     )
-    further = {str(count): further_cell(count) for count in RUNS}
+    with progress.task("cells of long runs"):
+        further = {str(count): further_cell(count) for count in RUNS}
+        drawn = reports(REPORTED)
     short, long = further.values()
     figures["further_cell_in_a_long_run_over_a_short_one"] = Figure(long / short, 1.1, least=False)
-    figures["seconds_of_reports_of_10000_cells"] = Figure(reports(REPORTED), 10, least=False)
+    figures["seconds_of_reports_of_10000_cells"] = Figure(drawn, 10, least=False)
     growth = {
         "step": {str(size): round(each.seconds, 6) for size, each in walked.items()},
         "further_cell": {size: round(cost, 6) for size, cost in further.items()},
     }
     return Bench(figures, {name: round(rate, 1) for name, rate in rates.items()}, growth)
+
+
+def _whole(built: Sequence[Built]) -> Built:
+    """Return the kernel with the most patches: a step of the others may end in an interrupt."""
+    return max(
+        built,
+        key=lambda each: max((len(one.members) for one, _ in each.variants), default=0),
+    )
 
 
 def further_cell(count: int) -> float:
@@ -175,19 +189,21 @@ class Walked:
     megabytes: float
 
 
-def _walked(prepared: Prepared, kernel: Kernel) -> dict[int, Walked]:
+def _walked(prepared: Prepared, kernel: Kernel, progress: Progress) -> dict[int, Walked]:
     """Step and judge as many times as PATHS has; return what each took."""
     found: dict[int, Walked] = {}
     with (
         prepared.machine(kernel, Hardware()) as machine,
         Transcript(Path(os.devnull), machine.began) as log,
         Path(os.devnull).open("w", encoding="ascii") as trace,
+        progress.task("a long walk", sum(PATHS), "steps") as shown,
     ):
         machine.boot(log)
         target = Target(machine, Symbols.load(kernel.system_map), trace)
         for count in PATHS:
             taken, seconds = 0, 0.0
             while taken < count:
+                before = taken
                 with target.stopped_at(FUNCTION, TRIGGER) as stop:
                     stop.clear()
                     began = time.perf_counter()
@@ -196,6 +212,7 @@ def _walked(prepared: Prepared, kernel: Kernel) -> dict[int, Walked]:
                         step.must_make_progress()
                         taken += 1
                     seconds += time.perf_counter() - began
+                shown.advance(taken - before)
             most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
             found[count] = Walked(seconds / taken, most / 1024)
     return found

@@ -17,17 +17,20 @@ import pytest
 
 from kstep import bench, report
 from kstep.base.errors import MachineryError
+from kstep.base.progress import Progress
 from kstep.bench import Bench, Figure
 from kstep.build.kconfig import Kconfig
 from kstep.build.kernel import Kernel
 from kstep.results.record import Record
 from kstep.run.building import Built
 from kstep.source.tree import Tree
+from kstep.source.variant import Variant
 
 if TYPE_CHECKING:
     from kstep.console.gdb import Gdb
     from kstep.run.preparation import Prepared
     from kstep.session.target import Target
+    from kstep.source.patched import PatchedTree
 
 RATES = {"plain": 2000.0, "driver": 1960.0, "judged": 1820.0, "gdb": 50.04, "gdbstub": 900.0}
 WALKED = {1000: bench.Walked(0.0005, 90.0), 100_000: bench.Walked(0.00051, 96.0)}
@@ -51,10 +54,25 @@ def prepared(*builds: float | MachineryError) -> Prepared:
 def measured(monkeypatch: pytest.MonkeyPatch, *builds: float, **rates: float) -> Bench:
     """Measure with given rates, where a machine would be stepped."""
     monkeypatch.setattr(bench, "_rates", lambda _prepared, _kernel: {**RATES, **rates})
-    monkeypatch.setattr(bench, "_walked", lambda _prepared, _kernel: WALKED)
+    monkeypatch.setattr(bench, "_walked", lambda _prepared, _kernel, _progress: WALKED)
     monkeypatch.setattr(bench, "further_cell", COSTS.__getitem__)
     monkeypatch.setattr(bench, "reports", {bench.REPORTED: 7.5}.__getitem__)
-    return bench.measure(prepared(*builds))
+    with Progress() as progress:
+        return bench.measure(prepared(*builds), progress)
+
+
+def test_the_kernel_with_all_patches_is_stepped() -> None:
+    tree = Tree("debian:6.1", "6.1", "", Path())
+    built = [
+        Built(
+            tree,
+            Kconfig("base", {}),
+            ((Variant("v", "s", tuple("12"[:count])), cast("PatchedTree", None)),),
+            Kernel("k", Path(), True, "", "", "", 1.0, count),  # noqa: FBT003 -- cached
+        )
+        for count in (0, 2, 1)
+    ]
+    assert bench._whole(built) is built[1]
 
 
 def test_figures_are_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,8 +159,8 @@ def test_a_bound_has_a_side() -> None:
 def test_a_kernel_that_does_not_build_ends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     """Before anything is booted."""
     monkeypatch.delattr(bench, "_rates")
-    with pytest.raises(MachineryError):
-        bench.measure(prepared(400.0, MachineryError("it does not compile")))
+    with Progress() as progress, pytest.raises(MachineryError):
+        bench.measure(prepared(400.0, MachineryError("it does not compile")), progress)
 
 
 # -- the ways of stepping
