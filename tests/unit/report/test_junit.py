@@ -193,10 +193,9 @@ def test_hostile_text_reaches_the_reader_harmless(text: str, other: str, seen: s
 
 @given(st.text(st.characters(), min_size=1).map(lambda text: text.replace("\r", "")))
 def test_a_name_is_read_as_it_was_written(text: str) -> None:
-    spaces = str.maketrans("\t\n", "  ")  # what XML makes of them in an attribute
-    assert one_case(a_cell(name=f"s[{text}]")).get("name") == printable(f"s[{text}]").translate(
-        spaces
-    )
+    spaces = str.maketrans("\t\n", "  ")  # as written up to Python 3.12
+    name = one_case(a_cell(name=f"s[{text}]")).get("name", "")
+    assert name.translate(spaces) == printable(f"s[{text}]").translate(spaces)
 
 
 def test_a_fault_of_the_unpatched_kernel_too_is_skipped(tmp_path: Path) -> None:

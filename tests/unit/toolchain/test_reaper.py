@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -77,7 +77,8 @@ def kstep(tmp_path: Path) -> Iterator[tuple[subprocess.Popen[str], int]]:
         try:
             yield main, int(worker)
         finally:
-            os.killpg(main.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # the last of them has ended
+                os.killpg(main.pid, signal.SIGKILL)
 
 
 def left(tmp_path: Path) -> list[Path]:
@@ -90,25 +91,24 @@ def left(tmp_path: Path) -> list[Path]:
     ]
 
 
+def running(are: Callable[[list[str]], bool]) -> list[str]:
+    """Name the processes whose command line is such. (A bare Debian has no pgrep.)"""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with suppress(OSError):  # it has just ended
+            if are(path.read_bytes().decode(errors="replace").rstrip("\0").split("\0")):
+                found.append(path.parent.name)
+    return found
+
+
 def builds() -> list[str]:
     """Name the children of children."""
-    done = subprocess.run(
-        ["pgrep", "-f", "^sleep 98.76$"], capture_output=True, text=True, check=False
-    )
-    return done.stdout.split()
+    return running(lambda words: words == ["sleep", "98.76"])
 
 
 def watchers(tmp_path: Path) -> list[str]:
     """Name the watching processes."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        try:
-            words = path.read_bytes().decode(errors="replace").split("\0")
-        except OSError:
-            continue
-        if "kstep.toolchain.reaper" in words and str(tmp_path / "cache") in words:
-            found.append(path.parent.name)
-    return found
+    return running(lambda w: "kstep.toolchain.reaper" in w and str(tmp_path / "cache") in w)
 
 
 def test_if_all_are_killed_at_once_nothing_is_left(tmp_path: Path) -> None:
