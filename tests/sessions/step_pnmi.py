@@ -46,9 +46,10 @@ UNTHROTTLED = (
     "cd /proc/sys/kernel && echo 25 > perf_cpu_time_max_percent"
     " && echo 1000000 > perf_event_max_sample_rate && echo 0 > perf_cpu_time_max_percent"
 )
-# msr icc_pmr_el1, xN. With pseudo-NMI it masks interrupts, by a priority without this bit
-# (arch/arm64/include/asm/ptrace.h: GIC_PRIO_IRQON, GIC_PRIO_IRQOFF).
-WRITES_PMR, REGISTER, ON = 0xD518_4600, 31, 0x80
+# msr icc_pmr_el1, xN. With pseudo-NMI it masks interrupts, by a priority without all of these bits:
+# GIC_PRIO_IRQON has them, GIC_PRIO_IRQOFF is 0x60 or 0xa0, and 0xc0 since 6.11
+# (arch/arm64/include/asm/ptrace.h, include/linux/irqchip/arm-gic-v3-prio.h).
+WRITES_PMR, REGISTER, ON = 0xD518_4600, 31, 0xE0
 SAMPLE = re.compile(r"^at ([0-9a-f]+) \d+$", re.MULTILINE)
 
 FUNCTIONS = (
@@ -105,6 +106,6 @@ class Masked:
         if step.instruction.word & ~REGISTER == WRITES_PMR:
             register = step.instruction.word & REGISTER
             written = 0 if register == REGISTER else self._target.kdb.registers()[f"x{register}"]
-            self._off = not written & ON
+            self._off = written & ON != ON
         if self._off:
             self.addresses.add(step.after.address)
