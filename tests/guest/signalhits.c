@@ -1,20 +1,22 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// signalhits timer|sigtrap executed|written TIMES PERIOD_US: passes an instruction, or writes a
+// signalhits timer|once|sigtrap executed|written TIMES PERIOD_US: passes an instruction, or writes a
 // variable, with a perf event on it, while TIMES signals come whose handler runs: with `timer` every
-// PERIOD_US by a timer; with `sigtrap` at each hit, by the event itself (attr.sigtrap, since 5.13),
-// and an interrupt comes every PERIOD_US. Prints passes=, hits= and signals=. Gives up after ten times
+// PERIOD_US by a timer; with `once` by a timer that is set anew when its signal was handled, or is late;
+// with `sigtrap` at each hit, by the event itself (attr.sigtrap, since 5.13),
+// and an interrupt comes every PERIOD_US. Prints passes=, hits=, signals= and late=. Gives up after ten times
 // as many signals. One CPU.
 
 #include "event.h"
 
 #include <signal.h>
 #include <sys/ioctl.h>
+#include <sys/time.h>
 #include <time.h>
 
-enum { MOST = 10 };		// times as many signals
+enum { PATIENCE_MS = 1000, ENOUGH = 3, MOST = 10 };		// times as many signals
 
 static volatile long variable;
-static volatile unsigned long signals, passes, times;
+static volatile unsigned long signals, passes, times, late;
 static int event, often;
 static const char *mode;
 extern const char instruction[];
@@ -30,8 +32,8 @@ static void end(void)
 	ioctl(event, PERF_EVENT_IOC_DISABLE, 0);
 	if (often)
 		ioctl(often, PERF_EVENT_IOC_DISABLE, 0);
-	printf("passes=%lu hits=%llu signals=%lu\n", passes, (unsigned long long)hits_of(event),
-	       signals);
+	printf("passes=%lu hits=%llu signals=%lu late=%lu\n", passes,
+	       (unsigned long long)hits_of(event), signals, late);
 	fflush(stdout);
 	_exit(0);
 }
@@ -53,6 +55,27 @@ static void signal_every(unsigned long us)
 		die("timer_create");
 }
 
+// By the vDSO, so without a system call.
+static long long now_ms(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
+}
+
+static void signal_once(unsigned long us)
+{
+	const struct itimerval once = { .it_value.tv_usec = us };
+	const unsigned long due = signals + 1;
+	const long long until = now_ms() + PATIENCE_MS;
+
+	setitimer(ITIMER_REAL, &once, NULL);
+	while (signals < due && now_ms() < until)
+		pass(++passes);
+	late += signals < due;
+}
+
 int main(int argc, char **argv)
 {
 	const unsigned long period = argc == 5 ? strtoul(argv[4], NULL, 10) : 0;
@@ -61,8 +84,8 @@ int main(int argc, char **argv)
 
 	times = period ? strtoul(argv[3], NULL, 10) : 0;
 	mode = times ? argv[1] : "";
-	if ((strcmp(mode, "timer") && strcmp(mode, "sigtrap")) || !strchr("ew", *argv[2])) {
-		fprintf(stderr, "usage: signalhits timer|sigtrap executed|written TIMES PERIOD_US\n");
+	if ((strcmp(mode, "timer") && strcmp(mode, "once") && strcmp(mode, "sigtrap")) || !strchr("ew", *argv[2])) {
+		fprintf(stderr, "usage: signalhits timer|once|sigtrap executed|written TIMES PERIOD_US\n");
 		return 2;
 	}
 	pass(1);			// maps the page, so that each write runs once
@@ -83,6 +106,11 @@ int main(int argc, char **argv)
 		ioctl(often, PERF_EVENT_IOC_ENABLE, 0);
 	}
 	ioctl(event, PERF_EVENT_IOC_ENABLE, 0);
+	if (!strcmp(mode, "once")) {
+		for (unsigned long i = 0; i < times && late < ENOUGH; i++)
+			signal_once(period);
+		end();
+	}
 	if (!attr.sigtrap)
 		signal_every(period);
 	while ((attr.sigtrap ? passes : signals) < times) {

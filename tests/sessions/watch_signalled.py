@@ -9,11 +9,13 @@ handle_signal() (signal.c) has the step end at the handler's first instruction
 handler it is hit once more.
 
 Measured: the hits of an event on an instruction or a variable of a program, against its passes.
-`timer_`: a signal comes every 100 microseconds; `sigtrap_`: the event itself sends one at each hit
+`timer_`: a signal comes every 100 microseconds; `once_`: a timer is set anew when its signal was
+handled, and here only the signals are judged; `sigtrap_`: the event itself sends one at each hit
 (attr.sigtrap of perf_event_open(2)).
 
-Refuted by more hits than passes (`double-hits`) or fewer (`missed-hits`), or a program that hits
-the same place for ever (`livelock`).
+Refuted by more hits than passes (`double-hits`) or fewer (`missed-hits`), a signal that is not
+handled within a second (`missed-hits`), or a program that hits the same place for ever
+(`livelock`).
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kstep.base.outcome import KernelFault, Signature
-from kstep.session.hits import must_be_exact
+from kstep.session.hits import must_be_exact, must_not_be_missed
 from kstep.session.session import Unless, session
 from kstep.source.version import Span
 from tests.sessions.step_pnmi import UNTHROTTLED
@@ -47,7 +49,7 @@ class Signalled:
         return f"{self.sender}_{self.watched}"
 
 
-SENDERS, ACCESSES = ("timer", "sigtrap"), ("executed", "written")
+SENDERS, ACCESSES = ("timer", "once", "sigtrap"), ("executed", "written")
 NO_SIGTRAP = Unless(
     Span(last=(5, 12)),
     "perf's events send no signal of their own",  # attr.sigtrap: 97ba62b27867, v5.13
@@ -66,6 +68,9 @@ def watch_signalled(target: Target, how: Signalled) -> None:
     target.run(UNTHROTTLED)
     found = target.run(f"signalhits {how.sender} {how.watched} {TIMES} {OFTEN}", 30).figures
     target.metrics.update(found)
+    if how.sender == "once":
+        must_not_be_missed(TIMES - found["late"], TIMES, "signals, in time")
+        return
     if how.sender == "sigtrap" and found["passes"] < TIMES:
         raise KernelFault(
             Signature.LIVELOCK,
