@@ -49,6 +49,9 @@ PROGRAMS = (
     "moved",
     "signalhits",
     "preempted",
+    "offline",
+    "uprobed",
+    "handled",
 )
 
 
