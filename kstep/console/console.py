@@ -96,15 +96,14 @@ class Console:
 
     def send(self, data: bytes) -> None:
         """Send all of ``data``."""
-        self._unanswered = b""
-        left = data
-        while left:
-            piece = left[:1] if self._delay else left
-            left = left[os.write(self._fd, piece) :]
-            if self._delay and left:
-                time.sleep(self._delay)  # a UART without flow control cannot say that it is full
         if self.transcript is not None:
-            self.transcript.add(">", data)  # while the other end reads it
+            self.transcript.add(">", data)  # first: it may be what ends this process
+        self._unanswered = b""
+        while data:
+            piece = data[:1] if self._delay else data
+            data = data[os.write(self._fd, piece) :]
+            if self._delay and data:
+                time.sleep(self._delay)  # a UART without flow control cannot say that it is full
 
     def expect(
         self,
