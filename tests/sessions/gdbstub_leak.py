@@ -22,12 +22,12 @@ Measured, after steps by the stub that ended in the vector, with SPSR_EL1.SS set
 
 Refuted if the interrupted code goes on first in more than half of the cases (`lost-preemption`);
 by an `ss` that does not come back (`runaway`, or a `splat`: kgdb still has its lock); by hits that
-are not counted (`missed-hits`), or a panic (`splat`). While the stub steps or has a breakpoint, KVM
-routes the guest's own debug exceptions to QEMU, which gives back what is not the stub's with the
-syndrome of an exception to EL2, "from a lower EL": kvm_arm_handle_debug() in QEMU's
-target/arm/kvm64.c (kvm.c since 9.0), `env->exception.syndrome = debug_exit->hsr`. No kernel expects
-that (el1h_64_sync_handler() in arch/arm64/kernel/entry-common.c). Not by hits that are counted
-twice, which is the claim of watch-in-interrupt.
+are not counted (`missed-hits`), or a panic (`splat`), not by hits that are counted twice, which is
+the claim of watch-in-interrupt. While the stub steps or has a breakpoint, KVM (6.1, 6.12) routes
+the guest's own debug exceptions to QEMU, which gives back what is not the stub's with the syndrome
+of an exception to EL2, "from a lower EL": kvm_arm_handle_debug() in QEMU's target/arm/kvm64.c
+(kvm.c since 9.0), `env->exception.syndrome = debug_exit->hsr`. No kernel expects that
+(el1h_64_sync_handler() in arch/arm64/kernel/entry-common.c). On a host of 7.2 nothing is hit.
 """
 
 from __future__ import annotations
