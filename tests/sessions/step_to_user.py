@@ -25,6 +25,7 @@ breakpoint unseen (`missed-hits`).
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from kstep.arm64 import daif
@@ -82,7 +83,7 @@ def exit_path(target: Target) -> tuple[int, int]:
 
     0 steps if the address is right after the mask.
     """
-    try:
-        return target.find("do_el0_svc", daif.sets_all) + 4, 0
-    except MachineryError:
-        return target.find("do_el0_svc", lambda word: word == RET), TO_MASK
+    for function in ("do_el0_svc", "el0_svc_common"):  # gcc inlines the second in the first
+        with suppress(MachineryError):
+            return target.find(target.known(function), daif.sets_all) + 4, 0
+    return target.find("do_el0_svc", lambda word: word == RET), TO_MASK
