@@ -232,8 +232,8 @@ class SteppedPath:
             # the text may have been patched since it was read.
             if self._confirm is not None:
                 stop = self._confirm(stop)
-            if stop.pc not in expected:
-                self._require_same_registers(instruction, stop)
+                if stop.pc not in expected:
+                    self._require_same_registers(instruction, stop)
             self._text.forget()
             again = decode(self._text.word(instruction.pc), instruction.pc)
             if again.word != instruction.word and not again.needs_registers:
@@ -268,6 +268,8 @@ class SteppedPath:
 
     def _require_same_registers(self, instruction: Instruction, stop: Stop) -> None:
         """Raise MachineryError if a step went where the registers after it, not before it, lead.
+
+        For a line that is not trusted: on another one it is the kernel that changed them.
 
         A branch does not change a register on which it depends (``blr x30`` does, and no compiler
         emits it), so the serial line or the debugger changed one: which is unknown.

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.session.dialogue import Dialogue
 from tests.unit.farend import MadeUp, booted, end, hit, say, step, stop
@@ -180,17 +179,18 @@ def test_registers_decide_where_a_branch_must_go(
     assert [each.expected for each in walk(kernel)] == [{after}]
 
 
-def test_a_register_that_was_read_otherwise_afterwards_is_no_verdict() -> None:
-    """The branch went where `rd` leads; what memory had said before is wrong."""
-    kernel = made_up({F: cbnz_w2(4), F + 4: NOP, F + 16: ERET}, step(F + 16))
+def test_a_register_that_the_step_changed_is_the_kernels_fault() -> None:
+    """The branch went where the register leads that an interrupt has left behind."""
+    words = text(F, cbnz_w2(4), *[NOP] * 8)
+    kernel = made_up(words, *(step(F + at) for at in (16, 20, 24, 28)))
     kernel.registers = {"x2": 1}
     kernel.answers = {
         "mdr kdb_current_regs 8": "003aa8000000ffff\n",
         "mdr 0xffff000000a83a10 8": "0000000000000000\n",
     }
-    with pytest.raises(MachineryError, match="the step from f went where the registers") as error:
-        walk(kernel)
-    assert error.value.signature is Signature.CONSOLE_LOST
+    fault = fault_of(kernel)
+    assert fault.signature is Signature.OFF_ORDER
+    assert str(fault).startswith("step 1 from f went to f+0x10, not to f+0x4")
 
 
 @pytest.mark.parametrize(
