@@ -13,7 +13,7 @@ import re
 import shlex
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, NoReturn, TextIO
 
 from invoke.completion.complete import print_completion_script
 from invoke.exceptions import Exit, ParseError
@@ -116,10 +116,29 @@ def main() -> None:
                 name="kstep", binary="inv", binary_names=list(NAMES), version=__version__
             ).run()
         finally:
-            print(end="", flush=True)  # noqa: T201 -- raises BrokenPipeError here, not at exit
+            _flush()
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # or Python would report it at exit
+        _drop(sys.stdout)
         sys.exit(UNREAD)
+
+
+def _flush() -> None:
+    """Write what is left, here and not at exit; raises BrokenPipeError if nobody reads it.
+
+    That a terminal is closed (EIO) is no fault, and Python would end with status 120.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError as error:
+            if stream is sys.stdout and isinstance(error, BrokenPipeError):
+                raise
+            _drop(stream)
+
+
+def _drop(stream: TextIO) -> None:
+    """Have what is written to a stream go nowhere."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 
 
 if __name__ == "__main__":

@@ -48,7 +48,7 @@ class BootProcess:
             target=_work, args=(far, toolchain, reaper.held()), daemon=True
         )
         self._why = ""
-        with _hangup_ignored():
+        with _hangup_held():
             self._process.start()
         far.close()  # so that the process's end of the pipe is the only one
 
@@ -107,21 +107,17 @@ def end(processes: Sequence[BootProcess], grace: float) -> None:
 
 
 @contextlib.contextmanager
-def _hangup_ignored() -> Generator[None]:
-    """Have processes started in the block ignore SIGHUP, including multiprocessing's own helper.
+def _hangup_held() -> Generator[None]:
+    """Have processes started in the block never get SIGHUP, and multiprocessing's own helper.
 
-    A closed terminal signals every process; the main one decides, and terminates the others. Only
-    a main thread can set this; a worker of a cluster, which starts them on others, has no terminal.
+    A closed terminal signals every process; the main one decides, and terminates the others. They
+    inherit that it is blocked. Here it is only held back: this process gets it after the block.
     """
-    try:
-        before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    except ValueError:
-        yield
-        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
     try:
         yield
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 # -- in the process

@@ -18,7 +18,7 @@ import pytest
 
 from kstep.base.errors import RequestError
 from kstep.base.outcome import Outcome, Signature
-from kstep.run import local
+from kstep.run import local, process
 from kstep.run.local import LocalProcesses
 from tests.unit.fakeboot import Bench
 from tests.unit.fakeqemu import FakeToolchain
@@ -182,6 +182,22 @@ def test_a_worker_killed_at_any_time_costs_nothing(bench: Bench, seconds: float)
     timer.join()
     assert set(heard.outcomes().values()) == {"pass"}
     assert len(heard.results) == 6
+
+
+def test_a_terminal_that_is_closed_while_a_process_starts_is_noticed() -> None:
+    """The process that starts never gets the signal; this one does, a little later."""
+    heard: list[int] = []
+    before = signal.signal(signal.SIGHUP, lambda number, _frame: heard.append(number))
+    blocked = "import signal as s; print(s.SIGHUP in s.pthread_sigmask(s.SIG_BLOCK, []))"
+    try:
+        with process._hangup_held():
+            os.kill(os.getpid(), signal.SIGHUP)
+            started = subprocess.check_output([sys.executable, "-c", blocked], text=True)
+            assert heard == []
+        assert heard == [signal.SIGHUP]
+    finally:
+        signal.signal(signal.SIGHUP, before)
+    assert started == "True\n"
 
 
 def test_a_boot_that_kills_its_workers_is_given_up_and_the_run_goes_on(bench: Bench) -> None:
