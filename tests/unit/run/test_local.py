@@ -191,7 +191,7 @@ def test_a_terminal_that_is_closed_while_a_process_starts_is_noticed() -> None:
     blocked = "import signal as s; print(s.SIGHUP in s.pthread_sigmask(s.SIG_BLOCK, []))"
     try:
         with process._hangup_held():
-            os.kill(os.getpid(), signal.SIGHUP)
+            signal.pthread_kill(threading.get_ident(), signal.SIGHUP)  # not another thread
             started = subprocess.check_output([sys.executable, "-c", blocked], text=True)
             assert heard == []
         assert heard == [signal.SIGHUP]
