@@ -123,10 +123,7 @@ def measure(prepared: Prepared, progress: Progress) -> Bench:
 
 def _whole(built: Sequence[Built]) -> Built:
     """Return the kernel with the most patches: a step of the others may end in an interrupt."""
-    return max(
-        built,
-        key=lambda each: max((len(one.members) for one, _ in each.variants), default=0),
-    )
+    return max(built, key=lambda each: max(len(one.members) for one, _ in each.variants))
 
 
 def further_cell(count: int) -> float:

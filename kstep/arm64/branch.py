@@ -12,6 +12,7 @@ tests ``MC/AArch64/CMPBR/cmpbr.s`` and ``MC/AArch64/armv9.5a-pauthlr.s``.
 from __future__ import annotations
 
 import operator
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -121,7 +122,11 @@ class Instruction:
         """The registers that decide where it goes: "x0".."x30", "pstate"; without the zero one."""
         if self.register is not None:
             return () if self.register == "xzr" else (self.register,)
-        return () if self.form.taken is None else _READ_BY[self.form.taken](self.word)
+        if self.form.taken is None:
+            return ()
+        asked_for: defaultdict[str, int] = defaultdict(int)  # which are read is in the word alone
+        self.form.taken(self.word, asked_for)
+        return tuple(asked_for)
 
     @property
     def needs_registers(self) -> bool:
@@ -276,19 +281,6 @@ def _comparison_holds(word: int, registers: Registers) -> bool:
         left, right = _signed(left, width), _signed(right, width)
     return bool(compare(left, right))
 
-
-def _numbered(*numbers: int) -> tuple[str, ...]:
-    return tuple(f"x{number}" for number in numbers if number != _ZERO_REGISTER)
-
-
-_READ_BY: dict[Callable[[int, Registers], bool], Callable[[int], tuple[str, ...]]] = {
-    _flags_match: lambda _word: ("pstate",),
-    _zero_matches: lambda word: _numbered(word & 31),
-    _bit_matches: lambda word: _numbered(word & 31),
-    # the immediate form has no second one; what stands there is another register, which is read
-    # in vain
-    _comparison_holds: lambda word: _numbered(word & 31, word >> 16 & 31),
-}
 
 # The first match counts.
 _FORMS = (

@@ -231,20 +231,13 @@ class Gdb(AbstractContextManager["Gdb"]):
 
         ``meanwhile`` is called while the kernel runs.
         """
-        return self.run("-exec-step-instruction", Signature.RUNAWAY, meanwhile)
-
-    def run(
-        self,
-        command: str,
-        signature: Signature = Signature.HANG,
-        meanwhile: Callable[[], None] = lambda: None,
-    ) -> Stop:
-        """Run a command that lets the kernel run, and return where it stopped.
-
-        ``meanwhile`` is called while the kernel runs.
-        """
-        self.command(command)
+        self.command("-exec-step-instruction")
         meanwhile()
+        return self.wait("stop after -exec-step-instruction", Signature.RUNAWAY)
+
+    def run(self, command: str, signature: Signature = Signature.HANG) -> Stop:
+        """Run a command that lets the kernel run, and return where it stopped."""
+        self.command(command)
         return self.wait(f"stop after {command}", signature)
 
     def wait(self, what: str, signature: Signature = Signature.HANG) -> Stop:

@@ -100,32 +100,30 @@ def waits_with_kgdb_s_lock(report: bytes) -> bool:
     return {name for name, allows in held if 0 < int(allows) < int(tried[1])} == {KGDB_S}
 
 
-def before_further(pattern: re.Pattern[bytes]) -> Callable[[bytes], bool]:
+def says(pattern: bytes, flags: re.RegexFlag = re.NOFLAG) -> Callable[[bytes], bool]:
     """Judge a report by what it says itself, before lockdep lists all locks that are held."""
-    return lambda report: pattern.search(report.partition(FURTHER)[0]) is not None
+    compiled = re.compile(pattern, flags)
+    return lambda report: compiled.search(report.partition(FURTHER)[0]) is not None
 
 
-_OF_KGDB = {
+OF_KGDB: dict[bytes, Callable[[bytes], bool]] = {
     # kernel/sched/core.c. Of that lock alone: interrupts are on, and preemption is off once more
     # than it may be. Lockdep names the lock, CONFIG_DEBUG_PREEMPT who turned preemption off.
-    b"BUG: sleeping function called from invalid context": re.compile(
+    b"BUG: sleeping function called from invalid context": says(
         rb"irqs_disabled\(\): 0,.*preempt_count: 1, expected: 0\b"
         rb".*(?:\(dbg_slave_lock\)|Preemption disabled at:[^\n]*\n[^\n]*kgdb_cpu_enter\+)",
         re.DOTALL,
     ),
     # kernel/locking/lockdep.c, which turns itself off after any of them
-    b"WARNING: inconsistent lock state": re.compile(rb"takes:\s[^\n]*\(dbg_slave_lock\)"),
-    b"WARNING: possible circular locking dependency": re.compile(rb"\(dbg_slave_lock\)"),
-    b"WARNING: possible irq lock inversion dependency": re.compile(rb"\(dbg_slave_lock\)"),
-    b"irq-safe -> ": re.compile(rb"already holding:\s[^\n]*\(dbg_slave_lock\)"),
-    b"IRQ-safe -> ": re.compile(rb"already holding:\s[^\n]*\(dbg_slave_lock\)"),
-    b"WARNING: lock held when returning to user space": re.compile(
+    b"WARNING: inconsistent lock state": says(rb"takes:\s[^\n]*\(dbg_slave_lock\)"),
+    b"WARNING: possible circular locking dependency": says(rb"\(dbg_slave_lock\)"),
+    b"WARNING: possible irq lock inversion dependency": says(rb"\(dbg_slave_lock\)"),
+    b"irq-safe -> ": says(rb"already holding:\s[^\n]*\(dbg_slave_lock\)"),
+    b"IRQ-safe -> ": says(rb"already holding:\s[^\n]*\(dbg_slave_lock\)"),
+    b"WARNING: lock held when returning to user space": says(
         rb"1 lock held by [^\n]*\n[^\n]*\(dbg_slave_lock\)"
     ),
-    b"WARNING: bad unlock balance detected": re.compile(rb"release lock \(dbg_slave_lock\)"),
-}
-OF_KGDB: dict[bytes, Callable[[bytes], bool]] = {
-    **{head: before_further(pattern) for head, pattern in _OF_KGDB.items()},
+    b"WARNING: bad unlock balance detected": says(rb"release lock \(dbg_slave_lock\)"),
     b"[ BUG: Invalid wait context ]": waits_with_kgdb_s_lock,
 }
 

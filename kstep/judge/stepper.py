@@ -138,10 +138,9 @@ class SteppedPath:
     """The steps from a stop; ``trace`` gets one line of JSON per step.
 
     ``take`` makes one step and returns the stop; it calls what it is given while the kernel runs.
-    ``tally`` counts. If the serial line is not
-    trusted, ``confirm`` reads an unexpected stop a second time, and ``glance`` reads the registers
-    only once; both are None for a trusted line. ``record`` returns what a CPU executed since it
-    was resumed, if the machine knows.
+    ``tally`` counts. If the serial line is not trusted, ``confirm`` reads an unexpected stop a
+    second time, and ``glance`` reads the registers only once; both are None for a trusted line.
+    ``record`` returns what a CPU executed since it was resumed, if the machine knows.
     """
 
     def __init__(
@@ -269,10 +268,9 @@ class SteppedPath:
     def _require_same_registers(self, instruction: Instruction, stop: Stop) -> None:
         """Raise MachineryError if a step went where the registers after it, not before it, lead.
 
-        For a line that is not trusted: on another one it is the kernel that changed them.
-
-        A branch does not change a register on which it depends (``blr x30`` does, and no compiler
-        emits it), so the serial line or the debugger changed one: which is unknown.
+        For a line that is not trusted; on another one the kernel has changed them. A branch does
+        not change a register on which it depends (``blr x30`` does, and no compiler emits it), so
+        the kernel or the line did: which is unknown.
         """
         if _depends(instruction) and stop.pc in instruction.successors(self._debugger.registers()):
             raise MachineryError(

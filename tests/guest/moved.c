@@ -8,6 +8,7 @@
 // Prints laps=; missed=, the laps in which a point was hit less often than what it is on was passed
 // while it was set; excess=, in which more often; and for the steady one passes= and hits=.
 
+#include "cpu.h"
 #include "event.h"
 
 #include <sched.h>
@@ -33,16 +34,6 @@ static __attribute__((noinline)) void pass(long value)
 {
 	__asm__ volatile(".global instruction\ninstruction: nop\n\tstr %1, %0"
 			 : "=Qo"(variable) : "r"(value) : "memory");
-}
-
-static void on_cpu(long cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set) < 0)
-		die("sched_setaffinity");
 }
 
 static void pass_all(void)

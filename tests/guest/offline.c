@@ -8,26 +8,16 @@
 // Prints laps=, and what was passed on the way, and counted: passes=, executed=, written=; calls= on the
 // last CPU, code=; stores= on the CPU that came back, data=; and steady_calls= and steady=, the first CPU's.
 
+#include "cpu.h"
 #include "event.h"
 
 #include <fcntl.h>
-#include <sched.h>
 
 enum { TIMES = 50 };
 
 static volatile long variable;
 static long last;
 extern const char instruction[];
-
-static void on_cpu(long cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set) < 0)
-		die("sched_setaffinity");
-}
 
 static void turn(const char *on)
 {

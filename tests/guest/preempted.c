@@ -12,6 +12,7 @@
 // Prints wakes=; missed=, the reads after which the event had not counted, and excess=, after which
 // it had counted more than once; passes= of the loop, and hits= of its own event.
 
+#include "cpu.h"
 #include "event.h"
 
 #include <sched.h>
@@ -40,16 +41,6 @@ static const char *const places[] = {
 
 static volatile long variable;
 extern const char instruction[];
-
-static void on_cpu(long cpu)
-{
-	cpu_set_t set;
-
-	CPU_ZERO(&set);
-	CPU_SET(cpu, &set);
-	if (sched_setaffinity(0, sizeof(set), &set) < 0)
-		die("sched_setaffinity");
-}
 
 static __attribute__((noinline)) void pass(long value)
 {

@@ -40,15 +40,22 @@ COSTS = {100: 0.0004, 100_000: 0.00042}
 SLOWEST = "slowest_variant_over_full_build"
 
 
+def kernel(seconds: float) -> Kernel:
+    """Return a kernel that took so many seconds to build."""
+    return Kernel("k", Path(), True, "", "", "", seconds, 0)  # noqa: FBT003 -- cached
+
+
+def built(kernel: Kernel | MachineryError, patches: int = 0) -> Built:
+    """Return a kernel with so many patches, or why it could not be built."""
+    variant = Variant("v", "s", tuple("12"[:patches])), cast("PatchedTree", None)
+    tree = Tree("debian:6.1", "6.1", "", Path())
+    return Built(tree, Kconfig("base", {}), (variant,), kernel)
+
+
 def prepared(*builds: float | MachineryError) -> Prepared:
     """Return kernels that took so many seconds to build, or could not be."""
-    kernels = [
-        each if isinstance(each, MachineryError) else Kernel("k", Path(), True, "", "", "", each, 0)  # noqa: FBT003 -- cached
-        for each in builds
-    ]
-    tree = Tree("debian:6.1", "6.1", "", Path())
-    built = tuple(Built(tree, Kconfig("base", {}), (), kernel) for kernel in kernels)
-    return cast("Prepared", SimpleNamespace(built=built))
+    kernels = (each if isinstance(each, MachineryError) else kernel(each) for each in builds)
+    return cast("Prepared", SimpleNamespace(built=tuple(map(built, kernels))))
 
 
 def measured(monkeypatch: pytest.MonkeyPatch, *builds: float, **rates: float) -> Bench:
@@ -62,17 +69,8 @@ def measured(monkeypatch: pytest.MonkeyPatch, *builds: float, **rates: float) ->
 
 
 def test_the_kernel_with_all_patches_is_stepped() -> None:
-    tree = Tree("debian:6.1", "6.1", "", Path())
-    built = [
-        Built(
-            tree,
-            Kconfig("base", {}),
-            ((Variant("v", "s", tuple("12"[:count])), cast("PatchedTree", None)),),
-            Kernel("k", Path(), True, "", "", "", 1.0, count),  # noqa: FBT003 -- cached
-        )
-        for count in (0, 2, 1)
-    ]
-    assert bench._whole(built) is built[1]
+    kernels = [built(kernel(1.0), patches) for patches in (0, 2, 1)]
+    assert bench._whole(kernels) is kernels[1]
 
 
 def test_figures_are_ratios(monkeypatch: pytest.MonkeyPatch) -> None:
