@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // preempted WHERE WAKES SECONDS ADDRESS: on the first CPU a task enters and leaves the kernel in a
-// loop, and a real-time task reads an eventfd; the last CPU writes to it WAKES times, or a tenth of
-// that if it takes longer than SECONDS, each time when the reader sleeps, so that the first task is
+// loop, and a real-time task reads an eventfd; the last CPU writes to it WAKES times, or a fiftieth
+// of that if it takes longer than SECONDS, each time when the reader sleeps, so that the first task is
 // preempted wherever it is. A perf event counts how often that CPU runs the kernel's instruction at
 // ADDRESS, which a read must pass once, behind its sleep, and nothing else there.
 //   WHERE   kernel_fault   a system call's store to an address that is not mapped
@@ -24,7 +24,7 @@
 #include <sys/wait.h>
 #include <time.h>
 
-enum { PAGES = 64, MOST_SPINS = 4096, ENOUGH = 10, CHILDREN = 2 };
+enum { PAGES = 64, BETWEEN = 1 << 17 /* ns at most */, ENOUGH = 50, CHILDREN = 2 };
 
 #define CPU "cpu_"
 
@@ -168,6 +168,7 @@ int main(int argc, char **argv)
 	const char *const *where = places;
 	int fd, status, bad = 0, event = -1;
 	bool of_cpu;
+	struct timespec between = { 0 };
 	uint32_t random = 1;
 
 	while (address && *where && strcmp(*where, argv[1]))
@@ -195,21 +196,16 @@ int main(int argc, char **argv)
 		event = count_passes((*where)[strlen(CPU)], -1, 0);
 	shared->begins = true;
 	end = now() + seconds;
+	// A sleep between two: it may be anywhere by then, also on a host that runs one CPU at a time.
 	while (!shared->ends) {
-		// Until the reader sleeps and the other has run, and then for some time, so that it may
-		// be anywhere.
-		const uint64_t passes = shared->passes;
-
-		while (shared->passes == passes)
-			;
 		random = random * 1664525 + 1013904223;
-		for (volatile uint32_t spins = random >> 16 & (MOST_SPINS - 1); spins; spins--)
-			;
+		between.tv_nsec = (random >> 8) % BETWEEN;
+		nanosleep(&between, NULL);
+		if (shared->reads < woken)
+			continue;
 		shared->ends = ++woken >= (now() < end ? wakes : wakes / ENOUGH);
 		if (write(fd, &one, sizeof(one)) != sizeof(one))
 			die("eventfd");
-		while (shared->reads < woken)
-			;
 	}
 	while (wait(&status) > 0)
 		bad |= status;

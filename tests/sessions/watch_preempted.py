@@ -8,7 +8,7 @@ of a fault in the kernel ran on with PSTATE.D and A set (99eb057ccd67, mended by
 step over a breakpoint of user space left all of DAIF masked (ea0d55ae4b32, v6.17).
 
 Measured on two CPUs: a real-time task on the first one sleeps in read(), and has a perf breakpoint
-behind its sleep. The other CPU wakes it hundreds of times, at any time of what the first is doing:
+behind its sleep. The other CPU wakes it thousands of times, at any time of what the first is doing:
 faults in the kernel or in user space, system calls, or hits of a breakpoint or watchpoint in user
 space, with the kernel's steps over them. In `cpu_` these are the CPU's, and both tasks pass them,
 the second while a step over them is due in the first. Waking it from another CPU is what makes a
@@ -33,7 +33,8 @@ from kstep.session.session import session
 if TYPE_CHECKING:
     from kstep.session.target import Target
 
-WAKES, SECONDS = 1000, 2  # whichever comes first: a busy host has few
+# Whichever comes first: a busy host has ten a second. One in 200 meets the way out of a step.
+WAKES, SECONDS = 2000, 20
 BEHIND = "_copy_to_iter"  # lib/iov_iter.c, once a read: eventfd_read() calls it behind schedule()
 # From 7.2 this is there without an option of its own. Otherwise the scheduler asks the first CPU by
 # an interrupt to wake the task itself (ttwu_queue_cond() in kernel/sched/core.c).
