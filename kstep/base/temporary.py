@@ -11,16 +11,24 @@ import re
 import shutil
 import tempfile
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kstep.base import owner
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from pathlib import Path
 
 # A leading dot hides those beside permanent files.
 NAME = re.compile(r"\.?kstep-(?P<owner>[0-9a-f]+-[0-9a-f]+-[0-9a-f]+)-.*")
+
+# Files in memory: what is on a disk is written to it, however short its life.
+IN_MEMORY = Path("/dev/shm")  # noqa: S108 -- only with prefix()
+
+
+def folders() -> list[Path]:
+    """Return the folders that have such files, beside those of permanent ones."""
+    return [Path(tempfile.gettempdir()), IN_MEMORY]
 
 
 def prefix() -> str:

@@ -76,7 +76,6 @@ OOPS = "oops"  # followed by the registers
 NAMES_PC = (BREAKPOINT_HIT, STEPPED, OOPS, "NonMaskable Interrupt", "Recursion")
 NAMES_NONE = (KEYBOARD, "KDB_ENTER()", "cpu switch", "System NonMaskable Interrupt")
 DIGITS = 16  # of an address of the kernel's
-CONTEXT = "kdb_current_regs"
 REGISTERS = (*(f"x{number}" for number in range(31)), "sp", "pc", "pstate")
 # Commands that change nothing, and so can be repeated.
 READS = re.compile(r"(?:rd|md\w*|bt\w?|ps|bl|per_cpu|pid|env|lsmod)(?: |$)")
@@ -206,7 +205,6 @@ class Kdb:
         self._scale = scale
         self._require_prompt = require_prompt
         self._entered = b""
-        self._has_context = True  # as long as kdb has not refused to print where it is
 
     def command(self, line: str) -> str:
         """Send a command; return what kdb prints up to its next prompt.
@@ -428,22 +426,7 @@ class Kdb:
         return self._registers(agree=1)
 
     def register(self, name: str) -> int:
-        """Return one of these registers, in a third of the time.
-
-        For each register of ``rd`` kdb formats and prints several times. This reads the pointer to
-        the stopped context (kernel/debug/kdb/kdb_main.c) and there a register, as a struct pt_regs
-        begins with x0 to x30, sp, pc and pstate (arch/arm64/include/uapi/asm/ptrace.h). Where that
-        is not possible, and on a faulty line, it is one of ``rd``.
-        """
-        if self._console.trusted and self._has_context:
-            try:
-                context = self.read(CONTEXT, 8)
-                at = int.from_bytes(context or b"", "little") + 8 * REGISTERS.index(name)
-                if context is not None and (value := self.read(at, 8)) is not None:
-                    return int.from_bytes(value, "little")
-            except CommandRefusedError:  # no data symbols (KALLSYMS_ALL), or `mdr` is not enabled
-                pass
-            self._has_context = False
+        """Return one of these registers."""
         return self.registers()[name]
 
     def _registers(self, agree: int) -> dict[str, int]:

@@ -18,7 +18,7 @@ from kstep.base.outcome import KernelFault, Signature
 if TYPE_CHECKING:
     from kstep.arm64.branch import Registers
     from kstep.arm64.emulator import Read, Stored
-    from kstep.console.kdb import Kdb
+    from kstep.judge.livelock import Debugger
     from kstep.judge.stepper import Step
     from kstep.judge.text import LiveText
 
@@ -43,13 +43,13 @@ class Watch:
     loaded an unknown value, ``stores`` those whose store was compared.
     """
 
-    def __init__(self, kdb: Kdb, text: LiveText, read: Read) -> None:
-        self._kdb = kdb
+    def __init__(self, debugger: Debugger, text: LiveText, read: Read) -> None:
+        self._debugger = debugger
         self._text = text
         self._read = read
         self._emulator = Emulator(read)
         self._counts: Counter[str] = Counter()
-        self._look(kdb.registers())
+        self._look(debugger.registers())
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -62,7 +62,7 @@ class Watch:
         ``wrong-memory`` if memory does not hold what was stored. Call it once after each step.
         """
         before, word, (predicted, stored) = self._registers, self._word, self._effect
-        self._look(self._kdb.registers())
+        self._look(self._debugger.registers())
         if step.instruction.word != word:
             return  # patched by an interrupt, before it was stepped
         self._counts["in_part" if None in predicted.values() else "judged"] += 1

@@ -41,6 +41,7 @@ class Machine(AbstractContextManager["Machine"], ABC):
     """
 
     chunk: int  # bytes of memory to read at once, for best speed
+    shares_memory = False  # whether that takes microseconds
     console: Console
     serial: int
 

@@ -11,7 +11,7 @@ import shlex
 import shutil
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -26,6 +26,7 @@ from kstep.machine.capability import Capability, Offer
 from kstep.machine.hardware import Hardware
 from kstep.machine.interface import Machine
 from kstep.machine.line import ONLY_EMULATED
+from kstep.machine.memory import Memory
 from kstep.machine.qmp import LINE, Monitor
 from kstep.machine.recorder import Recorder
 from kstep.machine.supply import supplied
@@ -44,6 +45,7 @@ BOOT = 90.0  # seconds for QEMU to start and the guest to be ready
 QUIET = 20.0  # seconds of a boot without output; ten times a usual boot
 USUAL_BOOT = 2.0  # seconds of a boot on an idle host of 2024
 MOST_SCALE = 10.0  # no host is slower than that; then something else is wrong
+MEMORY = 512  # MiB
 PAGE = 4096
 GDBSTUB = "gdb"  # its socket, in the folder of the machine
 
@@ -60,6 +62,7 @@ BY_HAND = """\
 #   -serial chardev:{line}
 #   -qmp unix:FOLDER/qmp,server=on,wait=off
 #   -gdb unix:path=FOLDER/{gdbstub},server=on,wait=off
+#   -object memory-backend-file,id=ram,size=512M,mem-path=FILE,share=on -machine memory-backend=ram
 set -eu
 kernel={kernel}
 initramfs={initramfs}
@@ -111,6 +114,7 @@ class QemuMachine(Machine):
         self.initramfs = initramfs
         self.accel = accel
         self._recorder: Recorder | None = None
+        self._memory: Memory | None = None
 
     @property
     def offer(self) -> Offer:
@@ -133,13 +137,18 @@ class QemuMachine(Machine):
                 self._recorder = Recorder.compile(
                     self._scratch, self.kernel.system_map, self.toolchain
                 )
+            if Memory.possible(self.kernel, MEMORY):
+                with suppress(OSError):
+                    shared = Memory(self.kernel, MEMORY, self.toolchain.own)
+                    self._memory = stack.enter_context(shared)
+                    self.shares_memory = True
             line = Pty.open(stack)
             self.serial = line.near
             self.console = Console(line.near, self.require_alive)
             self._process: Process = self.toolchain.spawn(
                 self.argv(self.toolchain.inside(line.path), self._scratch),
                 readable=[self.kernel.folder, self.initramfs.parent],
-                writable=[self._scratch],
+                writable=[self._scratch, *([self._memory.file] if self._memory else [])],
                 lines=[line.path],
                 devices=self.accel.devices,
             )
@@ -156,6 +165,7 @@ class QemuMachine(Machine):
             *("-serial", f"chardev:{LINE}"),
             *("-qmp", f"unix:{scratch}/qmp,server=on,wait=off"),
             *("-gdb", f"unix:path={scratch}/{GDBSTUB},server=on,wait=off"),
+            *(self._memory.argv if self._memory else ()),
             *(self._recorder.argv if self._recorder else ()),
         ]
         return self._argv(line, str(self.kernel.image), str(self.initramfs))
@@ -189,7 +199,7 @@ class QemuMachine(Machine):
             *("-accel", self.accel.option),
             *("-cpu", cpu),
             *("-smp", str(hardware.cpus)),
-            *("-m", "512"),
+            *("-m", str(MEMORY)),
             *("-display", "none"),
             "-nodefaults",
             "-no-reboot",
@@ -217,6 +227,8 @@ class QemuMachine(Machine):
         waits = self.hardware.waits
         pattern = UP_OR_DOWN if self.hardware.kgdboc else UP_OR_PANIC
         match = await_up(self.console, pattern, self.quiet, deadline, waits=waits)
+        if self._memory:
+            self._memory.unlink()
         if match["down"]:
             self.stopped = match.string
         self.boot_seconds = time.monotonic() - self.began
@@ -244,7 +256,8 @@ class QemuMachine(Machine):
 
     def read(self, address: int, size: int) -> bytes:
         """Read the guest's memory; see Monitor.read()."""
-        return self.monitor.read(address, size)
+        found = self._memory.read(address, size, self.monitor) if self._memory else None
+        return self.monitor.read(address, size) if found is None else found
 
     def read_physical(self, address: int, size: int) -> bytes:
         """Read the guest's memory; see Monitor.read_physical()."""

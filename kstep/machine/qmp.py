@@ -28,6 +28,8 @@ LINE = "line"  # the serial line's chardev
 # A line of `log exec`: "Trace CPU: HOST [CS_BASE/PC/FLAGS/CFLAGS] SYMBOL" (accel/tcg/cpu-exec.c).
 EXECUTED = re.compile(rb"^Trace \d+: \S+ \[[0-9a-f]+/(?P<pc>[0-9a-f]+)/", re.MULTILINE)
 
+PHYSICAL = re.compile(r"gpa: (?P<address>0x[0-9a-f]+)")  # hmp_gva2gpa() in monitor/
+
 
 class Monitor(AbstractContextManager["Monitor"]):
     """The monitor at a socket, or a connected one; QEMU may write into the folder ``scratch``.
@@ -72,6 +74,12 @@ class Monitor(AbstractContextManager["Monitor"]):
         file = self._scratch / "memory"
         self._command("pmemsave", val=address, size=size, filename=str(file))
         return file.read_bytes()
+
+    def physical(self, address: int) -> int | None:
+        """Return the physical address of a virtual one, as read() has it; None if it has none."""
+        said = self._command("human-monitor-command", **{"command-line": f"gva2gpa {address:#x}"})
+        match = PHYSICAL.search(str(said))
+        return None if match is None else int(match["address"], 16)
 
     def drain(self, seconds: float) -> None:
         """Read the events that have come, if that takes no longer than ``seconds``.

@@ -24,10 +24,12 @@ from kstep.console.console import NOTHING, SilenceError
 from kstep.console.kdb import NAMES_PC, PROMPT, Kdb, Stop
 from kstep.console.shell import Command, CommandResult
 from kstep.console.splat import SplatDetector, unexpected_steps
+from kstep.judge.context import Context
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from kstep.judge.livelock import Debugger
     from kstep.machine.interface import Machine
 
 WAIT = 10.0  # seconds for a command of the guest, or a stop, before the time scale
@@ -158,6 +160,11 @@ class Dialogue:
             self._machine.scale,
             lambda line: self.require(f"kdb's {line!r}", State.KDB),
         )
+
+    @cached_property
+    def context(self) -> Debugger:
+        """What tells the registers of the context in which kdb stopped: memory, or kdb itself."""
+        return (Context.of(self._machine) if self._console.trusted else None) or self.kdb
 
     def start(self, command: str) -> None:
         """Have the shell run a command; under gdb too, which may have let the guest run."""

@@ -134,4 +134,4 @@ class Inspection:
     def watch_registers(self) -> Watch:
         """Start comparing registers with the steps that follow the current stop."""
         self._dialogue.require("watch_registers", State.KDB)
-        return Watch(self._dialogue.kdb, self._stops.text, self._machine.read)
+        return Watch(self._dialogue.context, self._stops.text, self._machine.read)

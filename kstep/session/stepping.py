@@ -90,7 +90,7 @@ class Stepping:
             (lambda meanwhile: self._stops.step(meanwhile=meanwhile))
             if gdb is None
             else gdb.step_instruction,
-            gdb or self._dialogue.kdb,
+            gdb or self._dialogue.context,
             self._stops.text,
             self._symbols,
             self._trace,

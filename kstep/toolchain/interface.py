@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from abc import ABC, abstractmethod
 from contextlib import suppress
 from dataclasses import dataclass
@@ -160,7 +159,7 @@ class Toolchain(ABC):
 
         With ``own``, also end what this process left running.
         """
-        temporary.sweep([Path(tempfile.gettempdir())])
+        temporary.sweep(temporary.folders())
 
     def inside(self, line: Path) -> Path:
         """Return the path that a pty of this machine has for the program."""

@@ -14,7 +14,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import time
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -44,7 +43,7 @@ def start(toolchain: Toolchain, folders: Iterable[Path]) -> None:
 
     A process is watched only once, however often this is called.
     """
-    watched = [Path(tempfile.gettempdir()), *folders]
+    watched = [*temporary.folders(), *folders]
     temporary.sweep(watched)
     if _held:
         for folder in watched:

@@ -189,6 +189,9 @@ class Verify(AbstractContextManager["Verify"]):
         processes = [f"process {_command(pid)}" for pid in self._family if _command(pid)]
         containers = [f"container {each.name}" for each in self._containers("")]
         files = [str(path) for path in self.temporary.iterdir() if self._is_theirs(path)]
+        files += [
+            str(path) for path in temporary.IN_MEMORY.glob("kstep-*") if self._is_theirs(path)
+        ]
         halves = [str(path) for path in self.folder.rglob(".kstep-*")]
         return processes + containers + files + halves
 

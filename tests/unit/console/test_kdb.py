@@ -97,43 +97,6 @@ def test_the_commands_of_a_session(smp: bool, cut: Callable[[bytes], list[bytes]
     assert kernel.typed == ["set LINES 10000", "bp set_fs_pwd", "rd", "bc 0"]
 
 
-CONTEXT = 0xFFFF_0000_00A8_3A48
-
-
-@pytest.mark.parametrize(
-    ("name", "at"), [("x0", 0), ("x30", 0xF0), ("sp", 0xF8), ("pc", 0x100), ("pstate", 0x108)]
-)
-def test_a_register_is_read_where_the_stopped_context_is(name: str, at: int) -> None:
-    """The offsets are those of struct user_pt_regs."""
-    answers = {
-        "mdr kdb_current_regs 8": "483aa8000000ffff\n",
-        f"mdr {CONTEXT + at:#x} 8": "0500204000000080\n",
-    }
-    kernel = MadeUp(answers=answers)
-    with at_prompt(kernel) as kdb:
-        assert kdb.register(name) == 0x8000_0000_4020_0005
-    assert kernel.typed == list(answers)
-
-
-@pytest.mark.parametrize(
-    "answers",
-    [
-        {"mdr kdb_current_regs 8": "diag: -10: Symbol is undefined\n"},
-        {"mdr kdb_current_regs 8": "Bad address 0xffff8000084404c0\n"},
-        {
-            "mdr kdb_current_regs 8": "483aa8000000ffff\n",
-            f"mdr {CONTEXT + 24:#x} 8": f"Bad address {CONTEXT + 24:#x}\n",
-        },
-    ],
-)
-def test_a_register_that_memory_does_not_show_is_one_of_all(answers: dict[str, str]) -> None:
-    """What kdb has refused once is not tried again."""
-    kernel = MadeUp(registers={"x3": 7}, answers=answers)
-    with at_prompt(kernel) as kdb:
-        assert [kdb.register("x3"), kdb.register("x3")] == [7, 7]
-    assert kernel.typed == [*answers, "rd", "rd"]
-
-
 def test_on_a_faulty_line_a_register_is_one_of_all_read_twice() -> None:
     kernel = MadeUp(registers={"x3": 7})
     assert lying(kernel, []).register("x3") == 7
