@@ -50,6 +50,7 @@ PROGRAMS = (
     "signalhits",
     "preempted",
     "offline",
+    "grace",
     "uprobed",
     "handled",
 )

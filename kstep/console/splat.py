@@ -61,7 +61,7 @@ SPLAT = re.compile(
 # Of these, what a kernel also prints if its host gives it no CPU time.
 STALL = re.compile(
     r"detected (?:expedited )?stalls?\b|self-detected stall|blocked .*for more than"
-    r"|soft lockup|hard LOCKUP"
+    r"|soft lockup|hard LOCKUP|Timed out waiting for secondary CPUs"
 )
 
 # Signatures other than `splat`, by the group of the pattern.

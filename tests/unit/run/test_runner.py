@@ -140,6 +140,7 @@ SHORT = "the host gave the machine no CPU time"
         ("true", b"[ 0.1] Booting\r\n", True),
         ("true", READY + b"rcu: INFO: rcu_preempt self-detected stall on CPU\r\n", True),
         ("true", READY.replace(b"Run", b"BUG: soft lockup"), True),
+        ("true", READY + b"KGDB: Timed out waiting for secondary CPUs.\r\n", True),
         ("panic", READY, False),
         ("false", READY, False),
         ("true", READY + b"WARNING: CPU: 0\r\n", False),
