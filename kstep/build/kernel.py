@@ -17,7 +17,9 @@ from typing import TYPE_CHECKING
 
 from kstep.base import digest, temporary
 from kstep.base.errors import MachineryError
-from kstep.build import leftover
+from kstep.build import build_id, dependency, leftover, snapshot
+from kstep.build.dependency import Objects
+from kstep.build.snapshot import Snapshot
 from kstep.results.printable import printable
 from kstep.results.setup import Setup
 from kstep.source.patched import PatchedTree
@@ -230,21 +232,22 @@ class Builder:
         began = time.monotonic()
         folder = self.checkout or self.cache.folder("build", self._family)
         source, objects = folder / "source", folder / "obj"
+        before: Snapshot | None = None
         if self.checkout is None:
             if not source.exists():
                 _link(self.tree.source, source)
             if apart and not _is_whole(objects):
-                _alter(self.tree.source, source, UNPATCHED, folder / "altered.json")
-                with _restarted_if_interrupted(objects):
-                    self._compile(source, objects, f"{title}: the tree without it")
-            _alter(self.tree.source, source, patched, folder / "altered.json")
+                self._prepare(folder, UNPATCHED)
+                self._compile_here(folder, f"{title}: the tree without it", UNPATCHED)
+            before = self._prepare(folder, patched)
         if apart:
+            if before is not None:
+                before.keep()
             with _copied(objects) as copy:
-                compiled = self._compile(source, objects, title, copy)
+                compiled = self._compile(source, objects, title, copy, before=before)
                 _collect(copy, into)
         else:
-            with _restarted_if_interrupted(objects):
-                compiled = self._compile(source, objects, title)
+            compiled = self._compile_here(folder, title, patched, before)
             _collect(objects, into)
         recorded = {**RECORDED, **RECORDED_SINCE}
         facts = {what: digest.sha256(into / file) for what, file in recorded.items()}
@@ -260,10 +263,42 @@ class Builder:
             )
         )
 
-    def _compile(self, source: Path, objects: Path, title: str, copy: Path | None = None) -> int:
+    def _prepare(self, folder: Path, patched: PatchedTree) -> Snapshot | None:
+        """Alter the source; return what the files were when its objects were made, if known."""
+        source = folder / "source"
+        kept = Snapshot.load(folder)
+        before = kept and kept.since(self.tree.source, source, patched.files)
+        _alter(self.tree.source, source, patched, folder / "altered.json")
+        if before is not None:
+            before.restore_times(source)
+        return before
+
+    def _compile_here(
+        self, folder: Path, title: str, patched: PatchedTree, before: Snapshot | None = None
+    ) -> int:
+        """Make the objects that other builds use too; return how many were compiled."""
+        snapshot.forget(folder)
+        objects = folder / "obj"
+        with _restarted_if_interrupted(objects):
+            compiled = self._compile(folder / "source", objects, title, before=before)
+        if self.checkout is None:
+            names = {*patched.files, *(() if before is None else before.files)}
+            Snapshot.take(folder, folder / "source", names).keep()
+        return compiled
+
+    def _compile(
+        self,
+        source: Path,
+        objects: Path,
+        title: str,
+        copy: Path | None = None,
+        *,
+        before: Snapshot | None,
+    ) -> int:
         """Configure and make; return how many objects were compiled.
 
         If a ``copy`` is given, the commands see it as ``objects``, which they must not change.
+        ``before`` is what the source was when they were made.
         """
         # One for each kind: the container's user cannot write files of the host's root.
         ccache = self.toolchain.own(self.cache.folder("ccache", self.toolchain.kind))
@@ -289,6 +324,8 @@ class Builder:
             if first and self.checkout is not None:  # of others configurable() has told it
                 for loss in self.kconfig.losses(real / ".config"):
                     self.progress.say(f"kconfig {self.kconfig.name}: {loss}")
+            if before is not None:
+                dependency.mark(Objects(real, objects, source).unaffected(before.files))
             argv = ["make", "-C", str(source), f"O={objects}", f"-j{os.cpu_count() or 1}", "Image"]
             try:
                 self.toolchain.run(
@@ -476,6 +513,7 @@ def _content(path: Path) -> bytes | None:
 def _collect(objects: Path, into: Path) -> None:
     for name, built in OUTPUTS.items():
         shutil.copyfile(objects / built, into / name)
+    build_id.replace(*(into / name for name in ("Image", "vmlinux", "System.map")))
 
 
 def _damage(folder: Path) -> str | None:
