@@ -944,6 +944,31 @@ def ci_annotate(_context: Context, run: str) -> None:
 
 
 @task(
+    name="history",
+    positional=["bench"],
+    help={
+        "bench": "what ./inv bench wrote",
+        "history": "the file to which its figures are appended",
+        "commit": "what was measured",
+    },
+)
+@_exit_statuses
+def ci_history(
+    _context: Context, bench: str, history: str = "bench.jsonl", commit: str = ""
+) -> int:
+    """Append the figures of a bench to those of the last runs; say which are worse than these.
+
+    Exit status: 0 none, 1 some are.
+    """
+    from ci.history import add
+
+    worse = add(Path(bench), Path(history), commit)
+    for each in worse:
+        print(f"worse: {each}")  # noqa: T201 -- the command's answer
+    return 1 if worse else 0
+
+
+@task(
     name="scheduler",
     positional=["address"],
     help={
@@ -1161,7 +1186,7 @@ def clean(_context: Context) -> None:
 # Every task above; those of a noun under that noun. Invoke requires this name.
 _OF = {
     "series": (series_add,),
-    "ci": (ci_matrix, ci_annotate),
+    "ci": (ci_matrix, ci_annotate, ci_history),
     "cluster": (cluster_scheduler, cluster_worker, cluster_forecast),
 }
 namespace = Collection(

@@ -38,6 +38,7 @@ ELSEWHERE = {
     "./inv test": ".ci/run",
     "./inv test --nightly": ".github/workflows/verify.yml",
     "./inv bench": "tests/unit/test_bench.py",
+    "./inv ci.history": ".github/workflows/verify.yml",
     "./inv bisect": "tests/integration/test_bisect.py",
     "./inv shell": "tests/integration/test_attended.py",
     "./inv gdb": "tests/integration/test_attended.py",
