@@ -1092,23 +1092,30 @@ def compare(_context: Context, before: str, after: str, out: str = "") -> int:
     return found.status
 
 
-@task(help={"toolchain": "auto, docker or host", "out": "the file to write"})
+@task(
+    help={
+        "toolchain": "auto, docker or host",
+        "out": "the file to write; a page of the same name with .html is drawn beside it",
+    }
+)
 @_exit_statuses
 def bench(_context: Context, toolchain: str = "auto", out: str = "bench.json") -> None:
     """Measure kstep itself: steps per second against a plain loop, builds against a full one."""
     from rich.console import Console
     from rich.table import Table
 
-    from kstep import bench as benchmark
     from kstep.base.cache import Cache
     from kstep.base.progress import Progress
+    from kstep.bench.measurement import measure
+    from kstep.bench.page import page
     from kstep.run import request
     from kstep.run.preparation import prepare
 
     asked = request.look_up(ROOT, series_specs=["v6"], tree_specs=["debian:6.1"])
+    started = time.strftime("%Y-%m-%d %H:%M:%S")
     with Progress() as progress:
-        prepared = prepare(asked, toolchain, Cache.default(), progress)
-        measured = benchmark.measure(prepared, progress)
+        get = functools.partial(prepare, asked, toolchain, Cache.default(), progress)
+        measured = measure(get(), lambda build: get(build=build), ROOT, progress)
     shown = Table(box=None)
     for heading in ("figure", "value", "bound", "met"):
         shown.add_column(heading)
@@ -1117,8 +1124,11 @@ def bench(_context: Context, toolchain: str = "auto", out: str = "bench.json") -
         shown.add_row(name, f"{figure.value:.3f}", f"{sign} {figure.bound}", str(figure.met))
     for name, rate in measured.rates.items():
         shown.add_row(f"steps a second, {name}", f"{rate:.0f}", "", "")
+    for name, why in measured.missing.items():
+        shown.add_row(name, "", "", why)
     Console().print(shown)
     Path(out).write_text(json.dumps(measured.to_json(), indent=1) + "\n")
+    Path(out).with_suffix(".html").write_text(page(measured, started), "utf-8")
 
 
 @task(

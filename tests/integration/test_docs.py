@@ -39,6 +39,7 @@ ELSEWHERE = {
     "./inv test --nightly": ".github/workflows/verify.yml",
     "./inv bench": "tests/unit/test_bench.py",
     "./inv ci.history": ".github/workflows/verify.yml",
+    "./inv --list": "tests/unit/test_inv.py",
     "./inv bisect": "tests/integration/test_bisect.py",
     "./inv shell": "tests/integration/test_attended.py",
     "./inv gdb": "tests/integration/test_attended.py",

@@ -1,0 +1,64 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""All measurements of one bench."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from kstep.bench import boot, command, kernels, records, stepping
+from kstep.bench.figure import Bench, least, most
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from kstep.base.progress import Progress
+    from kstep.bench.kernels import Build
+    from kstep.run.building import Built
+    from kstep.run.preparation import Prepared
+
+RUNS = (100, 1000, 10_000, 100_000)  # cells of each
+REPORTED = 10_000  # cells of a run whose reports are drawn
+
+
+def measure(
+    prepared: Prepared, prepare: Callable[[Build], Prepared], root: Path, progress: Progress
+) -> Bench:
+    """Measure what takes minutes, on kernels that are built; ``prepare`` gets them again.
+
+    Raises MachineryError if one of them could not be built.
+    """
+    for each in prepared.built:
+        each.require()
+    kernel = _whole(prepared.built).require()
+    with progress.task("steps of each kind"):
+        rates = stepping.rates(prepared, kernel)
+    figures = {
+        "driver_over_plain": least(rates["driver"] / rates["plain"], 0.97),
+        "judged_over_plain": least(rates["judged"] / rates["plain"], 0.9),
+        "judged_over_gdb": least(rates["judged"] / rates["gdb"], 22),
+        **kernels.variants_over_first(prepared.built),
+    }
+    with progress.task("what did not change"):
+        figures |= kernels.if_nothing_changed(prepare)
+        figures["listing_over_import"] = most(command.listing_over_import(root), 2.5)
+    with progress.task("boots"):
+        figures["boot_over_qemu"] = most(boot.boot_over_qemu(prepared, kernel), 1.1)
+    walks = stepping.walks(prepared, kernel, progress)
+    short, long = walks[1000], walks[max(walks)]
+    figures["step_of_a_long_walk_over_a_short_one"] = most(long.seconds / short.seconds, 1.05)
+    figures["megabytes_more_on_a_long_walk"] = most(long.megabytes - short.megabytes, 30)
+    with progress.task("cells of long runs"):
+        cells = {count: records.further_cell(count) for count in RUNS}
+        drawn = records.reports(REPORTED)
+    figures["further_cell_in_a_long_run_over_a_short_one"] = most(
+        cells[max(cells)] / cells[min(cells)], 1.1
+    )
+    figures["seconds_of_reports_of_10000_cells"] = most(drawn, 10)
+    growth = {"step": {size: each.seconds for size, each in walks.items()}, "further_cell": cells}
+    return Bench(figures, rates, growth, {})
+
+
+def _whole(built: Sequence[Built]) -> Built:
+    """Return the kernel with the most patches: a step of the others may end in an interrupt."""
+    return max(built, key=lambda each: max(len(one.members) for one, _ in each.variants))

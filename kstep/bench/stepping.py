@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Steps per second in several ways, and what a step costs on a long walk."""
+
+from __future__ import annotations
+
+import os
+import resource
+import statistics
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kstep.image.symbols import Symbols
+from kstep.machine.hardware import Hardware
+from kstep.results.transcript import Transcript
+from kstep.session.target import Target
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from kstep.base.progress import Progress
+    from kstep.build.kernel import Kernel
+    from kstep.console.gdb import Gdb
+    from kstep.run.preparation import Prepared
+
+ROUNDS = 10
+STEPS = 100  # per round and kind of stepping
+GDB_STEPS = 20  # per round of gdb, which makes about fifty a second on the serial line
+WALKS = (100, 1000, 10_000, 100_000)  # steps of each
+FUNCTION, TRIGGER = "meminfo_proc_show", "cat /proc/meminfo"  # a path of many thousand steps
+MOST = 5000  # steps of it at a time: its last ones read a clock, which the tick writes meanwhile
+
+
+@dataclass(frozen=True)
+class Walked:
+    """What a walk took: ``seconds`` a step, and the most memory that kstep has had until then."""
+
+    seconds: float
+    megabytes: float
+
+
+def walks(prepared: Prepared, kernel: Kernel, progress: Progress) -> dict[int, Walked]:
+    """Step and judge as many times as WALKS has; return what each took."""
+    found: dict[int, Walked] = {}
+    with (
+        prepared.machine(kernel, Hardware()) as machine,
+        Transcript(Path(os.devnull), machine.began) as log,
+        Path(os.devnull).open("w", encoding="ascii") as trace,
+        progress.task("a long walk", sum(WALKS), "steps") as shown,
+    ):
+        machine.boot(log)
+        target = Target(machine, Symbols.load(kernel.system_map), trace)
+        for count in WALKS:
+            taken, seconds = 0, 0.0
+            while taken < count:
+                before = taken
+                with target.stopped_at(FUNCTION, TRIGGER) as stop:
+                    stop.clear()
+                    began = time.perf_counter()
+                    for step in target.steps_to_a_return(min(MOST, count - taken)):
+                        step.must_follow_program_order()
+                        step.must_make_progress()
+                        taken += 1
+                    seconds += time.perf_counter() - began
+                shown.advance(taken - before)
+            most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            found[count] = Walked(seconds / taken, most / 1024)
+    return found
+
+
+def rates(prepared: Prepared, kernel: Kernel) -> dict[str, float]:
+    """Return how many steps a second one kernel makes in several ways, measured in turns.
+
+    ``plain`` only reads and writes the pty; ``driver`` adds the kdb driver with its deadlines,
+    the transcript and the parsing of stops; ``judged`` adds the oracle and the trace. ``gdb`` and
+    ``gdbstub`` are gdb's ``stepi``, with kgdb on the serial line and with QEMU's gdbstub.
+    """
+    with (
+        prepared.machine(kernel, Hardware()) as machine,
+        Transcript(Path(os.devnull), machine.began) as log,
+        Path(os.devnull).open("w", encoding="ascii") as trace,
+    ):
+        machine.boot(log)
+        target = Target(machine, Symbols.load(kernel.system_map), trace)
+        with target.in_kdb() as kdb:
+            stop_here = kdb.breakpoint(FUNCTION)
+        with target.running(TRIGGER):
+            target.expect_breakpoint(stop_here)
+            kdb.clear(stop_here)  # kgdb would write it at each step, and QEMU translate anew
+            kinds: dict[str, Callable[[], object]] = {
+                "plain": lambda: _plain(machine.serial),
+                "driver": lambda: [target.step_unjudged() for _ in range(STEPS)],
+                "judged": lambda: _judged(target),
+            }
+            seconds: dict[str, list[float]] = {name: [] for name in kinds}
+            for _ in range(ROUNDS):
+                for name, step in kinds.items():
+                    began = time.perf_counter()
+                    step()
+                    seconds[name].append(time.perf_counter() - began)
+            with target.in_gdb() as gdb:
+                on_the_line = _by_gdb(gdb)
+            target.go()
+        with target.in_gdbstub(0x7) as gdb:
+            stop_here = gdb.breakpoint(FUNCTION)
+            with target.running(TRIGGER):
+                gdb.resume()
+                target.expect_breakpoint_in_gdb(gdb, stop_here)
+                on_the_stub = _by_gdb(gdb)
+                gdb.clear(stop_here)
+                gdb.resume()
+    found = {name: STEPS / statistics.median(taken) for name, taken in seconds.items()}
+    return found | {"gdb": on_the_line, "gdbstub": on_the_stub}
+
+
+def _by_gdb(gdb: Gdb) -> float:
+    """Return how many steps a second gdb makes from the current stop."""
+    seconds = []
+    for _ in range(ROUNDS):
+        began = time.perf_counter()
+        for _ in range(GDB_STEPS):
+            gdb.step_instruction()
+        seconds.append(time.perf_counter() - began)
+    return GDB_STEPS / statistics.median(seconds)
+
+
+def _judged(target: Target) -> None:
+    for step in target.steps(STEPS):
+        step.must_follow_program_order()
+
+
+def _plain(line: int) -> None:
+    """Step with only reads and writes, at the speed of the pty and the guest."""
+    for _ in range(STEPS):
+        os.write(line, b"ss\r")
+        heard = b""
+        while not heard.endswith(b"kdb> "):
+            heard += os.read(line, 65536)
