@@ -1096,10 +1096,18 @@ def compare(_context: Context, before: str, after: str, out: str = "") -> int:
     help={
         "toolchain": "auto, docker or host",
         "out": "the file to write; a page of the same name with .html is drawn beside it",
+        "peers": "also have tuxmake, virtme-ng and pexpect do the same; they are installed for it",
+        "all": "also what takes hours",
     }
 )
 @_exit_statuses
-def bench(_context: Context, toolchain: str = "auto", out: str = "bench.json") -> None:
+def bench(
+    _context: Context,
+    toolchain: str = "auto",
+    out: str = "bench.json",
+    peers: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
+    all: bool = False,  # noqa: A002, FBT001, FBT002 -- likewise, and its name
+) -> None:
     """Measure kstep itself: steps per second against a plain loop, builds against a full one."""
     from rich.console import Console
     from rich.table import Table
@@ -1115,7 +1123,9 @@ def bench(_context: Context, toolchain: str = "auto", out: str = "bench.json") -
     started = time.strftime("%Y-%m-%d %H:%M:%S")
     with Progress() as progress:
         get = functools.partial(prepare, asked, toolchain, Cache.default(), progress)
-        measured = measure(get(), lambda build: get(build=build), ROOT, progress)
+        measured = measure(
+            get(), lambda build: get(build=build), ROOT, progress, peers=peers, whole=all
+        )
     shown = Table(box=None)
     for heading in ("figure", "value", "bound", "met"):
         shown.add_column(heading)

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from kstep.bench import boot, command, kernels, records, stepping
+from kstep.bench import boot, command, kernels, peer, records, stepping
 from kstep.bench.figure import Bench, least, most
 
 if TYPE_CHECKING:
@@ -22,11 +22,18 @@ REPORTED = 10_000  # cells of a run whose reports are drawn
 
 
 def measure(
-    prepared: Prepared, prepare: Callable[[Build], Prepared], root: Path, progress: Progress
+    prepared: Prepared,
+    prepare: Callable[[Build], Prepared],
+    root: Path,
+    progress: Progress,
+    *,
+    peers: bool = False,
+    whole: bool = False,
 ) -> Bench:
     """Measure what takes minutes, on kernels that are built; ``prepare`` gets them again.
 
-    Raises MachineryError if one of them could not be built.
+    ``peers`` installs other programs and has them do the same, ``whole`` adds what takes hours.
+    Raises MachineryError if a kernel could not be built.
     """
     for each in prepared.built:
         each.require()
@@ -56,7 +63,11 @@ def measure(
     )
     figures["seconds_of_reports_of_10000_cells"] = most(drawn, 10)
     growth = {"step": {size: each.seconds for size, each in walks.items()}, "further_cell": cells}
-    return Bench(figures, rates, growth, {})
+    missing: dict[str, str] = {}
+    if peers:
+        found, missing = peer.compare(prepared, kernel, rates["judged"], progress, builds=whole)
+        figures |= found
+    return Bench(figures, rates, growth, missing)
 
 
 def _whole(built: Sequence[Built]) -> Built:

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: GPL-2.0-only
+"""Programs that others use for the same work, in the same run: tuxmake, virtme-ng, pexpect.
+
+Each is installed into an environment of its own, and is no requirement of kstep.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+import venv
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from kstep.base import temporary
+from kstep.bench.figure import Figure, least, most
+from kstep.bench.stepping import FUNCTION, STEPS, TRIGGER
+from kstep.build import kconfig
+from kstep.image.symbols import Symbols
+from kstep.machine.hardware import Hardware
+from kstep.results.transcript import Transcript
+from kstep.session.target import Target
+from kstep.toolchain import CROSS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+
+    from kstep.base.progress import Progress
+    from kstep.build.kernel import Kernel
+    from kstep.run.preparation import Prepared
+
+PATIENCE = 120.0  # seconds for an installation, or for a boot
+# virtme-ng's guest runs on a file system of the host's, by one of these.
+SHARED = ("CONFIG_VIRTIO_FS", "CONFIG_NET_9P_VIRTIO")
+STEPPER = f"""\
+import sys, time, pexpect.fdpexpect
+child = pexpect.fdpexpect.fdspawn(int(sys.argv[1]))
+began = time.perf_counter()
+for _ in range({STEPS}):
+    child.send("ss\\r")
+    child.expect("kdb> ")
+print(time.perf_counter() - began)
+"""
+
+
+class Missing(Exception):  # noqa: N818 -- it is no error
+    """A peer cannot do this work here; the text says why."""
+
+
+@dataclass(frozen=True)
+class Peer:
+    """An installed one."""
+
+    folder: Path
+
+    @classmethod
+    def install(cls, name: str, folder: Path) -> Peer:
+        """Get it from the package index that pip is configured for; raises Missing."""
+        venv.create(folder / name, with_pip=True)
+        peer = cls(folder / name)
+        peer.run("pip", "install", "--quiet", "--disable-pip-version-check", name)
+        return peer
+
+    def run(
+        self,
+        program: str,
+        *arguments: str,
+        seconds: float = PATIENCE,
+        keep: Sequence[int] = (),
+    ) -> str:
+        """Run one of its programs; return what it printed. Raises Missing if it fails."""
+        path = f"{self.folder / 'bin'}:{os.environ['PATH']}"
+        try:
+            done = subprocess.run(
+                [str(self.folder / "bin" / program), *arguments],
+                check=False,
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=seconds,
+                env={**os.environ, "PATH": path},
+                pass_fds=keep,
+            )
+        except subprocess.TimeoutExpired:
+            raise Missing(f"{program} did not end within {seconds:.0f} s") from None
+        except OSError as error:
+            raise Missing(f"{program}: {error.strerror}") from error
+        if done.returncode:
+            said = (done.stderr or done.stdout).strip().splitlines()
+            raise Missing(f"{program} failed: {said[-1] if said else done.returncode}")
+        return done.stdout
+
+
+def compare(
+    prepared: Prepared, kernel: Kernel, judged: float, progress: Progress, *, builds: bool
+) -> tuple[dict[str, Figure], dict[str, str]]:
+    """Return figures against each peer, and why others could not be measured.
+
+    ``judged`` are kstep's steps a second; ``builds`` builds all variants, which takes long.
+    """
+    figures: dict[str, Figure] = {}
+    missing: dict[str, str] = {}
+    with temporary.folder() as folder:
+        works: dict[str, Callable[[Peer], dict[str, Figure]]] = {
+            "pexpect": lambda peer: {
+                "judged_over_pexpect": least(judged / _stepped(peer, prepared, kernel), 1)
+            },
+            "virtme-ng": lambda peer: {
+                "boot_over_virtme_ng": most(
+                    _seconds_of_boot(prepared, kernel) / _boot(peer, kernel), 1
+                )
+            },
+            "tuxmake": lambda peer: {
+                "kernels_over_tuxmake": most(_over_tuxmake(peer, prepared, Path(folder)), 1)
+            },
+        }
+        for name, work in works.items():
+            if name == "tuxmake" and not builds:
+                missing[name] = "it builds every variant: only with --all"
+                continue
+            with progress.task(f"peer {name}"):
+                try:
+                    figures |= work(Peer.install(name, Path(folder)))
+                except Missing as reason:
+                    missing[name] = str(reason)
+    return figures, missing
+
+
+def _stepped(peer: Peer, prepared: Prepared, kernel: Kernel) -> float:
+    """Return how many steps a second pexpect makes with its defaults, on a line like kstep's."""
+    with (
+        prepared.machine(kernel, Hardware()) as machine,
+        Transcript(Path(os.devnull), machine.began) as log,
+        Path(os.devnull).open("w", encoding="ascii") as trace,
+    ):
+        machine.boot(log)
+        target = Target(machine, Symbols.load(kernel.system_map), trace)
+        with target.in_kdb() as kdb:
+            point = kdb.breakpoint(FUNCTION)
+        with target.running(TRIGGER):
+            target.expect_breakpoint(point)
+            kdb.clear(point)
+            line = machine.serial
+            said = peer.run("python", "-c", STEPPER, str(line), keep=[line])
+            target.go()
+    return STEPS / float(said)
+
+
+def _seconds_of_boot(prepared: Prepared, kernel: Kernel) -> float:
+    began = time.perf_counter()
+    with prepared.machine(kernel, Hardware()) as machine:
+        machine.boot()
+    return time.perf_counter() - began
+
+
+def _boot(peer: Peer, kernel: Kernel) -> float:
+    """Return the seconds in which virtme-ng boots a kernel and runs a command."""
+    options = kconfig.parse(kernel.config)
+    if not any(options.get(name) == "y" for name in SHARED):
+        raise Missing(f"its root is a folder of the host's, and the kernel has no {SHARED[0]}")
+    began = time.perf_counter()
+    peer.run("vng", "--run", str(kernel.image), "--arch", "arm64", "--user", "root", "--", "true")
+    return time.perf_counter() - began
+
+
+def _over_tuxmake(peer: Peer, prepared: Prepared, folder: Path) -> float:
+    """Compare the seconds of kstep's builds with tuxmake's, one by one in one build folder."""
+    if shutil.which(f"{CROSS}gcc") is None:
+        raise Missing(f"{CROSS}gcc is not installed on this host")
+    source, objects = folder / "source", folder / "objects"
+    tree = prepared.built[0].tree.source
+    subprocess.run(["cp", "-a", "--reflink=auto", str(tree), str(source)], check=True)
+    ours = theirs = 0.0
+    changed: dict[str, bytes | None] = {}
+    for each in prepared.built:
+        ours += each.require().build_seconds
+        files = each.variants[0][1].files
+        before = {name: _content(tree / name) for name in changed}
+        for name, content in _differing(source, {**before, **files}):
+            _write(source / name, content)
+        changed = dict(files)
+        began = time.perf_counter()
+        peer.run(
+            *("tuxmake", "--directory", str(source), "--target-arch", "arm64"),
+            *("--kconfig", str(each.require().config), "--build-dir", str(objects)),
+            *("--output-dir", str(folder / each.first.replace("/", "-")), "kernel"),
+            seconds=4 * 3600,
+        )
+        theirs += time.perf_counter() - began
+    return ours / theirs
+
+
+def _differing(
+    source: Path, files: Mapping[str, bytes | None]
+) -> Iterator[tuple[str, bytes | None]]:
+    for name, content in files.items():
+        if _content(source / name) != content:
+            yield name, content
+
+
+def _content(path: Path) -> bytes | None:
+    return path.read_bytes() if path.is_file() else None
+
+
+def _write(path: Path, content: bytes | None) -> None:
+    if content is None:
+        path.unlink()
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
