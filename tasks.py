@@ -1122,9 +1122,16 @@ def bench(
     asked = request.look_up(ROOT, series_specs=["v6"], tree_specs=["debian:6.1"])
     started = time.strftime("%Y-%m-%d %H:%M:%S")
     with Progress() as progress:
-        get = functools.partial(prepare, asked, toolchain, Cache.default(), progress)
+        cache = Cache.default()
+        get = functools.partial(prepare, asked, toolchain, cache, progress)
         measured = measure(
-            get(), lambda build: get(build=build), ROOT, progress, peers=peers, whole=all
+            get(),
+            lambda build: get(build=build),
+            ROOT,
+            cache.root,
+            progress,
+            peers=peers,
+            whole=all,
         )
     shown = Table(box=None)
     for heading in ("figure", "value", "bound", "met"):

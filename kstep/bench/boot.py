@@ -25,17 +25,17 @@ NOTED = 'date +%s%N > "$0"; exec "$@"'  # the moment at which QEMU starts, in it
 
 def boot_over_qemu(prepared: Prepared, kernel: Kernel) -> float:
     """Compare kstep's boots with QEMU's own time until init speaks; medians, in turns."""
-    ours, alone = [], []
+    ours, theirs = [], []
     for _ in range(ROUNDS):
         began = time.perf_counter()
         with prepared.machine(kernel, Hardware()) as machine:
             machine.boot()
             ours.append(time.perf_counter() - began)
-        alone.append(_alone(prepared, kernel))
-    return statistics.median(ours) / statistics.median(alone)
+        theirs.append(alone(prepared, kernel))
+    return statistics.median(ours) / statistics.median(theirs)
 
 
-def _alone(prepared: Prepared, kernel: Kernel) -> float:
+def alone(prepared: Prepared, kernel: Kernel) -> float:
     """Return the seconds from the start of QEMU's process to init's line, with a plain loop."""
     machine, tools = prepared.machine(kernel, Hardware()), prepared.toolchain
     with ExitStack() as stack:

@@ -3,17 +3,20 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from kstep.bench import boot, command, kernels, peer, records, stepping
+from kstep.base import temporary
+from kstep.bench import boot, cold, command, kernels, peer, records, stepping, verdict
 from kstep.bench.figure import Bench, least, most
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     from kstep.base.progress import Progress
+    from kstep.bench.figure import Figure
     from kstep.bench.kernels import Build
+    from kstep.build.kernel import Kernel
     from kstep.run.building import Built
     from kstep.run.preparation import Prepared
 
@@ -25,6 +28,7 @@ def measure(
     prepared: Prepared,
     prepare: Callable[[Build], Prepared],
     root: Path,
+    above: Path,
     progress: Progress,
     *,
     peers: bool = False,
@@ -32,7 +36,8 @@ def measure(
 ) -> Bench:
     """Measure what takes minutes, on kernels that are built; ``prepare`` gets them again.
 
-    ``peers`` installs other programs and has them do the same, ``whole`` adds what takes hours.
+    ``peers`` installs other programs and has them do the same; ``whole`` adds what takes hours,
+    with kernels in a folder below ``above``, which is removed.
     Raises MachineryError if a kernel could not be built.
     """
     for each in prepared.built:
@@ -63,11 +68,38 @@ def measure(
     )
     figures["seconds_of_reports_of_10000_cells"] = most(drawn, 10)
     growth = {"step": {size: each.seconds for size, each in walks.items()}, "further_cell": cells}
+    if whole:
+        figures |= _hours(prepared, kernel, growth, root, above, progress)
     missing: dict[str, str] = {}
     if peers:
         found, missing = peer.compare(prepared, kernel, rates["judged"], progress, builds=whole)
         figures |= found
     return Bench(figures, rates, growth, missing)
+
+
+def _hours(
+    prepared: Prepared,
+    kernel: Kernel,
+    growth: dict[str, dict[int, float]],
+    root: Path,
+    above: Path,
+    progress: Progress,
+) -> dict[str, Figure]:
+    """Measure what takes hours: builds from nothing, and verify as a user runs it."""
+    built = cold.build(prepared, above, progress)
+    growth["variant"] = built.growth
+    alone = boot.alone(prepared, kernel)
+    found = dict(built.figures)
+    kind = f"--toolchain={prepared.toolchain.kind}"
+    with temporary.folder() as folder, progress.task("a saved patch"):
+        source = prepared.built[0].tree.source
+        seconds = verdict.seconds_to_verdict(root, Path(folder), source, kind)
+        found["patch_to_verdict_over_compile_and_boot"] = most(
+            seconds / (built.compile_seconds + alone), 2
+        )
+    with temporary.folder() as folder, progress.task("verify"):
+        found["verify_over_qemu"] = most(verdict.verify_over_qemu(root, Path(folder), kind), 1.5)
+    return found
 
 
 def _whole(built: Sequence[Built]) -> Built:

@@ -84,7 +84,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, *builds: float, **rates: float) ->
         return made
 
     with Progress() as progress:
-        return measurement.measure(made, again, ROOT, progress)
+        return measurement.measure(made, again, ROOT, Path(), progress)
 
 
 def test_the_kernel_with_all_patches_is_stepped() -> None:
@@ -241,7 +241,7 @@ def test_a_kernel_that_does_not_build_ends_it(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.delattr(stepping, "rates")
     made = prepared(400.0, MachineryError("it does not compile"))
     with Progress() as progress, pytest.raises(MachineryError, match="compile"):
-        measurement.measure(made, lambda _build: made, ROOT, progress)
+        measurement.measure(made, lambda _build: made, ROOT, Path(), progress)
 
 
 # -- the ways of stepping

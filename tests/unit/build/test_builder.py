@@ -41,7 +41,7 @@ $(O)/%.o: %.c include/all.h $(O)/.config
 \t@echo half > $@; echo "  CC      $*.o"; sleep $(SLOW)
 \t@! grep -q '#error' $< || { echo "$(CURDIR)/$<:1:2: error: #error"; exit 1; }
 \t@cat $< include/all.h > $@
-\t@printf '%s\\n' 'cmd_$*.o := gcc -D__KERNEL__' '' 'source_$*.o := $(CURDIR)/$<' '' \\
+\t@printf '%s\\n' 'cmd_$*.o := : -D__KERNEL__' '' 'source_$*.o := $(CURDIR)/$<' '' \\
 \t\t'deps_$*.o := \\' '  $(CURDIR)/include/all.h \\' '' > $(@D)/.$(@F).cmd
 $(O)/vmlinux: $(objects)
 \t@echo half > $@; echo "  LD      vmlinux"; sleep $(SLOW)
