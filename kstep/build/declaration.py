@@ -15,13 +15,14 @@ import re
 from collections import Counter
 from dataclasses import dataclass, field
 from difflib import SequenceMatcher
+from itertools import takewhile
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
 LARGEST = 1 << 18  # bytes of a header that is parsed
-MOST_ITEMS = 2000
+MOST_DIFFER = 100  # items between the first and the last that differ
 LONGEST = 500  # characters of a declaration that is parsed
 
 SPLICE = "\0"  # a newline behind a backslash
@@ -100,13 +101,10 @@ def effect(before: bytes, after: bytes) -> Effect | None:
 
 
 def _effect(before: Sequence[Item], after: Sequence[Item]) -> Effect:
-    if max(len(before), len(after)) > MOST_ITEMS:
-        raise Doubt
     names: set[str] = set()
     settled: list[Item] = []
     moved: list[Item] = []
-    texts = [each.text for each in before], [each.text for each in after]
-    for kind, a, b, c, d in SequenceMatcher(None, *texts, autojunk=False).get_opcodes():
+    for kind, a, b, c, d in _differences(before, after):
         if kind == "equal":
             for was, now in zip(before[a:b], after[c:d], strict=True):
                 (settled if was.lines == now.lines else moved).append(now)
@@ -126,6 +124,28 @@ def _effect(before: Sequence[Item], after: Sequence[Item]) -> Effect:
     if any((names | lines) & _words(each) for each in settled):
         raise Doubt
     return Effect(frozenset(names), frozenset(lines - names))
+
+
+def _differences(
+    before: Sequence[Item], after: Sequence[Item]
+) -> Iterator[tuple[str, int, int, int, int]]:
+    """Yield what SequenceMatcher.get_opcodes() does, quickly also for a header made to be slow."""
+    texts = [each.text for each in before], [each.text for each in after]
+    first = _common(*texts)
+    last = _common(texts[0][first:][::-1], texts[1][first:][::-1])
+    one, other = (each[first : len(each) - last] for each in texts)
+    if max(len(one), len(other)) > MOST_DIFFER:
+        raise Doubt
+    yield "equal", 0, first, 0, first
+    for kind, a, b, c, d in SequenceMatcher(None, one, other, autojunk=False).get_opcodes():
+        yield kind, first + a, first + b, first + c, first + d
+    yield "equal", len(before) - last, len(before), len(after) - last, len(after)
+
+
+def _common(one: Sequence[str], other: Sequence[str]) -> int:
+    """Return how many items two headers begin with."""
+    pairs = zip(one, other, strict=False)
+    return sum(1 for _ in takewhile(lambda pair: pair[0] == pair[1], pairs))
 
 
 def _words(item: Item) -> set[str]:

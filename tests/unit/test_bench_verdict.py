@@ -37,7 +37,7 @@ def emulator(tmp_path: Path) -> Path:
     return path
 
 
-BUSY = "import time\nwhile time.process_time() < 0.5: pass\ntime.sleep(0.5)"
+BUSY = "import time\nwhile time.process_time() < 0.5: pass\ntime.sleep(2)"
 
 
 def test_the_cpu_time_of_every_emulator_counts(tmp_path: Path, emulator: Path) -> None:
@@ -50,7 +50,7 @@ def test_the_cpu_time_of_every_emulator_counts(tmp_path: Path, emulator: Path) -
             assert time.perf_counter() - began > 1
         other.kill()
     assert len(used) == 2
-    assert sum(used.values()) == pytest.approx(1.0, abs=0.2)
+    assert sum(used.values()) == pytest.approx(1.0, abs=0.3)
 
 
 def test_a_run_is_compared_with_its_emulators(

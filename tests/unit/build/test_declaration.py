@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from pathlib import Path
 
 import pytest
@@ -219,8 +220,16 @@ def test_a_line_that_moves_within_a_function_moves() -> None:
 
 def test_a_header_may_be_too_large() -> None:
     assert effect(b"//" + b"x" * LARGEST + b"\n", b"") is None
-    many = b"int f(void);\n" * 3000
-    assert effect(many, b"int g(void);\n" + many) is None
+
+
+def test_a_header_may_be_made_to_be_slow() -> None:
+    many = b"int f(void);\n" * 18_000
+    began = time.monotonic()
+    assert effect(many, b"int g(void);\n" + many) == Effect(frozenset({"g"}), frozenset({"f"}))
+    assert effect(many, many.replace(b"f", b"g")) is None
+    assert effect(b"int f(" * 40_000 + b"\n", b"\n") is None
+    assert effect(b"int * " * 40_000 + b";\n", b"int " * 60_000 + b"f(void);\n") is None
+    assert time.monotonic() - began < 30
 
 
 # -- what the compiler makes of it
