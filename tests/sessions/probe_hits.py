@@ -25,16 +25,13 @@ from kstep.session.hits import must_be_exact
 from kstep.session.session import session
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from kstep.session.target import Target
 
 CALL, PROBED = "getitimer", "__arm64_sys_getitimer"  # kernel/time/itimer.c: nobody else calls it
 FOLDER = "/sys/kernel/debug/fail_function"
 SPACE = 1_000_000  # calls that are let through
-ARM = (
-    f"cd {FOLDER} && echo {PROBED} > inject && echo 100 > probability && echo 1 > times"
-    f" && echo 0 > verbose && echo {SPACE} > space; cd /"
-)
-DISARM = f"echo '!{PROBED}' > {FOLDER}/inject; echo 0 > {FOLDER}/probability"
 STEPPED, STEPS = 8, 5
 STOPS = 400  # of all tasks, whose system calls stop there too
 
@@ -57,28 +54,49 @@ class Probing:
 def probe_hits(target: Target, probing: Probing) -> None:
     """Count the hits of a probe on a system call."""
     trigger = f"syscall {CALL} {probing.calls} 0 @"
-    if target.ask(ARM).status:
-        raise MachineryError(f"this kernel refuses a probe on {PROBED}()")
+    arm(target, PROBED)
     if probing.stepped:
-        step_over_probes(target, trigger)
+        step_calls(target, PROBED, trigger, STEPPED, lambda _: step_over(target))
     else:
         target.run(trigger)
     left = target.run(f"echo left=$(cat {FOLDER}/space)").figures["left"]
-    target.run(DISARM)
+    disarm(target, PROBED)
     target.metrics.update(calls=probing.calls, hits=SPACE - left)
     must_be_exact(SPACE - left, probing.calls, f"calls of {PROBED}()")
     target.must_tick()
 
 
-def step_over_probes(target: Target, trigger: str) -> None:
-    """Step from the branch to the system call, over the probe, and further."""
+def arm(target: Target, probed: str) -> None:
+    """Put fail_function's probe on a function, and let every call through."""
+    armed = target.ask(
+        f"cd {FOLDER} && echo {probed} > inject && echo 100 > probability && echo 1 > times"
+        f" && echo 0 > verbose && echo {SPACE} > space; cd /"
+    )
+    if armed.status:
+        raise MachineryError(f"this kernel refuses a probe on {probed}()")
+
+
+def disarm(target: Target, probed: str) -> None:
+    """Take the probe away."""
+    target.run(f"echo '!{probed}' > {FOLDER}/inject; echo 0 > {FOLDER}/probability")
+
+
+def step_calls(
+    target: Target, probed: str, trigger: str, times: int, walk: Callable[[int], None]
+) -> None:
+    """Stop at the branch to a probed system call, and ``walk`` to where it returns to."""
     caller = target.known("invoke_syscall", "el0_svc_common", "do_el0_svc")
-    branch = target.find(caller, is_indirect_call)
     with target.in_kdb(then=trigger) as kdb:
-        to_probe = frozenset({kdb.address(PROBED)})
+        branch = target.find(caller, is_indirect_call)
+        to_probe = frozenset({kdb.address(probed)})
         stop_here = kdb.breakpoint(branch)
-        for _ in range(STEPPED):
+        for _ in range(times):
             target.go_until(stop_here, lambda: target.successors(branch) == to_probe, STOPS)
-            for _ in range(STEPS):
-                target.step_unjudged()
+            walk(branch + 4)
         kdb.clear(stop_here)
+
+
+def step_over(target: Target) -> None:
+    """Step over the probe, and a little further."""
+    for _ in range(STEPS):
+        target.step_unjudged()
