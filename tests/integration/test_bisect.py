@@ -20,12 +20,11 @@ import pytest
 
 from kstep.base.cache import Cache
 from kstep.base.progress import Progress
-from kstep.build.kernel import Kernel
 from kstep.run import preparation, request
 from tests.integration.command import ROOT, Verify
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 pytestmark = pytest.mark.kernel
 
@@ -49,6 +48,8 @@ UNUSED = (
 READ_BY_ALL = ("Kconfig", "Makefile", "Kbuild")
 # Irrelevant commits each add a line here, so that one object is recompiled.
 HARMLESS = ("init/version.c", "lib/ctype.c", "lib/cmdline.c", "lib/hexdump.c", "lib/sort.c")
+# The newest that passes kdb-spinning[by_priority] as shipped, and one that does not
+RELEASES = ("debian:6.1", "debian:7.2")
 
 
 @dataclass(frozen=True)
@@ -145,55 +146,93 @@ Image:
 MERGE = 'for last; do :; done\ncp "$last" .config\n'
 
 
-@pytest.fixture
-def at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> History:
-    """Commit v6/1+2, one that does not build, and none: good, mended, fault and bad."""
-    asked = request.look_up(
-        ROOT, series_specs=["v6"], tree_specs=["debian:6.1"], variant_names=["v6/1+2", "none"]
-    )
-    with Progress() as progress:
-        prepared = preparation.prepare(asked, "auto", Cache.default(), progress)
-    kernels = {
-        built.first: built.kernel.folder
-        for built in prepared.built
-        if isinstance(built.kernel, Kernel)
-    }
-    cache = tmp_path / "cache"
-    cache.mkdir()
-    for name in ("downloads", "guests"):
-        (cache / name).symlink_to(Cache.default().folder(name))
-    monkeypatch.setenv("KSTEP_CACHE", str(cache))
-    made = History(tmp_path / "history")
+@dataclass(frozen=True)
+class AtHand:
+    """A history of kernels that were built before; they are in a cache of the test's own."""
 
-    def put(variant: str) -> None:
+    history: History
+    kernels: dict[tuple[str, str], Path]
+
+    def put(self, tree: str, variant: str) -> None:
+        """Make a kernel the content of the next commit."""
         for name in ("Image", "vmlinux", "System.map"):
-            shutil.copyfile(kernels[variant] / name, made.folder / "kernel" / name)
+            shutil.copyfile(
+                self.kernels[tree, variant] / name, self.history.folder / "kernel" / name
+            )
 
-    for name, text in {
-        "Makefile": MAKEFILE,
-        "scripts/kconfig/merge_config.sh": MERGE,
-        "Kconfig": "",
-        "arch/arm64/Makefile": "",
-        "arch/arm64/Kconfig": "",
-        "kernel/harmless": "",
-        "check": "",
-    }.items():
-        path = made.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text)
-    put("v6/1+2")
-    made.git("init", "--quiet")
+
+@pytest.fixture
+def at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., AtHand]:
+    """Return what builds kernels, or finds them in the cache, and begins a history."""
+
+    def begin(trees: Sequence[str], variants: Sequence[str]) -> AtHand:
+        asked = request.look_up(
+            ROOT, series_specs=["v6"], tree_specs=list(trees), variant_names=list(variants)
+        )
+        with Progress() as progress:
+            prepared = preparation.prepare(asked, "auto", Cache.default(), progress)
+        cache = tmp_path / "cache"
+        cache.mkdir()
+        for name in ("downloads", "guests"):
+            (cache / name).symlink_to(Cache.default().folder(name))
+        monkeypatch.setenv("KSTEP_CACHE", str(cache))
+        made = History(tmp_path / "history")
+        for name, text in {
+            "Makefile": MAKEFILE,
+            "scripts/kconfig/merge_config.sh": MERGE,
+            "Kconfig": "",
+            "arch/arm64/Makefile": "",
+            "arch/arm64/Kconfig": "",
+            "kernel/harmless": "",
+            "check": "",
+        }.items():
+            path = made.folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text)
+        made.git("init", "--quiet")
+        return AtHand(
+            made,
+            {
+                (built.tree.id, name): built.require().folder
+                for built in prepared.built
+                for name in built.names
+            },
+        )
+
+    return begin
+
+
+@pytest.fixture
+def patched(at_hand: Callable[..., AtHand]) -> History:
+    """Commit v6/1+2, one that does not build, and none: good, mended, fault and bad."""
+    begun = at_hand(["debian:6.1"], ["v6/1+2", "none"])
+    made = begun.history
+    begun.put("debian:6.1", "v6/1+2")
     made.git("add", "--all")
     made.commit("good")
     made.git("tag", "good")
     made.commit("harmless", "kernel/harmless", "1\n")
     made.commit("does not build", "check", "echo x.c:1: error: kstep; exit 1\n")
     made.git("revert", "--no-edit", "HEAD")
-    put("none")
+    begun.put("debian:6.1", "none")
     made.commit("the fault")
     made.git("tag", "fault")
     made.commit("harmless too", "kernel/harmless", "2\n")
     made.git("tag", "bad")
+    return made
+
+
+@pytest.fixture
+def releases(at_hand: Callable[..., AtHand]) -> History:
+    """Commit Debian's kernels as they are shipped, with patch 2, from the oldest to the newest."""
+    begun = at_hand(RELEASES, ["v6/2"])
+    made = begun.history
+    for number, tree in enumerate(RELEASES):
+        begun.put(tree, "v6/2")
+        made.git("add", "--all")
+        made.commit(tree)
+        made.git("tag", tree.replace(":", "-"))
+        made.commit("harmless", "kernel/harmless", f"{number}\n")
     return made
 
 
@@ -209,20 +248,20 @@ def options(history: History) -> list[str]:
     ]
 
 
-def test_kernels_that_are_at_hand(at_hand: History, tmp_path: Path) -> None:
+def test_kernels_that_are_at_hand(patched: History, tmp_path: Path) -> None:
     """With a config fragment of the user, which each step must find again."""
     mine = tmp_path / "mine.config"
     mine.write_text("CONFIG_PRINTK_TIME=y\n")
-    with Verify(tmp_path, *options(at_hand), f"--kconfig={mine}", command="bisect") as going:
+    with Verify(tmp_path, *options(patched), f"--kconfig={mine}", command="bisect") as going:
         run = going.wait()
     assert run.status == 0, run.said
-    assert f"first bad commit: {at_hand.git('rev-parse', 'fault')} the fault" in run.said
-    assert at_hand.git("status", "--porcelain") == ""
+    assert f"first bad commit: {patched.git('rev-parse', 'fault')} the fault" in run.said
+    assert patched.git("status", "--porcelain") == ""
 
 
-def test_ctrl_c_in_the_midst_leaves_nothing(at_hand: History, tmp_path: Path) -> None:
+def test_ctrl_c_in_the_midst_leaves_nothing(patched: History, tmp_path: Path) -> None:
     """No process, no container, no bisection in the user's repository; and it ends at once."""
-    with Verify(tmp_path, *options(at_hand), command="bisect") as going:
+    with Verify(tmp_path, *options(patched), command="bisect") as going:
         going.until(lambda: " good: passes " in going.said, "verdict on the good end")
         going.until(lambda: going.runs("qemu"), "QEMU in a step of git bisect run")
         going.end_by(signal.SIGINT, group=True)
@@ -231,8 +270,26 @@ def test_ctrl_c_in_the_midst_leaves_nothing(at_hand: History, tmp_path: Path) ->
         assert going.left_behind() == []
     steps = tmp_path / "run/steps.jsonl"
     assert not steps.exists() or len(steps.read_text().splitlines()) <= 1, "it went on"
-    assert at_hand.git("status", "--porcelain") == ""
-    assert not list((at_hand.folder / ".git").glob("BISECT*"))
+    assert patched.git("status", "--porcelain") == ""
+    assert not list((patched.folder / ".git").glob("BISECT*"))
+
+
+@pytest.mark.nightly  # kernels of other trees
+def test_a_range_of_releases(releases: History, tmp_path: Path) -> None:
+    """6.7 was the first to stop a CPU that spins (kdb-spinning), so that kdb steps beside it."""
+    with Verify(
+        tmp_path,
+        f"--tree=git:{releases.folder}",
+        f"--good={RELEASES[0].replace(':', '-')}",
+        "--bad=HEAD",
+        "--session=kdb-spinning",
+        "--function=by_priority",
+        "--confidence=0.8",
+        command="bisect",
+    ) as going:
+        run = going.wait()
+    assert run.status == 0, run.said
+    assert f"first bad commit: {releases.git('rev-parse', 'debian-7.2')} debian:7.2" in run.said
 
 
 @pytest.mark.nightly  # its history needs a full build
