@@ -81,7 +81,7 @@ STACK = re.compile(rb"CPU: \d+ (?:UID: \d+ )?PID: \d+|Call trace:")
 FURTHER = b"other info that might help us"  # after it lockdep lists all locks that are held
 LONGEST = 1 << 18  # bytes of a report that is stepped through, with the debugger's own between
 KGDB_S = b"dbg_slave_lock"
-TRIED = re.compile(rb"is trying to lock:\s[^\n]*-\{(\d+):\d+\}")
+TRIED = re.compile(rb"is trying to lock:\s+[^\n]*-\{(\d+):\d+\}")
 CONTEXT = re.compile(rb"context-\{(\d+):")
 HELD = re.compile(rb" #\d+: \S+ \(([^\n]+)\)\{[^}\n]*\}-\{\d+:(\d+)\}")
 
@@ -115,11 +115,11 @@ OF_KGDB: dict[bytes, Callable[[bytes], bool]] = {
         re.DOTALL,
     ),
     # kernel/locking/lockdep.c, which turns itself off after any of them
-    b"WARNING: inconsistent lock state": says(rb"takes:\s[^\n]*\(dbg_slave_lock\)"),
+    b"WARNING: inconsistent lock state": says(rb"takes:\s+[^\n]*\(dbg_slave_lock\)"),
     b"WARNING: possible circular locking dependency": says(rb"\(dbg_slave_lock\)"),
     b"WARNING: possible irq lock inversion dependency": says(rb"\(dbg_slave_lock\)"),
-    b"irq-safe -> ": says(rb"already holding:\s[^\n]*\(dbg_slave_lock\)"),
-    b"IRQ-safe -> ": says(rb"already holding:\s[^\n]*\(dbg_slave_lock\)"),
+    b"irq-safe -> ": says(rb"already holding:\s+[^\n]*\(dbg_slave_lock\)"),
+    b"IRQ-safe -> ": says(rb"already holding:\s+[^\n]*\(dbg_slave_lock\)"),
     b"WARNING: lock held when returning to user space": says(
         rb"1 lock held by [^\n]*\n[^\n]*\(dbg_slave_lock\)"
     ),
