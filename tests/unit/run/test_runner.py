@@ -139,6 +139,11 @@ SHORT = "the host gave the machine no CPU time"
         ("silence", READY, True),
         ("true", b"[ 0.1] Booting\r\n", True),
         ("true", READY + b"rcu: INFO: rcu_preempt self-detected stall on CPU\r\n", True),
+        (
+            "true",
+            READY + b"WARNING: CPU: 0 at rcu_check_gp_start_stall.part.0+0x118/0x430\r\n",
+            True,
+        ),
         ("true", READY.replace(b"Run", b"BUG: soft lockup"), True),
         ("true", READY + b"KGDB: Timed out waiting for secondary CPUs.\r\n", True),
         ("panic", READY, False),
