@@ -106,14 +106,14 @@ class Stepping:
         finally:
             self._metrics.update(self._tally.metrics)
 
-    def steps_to_a_return(self, count: int) -> Iterator[Step]:
+    def steps_to_a_return(self, count: int, gdb: Gdb | None = None) -> Iterator[Step]:
         """Single-step ``count`` times, and then to the next return from a function.
 
         Use it before `go`: elsewhere the preemption count may have been read and not yet
         written back, and `go` lowers it meanwhile (see Step.returned), so that the kernel
         reports `scheduling while atomic`.
         """
-        for step in self.steps(count + FURTHER):
+        for step in self.steps(count + FURTHER, gdb):
             yield step
             if step.number >= count and step.returned:
                 return

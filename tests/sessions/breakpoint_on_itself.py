@@ -94,7 +94,7 @@ def stops(target: Target) -> None:
     """A breakpoint of kdb's where perf's are installed is hit, and can be stepped from."""
     with target.stopped_at(INSTALLS, events(target)) as stopped:
         stopped.clear()
-        for step in target.steps(STEPS):
+        for step in target.steps_to_a_return(STEPS):
             step.must_follow_program_order()
     target.must_tick()
 

@@ -80,5 +80,5 @@ def kdb_spinning(target: Target, mask: Mask) -> None:
         )
     must(missing or SPINS in running, f"{SPINS}() is not on the stack of any CPU")
     if not missing:
-        for step in target.steps(30):
+        for step in target.steps_to_a_return(30):
             step.must_follow_program_order()

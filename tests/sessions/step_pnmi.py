@@ -75,7 +75,7 @@ def step_pnmi(target: Target, function: Stepped) -> None:
     for walk in target.walks():
         masked = Masked(target)
         with target.stopped_at(function.name, f"sampler {PERIOD} {function.trigger}") as stop:
-            for step in target.steps(STEPS):
+            for step in target.steps_to_a_return(STEPS):
                 if walk.met_interrupt(step):
                     break
                 masked.see(step)
