@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from kstep.session.stops import Stops
 
 FURTHER = 500  # steps within which a function returns
+# A limit for paths that end by themselves: some hundred steps if the kernel checks little of what
+# it does; with lockdep each lock takes a thousand.
+LONG_PATH = 40_000
 WALKS = 3
 
 
@@ -118,7 +121,7 @@ class Stepping:
             if step.number >= count and step.returned:
                 return
 
-    def step_to(self, address: int, most: int) -> None:
+    def step_to(self, address: int, most: int = LONG_PATH) -> None:
         """Single-step in program order, at most ``most`` times, to the end of the path.
 
         Raises MachineryError if that is not at ``address``.

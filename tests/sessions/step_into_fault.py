@@ -38,6 +38,7 @@ from typing import TYPE_CHECKING
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.session.session import Stepped, session
+from kstep.session.stepping import LONG_PATH
 
 if TYPE_CHECKING:
     from kstep.image.symbols import CodeAddress
@@ -53,8 +54,6 @@ FUNCTIONS = (
     Stepped("__arm64_sys_nanosleep", "! syscall nanosleep 1 0x1000", "copy_from_user()"),
     GOOD,
 )
-# The limit: about 380 steps if the handler gives up at once, some thousand if it finds a page.
-STEPS = 10_000
 
 
 @session(
@@ -88,12 +87,15 @@ def step_through(target: Target, walk: Walk) -> CodeAddress | None:
     """
     faulted: CodeAddress | None = None
     masks: CodeAddress | None = None  # the steps end at the instruction that masks D
-    for step in target.steps(STEPS):
+    # About 380 steps if the handler gives up at once, some thousand if it finds a page.
+    for step in target.steps(LONG_PATH):
         masks = step.after
         if not step.in_order and target.is_unmasked_in_fault(step.after):
             faulted = step.before
         elif walk.met_interrupt(step):
             return None
+        if step.number == LONG_PATH:
+            raise MachineryError(f"the path does not end within {LONG_PATH} steps")
     if faulted is None or masks is None:
         raise MachineryError("the path has no instruction that faults")
     end = target.step_past_mask(masks)

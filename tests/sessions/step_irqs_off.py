@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING
 from kstep.base.errors import MachineryError
 from kstep.judge.masks import Masks
 from kstep.session.session import Stepped, Unless, session
+from kstep.session.stepping import LONG_PATH
 
 if TYPE_CHECKING:
     from kstep.session.target import Target
@@ -55,8 +56,9 @@ def step_irqs_off(target: Target, function: Stepped) -> None:
     """Step through code that masks interrupts, until it has unmasked them and returned."""
     with target.stopped_at(function.name, function.trigger):
         masks = Masks.here(target.kdb)
-        for step in target.steps(500):
+        for step in target.steps(LONG_PATH):
             step.must_follow_program_order()
+            step.must_make_progress()
             masks.must_match_daif(step)
             if masks.unmasked and step.returned:
                 break

@@ -56,7 +56,7 @@ def step_over_probe(target: Target) -> None:
     for walk in target.walks():
         with target.stopped_at(FUNCTION, TRIGGER):
             probed = target.kdb.address(PROBED)
-            target.step_to(probed, 300)
+            target.step_to(probed)
             if target.step_over_brk(probed, walk):
                 for step in target.steps_to_a_return(AFTERWARDS):
                     step.must_follow_program_order()

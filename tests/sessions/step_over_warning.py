@@ -45,7 +45,7 @@ def step_over_warning(target: Target) -> None:
         target.stopped_at("lkdtm_WARNING", TRIGGER),
     ):
         brk = target.find("lkdtm_WARNING", is_brk)
-        target.step_to(brk, 50)
+        target.step_to(brk)
         target.step_over_brk(brk)
         for step in target.steps_to_a_return(AFTERWARDS):
             step.must_follow_program_order()

@@ -23,13 +23,13 @@ from typing import TYPE_CHECKING
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.session.session import session
+from kstep.session.stepping import LONG_PATH
 
 if TYPE_CHECKING:
     from kstep.session.target import Target
 
 FUNCTION = "__arm64_sys_settimeofday"  # kernel/time/time.c: stores its argument in sys_tz
 CALL = "syscall settimeofday 1 0 @"
-STEPS = 300
 
 
 @dataclass(frozen=True)
@@ -54,13 +54,13 @@ def step_over_watchpoint(target: Target, watched: Watched) -> None:
     with target.stopped_at(FUNCTION, f"tally {watched.kind}:{address:#x} {CALL}") as stop:
         stop.clear()
         call = target.call()
-        for step in target.steps(STEPS):
+        for step in target.steps(LONG_PATH):
             step.must_follow_program_order()
             call.must_preserve_callee_saved(step)
             if step.returned and step.after.address == call.returns_to:
                 break
         else:
-            raise MachineryError(f"{FUNCTION} did not return within {STEPS} steps")
+            raise MachineryError(f"{FUNCTION} did not return within {LONG_PATH} steps")
     must_count(target, stop.answer.figures["hits"], "that was stepped over")
     again = target.run(f"tally {watched.kind}:{address:#x} {CALL}").figures
     must_count(target, again["hits"], "afterwards")

@@ -33,6 +33,7 @@ from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.machine.hardware import Hardware
 from kstep.session.session import Stepped, session
+from kstep.session.stepping import LONG_PATH
 
 if TYPE_CHECKING:
     from kstep.judge.stepper import Step
@@ -75,10 +76,12 @@ def step_pnmi(target: Target, function: Stepped) -> None:
     for walk in target.walks():
         masked = Masked(target)
         with target.stopped_at(function.name, f"sampler {PERIOD} {function.trigger}") as stop:
-            for step in target.steps_to_a_return(STEPS):
+            for step in target.steps(LONG_PATH):
                 if walk.met_interrupt(step):
                     break
                 masked.see(step)
+                if step.number >= STEPS and masked.addresses and step.returned:
+                    break
     target.must_tick()
     sampled = {int(address, 16) for address in SAMPLE.findall(stop.answer.text)}
     hit = masked.addresses & sampled
