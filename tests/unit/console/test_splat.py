@@ -223,6 +223,37 @@ def test_without_lockdep_the_kernel_may_say_who_turned_preemption_off() -> None:
         detector.feed(head + STACK)
 
 
+# Printed by 6.1.192 with kconfig debug: its first line was stepped, and then came `go`.
+NO_LONGER = delivered(b"""\
+[  526.533259] BUG: sleeping function called from invalid context at kernel/locking/mutex.c:580
+[  795.758494] in_atomic(): 0, irqs_disabled(): 0, non_block: 0, pid: 31, name: syscall
+[  795.759435] preempt_count: 0, expected: 0
+[  795.759493] RCU nest depth: 0, expected: 0
+[  795.759581] INFO: lockdep is turned off.
+""")
+
+
+def test_a_sleep_that_is_no_fault_when_it_is_reported_is_counted() -> None:
+    detector = SplatDetector()
+    detector.feed(NO_LONGER + STACK)
+    assert detector.of_kgdb == 1
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"in_atomic(): 0", b"in_atomic(): 1"),
+        (b"irqs_disabled(): 0", b"irqs_disabled(): 1"),
+        (b"non_block: 0", b"non_block: 1"),
+        (b"preempt_count: 0", b"preempt_count: 1"),
+        (b"RCU nest depth: 0", b"RCU nest depth: 1"),
+    ],
+)
+def test_a_sleep_with_any_fault_of_its_own_is_a_splat(old: bytes, new: bytes) -> None:
+    with pytest.raises(KernelFault, match="BUG: sleeping function called"):
+        SplatDetector().feed(NO_LONGER.replace(old, new) + STACK)
+
+
 @pytest.mark.parametrize(
     ("old", "new"),
     [
