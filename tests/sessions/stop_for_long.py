@@ -25,7 +25,7 @@ from kstep.session.session import session
 if TYPE_CHECKING:
     from kstep.session.target import Target
 
-# kernel/rcu/tree.c: where a grace period looks at a CPU that it still waits for; until 6.12, and then.
+# kernel/rcu/tree.c: a grace period's look at a CPU that it still waits for; until 6.12, and then.
 FUNCTION = "dyntick_save_progress_counter", "rcu_watching_snap_save"
 TIMEOUT = 3  # seconds, the least (rcu_jiffies_till_stall_check() in kernel/rcu/tree_stall.h)
 LONGER = 1.4  # times that
