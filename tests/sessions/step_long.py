@@ -36,7 +36,7 @@ from itertools import cycle
 from typing import TYPE_CHECKING
 
 from kstep.base.outcome import KernelFault, Signature
-from kstep.session.session import session
+from kstep.session.session import Unless, session
 
 if TYPE_CHECKING:
     from kstep.session.target import Target
@@ -99,7 +99,19 @@ LONG_PATHS = (
 )
 
 
-@session(claim="Ten thousand steps go in order.", cases=LONG_PATHS, area="steps")
+@session(
+    claim="Ten thousand steps go in order.",
+    cases=LONG_PATHS,
+    # include/linux/seqlock.h: a reader of the clock tells lockdep in each round
+    unless=(
+        Unless(
+            "CONFIG_PROVE_LOCKING",
+            "a round of the clock's loop, and the way to schedule(), are too long",
+            ("switch", "clock"),
+        ),
+    ),
+    area="steps",
+)
 def step_long(target: Target, long: LongPath) -> None:
     """Step the paths, one after another, until there are enough steps."""
     taken = 0
