@@ -25,8 +25,9 @@ from kstep.session.session import session
 if TYPE_CHECKING:
     from kstep.session.target import Target
 
-# kernel/rcu/tree.c: a grace period's look at a CPU that it still waits for; until 6.12, and then.
-FUNCTION = "dyntick_save_progress_counter", "rcu_watching_snap_save"
+# kernel/rcu/tree.c: a grace period looks for the CPUs that it still waits for, and holds no lock yet,
+# for which another CPU could wait with interrupts off, out of kgdb's reach.
+FUNCTION = "force_qs_rnp"
 TIMEOUT = 3  # seconds, the least (rcu_jiffies_till_stall_check() in kernel/rcu/tree_stall.h)
 LONGER = 1.4  # times that
 WITHIN = 4  # seconds in which such a look comes, less than the stop
@@ -49,7 +50,7 @@ class Stay:
 def stop_for_long(target: Target, stay: Stay) -> None:
     """Stop, wait, go on, and see whether the kernel says something of it."""
     trigger = f"grace & sleep {WITHIN}; kill $!"
-    with target.stopped_at(target.known(*FUNCTION), trigger, at_once=True) as stop:
+    with target.stopped_at(target.known(FUNCTION), trigger, at_once=True) as stop:
         stop.clear()
         time.sleep(TIMEOUT * LONGER / stay.pauses)
         for step in target.steps(stay.pauses - 1):

@@ -198,7 +198,7 @@ def test_every_other_cell_is_run_on_a_board(tmp_path: Path) -> None:
         *("kdb-entry", "kdb-panic", "kdb-restricted", "kdb-spinning", "kgdb-at-boot"),
         *("step-at-el2", "step-pnmi"),
         *("step-at-boot", "step-executed", "step-other-cpu", "step-smp"),
-        *("cpu-hotplug", "user-pnmi", "watch-preempted"),
+        *("cpu-hotplug", "stop-for-long", "user-pnmi", "watch-preempted"),
     }
     assert {cell for cell in found if cell.partition("[")[0] not in whole} == {
         *("kdb-lockdown[integrity]", "kdb-lockdown[confidentiality]", "kdb-lockdown[boot]"),
