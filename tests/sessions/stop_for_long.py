@@ -25,7 +25,7 @@ from kstep.session.session import session
 if TYPE_CHECKING:
     from kstep.session.target import Target
 
-# kernel/rcu/tree.c: a grace period looks for the CPUs that it still waits for, and holds no lock yet,
+# kernel/rcu/tree.c: a grace period looks for CPUs that it still waits for. It holds no lock yet,
 # for which another CPU could wait with interrupts off, out of kgdb's reach.
 FUNCTION = "force_qs_rnp"
 TIMEOUT = 3  # seconds, the least (rcu_jiffies_till_stall_check() in kernel/rcu/tree_stall.h)
