@@ -55,6 +55,7 @@ def lasts(target, case):
 def kills(target, case):
     target.run(case.trigger)
     if case.name == "it":
+        time.sleep(3)  # until what the cell before came to has left this host
         os.kill(os.getppid(), signal.SIGKILL)
         time.sleep(60)
 
