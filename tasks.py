@@ -1097,7 +1097,7 @@ def compare(_context: Context, before: str, after: str, out: str = "") -> int:
         "toolchain": "auto, docker or host",
         "out": "the file to write; a page of the same name with .html is drawn beside it",
         "peers": "also have tuxmake, virtme-ng and pexpect do the same; they are installed for it",
-        "all": "also what takes hours",
+        "whole": "also what takes hours",
     }
 )
 @_exit_statuses
@@ -1106,7 +1106,7 @@ def bench(
     toolchain: str = "auto",
     out: str = "bench.json",
     peers: bool = False,  # noqa: FBT001, FBT002 -- a flag of the command line
-    all: bool = False,  # noqa: A002, FBT001, FBT002 -- likewise, and its name
+    whole: bool = False,  # noqa: FBT001, FBT002 -- likewise
 ) -> None:
     """Measure kstep itself: steps per second against a plain loop, builds against a full one."""
     from rich.console import Console
@@ -1131,19 +1131,20 @@ def bench(
             cache.root,
             progress,
             peers=peers,
-            whole=all,
+            whole=whole,
         )
     shown = Table(box=None)
-    for heading in ("figure", "value", "bound", "met"):
+    shown.add_column("figure", no_wrap=True)
+    for heading in ("value", "bound", "met"):
         shown.add_column(heading)
     for name, figure in measured.figures.items():
         sign = "at least" if figure.least else "at most"
         shown.add_row(name, f"{figure.value:.3f}", f"{sign} {figure.bound}", str(figure.met))
     for name, rate in measured.rates.items():
         shown.add_row(f"steps a second, {name}", f"{rate:.0f}", "", "")
-    for name, why in measured.missing.items():
-        shown.add_row(name, "", "", why)
     Console().print(shown)
+    for name, why in measured.missing.items():
+        print(f"not measured: {name}: {why}")  # noqa: T201 -- the command's answer
     Path(out).write_text(json.dumps(measured.to_json(), indent=1) + "\n")
     Path(out).with_suffix(".html").write_text(page(measured, started), "utf-8")
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from kstep.base import temporary
 from kstep.base.cache import Cache
+from kstep.base.errors import MachineryError
 from kstep.bench.figure import Figure, most
 from kstep.bench.kernels import variants_over_first
 from kstep.build.dependency import COMMAND
@@ -114,7 +115,8 @@ def _compile(builder: Builder, objects: Path) -> float:
     """Return the seconds of the command that make ran for CHANGED."""
     made = (objects / CHANGED).with_suffix(".o")
     command = COMMAND.match(made.with_name(f".{made.name}.cmd").read_text())
-    assert command is not None  # noqa: S101 -- make has just written it
+    if command is None:
+        raise MachineryError(f"make has not recorded the command for {CHANGED}")
     began = time.perf_counter()
     builder.toolchain.run(
         ["sh", "-c", command["command"]],

@@ -16,13 +16,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from kstep.base import temporary
+from kstep.bench import boot
 from kstep.bench.figure import Figure, least, most
-from kstep.bench.stepping import FUNCTION, STEPS, TRIGGER
+from kstep.bench.stepping import STEPS, booted, stopped
 from kstep.build import kconfig
-from kstep.image.symbols import Symbols
-from kstep.machine.hardware import Hardware
-from kstep.results.transcript import Transcript
-from kstep.session.target import Target
 from kstep.toolchain import CROSS
 
 if TYPE_CHECKING:
@@ -110,9 +107,7 @@ def compare(
                 "judged_over_pexpect": least(judged / _stepped(peer, prepared, kernel), 1)
             },
             "virtme-ng": lambda peer: {
-                "boot_over_virtme_ng": most(
-                    _seconds_of_boot(prepared, kernel) / _boot(peer, kernel), 1
-                )
+                "boot_over_virtme_ng": most(boot.ours(prepared, kernel) / _boot(peer, kernel), 1)
             },
             "tuxmake": lambda peer: {
                 "kernels_over_tuxmake": most(_over_tuxmake(peer, prepared, Path(folder)), 1)
@@ -120,7 +115,7 @@ def compare(
         }
         for name, work in works.items():
             if name == "tuxmake" and not builds:
-                missing[name] = "it builds every variant: only with --all"
+                missing[name] = "it builds every variant: only with --whole"
                 continue
             with progress.task(f"peer {name}"):
                 try:
@@ -132,29 +127,10 @@ def compare(
 
 def _stepped(peer: Peer, prepared: Prepared, kernel: Kernel) -> float:
     """Return how many steps a second pexpect makes with its defaults, on a line like kstep's."""
-    with (
-        prepared.machine(kernel, Hardware()) as machine,
-        Transcript(Path(os.devnull), machine.began) as log,
-        Path(os.devnull).open("w", encoding="ascii") as trace,
-    ):
-        machine.boot(log)
-        target = Target(machine, Symbols.load(kernel.system_map), trace)
-        with target.in_kdb() as kdb:
-            point = kdb.breakpoint(FUNCTION)
-        with target.running(TRIGGER):
-            target.expect_breakpoint(point)
-            kdb.clear(point)
-            line = machine.serial
-            said = peer.run("python", "-c", STEPPER, str(line), keep=[line])
-            target.go()
+    with booted(prepared, kernel) as (machine, target), stopped(target):
+        line = machine.serial
+        said = peer.run("python", "-c", STEPPER, str(line), keep=[line])
     return STEPS / float(said)
-
-
-def _seconds_of_boot(prepared: Prepared, kernel: Kernel) -> float:
-    began = time.perf_counter()
-    with prepared.machine(kernel, Hardware()) as machine:
-        machine.boot()
-    return time.perf_counter() - began
 
 
 def _boot(peer: Peer, kernel: Kernel) -> float:

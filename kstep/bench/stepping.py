@@ -7,6 +7,7 @@ import os
 import resource
 import statistics
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,11 +18,12 @@ from kstep.results.transcript import Transcript
 from kstep.session.target import Target
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from kstep.base.progress import Progress
     from kstep.build.kernel import Kernel
     from kstep.console.gdb import Gdb
+    from kstep.machine.interface import Machine
     from kstep.run.preparation import Prepared
 
 ROUNDS = 10
@@ -40,17 +42,40 @@ class Walked:
     megabytes: float
 
 
-def walks(prepared: Prepared, kernel: Kernel, progress: Progress) -> dict[int, Walked]:
-    """Step and judge as many times as WALKS has; return what each took."""
-    found: dict[int, Walked] = {}
+@contextmanager
+def booted(prepared: Prepared, kernel: Kernel) -> Iterator[tuple[Machine, Target]]:
+    """Boot a kernel, whose transcript and trace are written as ever, but kept nowhere."""
     with (
         prepared.machine(kernel, Hardware()) as machine,
         Transcript(Path(os.devnull), machine.began) as log,
         Path(os.devnull).open("w", encoding="ascii") as trace,
-        progress.task("a long walk", sum(WALKS), "steps") as shown,
     ):
         machine.boot(log)
-        target = Target(machine, Symbols.load(kernel.system_map), trace)
+        yield machine, Target(machine, Symbols.load(kernel.system_map), trace)
+
+
+@contextmanager
+def stopped(target: Target) -> Iterator[None]:
+    """Stop on the path that is stepped, without a breakpoint that is set; then let it go on.
+
+    kgdb would write that at each step, and QEMU translate the code anew.
+    """
+    with target.in_kdb() as kdb:
+        stop_here = kdb.breakpoint(FUNCTION)
+    with target.running(TRIGGER):
+        target.expect_breakpoint(stop_here)
+        kdb.clear(stop_here)
+        yield
+        target.go()
+
+
+def walks(prepared: Prepared, kernel: Kernel, progress: Progress) -> dict[int, Walked]:
+    """Step and judge as many times as WALKS has; return what each took."""
+    found: dict[int, Walked] = {}
+    with (
+        booted(prepared, kernel) as (_, target),
+        progress.task("a long walk", sum(WALKS), "steps") as shown,
+    ):
         for count in WALKS:
             taken, seconds = 0, 0.0
             while taken < count:
@@ -76,18 +101,8 @@ def rates(prepared: Prepared, kernel: Kernel) -> dict[str, float]:
     the transcript and the parsing of stops; ``judged`` adds the oracle and the trace. ``gdb`` and
     ``gdbstub`` are gdb's ``stepi``, with kgdb on the serial line and with QEMU's gdbstub.
     """
-    with (
-        prepared.machine(kernel, Hardware()) as machine,
-        Transcript(Path(os.devnull), machine.began) as log,
-        Path(os.devnull).open("w", encoding="ascii") as trace,
-    ):
-        machine.boot(log)
-        target = Target(machine, Symbols.load(kernel.system_map), trace)
-        with target.in_kdb() as kdb:
-            stop_here = kdb.breakpoint(FUNCTION)
-        with target.running(TRIGGER):
-            target.expect_breakpoint(stop_here)
-            kdb.clear(stop_here)  # kgdb would write it at each step, and QEMU translate anew
+    with booted(prepared, kernel) as (machine, target):
+        with stopped(target):
             kinds: dict[str, Callable[[], object]] = {
                 "plain": lambda: _plain(machine.serial),
                 "driver": lambda: [target.step_unjudged() for _ in range(STEPS)],
@@ -101,7 +116,6 @@ def rates(prepared: Prepared, kernel: Kernel) -> dict[str, float]:
                     seconds[name].append(time.perf_counter() - began)
             with target.in_gdb() as gdb:
                 on_the_line = _by_gdb(gdb)
-            target.go()
         with target.in_gdbstub(0x7) as gdb:
             stop_here = gdb.breakpoint(FUNCTION)
             with target.running(TRIGGER):

@@ -12,23 +12,23 @@ import hashlib
 import re
 from typing import TYPE_CHECKING
 
+from kstep.build import system_map
+
 if TYPE_CHECKING:
     from pathlib import Path
 
 HEAD = b"\x04\0\0\0\x14\0\0\0\x03\0\0\0GNU\0"  # of a note: 20 bytes, NT_GNU_BUILD_ID
 NOTE = re.compile(HEAD + rb"(?P<id>.{20})", re.DOTALL)
-SYMBOL = r"^(?P<address>[0-9a-f]{{16}}) \w {}$"
+SYMBOLS = "_text", "__start_notes", "__stop_notes"
 
 
-def replace(image: Path, vmlinux: Path, system_map: Path) -> None:
-    """Give both files the ID; a kernel that has none, or not where it should be, stays as it is."""
-    symbols = system_map.read_text("latin-1")
-    addresses = [
-        re.search(SYMBOL.format(name), symbols, re.MULTILINE)
-        for name in ("_text", "__start_notes", "__stop_notes")
-    ]
+def replace(image: Path, vmlinux: Path, symbols: Path) -> None:
+    """Give both files the ID; ``symbols`` is their System.map.
+
+    A kernel that has none, or not where it should be, stays as it is.
+    """
+    text, start, stop = (system_map.find(symbols, name) or 0 for name in SYMBOLS)
     content = bytearray(image.read_bytes())
-    text, start, stop = (int(found["address"], 16) if found else 0 for found in addresses)
     found = NOTE.search(content, start - text, stop - text) if text < start < stop else None
     if found is None:
         return

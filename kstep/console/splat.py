@@ -58,8 +58,9 @@ SPLAT = re.compile(
     rb"|NOHZ tick-stop error"
 )
 
-# Of these, what a kernel also prints if its host gives it no CPU time. The last is a WARN_ON() of
-# CONFIG_PROVE_RCU (kernel/rcu/tree_stall.h): no grace period began for as long as a stall lasts.
+# Of these, what a kernel also prints if its host gives it no CPU time. kgdb gives another CPU a
+# second to come (kernel/debug/debug_core.c). The last is a WARN_ON() of CONFIG_PROVE_RCU
+# (kernel/rcu/tree_stall.h): no grace period began for as long as a stall lasts.
 STALL = re.compile(
     r"detected (?:expedited )?stalls?\b|self-detected stall|blocked .*for more than"
     r"|soft lockup|hard LOCKUP|Timed out waiting for secondary CPUs|rcu_check_gp_start_stall\b"

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import re
 from bisect import bisect_right
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -14,12 +13,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TEXT = frozenset("tTwW")
-
-
-def find(system_map: Path, name: str) -> int | None:
-    """Return the address of a symbol of any kind, data too, from a System.map."""
-    line = re.search(rf"^([0-9a-f]+) \w {re.escape(name)}$", system_map.read_text(), re.MULTILINE)
-    return None if line is None else int(line[1], 16)
 
 
 @dataclass(frozen=True)

@@ -6,8 +6,8 @@ from __future__ import annotations
 import struct
 from typing import TYPE_CHECKING
 
+from kstep.build import system_map
 from kstep.console.kdb import REGISTERS
-from kstep.image import symbols
 
 if TYPE_CHECKING:
     from kstep.arm64.emulator import Read
@@ -34,7 +34,7 @@ class Context:
         """Return that of a machine; None if kdb is asked sooner, or this kernel has no POINTER."""
         if not machine.shares_memory:
             return None
-        pointer = symbols.find(machine.kernel.system_map, POINTER)
+        pointer = system_map.find(machine.kernel.system_map, POINTER)
         return None if pointer is None else cls(pointer, machine.read)
 
     def registers(self) -> dict[str, int]:

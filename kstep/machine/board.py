@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Self
 from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError, RequestError
 from kstep.base.outcome import Signature
+from kstep.build import system_map
 from kstep.console import shell
 from kstep.console.console import Console, SilenceError
 from kstep.console.kdb import PROMPT, CommandRefusedError, Kdb
@@ -207,7 +208,7 @@ class Board(Machine):
             return f"the guest cannot say which kernel it runs; {PREPARED}"
         if bytes.fromhex(notes[0]) not in self.kernel.image.read_bytes():
             return f"the guest runs another kernel than {self.kernel.image}; {PREPARED}"
-        if f"{text['address']} T _text" not in self.kernel.system_map.read_text():
+        if int(text["address"], 16) != system_map.find(self.kernel.system_map, "_text"):
             return "the kernel does not run at its link address; add nokaslr to its command line"
         if "kgdboc=\n" in said:
             return "kgdb has no serial line; add kgdboc=TTY to the kernel's command line"

@@ -41,7 +41,6 @@ class Machine(AbstractContextManager["Machine"], ABC):
     """
 
     chunk: int  # bytes of memory to read at once, for best speed
-    shares_memory = False  # whether that takes microseconds
     console: Console
     serial: int
 
@@ -97,6 +96,11 @@ class Machine(AbstractContextManager["Machine"], ABC):
         Raises UnmappedError if it is not mapped. Without MEMORY_WITHOUT_KDB, kdb must have the
         line.
         """
+
+    @property
+    def shares_memory(self) -> bool:
+        """Whether a read takes microseconds."""
+        return False
 
     def shortage(self) -> str:
         """Return how the machine lacked CPU time recently, so that its silence means nothing.

@@ -13,17 +13,16 @@ import mmap
 import os
 import shutil
 import tempfile
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from kstep.base import temporary
-from kstep.image import symbols
+from kstep.build import system_map
 from kstep.machine.interface import UnmappedError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from types import TracebackType
+    from collections.abc import Callable, Iterator
 
     from kstep.build.kernel import Kernel
     from kstep.machine.qmp import Monitor
@@ -36,98 +35,106 @@ ORDINARY = ("CONFIG_ARM64_4K_PAGES=y", "CONFIG_ARM64_VA_BITS=48")
 KERNEL = 0xFFFF  # the upper 16 bits of its addresses
 SHIFTS = (39, 30, 21, 12)  # the lowest bit of each level's index
 INDEX = 0x1FF
+ENTRY = 8  # bytes of a table
 PAGE = 4096
 VALID, IS_TABLE = 1, 2
 OUTPUT = 0xFFFF_FFFF_F000  # the bits of a descriptor that are an address
 
 
-class Memory(AbstractContextManager["Memory"]):
-    """The memory, of ``mib`` MiB, of a guest that runs a kernel; see ``possible``.
+@contextmanager
+def shared(
+    kernel: Kernel, mib: int, monitor: Monitor, own: Callable[[Path], Path]
+) -> Iterator[Memory | None]:
+    """Make the memory of a guest, of ``mib`` MiB; None if that cannot be done or read.
+
+    That is where this machine has no room for it, or the kernel's table has another form.
+    ``own`` gives the file to whom QEMU runs as.
+    """
+    if not _possible(kernel, mib):
+        yield None
+        return
+    descriptor, name = tempfile.mkstemp(prefix=temporary.prefix(), dir=temporary.IN_MEMORY)
+    try:
+        own(Path(name))
+        os.ftruncate(descriptor, mib * MIB)
+        with mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ) as content:
+            yield Memory(Path(name), content, kernel.system_map, monitor)
+    finally:
+        os.close(descriptor)
+        Path(name).unlink(missing_ok=True)
+
+
+def _possible(kernel: Kernel, mib: int) -> bool:
+    try:
+        room = shutil.disk_usage(temporary.IN_MEMORY).free >= SPARE * mib * MIB
+        options = set(kernel.config.read_text().splitlines())
+    except OSError:
+        return False
+    may = os.access(temporary.IN_MEMORY, os.W_OK)
+    return room and may and options.issuperset(ORDINARY)
+
+
+class Memory:
+    """The memory of a guest: ``content`` of ``file``, at physical addresses from BEGIN on.
 
     ``monitor`` is asked once where the kernel's table is, and whether QEMU maps the same file:
     behind an engine that is elsewhere, it does not.
     """
 
-    def __init__(self, kernel: Kernel, mib: int, own: Callable[[Path], Path]) -> None:
-        self._kernel = kernel
-        self._size = mib * MIB
-        self._own = own
+    def __init__(self, file: Path, content: mmap.mmap, symbols: Path, monitor: Monitor) -> None:
+        self.file = file
+        self._content = content
+        self._symbols = symbols
+        self._monitor = monitor
         self._table: int | None = None  # its physical address; 0 if nothing can be read
-
-    @staticmethod
-    def possible(kernel: Kernel, mib: int) -> bool:
-        """Whether this machine has room for it, and the kernel a table that can be read."""
-        try:
-            room = shutil.disk_usage(temporary.IN_MEMORY).free >= SPARE * mib * MIB
-            options = set(kernel.config.read_text().splitlines())
-        except OSError:
-            return False
-        may = os.access(temporary.IN_MEMORY, os.W_OK)
-        return room and may and options.issuperset(ORDINARY)
-
-    def __enter__(self) -> Self:
-        descriptor, name = tempfile.mkstemp(prefix=temporary.prefix(), dir=temporary.IN_MEMORY)
-        self.file = Path(name)
-        with ExitStack() as stack:
-            stack.callback(self.unlink)
-            stack.callback(os.close, descriptor)
-            self._own(self.file)
-            os.ftruncate(descriptor, self._size)
-            self._map = mmap.mmap(descriptor, self._size, access=mmap.ACCESS_READ)
-            stack.pop_all()
-            os.close(descriptor)
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.unlink()
-        self._map.close()
 
     @property
     def argv(self) -> list[str]:
         """QEMU's options."""
-        file = f"memory-backend-file,id=ram,size={self._size},mem-path={self.file},share=on"
-        return ["-object", file, "-machine", "memory-backend=ram"]
+        size = len(self._content)
+        backend = f"memory-backend-file,id=ram,size={size},mem-path={self.file},share=on"
+        return ["-object", backend, "-machine", "memory-backend=ram"]
 
     def unlink(self) -> None:
         """Remove the file's name: QEMU, which runs, has it open, and it is gone with the two."""
         self.file.unlink(missing_ok=True)
 
-    def read(self, address: int, size: int, monitor: Monitor) -> bytes | None:
+    def read(self, address: int, size: int) -> bytes | None:
         """Read at a kernel address; None if the monitor must be asked instead.
 
         Raises UnmappedError if it is not mapped.
         """
-        if address >> 48 != KERNEL or not self._known(monitor):
+        if address >> 48 != KERNEL or not (table := self._known_table()):
             return None
         found = []
         while size:
-            physical = self._physical(address)
+            physical = self._physical(table, address)
             here = min(size, PAGE - physical % PAGE)
-            if not BEGIN <= physical <= BEGIN + self._size - here:
+            if not BEGIN <= physical <= BEGIN + len(self._content) - here:
                 return None  # a device
-            found.append(self._map[physical - BEGIN : physical - BEGIN + here])
+            found.append(self._at(physical, here))
             address, size = address + here, size - here
         return b"".join(found)
 
-    def _known(self, monitor: Monitor) -> bool:
-        if self._table is None and (address := symbols.find(self._kernel.system_map, TABLE)):
-            table = monitor.physical(address)
+    def _known_table(self) -> int:
+        """Return the table's physical address; 0 if there is none, or none as yet."""
+        if self._table is None:
+            address = system_map.find(self._symbols, TABLE)
+            table = 0 if address is None else self._monitor.physical(address)
             if table is None:
-                return False  # as long as the CPU is in user space
-            shown = self._map[table - BEGIN : table - BEGIN + PAGE]
-            self._table = table if shown == monitor.read(address, PAGE) else 0
-        return bool(self._table)
+                return 0  # as long as the CPU is in user space
+            is_here = address and self._at(table, PAGE) == self._monitor.read(address, PAGE)
+            self._table = table if is_here else 0
+        return self._table
 
-    def _physical(self, address: int) -> int:
-        table = self._table or 0
+    def _at(self, physical: int, size: int) -> bytes:
+        return self._content[physical - BEGIN : physical - BEGIN + size]
+
+    def _physical(self, table: int, address: int) -> int:
         for shift in SHIFTS:
-            at = table - BEGIN + 8 * (address >> shift & INDEX)
-            descriptor = int.from_bytes(self._map[at : at + 8], "little")
+            descriptor = int.from_bytes(
+                self._at(table + 8 * (address >> shift & INDEX), 8), "little"
+            )
             if not descriptor & VALID:
                 break
             if shift == SHIFTS[-1] or not descriptor & IS_TABLE:

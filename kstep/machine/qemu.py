@@ -11,7 +11,7 @@ import shlex
 import shutil
 import tempfile
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -21,12 +21,12 @@ from kstep.base.errors import MachineryError
 from kstep.base.outcome import Signature
 from kstep.base.pty import Pty
 from kstep.console.console import Console
+from kstep.machine import memory
 from kstep.machine.boot import UP_OR_DOWN, UP_OR_PANIC, await_up
 from kstep.machine.capability import Capability, Offer
 from kstep.machine.hardware import Hardware
 from kstep.machine.interface import Machine
 from kstep.machine.line import ONLY_EMULATED
-from kstep.machine.memory import Memory
 from kstep.machine.qmp import LINE, Monitor
 from kstep.machine.recorder import Recorder
 from kstep.machine.supply import supplied
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
     from kstep.build.kernel import Kernel
     from kstep.machine.execution import Execution
+    from kstep.machine.memory import Memory
     from kstep.results.transcript import Transcript
     from kstep.toolchain import Process, Toolchain
 
@@ -126,6 +127,11 @@ class QemuMachine(Machine):
         """Seconds for QEMU to start and the guest to be ready."""
         return BOOT
 
+    @property
+    def shares_memory(self) -> bool:
+        """Whether a read takes microseconds."""
+        return self._memory is not None
+
     def __enter__(self) -> Self:
         self.kernel.require_undamaged()
         with ExitStack() as stack:
@@ -137,11 +143,10 @@ class QemuMachine(Machine):
                 self._recorder = Recorder.compile(
                     self._scratch, self.kernel.system_map, self.toolchain
                 )
-            if Memory.possible(self.kernel, MEMORY):
-                with suppress(OSError):
-                    shared = Memory(self.kernel, MEMORY, self.toolchain.own)
-                    self._memory = stack.enter_context(shared)
-                    self.shares_memory = True
+            monitor = Monitor(self._scratch / "qmp", self._scratch)
+            self._memory = stack.enter_context(
+                memory.shared(self.kernel, MEMORY, monitor, self.toolchain.own)
+            )
             line = Pty.open(stack)
             self.serial = line.near
             self.console = Console(line.near, self.require_alive)
@@ -154,7 +159,7 @@ class QemuMachine(Machine):
             )
             stack.callback(self._process.kill)
             self._supply = stack.enter_context(supplied(self._process.processes))
-            self.monitor = stack.enter_context(Monitor(self._scratch / "qmp", self._scratch))
+            self.monitor = stack.enter_context(monitor)
             self._stack = stack.pop_all()
         return self
 
@@ -256,7 +261,7 @@ class QemuMachine(Machine):
 
     def read(self, address: int, size: int) -> bytes:
         """Read the guest's memory; see Monitor.read()."""
-        found = self._memory.read(address, size, self.monitor) if self._memory else None
+        found = self._memory.read(address, size) if self._memory else None
         return self.monitor.read(address, size) if found is None else found
 
     def read_physical(self, address: int, size: int) -> bytes:

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // grace: waits for one RCU grace period after another, so that one is always in progress, until it
-// is killed or its parent is gone. The kernel has nothing to wait for on one CPU.
+// is killed or its parent is gone. On one CPU the kernel waits for none (MEMBARRIER_CMD_GLOBAL in
+// kernel/sched/membarrier.c).
 
 #include <linux/membarrier.h>
 #include <signal.h>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
 // preempted WHERE WAKES SECONDS ADDRESS: on the first CPU a task enters and leaves the kernel in a
 // loop, and a real-time task reads an eventfd; the last CPU writes to it WAKES times, or a fiftieth
-// of that if it takes longer than SECONDS, each time when the reader sleeps, so that the first task is
-// preempted wherever it is. A perf event counts how often that CPU runs the kernel's instruction at
+// of that if it takes longer than SECONDS, each time when the reader sleeps, so that the first task
+// is preempted wherever it is. A perf event counts how often that CPU runs the kernel's instruction at
 // ADDRESS, which a read must pass once, behind its sleep, and nothing else there.
 //   WHERE   kernel_fault   a system call's store to an address that is not mapped
 //           user_fault     a load of the program's own from a page that is not there yet

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kstep.base import temporary
+from kstep.build import system_map
 from kstep.build.kernel import Kernel
-from kstep.image import symbols
 from kstep.image.symbols import Symbols
 from kstep.judge.context import Context
 from kstep.machine.hardware import Hardware
@@ -40,7 +40,7 @@ def test_registers_and_memory_are_those_that_kdb_and_qemu_show(prepared: Prepare
         assert not list(temporary.IN_MEMORY.glob(f"{temporary.prefix()}*"))
         context = Context.of(machine)
         assert context is not None
-        jiffies = symbols.find(kernel.system_map, "jiffies")
+        jiffies = system_map.find(kernel.system_map, "jiffies")
         assert jiffies is not None
         with target.stopped_at("meminfo_proc_show", "cat /proc/meminfo") as stop:
             per_cpu = target.kdb.per_cpu_address("runqueues")

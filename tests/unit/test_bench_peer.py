@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, cast
 import pytest
 
 from kstep.base.progress import Progress
-from kstep.bench import peer
+from kstep.bench import boot, peer
 from kstep.bench.peer import Missing, Peer
 from kstep.build.kconfig import Kconfig
 from kstep.build.kernel import Kernel
@@ -71,7 +71,7 @@ def test_a_peer_that_cannot_be_had_leaves_its_figure_out(
         program(folder, "pip", '[ "$4" = virtme-ng ] || { echo "no $4 here" >&2; exit 1; }')
 
     monkeypatch.setattr(venv, "create", create)
-    monkeypatch.setattr(peer, "_seconds_of_boot", lambda _prepared, _kernel: 2.0)
+    monkeypatch.setattr(boot, "ours", lambda _prepared, _kernel: 2.0)
     one = kernel(tmp_path)
     with Progress() as progress:
         figures, missing = peer.compare(cast("Prepared", None), one, 700.0, progress, builds=False)
@@ -80,7 +80,7 @@ def test_a_peer_that_cannot_be_had_leaves_its_figure_out(
             "pexpect": "pip failed: no pexpect here",
             "virtme-ng": "its root is a folder of the host's, and the kernel has no"
             " CONFIG_VIRTIO_FS",
-            "tuxmake": "it builds every variant: only with --all",
+            "tuxmake": "it builds every variant: only with --whole",
         }
         monkeypatch.setattr(peer, "_boot", lambda _peer, _kernel: 4.0)
         figures, missing = peer.compare(cast("Prepared", None), one, 700.0, progress, builds=True)

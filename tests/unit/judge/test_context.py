@@ -35,16 +35,21 @@ def test_a_register_is_where_the_pointer_leads(name: str, offset: int) -> None:
     assert context.registers()[name] == offset
 
 
-def test_of_a_machine_that_shares_its_memory(tmp_path: Path) -> None:
-    map_ = tmp_path / "System.map"
-    map_.write_text(f"{POINTER:016x} B kdb_current_regs\n{FRAME:016x} B kdb_current_regs_not\n")
-    kernel = SimpleNamespace(system_map=map_)
-    machine = cast("Machine", SimpleNamespace(kernel=kernel, shares_memory=True, read=read))
-    context = Context.of(machine)
-    assert context is not None
-    assert context.register("x30") == OFFSETS["x30"]
-    machine.shares_memory = False
-    assert Context.of(machine) is None
-    machine.shares_memory = True
-    map_.write_text(f"{POINTER:016x} T kdb_current_task\n")
-    assert Context.of(machine) is None
+@pytest.mark.parametrize(
+    ("shares", "symbol", "there"),
+    [
+        (True, "kdb_current_regs", True),
+        (False, "kdb_current_regs", False),
+        (True, "kdb_current_regs_not", False),
+    ],
+)
+def test_of_a_machine_that_shares_its_memory(
+    tmp_path: Path, *, shares: bool, symbol: str, there: bool
+) -> None:
+    path = tmp_path / "System.map"
+    path.write_text(f"{FRAME:016x} T kdb_main_loop\n{POINTER:016x} B {symbol}\n")
+    kernel = SimpleNamespace(system_map=path)
+    machine = SimpleNamespace(kernel=kernel, shares_memory=shares, read=read)
+    context = Context.of(cast("Machine", machine))
+    assert (context is not None) is there
+    assert context is None or context.register("x30") == OFFSETS["x30"]

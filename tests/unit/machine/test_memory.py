@@ -5,21 +5,23 @@ from __future__ import annotations
 
 import shutil
 import struct
+from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, cast
 
 import pytest
 
 from kstep.base import temporary
+from kstep.machine import memory
 from kstep.machine.interface import UnmappedError
-from kstep.machine.memory import BEGIN, MIB, ORDINARY, PAGE, Memory
+from kstep.machine.memory import BEGIN, MIB, ORDINARY, PAGE
+from kstep.machine.qmp import Monitor
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from kstep.build.kernel import Kernel
-    from kstep.machine.qmp import Monitor
+    from kstep.machine.memory import Memory
 
 TABLE_AT = 0xFFFF_8000_0900_0000  # of swapper_pg_dir
 TOP = BEGIN  # physical
@@ -29,11 +31,13 @@ DEVICE = 0xFFFF_8000_0010_0000
 SECOND = 1 << 39, 1 << 30, 1 << 21
 
 
-class Guest:
-    """The file, with entries of page tables; it plays the monitor, too."""
+class Guest(Monitor):
+    """Entries of page tables, in a file, and the monitor of their guest."""
 
-    def __init__(self, file: Path) -> None:
-        self.file = file
+    file: Path
+
+    def __init__(self) -> None:
+        super().__init__(Path("none"), Path())
         self.physical_of_table: int | None = TOP
         self.elsewhere = False
         self.asked = 0
@@ -66,6 +70,11 @@ class Guest:
             return stream.read(size)
 
 
+def same(path: Path) -> Path:
+    """Give the file to nobody else."""
+    return path
+
+
 @pytest.fixture
 def kernel(tmp_path: Path) -> Kernel:
     """A kernel of which only the addresses and the configuration are known."""
@@ -82,8 +91,10 @@ def shared(
     kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[tuple[Memory, Guest]]:
     monkeypatch.setattr(temporary, "IN_MEMORY", tmp_path)
-    with Memory(kernel, 8, lambda path: path) as made:
-        guest = Guest(made.file)
+    guest = Guest()
+    with memory.shared(kernel, 8, guest, same) as made:
+        assert made is not None
+        guest.file = made.file
         low, third, last = (TOP + PAGE * n for n in (1, 2, 3))
         guest.enter(TOP, 256, low, 3)
         guest.enter(low, 0, third, 3)
@@ -97,15 +108,11 @@ def shared(
         yield made, guest
 
 
-def of(guest: Guest) -> Monitor:
-    return cast("Monitor", guest)
-
-
 def test_a_page_is_found_by_the_kernels_table(shared: tuple[Memory, Guest]) -> None:
     made, guest = shared
     guest.put(BEGIN + 5 * MIB + 0x123, b"here")
-    assert made.read(STACK + 0x123, 4, of(guest)) == b"here"
-    assert made.read(STACK + 0x123, 4, of(guest)) == b"here"
+    assert made.read(STACK + 0x123, 4) == b"here"
+    assert made.read(STACK + 0x123, 4) == b"here"
     assert guest.asked == 1
 
 
@@ -113,49 +120,49 @@ def test_what_crosses_a_page_is_read_from_both(shared: tuple[Memory, Guest]) -> 
     made, guest = shared
     guest.put(BEGIN + 5 * MIB + PAGE - 2, b"ab")
     guest.put(BEGIN + 3 * MIB, b"cd")
-    assert made.read(STACK + PAGE - 2, 4, of(guest)) == b"abcd"
+    assert made.read(STACK + PAGE - 2, 4) == b"abcd"
 
 
 def test_a_block_has_no_last_table(shared: tuple[Memory, Guest]) -> None:
     made, guest = shared
     guest.put(BEGIN + 3 * MIB + 8, b"block")
-    assert made.read(LINEAR + MIB + 8, 5, of(guest)) == b"block"
+    assert made.read(LINEAR + MIB + 8, 5) == b"block"
 
 
 @pytest.mark.parametrize(
     "address", [STACK + 2 * PAGE, STACK + SECOND[2], STACK + SECOND[1], STACK + SECOND[0]]
 )
 def test_what_no_table_has_is_not_mapped(shared: tuple[Memory, Guest], address: int) -> None:
-    made, guest = shared
+    made, _ = shared
     with pytest.raises(UnmappedError, match=f"{address:#x} is not mapped"):
-        made.read(address, 8, of(guest))
+        made.read(address, 8)
     with pytest.raises(UnmappedError):  # nor is what begins before it
-        made.read(STACK + 2 * PAGE - 4, 8, of(guest))
+        made.read(STACK + 2 * PAGE - 4, 8)
 
 
 @pytest.mark.parametrize("address", [0x40_0000, 0xFF_8000_0000_0000, DEVICE])
 def test_a_program_and_a_device_are_the_monitors(
     shared: tuple[Memory, Guest], address: int
 ) -> None:
-    made, guest = shared
-    assert made.read(address, 8, of(guest)) is None
+    made, _ = shared
+    assert made.read(address, 8) is None
 
 
 def test_a_file_that_qemu_does_not_map_is_not_believed(shared: tuple[Memory, Guest]) -> None:
     made, guest = shared
     guest.elsewhere = True
-    assert made.read(STACK, 8, of(guest)) is None
+    assert made.read(STACK, 8) is None
     guest.elsewhere = False
-    assert made.read(STACK, 8, of(guest)) is None
+    assert made.read(STACK, 8) is None
     assert guest.asked == 1
 
 
 def test_a_cpu_in_user_space_is_asked_again(shared: tuple[Memory, Guest]) -> None:
     made, guest = shared
     guest.physical_of_table = None
-    assert made.read(STACK, 8, of(guest)) is None
+    assert made.read(STACK, 8) is None
     guest.physical_of_table = TOP
-    assert made.read(STACK, 8, of(guest)) == bytes(8)
+    assert made.read(STACK, 8) == bytes(8)
 
 
 def test_without_the_symbol_there_is_only_the_monitor(
@@ -163,16 +170,16 @@ def test_without_the_symbol_there_is_only_the_monitor(
 ) -> None:
     made, guest = shared
     kernel.system_map.write_text("ffff800008000000 T _text\n")
-    assert made.read(STACK, 8, of(guest)) is None
+    assert made.read(STACK, 8) is None
     assert guest.asked == 0
 
 
 def test_the_file_loses_its_name_and_is_read_on(shared: tuple[Memory, Guest]) -> None:
     made, guest = shared
-    assert made.read(STACK, 8, of(guest)) == bytes(8)
+    assert made.read(STACK, 8) == bytes(8)
     made.unlink()
     assert not guest.file.exists()
-    assert made.read(STACK, 8, of(guest)) == bytes(8)
+    assert made.read(STACK, 8) == bytes(8)
 
 
 def test_whatever_happens_no_file_is_left(
@@ -182,7 +189,7 @@ def test_whatever_happens_no_file_is_left(
         raise PermissionError(path)
 
     monkeypatch.setattr(temporary, "IN_MEMORY", tmp_path)
-    with pytest.raises(PermissionError), Memory(kernel, 8, refuse):
+    with pytest.raises(PermissionError), memory.shared(kernel, 8, Guest(), refuse):
         pytest.fail("it was entered")
     assert not list(tmp_path.glob("*kstep-*"))
 
@@ -199,6 +206,7 @@ def test_whatever_happens_no_file_is_left(
 )
 def test_only_where_there_is_room_for_several(
     kernel: Kernel,
+    tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     config: tuple[str, ...],
     free: int,
@@ -206,12 +214,15 @@ def test_only_where_there_is_room_for_several(
 ) -> None:
     kernel.config.write_text("\n".join(config) + "\n")
     usage = SimpleNamespace(free=free * MIB)
+    monkeypatch.setattr(temporary, "IN_MEMORY", tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: usage)
-    assert Memory.possible(kernel, 512) is possible
+    with memory.shared(kernel, 512, Guest(), same) as made:
+        assert (made is not None) is possible
 
 
 def test_not_where_there_is_no_such_folder(
     kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(temporary, "IN_MEMORY", tmp_path / "none")
-    assert not Memory.possible(kernel, 512)
+    with memory.shared(kernel, 512, Guest(), same) as made:
+        assert made is None
