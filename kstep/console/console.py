@@ -38,8 +38,8 @@ class SilenceError(Exception):
     ``heard`` is what was received instead; it is not consumed.
     """
 
-    def __init__(self, waited_for: str, heard: bytes, seconds: float) -> None:
-        super().__init__(f"no {waited_for} within {seconds:.1f} s")
+    def __init__(self, waited_for: str, heard: bytes, deadline: Deadline) -> None:
+        super().__init__(f"no {waited_for} within {deadline}")
         self.heard = heard
 
 
@@ -69,17 +69,25 @@ class Console:
     """One end of a serial line.
 
     ``alive`` is called while nothing is received; it raises MachineryError when the other end
-    is gone. ``on_text`` gets everything as it is received, and may raise. A line that is not
-    ``trusted`` is faulty: it may lose, double and change bytes. ``delay`` is the time between two
-    characters that are sent, in seconds. ``doubts`` counts the errors that the line was seen to
-    make; ``read_once`` names the latest reading that cannot be repeated. Users reset both.
+    is gone. ``missed`` is the time that the host did not give it; see Deadline. ``on_text`` gets
+    everything as it is received, and may raise. A line that is not ``trusted`` is faulty: it may
+    lose, double and change bytes. ``delay`` is the time between two characters that are sent, in
+    seconds. ``doubts`` counts the errors that the line was seen to make; ``read_once`` names the
+    latest reading that cannot be repeated. Users reset both.
     """
 
     def __init__(
-        self, fd: int, alive: Callable[[], None], *, trusted: bool = True, delay: float = 0.0
+        self,
+        fd: int,
+        alive: Callable[[], None],
+        *,
+        missed: Callable[[], float] = lambda: 0.0,
+        trusted: bool = True,
+        delay: float = 0.0,
     ) -> None:
         self._fd = fd
         self._alive = alive
+        self._missed = missed
         self.trusted = trusted
         self._delay = delay
         self.doubts = 0
@@ -93,6 +101,10 @@ class Console:
         self._poll.register(fd, select.POLLIN)
         self.transcript: Transcript | None = None
         self.on_text: Callable[[bytes], None] | None = None
+
+    def deadline(self, seconds: float) -> Deadline:
+        """Return a deadline after ``seconds`` seconds in which the other end could run."""
+        return Deadline.after(seconds, self._missed)
 
     def send(self, data: bytes) -> None:
         """Send all of ``data``."""
@@ -137,7 +149,7 @@ class Console:
                 asks = ASKS if self._received > received and not late else asks - 1
                 quiet_since = time.monotonic()
             elif late:
-                raise SilenceError(what, self._buffer, deadline.seconds)
+                raise SilenceError(what, self._buffer, deadline)
         self._buffer = self._buffer[match.end() :]
         return match
 
@@ -184,7 +196,7 @@ class Console:
                 shown = self._wipe(line, editor)
                 edits = edits or shown is not None
             if not deadline.left and not (edits and echo):
-                raise SilenceError(f"echo of {_text(line)!r}", heard, deadline.seconds)
+                raise SilenceError(f"echo of {_text(line)!r}", heard, deadline)
             if edits and len(seen) >= TRIES:
                 raise MachineryError(
                     f"typed {_text(line)!r}, but the echo was {_times(seen)}; Enter was not sent",

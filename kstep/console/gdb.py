@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 from pygdbmi.gdbmiparser import parse_response
 
-from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.base.pty import Pty
@@ -28,6 +27,7 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from kstep.base.deadline import Deadline
     from kstep.results.transcript import Transcript
     from kstep.toolchain import Process, Toolchain
 
@@ -93,6 +93,7 @@ class Gdb(AbstractContextManager["Gdb"]):
         kernel_runs: Callable[[], bool] = lambda: True,
         look: Callable[[], None] = lambda: None,
         alive: Callable[[], None] = lambda: None,
+        missed: Callable[[], float] = lambda: 0.0,
         log: Transcript | None = None,
     ) -> None:
         self._toolchain = toolchain
@@ -103,6 +104,7 @@ class Gdb(AbstractContextManager["Gdb"]):
         self._kernel_runs = kernel_runs
         self._look = look
         self._alive = alive
+        self._missed = missed
         self._log = log
         self._heard = _Heard()
         self._tokens = count(1)
@@ -110,7 +112,7 @@ class Gdb(AbstractContextManager["Gdb"]):
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             terminal = Pty.open(stack)
-            self._console = Console(terminal.near, self._require_alive)
+            self._console = Console(terminal.near, self._require_alive, missed=self._missed)
             self._console.transcript = self._log
             self._process: Process = self._toolchain.spawn(
                 [
@@ -143,7 +145,7 @@ class Gdb(AbstractContextManager["Gdb"]):
         token = next(self._tokens)
         self._heard.text.clear()
         self._console.send(f"{token}{command}\n".encode())
-        deadline = Deadline.after(ANSWER * self._scale)
+        deadline = self._console.deadline(ANSWER * self._scale)
         while True:
             try:
                 record = self._record(f"answer to {command!r}", deadline)
@@ -245,7 +247,7 @@ class Gdb(AbstractContextManager["Gdb"]):
 
         Raises KernelFault with ``signature`` if it runs and does not stop in time.
         """
-        deadline = Deadline.after(STOP * self._scale)
+        deadline = self._console.deadline(STOP * self._scale)
         while not self._heard.stops:
             try:
                 record = self._record(what, deadline)
@@ -281,7 +283,7 @@ class Gdb(AbstractContextManager["Gdb"]):
 
     def _expect(self, pattern: re.Pattern[bytes], what: str, seconds: float) -> None:
         try:
-            self._console.expect(pattern, what, Deadline.after(seconds * self._scale))
+            self._console.expect(pattern, what, self._console.deadline(seconds * self._scale))
         except SilenceError as error:
             raise self._silent(error) from error
 

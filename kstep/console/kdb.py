@@ -11,7 +11,6 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeVar
 
-from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.console.console import Editor, SilenceError
@@ -273,7 +272,7 @@ class Kdb:
 
     def _type(self) -> None:
         try:
-            self._console.type(self._entered, EDITOR, Deadline.after(ANSWER * self._scale))
+            self._console.type(self._entered, EDITOR, self._console.deadline(ANSWER * self._scale))
         except SilenceError as error:
             if TERMINAL in error.heard:
                 raise MachineryError(
@@ -344,7 +343,7 @@ class Kdb:
         return said.partition("\n")[2] if self._console.trusted else said.removeprefix("\n")
 
     def _expect(self, pattern: re.Pattern[bytes], what: str) -> re.Match[bytes]:
-        deadline = Deadline.after(ANSWER * self._scale)
+        deadline = self._console.deadline(ANSWER * self._scale)
         try:
             return self._console.expect(pattern, what, deadline, self.look)
         except SilenceError as error:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING
 
-from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.console.console import SilenceError
@@ -15,6 +14,7 @@ from kstep.console.shell import READY
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from kstep.base.deadline import Deadline
     from kstep.console.console import Console
 
 # The end of a boot: the guest's READY line, or the kernel's last line (kernel/panic.c; a panic or
@@ -53,7 +53,7 @@ def await_end(
     heard = 0
     while True:
         try:
-            soon = Deadline.after(min(quiet, deadline.left))
+            soon = console.deadline(min(quiet, deadline.left))
             return console.expect(pattern, READINESS, soon, ask)
         except SilenceError as error:
             if len(error.heard) <= heard or not deadline.left:

@@ -21,7 +21,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from kstep.base import temporary
-from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError, RequestError
 from kstep.base.outcome import Signature
 from kstep.base.pty import Pty
@@ -146,7 +145,9 @@ class EmulatedHost(AbstractContextManager["EmulatedHost"]):
             stack.enter_context(Coupling(self.gdbstub, gdb.near))
             self.toolchain.own(self.gdbstub)
             self.monitor = self.folder / "qmp"
-            self._control = Console(control.near, self.require_alive)
+            self._control = Console(
+                control.near, self.require_alive, missed=lambda: self.supply.missed
+            )
             self._process: Process = self.toolchain.spawn(
                 self._argv({"control": control.path, "line": line.path, "gdb": gdb.path}),
                 readable=[self.image.folder],
@@ -265,7 +266,7 @@ class EmulatedHost(AbstractContextManager["EmulatedHost"]):
 
     def _expect(self, pattern: re.Pattern[bytes], what: str, seconds: float) -> re.Match[bytes]:
         try:
-            return self._control.expect(pattern, what, Deadline.after(seconds))
+            return self._control.expect(pattern, what, self._control.deadline(seconds))
         except SilenceError as error:
             raise MachineryError(
                 f"the emulated host: {error}{self._short()}",

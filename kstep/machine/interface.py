@@ -109,6 +109,11 @@ class Machine(AbstractContextManager["Machine"], ABC):
         """
         return ""
 
+    @property
+    def missed(self) -> float:
+        """Seconds so far for which the machine would have run and was not let; 0 if unknown."""
+        return 0.0
+
     # -- capabilities of some machines
 
     def read_physical(self, address: int, size: int) -> bytes:  # noqa: ARG002 -- of others

@@ -81,7 +81,7 @@ class NestedMachine(QemuMachine):
         with ExitStack() as stack:
             self.host.flush()
             self.serial = self.host.line
-            self.console = Console(self.serial, self.require_alive)
+            self.console = Console(self.serial, self.require_alive, missed=lambda: self.missed)
             connection = stack.enter_context(socket.socket(socket.AF_UNIX))
             # QEMU greets at its start, and nobody keeps the greeting for who comes later.
             connection.connect(str(self.host.monitor))
@@ -123,6 +123,11 @@ class NestedMachine(QemuMachine):
     def shortage(self) -> str:
         """Say how the host lacked CPU time of late; see Supply.shortage()."""
         return self.host.supply.shortage()
+
+    @property
+    def missed(self) -> float:
+        """Seconds that the host lacked; see Supply.missed."""
+        return self.host.supply.missed
 
     def open_gdbstub(self) -> Path:
         """Return the socket of QEMU's gdbstub, which stops the guest as soon as it is open."""

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
 from kstep.base import temporary
-from kstep.base.deadline import Deadline
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import Signature
 from kstep.base.pty import Pty
@@ -149,7 +148,7 @@ class QemuMachine(Machine):
             )
             line = Pty.open(stack)
             self.serial = line.near
-            self.console = Console(line.near, self.require_alive)
+            self.console = Console(line.near, self.require_alive, missed=lambda: self.missed)
             self._process: Process = self.toolchain.spawn(
                 self.argv(self.toolchain.inside(line.path), self._scratch),
                 readable=[self.kernel.folder, self.initramfs.parent],
@@ -228,7 +227,7 @@ class QemuMachine(Machine):
         Raises as await_up() does.
         """
         self.console.transcript = transcript
-        deadline = Deadline.after(self.longest_boot)
+        deadline = self.console.deadline(self.longest_boot)
         waits = self.hardware.waits
         pattern = UP_OR_DOWN if self.hardware.kgdboc else UP_OR_PANIC
         match = await_up(self.console, pattern, self.quiet, deadline, waits=waits)
@@ -254,6 +253,11 @@ class QemuMachine(Machine):
     def shortage(self) -> str:
         """Say how QEMU lacked CPU time of late; see Supply.shortage()."""
         return self._supply.shortage()
+
+    @property
+    def missed(self) -> float:
+        """Seconds that QEMU lacked; see Supply.missed."""
+        return self._supply.missed
 
     def send_break(self) -> None:
         """Send a BREAK on the serial line; see Monitor.send_break()."""

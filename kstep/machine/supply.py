@@ -51,6 +51,12 @@ class Supply:
         self._processes = processes
         self._looks = deque([self._look()])
         self._lock = threading.Lock()
+        self._missed = 0.0
+
+    @property
+    def missed(self) -> float:
+        """Seconds, from the start to the latest look, that it would have run and was not let."""
+        return self._missed
 
     def shortage(self) -> str:
         """Say how the machine lacked CPU time of late; "" if it did not."""
@@ -69,6 +75,7 @@ class Supply:
         """Look at them now; returns True, because they must be looked at again."""
         look = self._look()
         with self._lock:
+            self._missed += missed(self._looks[-1], look)
             self._looks.append(look)
             while look.at - self._looks[0].at > WINDOW and len(self._looks) > 2:  # noqa: PLR2004 -- ends of a time
                 self._looks.popleft()
@@ -93,6 +100,21 @@ def supplied(processes: Callable[[], Iterable[int]]) -> Iterator[Supply]:
     supply = Supply(processes)
     with repeated(supply.add, EVERY):
         yield supply
+
+
+def missed(before: Look, after: Look) -> float:
+    """Return for how many seconds, of those between two looks, it would have run and was not let.
+
+    Of threads that are ready at the same time each counts for its share, so never more than all.
+    """
+    span = max(after.at - before.at, 0.0)
+    got, waited = (
+        max(now - then, 0.0)  # the time of a thread that has ended is gone
+        for then, now in ((before.got, after.got), (before.waited, after.waited))
+    )
+    if span > EVERY + LATE or (before.ready and after.ready and not got and not waited):
+        return max(span - got, 0.0)  # the host stood still, or the machine was stopped
+    return waited * span / max(span, got + waited, 1e-9)
 
 
 def lack(looks: list[Look]) -> float:

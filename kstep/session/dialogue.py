@@ -181,7 +181,7 @@ class Dialogue:
     def _type(self, line: bytes, *, harmless: bool = False) -> None:
         """Type a command of the shell."""
         self._typed = line
-        deadline = Deadline.after(WAIT * self._machine.scale)
+        deadline = self._console.deadline(WAIT * self._machine.scale)
         try:
             self._console.type(line, shell.EDITOR, deadline, harmless=harmless)
         except SilenceError as error:
@@ -221,7 +221,7 @@ class Dialogue:
 
     def listen(self, what: str, seconds: float = WAIT) -> Stop | CommandResult:
         """Wait for a stop, or for the end of the running command."""
-        deadline = Deadline.after(seconds * self._machine.scale)
+        deadline = self._console.deadline(seconds * self._machine.scale)
         text = b""
         while True:
             ends = [] if self._command is None else [self._command.end]
@@ -329,7 +329,7 @@ class Dialogue:
 
     def listen_for(self, pattern: re.Pattern[bytes], what: str, seconds: float = WAIT) -> None:
         """Wait for a pattern; raises SilenceError if it is not received in time."""
-        self._console.expect(pattern, what, Deadline.after(seconds * self._machine.scale))
+        self._console.expect(pattern, what, self._console.deadline(seconds * self._machine.scale))
 
     def await_line(self, part: str) -> None:
         """Wait until the guest has printed a line that ends in ``part``."""

@@ -168,6 +168,7 @@ class GdbAccess:
             kernel_runs=lambda: relay.running,
             look=look,
             alive=self._machine.require_alive,
+            missed=lambda: self._machine.missed,
             log=log,
         )
 
@@ -189,6 +190,7 @@ class GdbAccess:
                 readable=[stub.parent],
                 look=machine.console.catch_up,
                 alive=machine.require_alive,
+                missed=lambda: machine.missed,
                 log=log,
             ) as gdb,
         ):

@@ -12,7 +12,7 @@ import time
 import pytest
 
 from kstep.machine import supply
-from kstep.machine.supply import Look, Supply, lack, supplied
+from kstep.machine.supply import Look, Supply, lack, missed, supplied
 
 
 def looks(*steps: tuple[float, float, float, bool]) -> list[Look]:
@@ -40,6 +40,33 @@ def looks(*steps: tuple[float, float, float, bool]) -> list[Look]:
 )
 def test_what_is_a_lack(step: tuple[float, float, float, bool], *, short: bool) -> None:
     assert lack(looks(*[step] * 4)) == (4 * step[0] if short else 0)
+
+
+@pytest.mark.parametrize(
+    ("step", "seconds"),
+    [
+        ((1.0, 0.0, 0.0, False), 0.0),  # a kernel that idles
+        ((1.0, 1.0, 0.0, True), 0.0),  # one that loops, alone on the host
+        ((1.0, 0.25, 0.75, True), 0.75),  # beside three others
+        ((1.0, 0.02, 0.2, False), 0.2),  # one that idles, and waits whenever it wakes
+        ((1.0, 0.5, 1.5, True), 0.75),  # of two CPUs' threads each counts for its share
+        ((1.0, 0.0, 0.0, True), 1.0),  # stopped
+        ((9.0, 5.0, 0.0, False), 4.0),  # all stood still, but not all the time
+        ((1.0, -2.0, -1.0, False), 0.0),  # a thread has ended, and its time with it
+    ],
+)
+def test_what_is_missed(step: tuple[float, float, float, bool], seconds: float) -> None:
+    assert missed(*looks(step)) == pytest.approx(seconds)
+
+
+def test_what_is_missed_adds_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+    stopped = Supply(lambda: ())
+    for _ in range(3):
+        clock[0] += 5.0
+        stopped.add()
+    assert stopped.missed == pytest.approx(15.0)
 
 
 def test_that_of_long_ago_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
