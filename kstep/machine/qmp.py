@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import re
 import socket
@@ -166,6 +167,9 @@ class Monitor(AbstractContextManager["Monitor"]):
         try:
             if self._connection is None:
                 self._connection = QEMUMonitorProtocol(self._address)
+                # A signal that ends this process leaves a command that nobody waits for any more;
+                # asyncio would print that it failed.
+                asyncio.get_event_loop().set_exception_handler(lambda *_: None)
                 self._connection.connect()
             return self._connection.cmd(name, **arguments)
         except ExecuteError:

@@ -3,6 +3,11 @@
 
 from __future__ import annotations
 
+import gc
+import json
+import signal
+import socket
+import threading
 from itertools import repeat
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -67,3 +72,39 @@ def test_a_machine_that_is_gone_has_died(tmp_path: Path) -> None:
     with Monitor(tmp_path / "none", tmp_path) as monitor, pytest.raises(MachineryError) as error:
         monitor.send_break()
     assert error.value.signature is Signature.MACHINE_DIED
+
+
+def serve(listener: socket.socket) -> None:
+    """Greet as QEMU does, accept the first command, and answer nothing any more."""
+    with listener, listener.accept()[0] as client, client.makefile("rw") as lines:
+        version = {"qemu": {"major": 7, "minor": 2, "micro": 0}, "package": ""}
+        print(json.dumps({"QMP": {"version": version, "capabilities": []}}), file=lines, flush=True)
+        lines.readline()  # qmp_capabilities, which has no id
+        print(json.dumps({"return": {}}), file=lines, flush=True)
+        while lines.readline():
+            pass
+
+
+def unwind(*_: object) -> None:
+    raise SystemExit(1)
+
+
+def test_a_signal_amid_a_command_leaves_no_word(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(tmp_path / "qmp"))
+    listener.listen()
+    server = threading.Thread(target=serve, args=(listener,))
+    server.start()
+    before = signal.signal(signal.SIGALRM, unwind)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.5)
+        with pytest.raises(SystemExit), Monitor(tmp_path / "qmp", tmp_path) as monitor:
+            monitor.send_break()
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    server.join()
+    gc.collect()
+    assert [record.message for record in caplog.records if record.name == "asyncio"] == []
