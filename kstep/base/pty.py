@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import os
 import pty
+import termios
 import tty
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,9 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Pty:
-    """``near`` is the descriptor of one end, ``path`` the name of the other."""
+    """``near`` and ``far`` are the descriptors of its ends, ``path`` the name of the far one."""
 
     near: int
+    far: int
     path: Path
 
     @classmethod
@@ -32,4 +34,14 @@ class Pty:
         stack.callback(os.close, far)
         if raw:
             tty.setraw(far)
-        return cls(near, Path(os.ttyname(far)))
+        return cls(near, far, Path(os.ttyname(far)))
+
+    def renew(self) -> None:
+        """Make a raw one as it was when it was opened, after all who had it open have ended.
+
+        What passes from one end to the other is moved by the kernel (flush_to_ldisc() in
+        drivers/tty/tty_buffer.c): at the third call nothing is left that could arrive at an end.
+        """
+        for end in (self.far, self.near, self.far):
+            termios.tcflush(end, termios.TCIOFLUSH)
+        tty.setraw(self.far)

@@ -24,8 +24,9 @@ NOTED = 'date +%s%N > "$0"; exec "$@"'  # the moment at which QEMU starts, in it
 
 
 def boot_over_qemu(prepared: Prepared, kernel: Kernel) -> float:
-    """Compare kstep's boots with QEMU's own time until init speaks; medians, in turns."""
-    taken = [(ours(prepared, kernel), alone(prepared, kernel)) for _ in range(ROUNDS)]
+    """Compare a worker's boots with QEMU's own time until init speaks; medians, in turns."""
+    with prepared.toolchain.kept():
+        taken = [(ours(prepared, kernel), alone(prepared, kernel)) for _ in range(ROUNDS)]
     by_kstep = statistics.median(each for each, _ in taken)
     return by_kstep / statistics.median(each for _, each in taken)
 

@@ -43,17 +43,17 @@ OUTPUT = 0xFFFF_FFFF_F000  # the bits of a descriptor that are an address
 
 @contextmanager
 def shared(
-    kernel: Kernel, mib: int, monitor: Monitor, own: Callable[[Path], Path]
+    kernel: Kernel, mib: int, monitor: Monitor, folder: Path, own: Callable[[Path], Path]
 ) -> Iterator[Memory | None]:
     """Make the memory of a guest, of ``mib`` MiB; None if that cannot be done or read.
 
-    That is where this machine has no room for it, or the kernel's table has another form.
-    ``own`` gives the file to whom QEMU runs as.
+    That is where ``folder`` is not in memory, or has no room for it, or the kernel's table has
+    another form. ``own`` gives the file to whom QEMU runs as.
     """
-    if not _possible(kernel, mib):
+    if not _possible(kernel, mib, folder):
         yield None
         return
-    descriptor, name = tempfile.mkstemp(prefix=temporary.prefix(), dir=temporary.IN_MEMORY)
+    descriptor, name = tempfile.mkstemp(prefix=temporary.prefix(), dir=folder)
     try:
         own(Path(name))
         os.ftruncate(descriptor, mib * MIB)
@@ -64,14 +64,14 @@ def shared(
         Path(name).unlink(missing_ok=True)
 
 
-def _possible(kernel: Kernel, mib: int) -> bool:
+def _possible(kernel: Kernel, mib: int, folder: Path) -> bool:
     try:
-        room = shutil.disk_usage(temporary.IN_MEMORY).free >= SPARE * mib * MIB
+        room = shutil.disk_usage(folder).free >= SPARE * mib * MIB
         options = set(kernel.config.read_text().splitlines())
     except OSError:
         return False
-    may = os.access(temporary.IN_MEMORY, os.W_OK)
-    return room and may and options.issuperset(ORDINARY)
+    in_memory = temporary.IN_MEMORY in folder.parents
+    return room and in_memory and options.issuperset(ORDINARY)
 
 
 class Memory:

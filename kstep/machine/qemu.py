@@ -8,17 +8,12 @@ container; so a terminal program or gdb can use the same line.
 from __future__ import annotations
 
 import shlex
-import shutil
-import tempfile
 import time
 from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-from kstep.base import temporary
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import Signature
-from kstep.base.pty import Pty
 from kstep.console.console import Console
 from kstep.machine import memory
 from kstep.machine.boot import UP_OR_DOWN, UP_OR_PANIC, await_up
@@ -34,6 +29,7 @@ from kstep.toolchain.accel import Accel
 if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
+    from pathlib import Path
 
     from kstep.build.kernel import Kernel
     from kstep.machine.execution import Execution
@@ -134,28 +130,21 @@ class QemuMachine(Machine):
     def __enter__(self) -> Self:
         self.kernel.require_undamaged()
         with ExitStack() as stack:
-            self._scratch = Path(tempfile.mkdtemp(prefix=temporary.prefix()))
-            stack.callback(shutil.rmtree, self._scratch, ignore_errors=True)
-            self._scratch.chmod(0o700)
-            self.toolchain.own(self._scratch)
+            bay = stack.enter_context(
+                self.toolchain.bay([self.kernel.folder, self.initramfs.parent], self.accel.devices)
+            )
+            self._scratch = bay.folder
             if self.hardware.recorded:
                 self._recorder = Recorder.compile(
                     self._scratch, self.kernel.system_map, self.toolchain
                 )
             monitor = Monitor(self._scratch / "qmp", self._scratch)
             self._memory = stack.enter_context(
-                memory.shared(self.kernel, MEMORY, monitor, self.toolchain.own)
+                memory.shared(self.kernel, MEMORY, monitor, bay.in_memory, self.toolchain.own)
             )
-            line = Pty.open(stack)
-            self.serial = line.near
-            self.console = Console(line.near, self.require_alive, missed=lambda: self.missed)
-            self._process: Process = self.toolchain.spawn(
-                self.argv(self.toolchain.inside(line.path), self._scratch),
-                readable=[self.kernel.folder, self.initramfs.parent],
-                writable=[self._scratch, *([self._memory.file] if self._memory else [])],
-                lines=[line.path],
-                devices=self.accel.devices,
-            )
+            self.serial = bay.line.near
+            self.console = Console(self.serial, self.require_alive, missed=lambda: self.missed)
+            self._process: Process = bay.spawn(self.argv(bay.path, self._scratch))
             stack.callback(self._process.kill)
             self._supply = stack.enter_context(supplied(self._process.processes))
             self.monitor = stack.enter_context(monitor)

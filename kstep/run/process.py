@@ -130,7 +130,7 @@ def _work(connection: Connection, toolchain: Toolchain, watched: Connection | No
     signal.signal(signal.SIGTERM, _unwind)
     try:
         _end_with_parent()
-        with EmulatedHosts() as hosts:
+        with toolchain.kept(), EmulatedHosts() as hosts:
             while (order := connection.recv()) is not None:
                 boot, folder = order
                 _run(boot, connection, toolchain, folder, hosts)

@@ -170,6 +170,7 @@ class _Running(AbstractContextManager["_Running"]):
             return first
         self.end_machine()
         self._hosts.end()
+        self._toolchain.renew()
         try:
             earlier = first.as_earlier(set_aside(cell, self._folder))
         except OSError:  # a full disk: its files stay where they are, and it is the result

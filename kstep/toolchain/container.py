@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-only
 """The toolchain in a container: Debian's packages in an image, one container per command.
 
+The machines of a worker share one, see room.
+
 A build there has no network, no capabilities and no root.
 """
 
@@ -14,7 +16,7 @@ import time
 from collections import deque
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import docker.errors
 from docker.types import LogConfig
@@ -22,9 +24,10 @@ from docker.types import LogConfig
 import docker
 from kstep.base import owner, temporary
 from kstep.base.deadline import Deadline
-from kstep.toolchain.engine import FAULTS, Traits, asked
+from kstep.toolchain.engine import FAULTS, EngineError, Traits, asked
 from kstep.toolchain.image import ready_image
 from kstep.toolchain.interface import (
+    Bay,
     CommandError,
     LimitError,
     Process,
@@ -33,6 +36,7 @@ from kstep.toolchain.interface import (
     ignore,
 )
 from kstep.toolchain.limits import GIB, watched
+from kstep.toolchain.room import Room
 from kstep.toolchain.suite import USUAL
 
 if TYPE_CHECKING:
@@ -75,7 +79,7 @@ class DockerProcess(Process):
         self._pid: int | None = None
         try:
             with asked():
-                self._input = container.attach_socket(params={"stdin": 1, "stream": 1})
+                self._input: Any = container.attach_socket(params={"stdin": 1, "stream": 1})
                 container.start()
                 container.reload()
         except BaseException:
@@ -90,6 +94,14 @@ class DockerProcess(Process):
             except docker.errors.NotFound:
                 return False
         return str(self._container.status) == "running"
+
+    def write(self, data: bytes) -> None:
+        """Write to the standard input of its first process; EngineError if that is closed."""
+        try:
+            # Mostly a SocketIO (docker.APIClient), which can only be read, and wraps a socket.
+            getattr(self._input, "_sock", self._input).sendall(data)
+        except OSError as error:
+            raise EngineError(f"the Docker engine hung up: {error}") from error
 
     def output(self) -> str:
         """Return the end of the container's log."""
@@ -152,6 +164,9 @@ class DockerToolchain(Toolchain):
         traits: Traits = Traits(),  # noqa: B008 -- frozen
     ) -> None:
         super().__init__(why)
+        self._keeps = False
+        self._room: Room | None = None
+        self._room_sees: tuple[frozenset[Path], tuple[Path, ...]] = (frozenset(), ())
         self.debian = debian
         self.image = image
         self.image_digest = digest
@@ -214,6 +229,7 @@ class DockerToolchain(Toolchain):
         devices: Sequence[Path] = (),
         limits: Limits | None = None,
         at: Mapping[Path, Path] | None = None,
+        kept: bool = False,
     ) -> Container:
         real = at or {}
         volumes = {str(real.get(p, p)): {"bind": str(p), "mode": "ro"} for p in readable}
@@ -222,7 +238,7 @@ class DockerToolchain(Toolchain):
             volumes[str(line)] = {"bind": str(self.inside(line)), "mode": "rw"}
         return client.containers.create(
             self.image,
-            [*BOUND, *argv],
+            list(argv),
             stdin_open=True,
             working_dir=str(cwd) if cwd else None,
             environment={"HOME": "/tmp", "LC_ALL": "C.UTF-8", **(env or {})},  # noqa: S108 -- the container's own
@@ -232,7 +248,8 @@ class DockerToolchain(Toolchain):
             cap_drop=["ALL"],
             security_opt=["no-new-privileges", *self._traits.security_options],
             read_only=True,
-            tmpfs={"/tmp": "exec,mode=1777"},  # noqa: S108 -- the container's own
+            # A program finds nothing there of one that was in a kept container before it.
+            tmpfs={} if kept else {"/tmp": "exec,mode=1777"},  # noqa: S108 -- the container's own
             init=True,
             labels={LABEL: owner.name()},
             devices=[f"{device}:{device}:rw" for device in devices],
@@ -279,7 +296,7 @@ class DockerToolchain(Toolchain):
         with asked(), self._client() as client:
             container = self._create(
                 client,
-                argv,
+                [*BOUND, *argv],
                 readable=readable,
                 writable=writable,
                 cwd=cwd,
@@ -329,6 +346,18 @@ class DockerToolchain(Toolchain):
         devices: Sequence[Path] = (),
     ) -> Process:
         """Start a container and leave it running."""
+        return self._spawn([*BOUND, *argv], readable, writable, lines, devices)
+
+    def _spawn(
+        self,
+        argv: Sequence[str],
+        readable: Sequence[Path],
+        writable: Sequence[Path],
+        lines: Sequence[Path],
+        devices: Sequence[Path],
+        *,
+        kept: bool = False,
+    ) -> DockerProcess:
         for line in lines:
             self.own(line)
         with asked():
@@ -340,8 +369,52 @@ class DockerToolchain(Toolchain):
                 writable=writable,
                 lines=lines,
                 devices=devices,
+                kept=kept,
             )
             return DockerProcess(container)
+
+    @contextlib.contextmanager
+    def bay(self, readable: Sequence[Path], devices: Sequence[Path] = ()) -> Iterator[Bay]:
+        """Have a bay for the block, in the room that is kept if one is; see Toolchain.
+
+        The room is for any kernel and guest of a cache, so it has the folders above ``readable``.
+        """
+        with contextlib.ExitStack() as stack:
+            if self._keeps:
+                room = self._room_for(frozenset(each.parent for each in readable), devices)
+                yield stack.enter_context(room.bay())
+            else:
+                yield stack.enter_context(super().bay(readable, devices))
+
+    def _room_for(self, readable: frozenset[Path], devices: Sequence[Path]) -> Room:
+        sees = (readable, tuple(devices))
+        if self._room is None or self._room_sees != sees or not self._room.is_free():
+            self.renew()
+            self._room_sees = sees
+            self._room = Room(
+                lambda argv, writable, line: self._spawn(
+                    argv, sorted(readable), writable, [line], devices, kept=True
+                ),
+                self.own,
+                self.inside,
+            )
+        return self._room
+
+    @contextlib.contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep a container for one machine after another during the block; see Toolchain."""
+        self._keeps = True
+        try:
+            yield
+        finally:
+            self._keeps = False
+            self.renew()
+
+    def renew(self) -> None:
+        """End the container that is kept, so that the next machine gets another."""
+        room, self._room = self._room, None
+        if room is not None:
+            room.close()
 
 
 def _require_engine(client: docker.DockerClient) -> None:

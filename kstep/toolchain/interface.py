@@ -3,20 +3,24 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import tempfile
 from abc import ABC, abstractmethod
-from contextlib import suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar
 
 from kstep.base import temporary
 from kstep.base.errors import MachineryError
+from kstep.base.pty import Pty
 from kstep.toolchain.compiler import GCC
 from kstep.toolchain.emulator import QEMU
 from kstep.toolchain.program import Program
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from kstep.toolchain.compiler import Compiler
     from kstep.toolchain.emulator import Emulator
@@ -97,6 +101,35 @@ class Process(ABC):
         """End it at once and release its resources; harmless if it has ended."""
 
 
+@dataclass(frozen=True)
+class Bay:
+    """The place of one machine, until it has ended: its files, its line, and how to start it.
+
+    ``folder`` is its own; ``in_memory`` is a folder for a file that must not be written to a
+    disk, or ``folder`` if this host has none. ``path`` is that of ``line`` for the program that
+    ``spawn`` starts; the folders have the same paths there.
+    """
+
+    folder: Path
+    in_memory: Path
+    line: Pty
+    path: Path
+    spawn: Callable[[Sequence[str]], Process]
+
+
+@contextmanager
+def bay_folders(own: Callable[[Path], Path]) -> Iterator[tuple[Path, Path]]:
+    """Make ``folder`` and ``in_memory`` of a bay, and give them away by ``own``."""
+    with ExitStack() as stack:
+        found = []
+        for above in (None, temporary.IN_MEMORY):
+            if above is None or os.access(above, os.W_OK):
+                name = tempfile.mkdtemp(prefix=temporary.prefix(), dir=above)
+                stack.callback(shutil.rmtree, name, ignore_errors=True)
+                found.append(own(Path(name)))
+        yield found[0], found[-1]
+
+
 class Toolchain(ABC):
     """Runs commands with a cross compiler, an emulator and gdb on their PATH."""
 
@@ -153,6 +186,34 @@ class Toolchain(ABC):
         ``lines`` are ptys, each opened as ``inside(line)``; ``devices`` are the machine's
         devices that it may open.
         """
+
+    @contextmanager
+    def bay(self, readable: Sequence[Path], devices: Sequence[Path] = ()) -> Iterator[Bay]:
+        """Have a bay for the block; its machine sees ``readable`` and ``devices`` as in spawn()."""
+        with ExitStack() as stack:
+            folder, in_memory = stack.enter_context(bay_folders(self.own))
+            line = Pty.open(stack)
+            yield Bay(
+                folder,
+                in_memory,
+                line,
+                self.inside(line.path),
+                lambda argv: self.spawn(
+                    argv,
+                    readable=readable,
+                    writable=[folder, in_memory],
+                    lines=[line.path],
+                    devices=devices,
+                ),
+            )
+
+    @contextmanager
+    def kept(self) -> Iterator[None]:
+        """Keep for the block what makes a bay slow to have: the next bay is in the same place."""
+        yield
+
+    def renew(self) -> None:  # noqa: B027 -- nothing is kept
+        """Have the next bay in a new place."""
 
     def end_orphans(self, *, own: bool = False) -> None:  # noqa: ARG002 -- on the host a child ends with its parent
         """End what a kstep process that is gone left running, and remove its files.

@@ -165,14 +165,13 @@ class Verify(AbstractContextManager["Verify"]):
 
     def runs(self, program: str) -> bool:
         """Whether a program that the run started, in a container or not, is running."""
-        return bool(self._containers(program) or self._children(program))
+        return bool(self._programs(program))
 
     def kill(self, program: str) -> None:
         """Kill a program that the run started, as the kernel does when memory runs out."""
-        for container in self._containers(program):
-            container.kill()
-        for pid in self._children(program):
-            os.kill(pid, signal.SIGKILL)
+        for pid in self._programs(program):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
 
     def left_behind(self, seconds: float = MOMENT) -> list[str]:
         """Return what is left of ended or killed runs, ``seconds`` later.
@@ -187,7 +186,7 @@ class Verify(AbstractContextManager["Verify"]):
 
     def _left(self) -> list[str]:
         processes = [f"process {_command(pid)}" for pid in self._family if _command(pid)]
-        containers = [f"container {each.name}" for each in self._containers("")]
+        containers = [f"container {each.name}" for each in self._containers()]
         files = [str(path) for path in self.temporary.iterdir() if self._is_theirs(path)]
         files += [
             str(path) for path in temporary.IN_MEMORY.glob("kstep-*") if self._is_theirs(path)
@@ -202,7 +201,18 @@ class Verify(AbstractContextManager["Verify"]):
     def _children(self, program: str) -> list[int]:
         return [pid for pid in _descendants(self._process.pid) if _command(pid).startswith(program)]
 
-    def _containers(self, program: str) -> list[Container]:
+    def _programs(self, program: str) -> list[int]:
+        """Return the PIDs of a program, in a container or not."""
+        found = self._children(program)
+        for container in self._containers():
+            with contextlib.suppress(docker.errors.APIError):  # it has just ended
+                top = container.top()
+                pid, command = (top["Titles"].index(title) for title in ("PID", "CMD"))
+                rows = [row for row in top["Processes"] if row[command].startswith(program)]
+                found += [int(row[pid]) for row in rows]
+        return found
+
+    def _containers(self) -> list[Container]:
         owners = self._family or _descendants(self._process.pid)
         client = None
         try:
@@ -210,12 +220,7 @@ class Verify(AbstractContextManager["Verify"]):
             listed = client.containers.list(all=True, filters={"label": LABEL}, ignore_removed=True)
         except docker.errors.DockerException:  # the toolchain is the host's
             return []
-        return [
-            each
-            for each in listed
-            if int(each.labels[LABEL].partition("-")[0], 16) in owners
-            and any(word.startswith(program) for word in each.attrs["Args"])
-        ]
+        return [each for each in listed if int(each.labels[LABEL].partition("-")[0], 16) in owners]
 
 
 def verify(scratch: Path, *options: str) -> Run:

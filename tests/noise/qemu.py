@@ -28,6 +28,7 @@ from kstep.base.pty import Pty
 from kstep.machine import qemu
 from kstep.run import preparation, request, runner
 from kstep.run.boot import Boot
+from kstep.toolchain import interface
 from tests.integration.command import ROOT
 from tests.noise import campaign
 
@@ -68,7 +69,7 @@ class NoisyPty:
                 os.close(descriptor)
 
         stack.callback(end)
-        return Pty(far[0], outer.path)
+        return Pty(far[0], outer.far, outer.path)
 
     def _carry(self, qemu_end: int, our_end: int, wake: int) -> None:
         ways = {our_end: (qemu_end, self._to_guest), qemu_end: (our_end, self._from_guest)}
@@ -107,7 +108,7 @@ def run(
     with Progress() as progress:
         prepared = preparation.prepare(asked, "host", Cache.default(), progress, "tcg")
     (built,) = prepared.built
-    vars(qemu)["Pty"] = line
+    vars(interface)["Pty"] = line
     vars(runner)["QemuMachine"] = NoisyQemu
     found = []
     for cell in asked.cells:

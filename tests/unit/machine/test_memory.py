@@ -87,12 +87,18 @@ def kernel(tmp_path: Path) -> Kernel:
 
 
 @pytest.fixture
-def shared(
-    kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[tuple[Memory, Guest]]:
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """That of a bay, in memory."""
     monkeypatch.setattr(temporary, "IN_MEMORY", tmp_path)
+    made = tmp_path / "bay"
+    made.mkdir()
+    return made
+
+
+@pytest.fixture
+def shared(kernel: Kernel, folder: Path) -> Iterator[tuple[Memory, Guest]]:
     guest = Guest()
-    with memory.shared(kernel, 8, guest, same) as made:
+    with memory.shared(kernel, 8, guest, folder, same) as made:
         assert made is not None
         guest.file = made.file
         low, third, last = (TOP + PAGE * n for n in (1, 2, 3))
@@ -182,16 +188,13 @@ def test_the_file_loses_its_name_and_is_read_on(shared: tuple[Memory, Guest]) ->
     assert made.read(STACK, 8) == bytes(8)
 
 
-def test_whatever_happens_no_file_is_left(
-    kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_whatever_happens_no_file_is_left(kernel: Kernel, folder: Path) -> None:
     def refuse(path: Path) -> Path:
         raise PermissionError(path)
 
-    monkeypatch.setattr(temporary, "IN_MEMORY", tmp_path)
-    with pytest.raises(PermissionError), memory.shared(kernel, 8, Guest(), refuse):
+    with pytest.raises(PermissionError), memory.shared(kernel, 8, Guest(), folder, refuse):
         pytest.fail("it was entered")
-    assert not list(tmp_path.glob("*kstep-*"))
+    assert not list(folder.iterdir())
 
 
 @pytest.mark.parametrize(
@@ -206,7 +209,7 @@ def test_whatever_happens_no_file_is_left(
 )
 def test_only_where_there_is_room_for_several(
     kernel: Kernel,
-    tmp_path: Path,
+    folder: Path,
     monkeypatch: pytest.MonkeyPatch,
     config: tuple[str, ...],
     free: int,
@@ -214,15 +217,11 @@ def test_only_where_there_is_room_for_several(
 ) -> None:
     kernel.config.write_text("\n".join(config) + "\n")
     usage = SimpleNamespace(free=free * MIB)
-    monkeypatch.setattr(temporary, "IN_MEMORY", tmp_path)
     monkeypatch.setattr(shutil, "disk_usage", lambda _folder: usage)
-    with memory.shared(kernel, 512, Guest(), same) as made:
+    with memory.shared(kernel, 512, Guest(), folder, same) as made:
         assert (made is not None) is possible
 
 
-def test_not_where_there_is_no_such_folder(
-    kernel: Kernel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(temporary, "IN_MEMORY", tmp_path / "none")
-    with memory.shared(kernel, 512, Guest(), same) as made:
+def test_not_where_there_is_no_such_folder(kernel: Kernel, tmp_path: Path) -> None:
+    with memory.shared(kernel, 512, Guest(), tmp_path, same) as made:
         assert made is None

@@ -29,6 +29,7 @@ from kstep.toolchain import (
 )
 from kstep.toolchain.container import BOUND, DockerProcess
 from kstep.toolchain.engine import EngineError, Traits
+from kstep.toolchain.room import KILLED, SUPERVISOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -36,13 +37,26 @@ if TYPE_CHECKING:
 
 @dataclass
 class Attached:
-    """The other end of a container's standard input."""
+    """The other end of a container's standard input, whose reader may be a supervisor."""
 
+    argv: Sequence[str] = ()
+    said: list[bytes] = field(default_factory=list)
+    words: int | None = None
     closed: int = 0
+
+    def sendall(self, data: bytes) -> None:
+        """Take it; answer where a program is to end."""
+        self.said.append(data)
+        if data == b"\n":
+            if self.words is None:
+                self.words = os.open(self.argv[-1], os.O_WRONLY)
+            os.write(self.words, KILLED)
 
     def close(self) -> None:
         """Count."""
         self.closed += 1
+        if self.words is not None:
+            os.close(self.words)
 
 
 @dataclass
@@ -66,7 +80,7 @@ class Container:
         """Take the other end of its standard input."""
         assert params == {"stdin": 1, "stream": 1}
         assert self.status == "created", "what it is bound to is there before it runs"
-        self.attached.append(Attached())
+        self.attached.append(Attached(self.asked.get("argv", ())))
         return self.attached[-1]
 
     def start(self) -> None:
@@ -319,6 +333,62 @@ def test_a_machine_has_its_line_and_devices_and_no_more(
     assert made.removed
     assert attached.closed == 1
     process.kill()  # once more, and nothing happens
+
+
+def test_a_worker_keeps_a_container_for_its_machines(engine: Engine, tmp_path: Path) -> None:
+    """One for all kernels of a cache, and none when the worker ends."""
+    toolchain = tools()
+    kernels = [tmp_path / "kernels" / name for name in ("a", "b")]
+    guest = tmp_path / "guests/c"
+    seen = []
+    with toolchain.kept():
+        for kernel in (*kernels, kernels[0]):
+            with toolchain.bay([kernel, guest]) as bay:
+                process = bay.spawn(["qemu-system-aarch64", "-smp", "two words"])
+                assert process.alive()
+                command = (bay.folder / "command").read_text()
+                assert command == "qemu-system-aarch64 -smp 'two words'"
+                seen.append(bay)
+                process.kill()
+        (container,) = engine.made
+        assert [each.removed for each in engine.made] == [False]
+    assert container.removed
+    assert container.asked["argv"][:3] == ["sh", "-c", SUPERVISOR]
+    modes = {name: volume["mode"] for name, volume in container.asked["volumes"].items()}
+    assert modes == {
+        str(tmp_path / "kernels"): "ro",
+        str(tmp_path / "guests"): "ro",
+        str(seen[0].folder.parent): "rw",
+        str(seen[0].in_memory): "rw",
+        str(seen[0].line.path): "rw",
+    }
+    (attached,) = container.attached
+    assert attached.said == [data for bay in seen for data in (f"{bay.folder}\n".encode(), b"\n")]
+    assert len({bay.folder for bay in seen}) == len(seen)
+    assert not any(bay.folder.exists() or bay.in_memory.exists() for bay in seen)
+
+
+def test_a_container_is_not_kept_for_what_it_does_not_see(engine: Engine, tmp_path: Path) -> None:
+    toolchain = tools()
+    with toolchain.kept():
+        for cache in ("a", "b"):
+            with toolchain.bay([tmp_path / cache / "kernels/1"]) as bay:
+                bay.spawn(["qemu-system-aarch64"]).kill()
+        assert [each.removed for each in engine.made] == [True, False]
+        with toolchain.bay([tmp_path / "b/kernels/1"], [Path("/dev/null")]):
+            pass
+        assert [each.removed for each in engine.made] == [True, True, False]
+        toolchain.renew()
+        assert all(each.removed for each in engine.made)
+
+
+def test_without_a_worker_each_machine_has_a_container(engine: Engine, tmp_path: Path) -> None:
+    toolchain = tools()
+    for _ in range(2):
+        with toolchain.bay([tmp_path]) as bay:
+            bay.spawn(["qemu-system-aarch64"]).kill()
+    assert len(engine.made) == 2
+    assert all(each.asked["argv"] == [*BOUND, "qemu-system-aarch64"] for each in engine.made)
 
 
 def test_root_gives_the_line_to_who_runs_the_machine(
