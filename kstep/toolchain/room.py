@@ -25,16 +25,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 # Its standard input has the folder of each program, and then a line at which the program ends.
-# -1 is every process of the container but the supervisor and init (kill(2)). When the input ends,
-# because the process that holds its other end is gone, so does the supervisor; then init ends,
-# and what is left in the PID namespace.
+# kill -1 means every process of the container but the supervisor and init, and fails if there is
+# none, not even a dead one that init has not reaped (kill_something_info() in kernel/signal.c).
+# When the input ends, because the process that holds its other end is gone, so does the supervisor;
+# then init ends, and what is left in the PID namespace.
 SUPERVISOR = """\
 exec 3>"$1"
 while read -r folder; do
     { . "$folder/command" </dev/null >"$folder/output" 2>&1 3>&-; echo ended >&3; } &
     read -r end
-    kill -KILL -1
-    wait
+    while kill -KILL -1; do wait; done 2>/dev/null
     echo killed >&3
 done
 """
