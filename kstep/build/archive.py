@@ -13,11 +13,12 @@ if TYPE_CHECKING:
 FOLDER, PROGRAM, LINK = stat.S_IFDIR | 0o755, stat.S_IFREG | 0o755, stat.S_IFLNK | 0o777
 
 
-def newc(entries: Iterable[tuple[str, int, bytes]], level: int = 6) -> bytes:
+def newc(entries: Iterable[tuple[str, int, bytes]], level: int = 0) -> bytes:
     """Pack (name, mode, content) in the kernel's initramfs buffer format, gzipped.
 
     Documentation/driver-api/early-userspace/buffer-format.rst; owner 0:0 and no times, so that the
-    same files give the same archive, and root is not needed. ``level`` is gzip's; 0 stores.
+    same files give the same archive, and root is not needed. ``level`` is gzip's; 0 stores: to
+    inflate the guest's 17 MB took two fifths of what QEMU computes in a boot.
     """
     out = bytearray()
     for inode, (name, mode, data) in enumerate((*entries, ("TRAILER!!!", 0, b""))):
