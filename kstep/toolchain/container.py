@@ -248,7 +248,7 @@ class DockerToolchain(Toolchain):
             cap_drop=["ALL"],
             security_opt=["no-new-privileges", *self._traits.security_options],
             read_only=True,
-            # A program finds nothing there of one that was in a kept container before it.
+            # None in one that is kept: a program could leave files there. Podman adds it.
             tmpfs={} if kept else {"/tmp": "exec,mode=1777"},  # noqa: S108 -- the container's own
             init=True,
             labels={LABEL: owner.name()},
