@@ -7,6 +7,7 @@ import shutil
 import time
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Self
 
 from kstep.base.errors import MachineryError
@@ -111,6 +112,11 @@ def empty(folder: Path, kept: str) -> None:
             shutil.rmtree(path)
 
 
+# Both take some 30 ms, and a worker runs hundreds of boots with the same scripts and few kernels.
+_sessions = lru_cache(maxsize=1)(session.load)
+_symbols = lru_cache(maxsize=8)(Symbols.load)
+
+
 def _doubted(result: Result, short: str) -> Result:
     """Withdraw a result about the kernel, because its machine was short of CPU time."""
     return replace(
@@ -135,12 +141,12 @@ class _Running(AbstractContextManager["_Running"]):
         self, boot: Boot, toolchain: Toolchain, folder: Path, hosts: EmulatedHosts
     ) -> None:
         own = () if boot.own is None else (boot.own,)
-        self.script = session.load(boot.sessions, own)[boot.cells[0].session]
+        self.script = _sessions(boot.sessions, own)[boot.cells[0].session]
         self._boot = boot
         self._toolchain = toolchain
         self._folder = folder
         self._hosts = hosts
-        self._symbols = Symbols.load(boot.kernel.system_map)
+        self._symbols = _symbols(boot.kernel.system_map)
         self._machine: Machine | None = None
         self._taint = 0  # of its kernel, as last seen
         self._stack = ExitStack()
