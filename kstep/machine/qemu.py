@@ -135,9 +135,7 @@ class QemuMachine(Machine):
             )
             self._scratch = bay.folder
             if self.hardware.recorded:
-                self._recorder = Recorder.compile(
-                    self._scratch, self.kernel.system_map, self.toolchain
-                )
+                self._recorder = Recorder.put(self._scratch, self.kernel.system_map, self.toolchain)
             monitor = Monitor(self._scratch / "qmp", self._scratch)
             self._memory = stack.enter_context(
                 memory.shared(self.kernel, MEMORY, monitor, bay.in_memory, self.toolchain.own)

@@ -2,7 +2,7 @@
 """What QEMU itself executes between two stops of kgdb, which no kernel can tell otherwise.
 
 QEMU's TCG loads a plugin, ``recorder.c`` beside this file, which writes to a file of the
-machine's folder; it is compiled there by the toolchain whose QEMU loads it.
+machine's folder; it is compiled by the toolchain whose QEMU loads it.
 """
 
 from __future__ import annotations
@@ -10,9 +10,11 @@ from __future__ import annotations
 import re
 import shutil
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from kstep.base import temporary
 from kstep.base.errors import MachineryError
 from kstep.image.symbols import Symbols
 from kstep.machine.execution import Execution, Interruption
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
     from kstep.toolchain import Toolchain
 
 SOURCE = Path(__file__).with_name("recorder.c")
+PLUGIN = "recorder.so"
 # Of arch/arm64/kernel/entry.S, kernel/debug/debug_core.c and arch/arm64/mm/fault.c.
 ADDRESSES = {"vectors": "vectors", "stop": "kgdb_handle_exception", "abort": "do_mem_abort"}
 VERSION = re.compile(r"version (\d+)\.(\d+)")
@@ -41,20 +44,10 @@ class Recorder:
     _read: int = field(default=0, init=False)
 
     @classmethod
-    def compile(cls, scratch: Path, system_map: Path, toolchain: Toolchain) -> Recorder:
-        """Compile the plugin for the toolchain's QEMU; raises MachineryError if that fails."""
-        shutil.copyfile(SOURCE, scratch / SOURCE.name)
-        found = VERSION.search(toolchain.text(["qemu-system-aarch64", "--version"]))
-        version = (int(found[1]), int(found[2])) if found else (0, 0)
-        interface = next(number for since, number in INTERFACES if version >= since)
-        argv = ["gcc", "-O2", "-shared", "-fPIC", f"-DAPI={interface}"]
-        argv += ["-o", str(scratch / "recorder.so"), str(scratch / SOURCE.name)]
-        try:
-            toolchain.run(argv, cwd=scratch, writable=[scratch])
-        except CommandError as error:
-            raise MachineryError(
-                "QEMU's plugin does not compile", details=error.details[-8:]
-            ) from error
+    def put(cls, scratch: Path, system_map: Path, toolchain: Toolchain) -> Recorder:
+        """Put the plugin for the toolchain's QEMU there; MachineryError if it does not compile."""
+        (scratch / PLUGIN).write_bytes(_compiled(toolchain))
+        toolchain.own(scratch / PLUGIN)
         return cls(scratch, Symbols.load(system_map))
 
     @property
@@ -63,7 +56,7 @@ class Recorder:
         addresses = "".join(
             f",{name}={self.symbols.address(symbol):x}" for name, symbol in ADDRESSES.items()
         )
-        return ["-plugin", f"{self.scratch}/recorder.so,record={self._file}{addresses}"]
+        return ["-plugin", f"{self.scratch}/{PLUGIN},record={self._file}{addresses}"]
 
     def execution(self, cpu: int) -> Execution:
         """Return what ``cpu`` did from the last resume to the stop where it is now.
@@ -79,6 +72,26 @@ class Recorder:
     @property
     def _file(self) -> Path:
         return self.scratch / "executed"
+
+
+@lru_cache(maxsize=1)
+def _compiled(toolchain: Toolchain) -> bytes:
+    """Compile the plugin, once for the machines of a worker."""
+    with temporary.folder() as name:
+        folder = toolchain.own(Path(name))
+        shutil.copyfile(SOURCE, folder / SOURCE.name)
+        found = VERSION.search(toolchain.text(["qemu-system-aarch64", "--version"]))
+        version = (int(found[1]), int(found[2])) if found else (0, 0)
+        interface = next(number for since, number in INTERFACES if version >= since)
+        argv = ["gcc", "-O2", "-shared", "-fPIC", f"-DAPI={interface}"]
+        argv += ["-o", str(folder / PLUGIN), str(folder / SOURCE.name)]
+        try:
+            toolchain.run(argv, cwd=folder, writable=[folder])
+        except CommandError as error:
+            raise MachineryError(
+                "QEMU's plugin does not compile", details=error.details[-8:]
+            ) from error
+        return (folder / PLUGIN).read_bytes()
 
 
 def parse(lines: Iterable[str], cpu: int) -> Execution:
