@@ -29,7 +29,10 @@ if TYPE_CHECKING:
 # none, not even a dead one that init has not reaped (kill_something_info() in kernel/signal.c).
 # When the input ends, because the process that holds its other end is gone, so does the supervisor;
 # then init ends, and what is left in the PID namespace.
+# It does nothing if its parent is not init, because the engine was told to share PIDs (pidns in
+# containers.conf): -1 would be every process of the user.
 SUPERVISOR = """\
+[ "$PPID" = 1 ] || exit 1
 exec 3>"$1"
 while read -r folder; do
     { . "$folder/command" </dev/null >"$folder/output" 2>&1 3>&-; echo ended >&3; } &

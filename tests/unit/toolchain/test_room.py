@@ -5,13 +5,14 @@ from __future__ import annotations
 
 import os
 import select
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
 
 from kstep.toolchain import room
 from kstep.toolchain.engine import EngineError
-from kstep.toolchain.room import ENDED, KILLED, Room
+from kstep.toolchain.room import ENDED, KILLED, SUPERVISOR, Room
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -126,6 +127,12 @@ def test_an_engine_that_has_hung_up_is_named(made: tuple[Room, Supervised]) -> N
     with one.bay() as bay, pytest.raises(EngineError, match="hung up"):
         bay.spawn(["qemu"])
     assert not one.is_free()
+
+
+def test_a_supervisor_kills_only_in_a_pid_namespace_of_its_own() -> None:
+    """Nothing is fed to it here: it must not even read."""
+    argv = ["sh", "-c", SUPERVISOR, "sh", "/dev/null"]
+    assert subprocess.run(argv, stdin=subprocess.DEVNULL, check=False).returncode == 1
 
 
 def test_a_machine_finds_nothing_of_the_last_one(made: tuple[Room, Supervised]) -> None:
