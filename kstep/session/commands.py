@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from kstep.session.stops import Stops
 
 SYSRQ_G = "echo g > /proc/sysrq-trigger"
+# A command behind it. In braces, or of `a & b` only `a` would be behind it.
+SYSRQ_G_THEN = SYSRQ_G + " && {{ {}; }}"
 KGDBOC = "/sys/module/kgdboc/parameters/kgdboc"
 NOT_FOUND = 127  # the shell's status for a command that it does not find
 READS_ON = 0.3  # seconds within which the shell reads its next line
@@ -133,7 +135,7 @@ class Commands:
         The command ``then`` is typed before, so nothing runs in between.
         """
         self._dialogue.require("in_kdb", State.SHELL)
-        with self.running(SYSRQ_G + (f" && {then}" if then else "")):
+        with self.running(SYSRQ_G_THEN.format(then) if then else SYSRQ_G):
             self._stops.expect_stop(KEYBOARD)
             yield self._dialogue.kdb
             self._stops.go()
@@ -153,7 +155,7 @@ class Commands:
         kdb = self._dialogue.kdb
         with ExitStack() as stack:
             if at_once:
-                ended = stack.enter_context(self.running(f"{SYSRQ_G} && {trigger}"))
+                ended = stack.enter_context(self.running(SYSRQ_G_THEN.format(trigger)))
                 self._stops.expect_stop(KEYBOARD)
                 point = kdb.breakpoint(location)
                 self._stops.go()
