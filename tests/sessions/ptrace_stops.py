@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-only
-"""Are a tracer's steps in order around signals and system calls?
+"""Are a tracer's steps in order around signals, system calls and faults?
 
 Claim: each request of ptrace leads to the stop that the next instruction means. Not raised in the
 review; step and kind of stop share SPSR.SS and TIF_SINGLESTEP with everything that the kernel does
@@ -15,9 +15,18 @@ which the kernel does not make, and the next step is behind the next instruction
 `trapped`: a step over an instruction that the kernel emulates ends behind it
 (arm64_skip_faulting_instruction() in traps.c). `forked`: what a stepped program forks is neither
 stepped, nor has the tracer's breakpoint, and ends with status 0.
+What else gdb does between steps: `faulted`: a step over an access of a page that was never touched
+ends behind it. `broken`: a BRK stops before itself and is told as one, by a step and without, also
+with the number that is kgdb's in the kernel; a step from where the tracer moved the program begins
+there. `restarted`: a system call that a signal interrupts, which the tracer keeps back, is made
+again, by the same step. `written`: the program has in its registers (general and vector ones,
+flags, thread pointer) what the tracer wrote, and the other way round, on a CPU that nobody else
+uses, so that it may still have the old ones. `several`: as many hardware breakpoints as there are,
+at most four, one behind the other. `replaced`: behind execve() steps go on, and the tracer's
+breakpoint is gone. `detached`: a program that is let go after a step runs on to its end.
 
-Refuted by a stop elsewhere or by another signal (`wrong-result`), or by a child that runs on
-(`hang`).
+Refuted by a stop elsewhere, or by another signal, or told otherwise, by a register with another
+value, by a child that ends otherwise (`wrong-result`), or by one that runs on (`hang`).
 """
 
 from __future__ import annotations
@@ -26,12 +35,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from kstep.base.outcome import KernelFault, Signature
+from kstep.machine.hardware import Hardware
 from kstep.session.session import session
 
 if TYPE_CHECKING:
     from kstep.session.target import Target
 
-ROUNDS = 100  # of about ten stops each
+ONE_CPU = Hardware()
+ROUNDS, FEW = 100, 20  # of about ten stops each, or with a child of its own
 OFTEN = 100  # microseconds
 
 
@@ -40,6 +51,8 @@ class Mode:
     """What is stepped; the name is that of the mode of tests/guest/traced.c."""
 
     name: str
+    hardware: Hardware = ONE_CPU
+    rounds: int = ROUNDS
 
 
 def must_stop_as_asked(target: Target, mode: str, rounds: int, seconds: float = 30) -> None:
@@ -55,7 +68,7 @@ def must_stop_as_asked(target: Target, mode: str, rounds: int, seconds: float = 
 
 
 @session(
-    claim="A tracer's steps are in order around signals and system calls.",
+    claim="A tracer's steps are in order around signals, system calls and faults.",
     cases=(
         Mode("blocked"),
         Mode("handled"),
@@ -63,9 +76,16 @@ def must_stop_as_asked(target: Target, mode: str, rounds: int, seconds: float = 
         Mode("emulated"),
         Mode("trapped"),
         Mode("forked"),
+        Mode("faulted"),
+        Mode("broken"),
+        Mode("restarted"),
+        Mode("written", Hardware(cpus=2), FEW),
+        Mode("several"),
+        Mode("replaced", rounds=FEW),
+        Mode("detached", rounds=FEW),
     ),
     area="user space",
 )
 def ptrace_stops(target: Target, mode: Mode) -> None:
     """Step a child with other requests between the steps."""
-    must_stop_as_asked(target, mode.name, ROUNDS)
+    must_stop_as_asked(target, mode.name, mode.rounds)

@@ -203,6 +203,7 @@ def test_every_other_cell_is_run_on_a_board(tmp_path: Path) -> None:
     assert {cell for cell in found if cell.partition("[")[0] not in whole} == {
         *("kdb-lockdown[integrity]", "kdb-lockdown[confidentiality]", "kdb-lockdown[boot]"),
         *("step-atomics[exclusive]", "watch-under-load[two]", "watch-under-load[four]"),
+        "ptrace-stops[written]",
         "step-signals[other_cpu]",
         "watch-moved[debugger_cpu]",
         "watch-moved[kernel_cpu]",
