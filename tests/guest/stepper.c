@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-// stepper STEPS [EVENT]: single-steps a child by ptrace while a timer of 100 Hz sends it
+// stepper STEPS [EVENT|quiet]: single-steps a child by ptrace while a timer of 100 Hz sends it
 // signals, until it has run STEPS instructions. The child loops through a block whose
 // order is known: straight code, branches taken and not, a loop, a call, a return, a
 // branch through a register, a system call; a signal leads to a handler, then to the
@@ -7,7 +7,8 @@
 // reported as a step. With an EVENT, x:ADDRESS in the kernel, which the system call passes
 // once, perf counts its hits, those of an instruction of the handler and those of the
 // variable that it writes, where no signal can come between; and an interrupt comes
-// every 100 microseconds.
+// every 100 microseconds. If it is quiet, no signals are sent: one that is pending would
+// hide that the step is not.
 
 #include "event.h"
 
@@ -23,6 +24,7 @@
 
 #define INTERVAL_NS 10000000
 #define OFTEN_US 100
+#define LONG_S 30               // no step takes longer, with a debugger of the kernel's amid it
 
 // The numbers are those in `order`. Global, because gcc uses the GOT for symbols that it
 // does not define, where local labels would all become the first one.
@@ -71,7 +73,7 @@ struct position {
 static pid_t pid;
 static uint64_t vdso;   // the address of __kernel_rt_sigreturn, once known
 static struct position here, back;
-static bool after_call;
+static bool after_call, quiet;
 static long taken, repeated, calls, counts;
 
 static _Noreturn void child(void)
@@ -86,7 +88,8 @@ static _Noreturn void child(void)
 		die("timer_create");
 	ptrace(PTRACE_TRACEME, 0, 0, 0);
 	raise(SIGSTOP);
-	timer_settime(timer, 0, &often, NULL);
+	if (!quiet)
+		timer_settime(timer, 0, &often, NULL);
 	((void (*)(void))(uintptr_t)block)();
 	__builtin_unreachable();
 }
@@ -106,11 +109,20 @@ static uint64_t pc(void)
 	return registers().pc;
 }
 
+static void on_alarm(int number)
+{
+	(void)number;
+	kill(pid, SIGKILL);
+	fprintf(stderr, "stepper: a step does not come back\n");	// amid waitpid()
+	_exit(2);
+}
+
 // Lets the child run one instruction, or take a signal. Returns the signal of its stop.
 static int step(int signal)
 {
 	int status;
 
+	alarm(LONG_S);
 	if (ptrace(PTRACE_SINGLESTEP, pid, 0, signal) < 0)
 		die("PTRACE_SINGLESTEP");
 	if (waitpid(pid, &status, 0) != pid)
@@ -179,16 +191,18 @@ static bool arrived(int signal)
 int main(int argc, char **argv)
 {
 	const long steps = argc >= 2 ? atol(argv[1]) : 0;
-	const bool watched = argc == 3;
+	const bool watched = argc == 3 && strcmp(argv[2], "quiet");
 	long signals = 0, stuck, off_order;
 	uint64_t count;
 	bool well = true, told = true;
 	int signal, status, runs = -1, writes = -1, place = -1;
 
 	if (steps <= 0 || argc > 3) {
-		fprintf(stderr, "usage: stepper STEPS [EVENT]\n");
+		fprintf(stderr, "usage: stepper STEPS [EVENT|quiet]\n");
 		return 2;
 	}
+	quiet = argc == 3 && !watched;
+	sigaction(SIGALRM, &(struct sigaction){ .sa_handler = on_alarm }, NULL);
 	pid = fork();
 	if (pid < 0)
 		die("fork");

@@ -48,6 +48,6 @@ class Due:
 def user_pnmi(target: Target, due: Due) -> None:
     """Count hits, or step, with the masks checked."""
     if due.name == "stepped":
-        ptrace_step(target, Debuggers("alone", watched=False))
+        ptrace_step(target, Debuggers("alone"))
     else:
         wake_beside(target, due.name)
