@@ -8,11 +8,11 @@ them from `s` and `c`. Not raised in the review, except that Matthias Schiffer r
 Measured, while the kernel is stopped: registers against kdb's `rd`, the backtrace against
 the frame records in memory, memory against QEMU's view of it, a variable that gdb writes
 against what the guest reads, `info threads` and the stacks of sleeping tasks against kdb's
-`ps A` and `btp`, `monitor`. While it runs: `finish` from a breakpoint, `until`, `step` into a
-function, `next`, `continue`, `stepi`, and where each of them ends. While the kernel boots and waits
-(`kgdbwait`): the backtrace, and a breakpoint further on; breakpoints in code that is not reached
-and in code that is freed are cleared once it is up. After `stepi` and `detach`: no step and no
-breakpoint remains, and another gdb can attach.
+`ps A` and `btp`, `monitor`; registers that gdb writes against kdb's. While it runs: `finish` from a
+breakpoint, `until`, `step` into a function, `next`, `continue`, `stepi`, and where each of them
+ends. While the kernel boots and waits (`kgdbwait`): the backtrace, and a breakpoint further on;
+breakpoints in code that is not reached and in code that is freed are cleared once it is up. After
+`stepi` and `detach`: no step and no breakpoint remains, and another gdb can attach.
 After each, the stopped command completes: `go` in kdb or gdb's detach resumes it.
 
 Refuted by a value that differs from the other source (`wrong-result`), by a breakpoint
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
 # fs/proc/loadavg.c: calls get_avenrun(), then others for the arguments of seq_printf()
 CALLER, LEAF, TRIGGER = "loadavg_proc_show", "get_avenrun", "cat /proc/loadavg"
 RET = 0xD65F_03C0
+GENERAL = 29  # x0 to x28; gdb needs the frame pointer and what follows
 LINES = 16  # stops of `step` before it enters what CALLER calls, at most
 STOP = "echo g > /proc/sysrq-trigger"
 SLEEPING = (1, 2)  # init, which waits for the shell, and kthreadd
@@ -87,6 +88,23 @@ def stopped(target: Target) -> None:
             line = gdb.type(f"monitor md4c1 {address:#x}")
             same("monitor md", f"{VALUE:08x}" in line, True)  # noqa: FBT003 -- what is compared
     same(FILE, target.run(f"cat {FILE} && echo {before} > {FILE}").text.strip(), str(VALUE))
+
+
+def written(target: Target) -> None:
+    """Write each general register in gdb; kdb must have all, and writes them back."""
+    with target.in_kdb() as kdb:
+        before = kdb.registers()
+        wanted = before | {f"x{n}": (before[f"x{n}"] + n + 1) % (1 << 64) for n in range(GENERAL)}
+        with target.in_gdb() as gdb:
+            for name, value in wanted.items():
+                if value != before[name]:
+                    gdb.type(f"set ${name} = {value:#x}")
+        same("registers that gdb wrote", kdb.registers(), wanted)
+        for name, value in before.items():
+            if value != wanted[name]:
+                kdb.command(f"rm {name} {value:#x}")
+        same("registers that kdb wrote back", kdb.registers(), before)
+    target.must_tick()
 
 
 def must_unwind(target: Target, gdb: Gdb) -> list[int]:
@@ -212,6 +230,7 @@ def same(what: str, got: object, want: object) -> None:
     claim="gdb's commands work over the serial line.",
     cases=(
         Boot(stopped, Hardware()),
+        Boot(written, Hardware()),
         Boot(running, Hardware()),
         Boot(detached, Hardware()),
         Boot(at_boot, Hardware(parameters="kgdbwait", waits=True)),
