@@ -10,9 +10,10 @@ over its own breakpoints can.
 
 Measured: the hits of a breakpoint on a system call that more tasks make than there are CPUs,
 some of them SCHED_FIFO and woken by the timer every millisecond, against the calls that they
-made; on one CPU, on two and on four. Splats are kept from the console until the hits are
-counted, because the time of the first unexpected step exception is chance, and missed hits are
-not.
+made; on one CPU, on two and on four. In `debugged` there are two, and kdb stops both, again and
+again, from a task on the first, which it steps: the other may owe a step of perf's then. Splats are
+kept from the console until the hits are counted, because the time of the first unexpected step
+exception is chance, and missed hits are not.
 
 Refuted by more hits than calls (`double-hits`) or fewer (`missed-hits`), by unexpected step
 exceptions (`step-flood`), by a CPU that does not answer afterwards (`hang`).
@@ -28,9 +29,14 @@ from kstep.session.hits import must_be_exact
 from kstep.session.session import session
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from kstep.session.target import Target
 
 WHILE = 1000  # milliseconds: thousands of interrupts, a few per cent of them during a step
+STOPS = 20
+STOPPED = "__arm64_sys_getitimer"  # kernel/time/itimer.c: nobody else calls it
+AT_MOST = 60_000  # milliseconds for these
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,7 @@ class Cpus:
 
     name: str
     hardware: Hardware
+    debugged: bool = False
 
 
 @session(
@@ -47,16 +54,33 @@ class Cpus:
         Cpus("one", Hardware(cpus=1)),
         Cpus("two", Hardware(cpus=2)),
         Cpus("four", Hardware(cpus=4)),
+        Cpus("debugged", Hardware(cpus=2), debugged=True),
     ),
     area="break- and watchpoints",
 )
-def watch_under_load(target: Target, _cpus: Cpus) -> None:
+def watch_under_load(target: Target, cpus: Cpus) -> None:
     """Count the hits of a system call that many tasks make."""
     with target.in_kdb() as kdb:
         function = kdb.address("__arm64_sys_settimeofday")
-    counted = target.run(
-        f"dmesg -n 1; dmesg -c > /dev/null; herd {WHILE} {function:#x}", 30
-    ).figures
+    target.run("dmesg -n 1; dmesg -c > /dev/null")
+    if cpus.debugged:
+        counted = stop_beside(target, f"herd {AT_MOST} {function:#x} {STOPS}")
+    else:
+        counted = target.run(f"herd {WHILE} {function:#x}", 30).figures
     target.metrics.update(counted)
     must_be_exact(counted["hits"], counted["calls"], "calls")
     target.run("dmesg; dmesg -n 7; cpus")
+
+
+def stop_beside(target: Target, command: str) -> Mapping[str, int]:
+    """Stop all CPUs from a task on the first, again and again; where it steps is not judged."""
+    with target.in_kdb() as kdb:
+        stop_here = kdb.breakpoint(STOPPED)
+    with target.running(command, 60) as ended:
+        for number in range(STOPS):
+            target.expect_breakpoint(stop_here)
+            target.step_unjudged()
+            if number == STOPS - 1:
+                kdb.clear(stop_here)
+            target.go()
+    return ended[0].figures

@@ -205,6 +205,7 @@ def test_every_other_cell_is_run_on_a_board(tmp_path: Path) -> None:
         *("step-atomics[exclusive]", "watch-under-load[two]", "watch-under-load[four]"),
         "ptrace-stops[written]",
         "step-signals[other_cpu]",
+        "watch-under-load[debugged]",
         "watch-moved[debugger_cpu]",
         "watch-moved[kernel_cpu]",
         "watch-moved[user_cpu]",
