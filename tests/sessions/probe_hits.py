@@ -8,7 +8,8 @@ Measured: fail_function puts a kprobe on a system call (kernel/fail_function.c).
 should_fail(), which lowers the attribute `space` by one and lets the call through
 (lib/fault-inject.c): that is the counter. `running`: 2000 calls, beside the timer's interrupts.
 `stepped`: twenty calls, of which eight are stepped, from the branch to the system call over the
-probe and further; where the steps end is not judged here.
+probe and further; where the steps end is not judged here. `shared`: kdb has a breakpoint on the
+probed instruction itself, which stops each of ten calls before the probe is hit.
 
 Refuted by a number of hits that is not that of the calls (`missed-hits`, `double-hits`); and by
 `go` that hits the breakpoint at the branch again (`rehit`), as in continue-past-breakpoint.
@@ -42,12 +43,17 @@ class Probing:
 
     name: str
     calls: int
-    stepped: bool
+    stepped: bool = False
+    shared: bool = False
 
 
 @session(
     claim="A kprobe's handler runs once for each call, stepped over or not.",
-    cases=(Probing("running", 2000, stepped=False), Probing("stepped", 20, stepped=True)),
+    cases=(
+        Probing("running", 2000),
+        Probing("stepped", 20, stepped=True),
+        Probing("shared", 10, shared=True),
+    ),
     needs=("CONFIG_FAIL_FUNCTION",),
     area="break- and watchpoints",
 )
@@ -57,6 +63,8 @@ def probe_hits(target: Target, probing: Probing) -> None:
     arm(target, PROBED)
     if probing.stepped:
         step_calls(target, PROBED, trigger, STEPPED, lambda _: step_over(target))
+    elif probing.shared:
+        stop_calls(target, trigger, probing.calls)
     else:
         target.run(trigger)
     left = target.run(f"echo left=$(cat {FOLDER}/space)").figures["left"]
@@ -93,6 +101,18 @@ def step_calls(
         for _ in range(times):
             target.go_until(stop_here, lambda: target.successors(branch) == to_probe, STOPS)
             walk(branch + 4)
+        kdb.clear(stop_here)
+
+
+def stop_calls(target: Target, trigger: str, calls: int) -> None:
+    """Stop at the probed instruction in each call, and continue."""
+    with target.in_kdb() as kdb:
+        stop_here = kdb.breakpoint(PROBED)
+    with target.running(trigger):
+        for _ in range(calls):
+            target.expect_breakpoint(stop_here)
+            target.go()
+    with target.in_kdb() as kdb:
         kdb.clear(stop_here)
 
 
