@@ -353,7 +353,10 @@ class Verification:
             task.show(functools.partial(self._so_far, record))
 
         folder = self.folder.absolute()
+        # One session on all kernels before the next: a patch has its first result soon.
+        order = {each.name: number for number, each in enumerate(self.asked.sessions)}
         for suite, group in boots.items():
+            group.sort(key=lambda boot: (boot.cells[0].repeat, order[boot.cells[0].session]))
             tools = prepared.tools_of(suite).toolchain
             self.scheduler.run(group, tools, folder, on_start, on_result)
 
