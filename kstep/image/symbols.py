@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 TEXT = frozenset("tTwW")
+# What clang adds to the name of a static function that it makes global with LTO; kallsyms leaves it
+# out (cleanup_symbol_name() in kernel/kallsyms.c).
+PROMOTED = ".llvm."
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Symbols:
                 text, kind, name = line.split()
                 if kind not in TEXT:
                     continue
+                name = name.partition(PROMOTED)[0]  # as kallsyms has it
                 address = int(text, 16)
                 by_name.setdefault(name, address)
                 if address not in shown or kind.isupper():

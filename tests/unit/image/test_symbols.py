@@ -90,3 +90,12 @@ def test_static_functions_share_a_name(tmp_path: Path) -> None:
     symbols = Symbols.load(tmp_path / "System.map")
     assert symbols.all_named("show") == (0xFFFF800008000000, 0xFFFF800008000020)
     assert symbols.all_named("other") == (0xFFFF800008000010,)
+
+
+def test_a_static_function_that_lto_makes_global_has_its_own_name(tmp_path: Path) -> None:
+    (tmp_path / "System.map").write_text(
+        "ffff8000080f3278 t ____do_softirq.llvm.3101087075619708606\nffff8000080f3290 T next\n"
+    )
+    symbols = Symbols.load(tmp_path / "System.map")
+    assert str(symbols.locate(0xFFFF_8000_080F_328C)) == "____do_softirq+0x14"
+    assert "____do_softirq" in symbols

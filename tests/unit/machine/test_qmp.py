@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import signal
@@ -76,7 +77,12 @@ def test_a_machine_that_is_gone_has_died(tmp_path: Path) -> None:
 
 def serve(listener: socket.socket) -> None:
     """Greet as QEMU does, accept the first command, and answer nothing any more."""
-    with listener, listener.accept()[0] as client, client.makefile("rw") as lines:
+    with (
+        contextlib.suppress(OSError),  # it has hung up
+        listener,
+        listener.accept()[0] as client,
+        client.makefile("rw") as lines,
+    ):
         version = {"qemu": {"major": 7, "minor": 2, "micro": 0}, "package": ""}
         print(json.dumps({"QMP": {"version": version, "capabilities": []}}), file=lines, flush=True)
         lines.readline()  # qmp_capabilities, which has no id
