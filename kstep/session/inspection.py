@@ -7,7 +7,7 @@ import struct
 from typing import TYPE_CHECKING
 
 from kstep.arm64 import daif
-from kstep.arm64.branch import decode
+from kstep.arm64.branch import Flow, decode
 from kstep.arm64.entry import SYNCHRONOUS, entered_by
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
@@ -79,6 +79,11 @@ class Inspection:
         self._dialogue.require("successors", State.KDB)
         instruction = decode(self._stops.text.word(address), address)
         return instruction.successors(self._dialogue.kdb.registers())
+
+    def leads_on(self, address: int) -> bool:
+        """Whether an instruction leads to the one behind it, whatever the registers are."""
+        self._dialogue.require("leads_on", State.KDB)
+        return decode(self._stops.text.word(address), address).flow is Flow.SEQUENTIAL
 
     def fixup(self, address: int) -> int | None:
         """Return where the kernel continues after a fault at an address; None if it has no fixup.

@@ -75,8 +75,8 @@ class Target:
         inspection = Inspection(machine, symbols, dialogue, stops)
         self.known = inspection.known
         self.find, self.find_call = inspection.find, inspection.find_call
-        self.locate = inspection.locate
-        self.successors, self.fixup = inspection.successors, inspection.fixup
+        self.locate, self.fixup = inspection.locate, inspection.fixup
+        self.successors, self.leads_on = inspection.successors, inspection.leads_on
         self.is_unmasked_in_fault = inspection.is_unmasked_in_fault
         self.must_show_stack = inspection.must_show_stack
         self.call = inspection.call
