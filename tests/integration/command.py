@@ -208,7 +208,7 @@ class Verify(AbstractContextManager["Verify"]):
             with contextlib.suppress(docker.errors.APIError):  # it has just ended
                 top = container.top()
                 pid, command = (top["Titles"].index(title) for title in ("PID", "CMD"))
-                rows = [row for row in top["Processes"] if row[command].startswith(program)]
+                rows = [row for row in top["Processes"] or () if row[command].startswith(program)]
                 found += [int(row[pid]) for row in rows]
         return found
 

@@ -34,10 +34,10 @@ def test_registers_and_memory_are_those_that_kdb_and_qemu_show(prepared: Prepare
         kernel, prepared.initramfs.path, Hardware(cpus=2), prepared.toolchain, prepared.accel
     ) as machine:
         assert machine.shares_memory
-        assert list(temporary.IN_MEMORY.glob(f"{temporary.prefix()}*"))
+        assert list(temporary.IN_MEMORY.glob(f"{temporary.prefix()}*/*"))
         target = Target(machine, Symbols.load(kernel.system_map))
         machine.boot()
-        assert not list(temporary.IN_MEMORY.glob(f"{temporary.prefix()}*"))
+        assert not list(temporary.IN_MEMORY.glob(f"{temporary.prefix()}*/*"))
         context = Context.of(machine)
         assert context is not None
         jiffies = system_map.find(kernel.system_map, "jiffies")
