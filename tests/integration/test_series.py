@@ -61,7 +61,7 @@ def mbox(tmp_path_factory: pytest.TempPathFactory, source: Path) -> Path:
     return path
 
 
-SESSIONS = "--sessions=continue-past-breakpoint,ptrace-step"
+SESSIONS = "--sessions=continue-past-breakpoint,ptrace-step[alone],ptrace-step[watched]"
 
 
 @pytest.fixture(scope="module")
