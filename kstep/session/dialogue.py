@@ -166,6 +166,11 @@ class Dialogue:
         """What tells the registers of the context in which kdb stopped: memory, or kdb itself."""
         return (Context.of(self._machine) if self._console.trusted else None) or self.kdb
 
+    @property
+    def running(self) -> str:
+        """The command that the shell runs; "" if there is none."""
+        return "" if self._command is None else self._command.text
+
     def start(self, command: str) -> None:
         """Have the shell run a command; under gdb too, which may have let the guest run."""
         verb = f"running {command!r}"

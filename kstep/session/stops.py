@@ -11,6 +11,7 @@ from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
 from kstep.console.kdb import BREAKPOINT_HIT, KEYBOARD, STEPPED
 from kstep.console.shell import CommandResult
+from kstep.machine.capability import Capability
 from kstep.session.dialogue import WAIT, State
 
 if TYPE_CHECKING:
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
     from kstep.console.kdb import Breakpoint, Stop
     from kstep.image.symbols import Symbols
     from kstep.judge.text import LiveText
+    from kstep.machine.interface import Machine
     from kstep.session.dialogue import Dialogue
 
+TRACED = 60.0  # seconds for a command while the machine writes down what it executes
 AGAIN = 3  # times that `go` is repeated at a breakpoint that is hit again
 RECURRING = 20  # stops with the same registers, which none was reached anew for
 
@@ -31,8 +34,11 @@ class Stops:
     ``text`` is the live text read since then.
     """
 
-    def __init__(self, dialogue: Dialogue, symbols: Symbols, text: LiveText) -> None:
+    def __init__(
+        self, dialogue: Dialogue, symbols: Symbols, text: LiveText, machine: Machine
+    ) -> None:
         self.text = text
+        self._machine = machine
         self._dialogue = dialogue
         self._symbols = symbols
         self._registers: dict[str, int] = {}  # at the last breakpoint that was waited for
@@ -75,8 +81,11 @@ class Stops:
 
     def _expect(self, reason: str, pc: int | None = None) -> Stop:
         what = f"stop for {reason}" + ("" if pc is None else f" at {self._symbols.locate(pc)}")
+        command = self._dialogue.running
         heard = self._dialogue.listen(what)
         if isinstance(heard, CommandResult):
+            if pc is not None and command:
+                self._require_reached(pc, command)
             raise KernelFault(
                 Signature.MISSED_HITS,
                 f"the command ended with status {heard.status} and there was no {what}",
@@ -89,6 +98,26 @@ class Stops:
             self._registers = self._dialogue.kdb.registers()
         self.take(heard)
         return heard
+
+    def _require_reached(self, pc: int, command: str) -> None:
+        """Raise MachineryError if a command does not lead to a function, as the machine saw it.
+
+        The compiler may have inlined it where the command would call it.
+        """
+        at = self._symbols.locate(pc)
+        if at.offset or Capability.EXECUTION_LOG not in self._machine.offer.capabilities:
+            return  # only of a function's first instruction it is known to begin a block
+        try:
+            with self._machine.executed() as executed:
+                self._dialogue.start(command)
+                heard = self._dialogue.listen("end of the command", TRACED)
+        except KernelFault:
+            return  # it is broken, whatever it reaches
+        if isinstance(heard, CommandResult) and pc not in executed:
+            raise MachineryError(
+                f"{command!r} does not lead to {at.symbol} in this kernel, so nothing was tested:"
+                " the machine, which ran it again, executed nothing there"
+            )
 
     def expect_breakpoint(self, breakpoint_: Breakpoint) -> Stop:
         """Wait until a breakpoint is hit."""

@@ -50,7 +50,7 @@ class Target:
         self.drain, self.require_certain = dialogue.drain, dialogue.require_certain
         self.wait_for_pending_tick = dialogue.wait_for_pending_tick
 
-        stops = Stops(dialogue, symbols, LiveText(machine))
+        stops = Stops(dialogue, symbols, LiveText(machine), machine)
         self.go, self.go_until = stops.go, stops.go_until
         self.expect_stop = stops.expect_stop
         self.expect_breakpoint = stops.expect_breakpoint

@@ -3,13 +3,29 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 
-from kstep.base.outcome import Signature
+from kstep.base.errors import MachineryError
+from kstep.base.outcome import KernelFault, Signature
+from kstep.machine.capability import Capability, Offer
 from kstep.session.dialogue import State
-from tests.unit.farend import booted, byte_by_byte, end, hit, say, step, stop, whole
+from kstep.session.target import Target
+from tests.unit.farend import (
+    FakeMachine,
+    booted,
+    byte_by_byte,
+    end,
+    hit,
+    line_to,
+    say,
+    step,
+    stop,
+    whole,
+)
 from tests.unit.session.conversations import (
     F,
     G,
@@ -21,10 +37,9 @@ from tests.unit.session.conversations import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
-    from kstep.session.target import Target
-    from tests.unit.farend import Event
+    from tests.unit.farend import Event, MadeUp
 
 
 @pytest.mark.parametrize("cut", [whole, byte_by_byte])
@@ -51,6 +66,53 @@ def test_no_hit_is_missed_hits() -> None:
     assert str(fault) == (
         "the command ended with status 0 and there was no stop for Breakpoint at f"
     )
+
+
+class Watching(FakeMachine):
+    """A machine that knows what its guest executes."""
+
+    executes: frozenset[int] = frozenset()
+
+    @property
+    def offer(self) -> Offer:
+        """It can do that, too."""
+        offer = super().offer
+        return replace(offer, capabilities=offer.capabilities | {Capability.EXECUTION_LOG})
+
+    @contextmanager
+    def executed(self) -> Iterator[set[int]]:
+        """It is always the same."""
+        yield set(self.executes)
+
+
+def missed(kernel: MadeUp, executes: set[int]) -> tuple[Signature | None, str]:
+    """Go past a breakpoint that is not hit; return what is said of it."""
+    with line_to(kernel) as console:
+        machine = Watching(console, kernel.words)
+        machine.scale = 0.08
+        machine.executes = frozenset(executes)
+        try:
+            go_past(Target(machine, kernel.names))
+        except (KernelFault, MachineryError) as error:
+            return error.signature, str(error)
+    return None, ""
+
+
+@pytest.mark.parametrize(
+    ("again", "executes"),
+    [(end(), {F}), (hit(F), set()), (say(""), set())],
+    ids=["runs", "is hit", "hangs"],
+)
+def test_a_function_that_runs_without_a_stop_is_missed(again: Event, executes: set[int]) -> None:
+    signature, said = missed(made_up(end(), again), executes)
+    assert signature is Signature.MISSED_HITS
+    assert said == "the command ended with status 0 and there was no stop for Breakpoint at f"
+
+
+def test_a_function_that_does_not_run_is_no_verdict() -> None:
+    signature, said = missed(made_up(end(), end()), {G})
+    assert signature is Signature.INFRASTRUCTURE
+    assert said.startswith("'trigger' does not lead to f in this kernel, so nothing was tested")
 
 
 def test_a_trigger_that_is_silent_hangs() -> None:
