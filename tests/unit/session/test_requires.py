@@ -44,6 +44,7 @@ USES = {
 FOR_GDB = ("Relay", "open_gdbstub")  # with these gdb has the kernel, for the block of who uses them
 NOT_THE_MACHINE = ("gdb", "kdb")  # who reads memory in another way
 NO_WAY_BACK = "crash"
+OPTIONAL = ("_require_reached",)  # it asks first whether the machine can do that
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ class Sources:
     def meant(self, node: ast.AST, module: str) -> list[Code]:
         """The functions that a name in a module, or behind a dot, may stand for."""
         match node:
+            case ast.Attribute(attr=name) if name in OPTIONAL:
+                return []
             case ast.Attribute():
                 return self._method(node.attr, module)
             case ast.Subscript():
