@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-MOST = (
-    9.0  # times the timeout: with less than a tenth of the time, nothing can be said of a machine
-)
+# Times the timeout: with less than a tenth of the time, nothing can be said of a machine.
+MOST = 9.0
 
 
 def _nothing() -> float:

@@ -35,12 +35,21 @@ class StoppedAt:
     It is removed when the block is left, or by clear() before.
     """
 
-    def __init__(self, kdb: Kdb, breakpoint_: Breakpoint, stop: Stop) -> None:
+    def __init__(self, kdb: Kdb, stops: Stops, breakpoint_: Breakpoint) -> None:
         self.breakpoint = breakpoint_
-        self.stop = stop
+        self.stop = stops.expect_breakpoint(breakpoint_)
         self._kdb = kdb
+        self._stops = stops
         self._is_set = True
         self._answer: CommandResult | None = None
+
+    def times(self, number: int) -> Iterator[Stop]:
+        """Yield the stop, then ``go`` to the next and yield that, until there were ``number``."""
+        for further in reversed(range(number)):
+            yield self.stop
+            if further:
+                self._stops.go()
+                self.stop = self._stops.expect_breakpoint(self.breakpoint)
 
     def clear(self) -> None:
         """Remove the breakpoint (``bc``)."""
@@ -142,12 +151,13 @@ class Commands:
 
     @contextmanager
     def stopped_at(
-        self, location: str | int, trigger: str, *, at_once: bool = False
+        self, location: str | int, trigger: str, seconds: float = WAIT, *, at_once: bool = False
     ) -> Iterator[StoppedAt]:
         """Stop when a command reaches a function or an address, for the block; then continue.
 
         Set the breakpoint (``bp``), run the trigger, wait for the hit; after the block clear
-        the breakpoint (``bc``), ``go``, and require status 0 of the trigger. With ``at_once`` the
+        the breakpoint (``bc``), ``go``, and require status 0 of the trigger, which may take
+        ``seconds`` to its end. With ``at_once`` the
         trigger is typed before kdb is entered, so nothing runs in between: for an address that
         others reach as well.
         """
@@ -155,15 +165,15 @@ class Commands:
         kdb = self._dialogue.kdb
         with ExitStack() as stack:
             if at_once:
-                ended = stack.enter_context(self.running(SYSRQ_G_THEN.format(trigger)))
+                ended = stack.enter_context(self.running(SYSRQ_G_THEN.format(trigger), seconds))
                 self._stops.expect_stop(KEYBOARD)
                 point = kdb.breakpoint(location)
                 self._stops.go()
             else:
                 with self.in_kdb():
                     point = kdb.breakpoint(location)
-                ended = stack.enter_context(self.running(trigger))
-            stopped = StoppedAt(kdb, point, self._stops.expect_breakpoint(point))
+                ended = stack.enter_context(self.running(trigger, seconds))
+            stopped = StoppedAt(kdb, self._stops, point)
             yield stopped
             stopped.clear()
             self._stops.go()

@@ -91,14 +91,8 @@ def ptrace_step(target: Target, debuggers: Debuggers) -> None:
 
 def step_beside(target: Target, command: str) -> CommandResult:
     """Step the kernel in kdb in system calls of the program, which ptrace steps."""
-    with target.in_kdb() as kdb:
-        call = kdb.breakpoint(CALL)
-    with target.running(command, 60) as ended:
-        for number in range(STOPS):
-            target.expect_breakpoint(call)
+    with target.stopped_at(CALL, command, 60) as stop:
+        for _ in stop.times(STOPS):
             for step in target.steps_to_a_return(STEPS):
                 step.must_follow_program_order()
-            if number == STOPS - 1:
-                kdb.clear(call)
-            target.go()
-    return ended[0]
+    return stop.answer

@@ -57,18 +57,12 @@ def step_other_cpu(target: Target, reaching: Reaching) -> None:
     """Step on each CPU in turn."""
     if reaching.busy:
         target.run(f"pids=; {LOOPS}")
-    with target.in_kdb() as kdb:
-        stop_here = kdb.breakpoint(REACHED)
-    with target.running(reaching.trigger):
-        for number in range(CPUS * ROUNDS):
-            stop = target.expect_breakpoint(stop_here)
+    with target.stopped_at(REACHED, reaching.trigger) as stopped:
+        for number, stop in enumerate(stopped.times(CPUS * ROUNDS)):
             if stop.cpu != number % CPUS:
                 raise KernelFault(Signature.WRONG_RESULT, f"stop {number + 1} is on CPU {stop.cpu}")
             for step in target.steps_to_a_return(STEPS):
                 step.must_follow_program_order()
-            if number == CPUS * ROUNDS - 1:
-                target.kdb.clear(stop_here)
-            target.go()
     if reaching.busy:
         target.run("kill $pids; wait")
     target.run("cpus")

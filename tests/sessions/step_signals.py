@@ -75,21 +75,16 @@ FURTHER = 3  # rounds of the program after the last stop
 )
 def step_signals(target: Target, sender: Sender) -> None:
     """Step a task to which signals are sent, and count those that it handled."""
-    with target.in_kdb():
-        function = target.known(*sender.stops)
-        stop_here = target.kdb.breakpoint(
-            target.find_call(function, sender.behind) + 4 if sender.behind else function
-        )
-    rounds = sender.rounds + FURTHER
-    with target.running(f"signals {sender.mode} {rounds}", SECONDS) as ended:
-        for number in range(sender.rounds):
-            target.expect_breakpoint(stop_here)
+    stop_here: str | int = target.known(*sender.stops)
+    if sender.behind:
+        with target.in_kdb():
+            stop_here = target.find_call(str(stop_here), sender.behind) + 4
+    trigger = f"signals {sender.mode} {sender.rounds + FURTHER}"
+    with target.stopped_at(stop_here, trigger, SECONDS) as stop:
+        for _ in stop.times(sender.rounds):
             for step in target.steps_to_a_return(sender.steps):
                 step.must_follow_program_order()
-            if number == sender.rounds - 1:
-                target.kdb.clear(stop_here)
-            target.go()
-    found = ended[0].figures
+    found = stop.answer.figures
     target.metrics.update(found)
     if found["late"] or found["handled"] != found["sent"]:
         raise KernelFault(

@@ -39,17 +39,11 @@ OFTEN = 100  # microseconds
 
 def stepped(target: Target) -> None:
     """Step through each call."""
-    with target.in_kdb() as kdb:
-        call = kdb.breakpoint(FUNCTION)
-    with target.running(f"untouched {STEPPED}") as ended:
-        for number in range(STEPPED):
-            target.expect_breakpoint(call)
+    with target.stopped_at(FUNCTION, f"untouched {STEPPED}") as stop:
+        for _ in stop.times(STEPPED):
             for step in target.steps_to_a_return(STEPS):
                 step.must_follow_program_order()
-            if number == STEPPED - 1:
-                kdb.clear(call)
-            target.go()
-    must_be_untouched(target, ended[0])
+    must_be_untouched(target, stop.answer)
 
 
 def watched(target: Target) -> None:

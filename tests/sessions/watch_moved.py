@@ -100,14 +100,8 @@ def watch_moved(target: Target, moving: Moving) -> None:
 
 def stepped(target: Target, command: str, address: int) -> Mapping[str, int]:
     """Step the task from behind the points, again and again."""
-    with target.in_kdb() as kdb:
-        stop_here = kdb.breakpoint(address)
-    with target.running(command, SECONDS) as ended:
-        for number in range(STOPS):
-            target.expect_breakpoint(stop_here)
+    with target.stopped_at(address, command, SECONDS) as stop:
+        for _ in stop.times(STOPS):
             for step in target.steps(STEPS):
                 step.must_follow_program_order()
-            if number == STOPS - 1:
-                target.kdb.clear(stop_here)
-            target.go()
-    return ended[0].figures
+    return stop.answer.figures

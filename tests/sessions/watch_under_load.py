@@ -74,13 +74,7 @@ def watch_under_load(target: Target, cpus: Cpus) -> None:
 
 def stop_beside(target: Target, command: str) -> Mapping[str, int]:
     """Stop all CPUs from a task on the first, again and again; where it steps is not judged."""
-    with target.in_kdb() as kdb:
-        stop_here = kdb.breakpoint(STOPPED)
-    with target.running(command, 60) as ended:
-        for number in range(STOPS):
-            target.expect_breakpoint(stop_here)
+    with target.stopped_at(STOPPED, command, 60) as stop:
+        for _ in stop.times(STOPS):
             target.step_unjudged()
-            if number == STOPS - 1:
-                kdb.clear(stop_here)
-            target.go()
-    return ended[0].figures
+    return stop.answer.figures
