@@ -68,7 +68,7 @@ ONE, TWO = Hardware(), Hardware(cpus=2)
         Moving("user_irq", "user", "irq", 200, ONE),
         Moving("user_cpu", "user", "cpu", 40, TWO),
         Moving("kernel_irq", "kernel", "irq", 200, ONE),
-        Moving("kernel_cpu", "kernel", "cpu", 40, TWO),
+        Moving("kernel_cpu", "kernel", "cpu", 600, TWO),  # one lap in forty fails
         Moving("debugger_cpu", "none", "cpu", 40, TWO),
     ),
     unsettled=BY_NIGHT,
