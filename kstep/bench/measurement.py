@@ -57,17 +57,16 @@ def measure(
     with progress.task("boots"):
         figures["boot_over_qemu"] = most(boot.boot_over_qemu(prepared, kernel), 1.1)
     walks = stepping.walks(prepared, kernel, progress)
-    short, long = walks[1000], walks[max(walks)]
-    figures["step_of_a_long_walk_over_a_short_one"] = most(long.seconds / short.seconds, 1.05)
-    figures["megabytes_more_on_a_long_walk"] = most(long.megabytes - short.megabytes, 30)
+    figures["step_of_a_long_walk_over_a_short_one"] = most(walks.long_over_short, 1.05)
+    figures["megabytes_more_on_a_long_walk"] = most(walks.megabytes, 30)
     with progress.task("cells of long runs"):
-        cells = {count: records.further_cell(count) for count in RUNS}
+        cells = records.further_cell(RUNS)
         drawn = records.reports(REPORTED)
     figures["further_cell_in_a_long_run_over_a_short_one"] = most(
         cells[max(cells)] / cells[min(cells)], 1.1
     )
     figures["seconds_of_reports_of_10000_cells"] = most(drawn, 10)
-    growth = {"step": {size: each.seconds for size, each in walks.items()}, "further_cell": cells}
+    growth = {"step": walks.growth, "further_cell": cells}
     if whole:
         figures |= _hours(prepared, kernel, growth, root, above, progress)
     missing: dict[str, str] = {}

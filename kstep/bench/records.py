@@ -4,7 +4,9 @@
 from __future__ import annotations
 
 import time
+from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from kstep import report
 from kstep.base import temporary
@@ -13,28 +15,39 @@ from kstep.results.cell import BASE, Cell, CellRecord
 from kstep.results.provenance import RunRecord, ToolchainRecord
 from kstep.results.record import SHARE, Record
 
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
 SESSIONS = 30
-FURTHER = 20  # cells that are added to a run to see what one costs
+FURTHER = 20  # cells that are added to a run to see what one costs; fewer than make it written
+WRITES = 5  # times that results.json is written
 
 
-def further_cell(count: int) -> float:
-    """Return the seconds that it takes to record one more cell in a run that has ``count``.
+def further_cell(counts: Sequence[int]) -> dict[int, float]:
+    """Return the seconds that it takes to record one more cell in runs of so many cells.
 
     That is a line of the journal, and the cell's share of writing results.json, which is done
-    when the run has grown by a quarter.
+    when the run has grown by a quarter. The runs take turns, and the least of each counts, because
+    other programs use the disk too.
     """
     with temporary.folder() as folder:
-        record = _run(Path(folder), count)
-        began = time.perf_counter()
-        record.write()
-        share = (time.perf_counter() - began) / (count // SHARE)
-        seconds = []
-        for number in range(1, count // SHARE)[:FURTHER]:
-            further = _cell(count + number)
-            began = time.perf_counter()
-            record.add(further)
-            seconds.append(time.perf_counter() - began)
-    return min(seconds) + share  # the least, because other programs use the disk too
+        runs = {count: _run(Path(folder) / str(count), count) for count in counts}
+        adding: dict[int, list[float]] = {count: [] for count in counts}
+        writing: dict[int, list[float]] = {count: [] for count in counts}
+        for turn in range(FURTHER):
+            for count, record in runs.items():
+                further = _cell(count + turn + 1)
+                adding[count].append(_seconds(partial(record.add, further)))
+        for _ in range(WRITES):
+            for count, record in runs.items():
+                writing[count].append(_seconds(record.write))
+    return {count: min(adding[count]) + min(writing[count]) / (count // SHARE) for count in counts}
+
+
+def _seconds(done: Callable[[], None]) -> float:
+    began = time.perf_counter()
+    done()
+    return time.perf_counter() - began
 
 
 def reports(count: int) -> float:
@@ -47,6 +60,7 @@ def reports(count: int) -> float:
 
 
 def _run(folder: Path, count: int) -> Record:
+    folder.mkdir(exist_ok=True)
     return Record(
         folder,
         RunRecord("", "", 0.0, (), "", {}),

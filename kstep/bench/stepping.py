@@ -30,15 +30,21 @@ ROUNDS = 10
 STEPS = 100  # per round and kind of stepping
 GDB_STEPS = 20  # per round of gdb, which makes about fifty a second on the serial line
 WALKS = (100, 1000, 10_000, 100_000)  # steps of each
+PIECE = 1000  # steps from each stop
 FUNCTION, TRIGGER = "meminfo_proc_show", "cat /proc/meminfo"  # a path of many thousand steps
-MOST = 5000  # steps of it at a time: its last ones read a clock, which the tick writes meanwhile
 
 
 @dataclass(frozen=True)
-class Walked:
-    """What a walk took: ``seconds`` a step, and the most memory that kstep has had until then."""
+class Walks:
+    """What long walks cost.
 
-    seconds: float
+    ``growth`` is the seconds of a step on walks of so many; ``long_over_short`` what a step takes
+    in a guest in which all of them were walked, against one in a new guest, in turns;
+    ``megabytes`` the memory that kstep has needed beyond that of the walk of PIECE.
+    """
+
+    growth: dict[int, float]
+    long_over_short: float
     megabytes: float
 
 
@@ -69,29 +75,46 @@ def stopped(target: Target) -> Iterator[None]:
         target.go()
 
 
-def walks(prepared: Prepared, kernel: Kernel, progress: Progress) -> dict[int, Walked]:
-    """Step and judge as many times as WALKS has; return what each took."""
-    found: dict[int, Walked] = {}
+def walks(prepared: Prepared, kernel: Kernel, progress: Progress) -> Walks:
+    """Step and judge as many times as WALKS has; compare a guest after that with a new one.
+
+    Each thousand steps are those of the same path, so that only what went before differs.
+    """
+    growth: dict[int, float] = {}
     with (
         booted(prepared, kernel) as (_, target),
         progress.task("a long walk", sum(WALKS), "steps") as shown,
     ):
         for count in WALKS:
-            taken, seconds = 0, 0.0
-            while taken < count:
-                before = taken
-                with target.stopped_at(FUNCTION, TRIGGER) as stop:
-                    stop.clear()
-                    began = time.perf_counter()
-                    for step in target.steps_to_a_return(min(MOST, count - taken)):
-                        step.must_follow_program_order()
-                        step.must_make_progress()
-                        taken += 1
-                    seconds += time.perf_counter() - began
-                shown.advance(taken - before)
-            most = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-            found[count] = Walked(seconds / taken, most / 1024)
-    return found
+            pieces = []
+            for before in range(0, count, PIECE):
+                piece = min(PIECE, count - before)
+                pieces.append(_walk(target, piece))
+                shown.advance(piece)
+            growth[count] = statistics.mean(pieces)
+            if count == PIECE:
+                least = _most_memory()
+        more = _most_memory() - least
+        with booted(prepared, kernel) as (_, fresh):
+            pairs = [(_walk(target, PIECE), _walk(fresh, PIECE)) for _ in range(ROUNDS)]
+    ratio = statistics.median(long / short for long, short in pairs)
+    return Walks(growth, ratio, more)
+
+
+def _walk(target: Target, count: int) -> float:
+    """Return the seconds a step of the first steps of the path, judged."""
+    with target.stopped_at(FUNCTION, TRIGGER) as stop:
+        stop.clear()
+        began = time.perf_counter()
+        for step in target.steps_to_a_return(count):
+            step.must_follow_program_order()
+            step.must_make_progress()
+        return (time.perf_counter() - began) / step.number
+
+
+def _most_memory() -> float:
+    """Return the most memory that this process has had, in megabytes."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def rates(prepared: Prepared, kernel: Kernel) -> dict[str, float]:

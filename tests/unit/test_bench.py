@@ -38,12 +38,9 @@ if TYPE_CHECKING:
     from kstep.session.target import Target
 
 RATES = {"plain": 2000.0, "driver": 1960.0, "judged": 1820.0, "gdb": 50.04, "gdbstub": 900.0}
-WALKED = {
-    100: stepping.Walked(0.0006, 80.0),
-    1000: stepping.Walked(0.0005, 90.0),
-    10_000: stepping.Walked(0.0005, 91.0),
-    100_000: stepping.Walked(0.00051, 96.0),
-}
+WALKED = stepping.Walks(
+    {100: 0.0006, 1000: 0.0005, 10_000: 0.0005, 100_000: 0.00051}, long_over_short=1.02, megabytes=6
+)
 COSTS = {100: 0.0004, 1000: 0.0004, 10_000: 0.0004, 100_000: 0.00042}
 SLOWEST = kernels.SOURCE
 ROOT = Path(__file__).parents[2]
@@ -73,7 +70,7 @@ def measured(monkeypatch: pytest.MonkeyPatch, *builds: float, **rates: float) ->
     """Measure with given rates, where a machine would be stepped."""
     monkeypatch.setattr(stepping, "rates", lambda _prepared, _kernel: {**RATES, **rates})
     monkeypatch.setattr(stepping, "walks", lambda _prepared, _kernel, _progress: WALKED)
-    monkeypatch.setattr(records, "further_cell", COSTS.__getitem__)
+    monkeypatch.setattr(records, "further_cell", {measurement.RUNS: COSTS}.__getitem__)
     monkeypatch.setattr(records, "reports", {measurement.REPORTED: 7.5}.__getitem__)
     monkeypatch.setattr(boot, "boot_over_qemu", lambda _prepared, _kernel: 1.05)
     monkeypatch.setattr(command, "listing_over_import", {ROOT: 2.25}.__getitem__)
@@ -213,15 +210,17 @@ def test_a_further_cell_is_measured_with_its_share_of_the_file(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Writing all is due once for a quarter more cells: its cost is shared out among these."""
-    assert 0 < records.further_cell(40) < 1
+    found = records.further_cell([40, 80])
+    assert list(found) == [40, 80]
+    assert all(0 < each < 1 for each in found.values())
     write = Record.write
 
     def slowly(record: Record) -> None:
         write(record)
-        time.sleep(1)
+        time.sleep(0.2)
 
     monkeypatch.setattr(Record, "write", slowly)
-    assert 1 / 10 < records.further_cell(40) < 1
+    assert 0.2 / 10 < records.further_cell([40])[40] < 0.2
 
 
 def test_reports_are_drawn_whole(monkeypatch: pytest.MonkeyPatch) -> None:
