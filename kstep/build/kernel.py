@@ -244,7 +244,9 @@ class Builder:
             if before is not None:
                 before.keep()
             with _copied(objects) as copy:
-                compiled = self._compile(source, objects, title, copy, before=before)
+                compiled = self._compile(
+                    source, objects, title, copy, changed=patched.files, before=before
+                )
                 _collect(copy, into)
         else:
             compiled = self._compile_here(folder, title, patched, before)
@@ -280,7 +282,9 @@ class Builder:
         snapshot.forget(folder)
         objects = folder / "obj"
         with _restarted_if_interrupted(objects):
-            compiled = self._compile(folder / "source", objects, title, before=before)
+            compiled = self._compile(
+                folder / "source", objects, title, changed=patched.files, before=before
+            )
         if self.checkout is None:
             names = {*patched.files, *(() if before is None else before.files)}
             Snapshot.take(folder, folder / "source", names).keep()
@@ -293,15 +297,16 @@ class Builder:
         title: str,
         copy: Path | None = None,
         *,
+        changed: Iterable[str],
         before: Snapshot | None,
     ) -> int:
         """Configure and make; return how many objects were compiled.
 
         If a ``copy`` is given, the commands see it as ``objects``, which they must not change.
-        ``before`` is what the source was when they were made.
+        ``changed`` are the files that a variant changes, ``before`` is what the source was when
+        the objects were made.
         """
-        # One for each kind: the container's user cannot write files of the host's root.
-        ccache = self.toolchain.own(self.cache.folder("ccache", self.toolchain.kind))
+        ccache = self._ccache()
         real = copy or objects
         for path in (real.parent, real):
             self.toolchain.own(path)
@@ -315,7 +320,7 @@ class Builder:
                     compiled += 1
                     task.advance(note=printable(match[2]))
 
-            self._configure(source, objects, copy)
+            self._configure_if_needed(source, objects, copy, changed)
             _require_nothing_left(real, objects, source, title)
             try:
                 self.kconfig.check(real / ".config")
@@ -356,15 +361,36 @@ class Builder:
         _require_nothing_left(real, objects, source, title)
         return compiled
 
-    def _configure(self, source: Path, objects: Path, copy: Path | None = None) -> None:
-        """Merge the fragment with the kernel's own script.
+    def _configure_if_needed(
+        self, source: Path, objects: Path, copy: Path | None, changed: Iterable[str]
+    ) -> None:
+        """Configure, unless the configuration is that of this fragment and of the tree as it is.
 
-        Done for every variant, because a patch may change Kconfig files; make compares .config,
-        so an unchanged one compiles nothing.
+        A patch may change Kconfig files and what they run; one of C and assembler code alone
+        cannot change the configuration. make compares .config, so the same one compiles nothing.
         """
+        config, record = (copy or objects) / ".config", objects.with_name("configuration.json")
+        only_code = self.checkout is None and all(map(_is_code, changed))
+        known = record.read_text() if record.is_file() else None
+        if only_code and config.is_file() and self._configuration(config) == known:
+            return
+        if copy is None:
+            record.unlink(missing_ok=True)
+        self._configure(source, objects, copy)
+        if copy is None and only_code:
+            temporary.replace(record, self._configuration(config))
+
+    def _configuration(self, config: Path) -> str:
+        """Return what was asked for, and identify what it has come to."""
+        asked = {"others": self.kconfig.others, "fragment": self.kconfig.fragment}
+        return json.dumps(asked | {"config_sha256": digest.sha256(config)})
+
+    def _configure(self, source: Path, objects: Path, copy: Path | None = None) -> None:
+        """Merge the fragment with the kernel's own script."""
         # The script writes into its working directory, so it runs in the folder of objects, whose
         # Makefile includes that of the source.
         real = copy or objects
+        ccache = self._ccache()
         if not (real / "Makefile").exists():
             (real / "Makefile").write_text(f"include {source}/Makefile\n")
             self.toolchain.own(real / "Makefile")
@@ -376,10 +402,18 @@ class Builder:
             self.toolchain.run(
                 ["sh", str(script), *OTHERS[self.kconfig.others], str(fragment)],
                 cwd=objects,
-                readable=[source, fragment],
-                writable=[objects],
+                readable=[source, fragment, *([] if copy is None else [ccache])],
+                writable=[objects, *([ccache] if copy is None else [])],
                 at={objects: real},
-                env=self._env(objects, None),
+                # Its make is to take the same compilers as the kernel's, which would otherwise
+                # compile Kconfig's programs once more.
+                env={
+                    **self._env(objects, ccache),
+                    **({} if copy is None else READ_ONLY_CCACHE),
+                    "MAKEFLAGS": " ".join(
+                        argument.replace(" ", r"\ ") for argument in self.compiler.make_arguments
+                    ),
+                },
                 limits=self.limits,
             )
         except LimitError as error:
@@ -390,14 +424,23 @@ class Builder:
                 details=_errors(error.details[-8:], source),
             ) from error
 
-    def _env(self, objects: Path, ccache: Path | None) -> dict[str, str]:
+    def _ccache(self) -> Path:
+        """Return ccache's folder, one for each kind: the container's user is not the host's."""
+        return self.toolchain.own(self.cache.folder("ccache", self.toolchain.kind))
+
+    def _env(self, objects: Path, ccache: Path) -> dict[str, str]:
         # Otherwise the path of the cache would reach the image, by the build ID of its vmlinux.
         flag = f"-fdebug-prefix-map={objects.parent}={COMPILED_IN}"
         env = {"ARCH": "arm64", "KCFLAGS": flag, "KAFLAGS": flag}
         env |= {**self.compiler.environment, **REPRODUCIBLE}
-        if ccache is not None:
-            env |= {"CCACHE_DIR": str(ccache), "CCACHE_MAXSIZE": "2G"}
-        return env
+        # In depend mode ccache takes what a file includes from the compiler, as make does, instead
+        # of preprocessing each file once more.
+        return env | {"CCACHE_DIR": str(ccache), "CCACHE_MAXSIZE": "2G", "CCACHE_DEPEND": "1"}
+
+
+def _is_code(name: str) -> bool:
+    """Whether Kconfig cannot read a file of the source: its programs are in scripts."""
+    return name.endswith((".c", ".h", ".S")) and not name.startswith(("scripts/", "tools/"))
 
 
 def _is_whole(objects: Path) -> bool:

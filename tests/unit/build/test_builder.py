@@ -239,6 +239,27 @@ def test_a_declaration_is_compiled_for_those_who_mention_it(work: Work) -> None:
     assert work.build({"kernel/b.c": "none\n", **DECLARED}).objects_compiled == 2
 
 
+def test_code_alone_is_not_configured_again(work: Work) -> None:
+    """What Kconfig may read is, and what was so before; and a .config that somebody changed."""
+    script = {"scripts/kconfig/merge_config.sh": MERGE + "echo CONFIG_MORE=y >> .config\n"}
+
+    def configured(files: Mapping[str, str]) -> bool:
+        work.tools.ran.clear()
+        work.build(files)
+        return "sh" in work.tools.ran
+
+    assert configured({})
+    assert not configured(WITH_A)
+    assert configured(script)
+    assert "CONFIG_MORE=y" in work.build(script).config.read_text()
+    assert configured({"kernel/a.c": "after a script\n"})
+    assert not configured({"include/all.h": "more\n"})
+    (config,) = work.cache.folder("build").glob("*/obj/.config")
+    config.write_text("CONFIG_OTHER=y\n")
+    assert configured({"kernel/b.c": "another b\n"})
+    assert config.read_text() == "CONFIG_KGDB=y\n"
+
+
 def test_in_doubt_all_are_compiled(work: Work) -> None:
     """As without a change of that kind, or if the objects were not all made since the last."""
     work.write(PLAIN)
