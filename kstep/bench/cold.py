@@ -35,12 +35,15 @@ CHANGED = "kernel/debug/debug_core.c"  # a file with no header's change
 
 @dataclass(frozen=True)
 class Cold:
-    """What was measured: ``growth`` is seconds a variant, by their number.
+    """What was measured: ``seconds`` of all kernels from nothing, ``growth`` of a variant.
+
+    The latter by the number of variants that are built one after another.
 
     ``compile_seconds`` are the compiler's, for CHANGED alone.
     """
 
     figures: dict[str, Figure]
+    seconds: float
     growth: dict[int, float]
     compile_seconds: float
 
@@ -78,7 +81,7 @@ def build(prepared: Prepared, above: Path, progress: Progress) -> Cold:
         "kernels_over_plain_make": most(cold / plain, 1.2),
         "kernels_of_warm_ccache_over_cold": most(warm / cold, 0.2),
     }
-    return Cold(figures, growth, compiled)
+    return Cold(figures, cold, growth, compiled)
 
 
 def _all(family: Family) -> tuple[list[Built], float]:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from kstep.base.progress import Progress
+    from kstep.bench.cold import Cold
     from kstep.bench.figure import Figure
     from kstep.bench.kernels import Build
     from kstep.build.kernel import Kernel
@@ -67,34 +68,32 @@ def measure(
     )
     figures["seconds_of_reports_of_10000_cells"] = most(drawn, 10)
     growth = {"step": walks.growth, "further_cell": cells}
+    built: Cold | None = None
     if whole:
-        figures |= _hours(prepared, kernel, growth, root, above, progress)
+        built = cold.build(prepared, above, progress)
+        growth["variant"] = built.growth
+        figures |= built.figures
+        figures |= _verdicts(prepared, kernel, built.compile_seconds, root, progress)
     missing: dict[str, str] = {}
     if peers:
-        found, missing = peer.compare(prepared, kernel, rates["judged"], progress, builds=whole)
+        seconds = None if built is None else built.seconds
+        found, missing = peer.compare(prepared, kernel, rates["judged"], seconds, progress)
         figures |= found
     return Bench(figures, rates, growth, missing)
 
 
-def _hours(
-    prepared: Prepared,
-    kernel: Kernel,
-    growth: dict[str, dict[int, float]],
-    root: Path,
-    above: Path,
-    progress: Progress,
+def _verdicts(
+    prepared: Prepared, kernel: Kernel, compile_seconds: float, root: Path, progress: Progress
 ) -> dict[str, Figure]:
-    """Measure what takes hours: builds from nothing, and verify as a user runs it."""
-    built = cold.build(prepared, above, progress)
-    growth["variant"] = built.growth
+    """Measure verify as it is run; ``compile_seconds`` are those of the changed file."""
     alone = boot.alone(prepared, kernel)
-    found = dict(built.figures)
+    found: dict[str, Figure] = {}
     kind = f"--toolchain={prepared.toolchain.kind}"
     with temporary.folder() as folder, progress.task("a saved patch"):
         source = prepared.built[0].tree.source
         seconds = verdict.seconds_to_verdict(root, Path(folder), source, kind)
         found["patch_to_verdict_over_compile_and_boot"] = most(
-            seconds / (built.compile_seconds + alone), 2
+            seconds / (compile_seconds + alone), 2
         )
     with temporary.folder() as folder, progress.task("verify"):
         found["verify_over_qemu"] = most(verdict.verify_over_qemu(root, Path(folder), kind), 1.5)

@@ -93,11 +93,12 @@ class Peer:
 
 
 def compare(
-    prepared: Prepared, kernel: Kernel, judged: float, progress: Progress, *, builds: bool
+    prepared: Prepared, kernel: Kernel, judged: float, cold: float | None, progress: Progress
 ) -> tuple[dict[str, Figure], dict[str, str]]:
     """Return figures against each peer, and why others could not be measured.
 
-    ``judged`` are kstep's steps a second; ``builds`` builds all variants, which takes long.
+    ``judged`` are kstep's steps a second, and ``cold`` its seconds for all kernels from nothing;
+    without these nothing is built.
     """
     figures: dict[str, Figure] = {}
     missing: dict[str, str] = {}
@@ -110,11 +111,11 @@ def compare(
                 "boot_over_virtme_ng": most(boot.ours(prepared, kernel) / _boot(peer, kernel), 1)
             },
             "tuxmake": lambda peer: {
-                "kernels_over_tuxmake": most(_over_tuxmake(peer, prepared, Path(folder)), 1)
+                "kernels_over_tuxmake": most((cold or 0) / _built(peer, prepared, Path(folder)), 1)
             },
         }
         for name, work in works.items():
-            if name == "tuxmake" and not builds:
+            if name == "tuxmake" and cold is None:
                 missing[name] = "it builds every variant: only with --whole"
                 continue
             with progress.task(f"peer {name}"):
@@ -143,17 +144,16 @@ def _boot(peer: Peer, kernel: Kernel) -> float:
     return time.perf_counter() - began
 
 
-def _over_tuxmake(peer: Peer, prepared: Prepared, folder: Path) -> float:
-    """Compare the seconds of kstep's builds with tuxmake's, one by one in one build folder."""
+def _built(peer: Peer, prepared: Prepared, folder: Path) -> float:
+    """Return the seconds of tuxmake's builds of all kernels, one by one in one build folder."""
     if shutil.which(f"{CROSS}gcc") is None:
         raise Missing(f"{CROSS}gcc is not installed on this host")
     source, objects = folder / "source", folder / "objects"
     tree = prepared.built[0].tree.source
     subprocess.run(["cp", "-a", "--reflink=auto", str(tree), str(source)], check=True)
-    ours = theirs = 0.0
+    seconds = 0.0
     changed: dict[str, bytes | None] = {}
     for each in prepared.built:
-        ours += each.require().build_seconds
         files = each.variants[0][1].files
         before = {name: _content(tree / name) for name in changed}
         for name, content in _differing(source, {**before, **files}):
@@ -166,8 +166,8 @@ def _over_tuxmake(peer: Peer, prepared: Prepared, folder: Path) -> float:
             *("--output-dir", str(folder / each.first.replace("/", "-")), "kernel"),
             seconds=4 * 3600,
         )
-        theirs += time.perf_counter() - began
-    return ours / theirs
+        seconds += time.perf_counter() - began
+    return seconds
 
 
 def _differing(

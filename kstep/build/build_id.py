@@ -9,6 +9,7 @@ ID depends on which variant the objects were compiled for, and nothing else of t
 from __future__ import annotations
 
 import hashlib
+import mmap
 import re
 from typing import TYPE_CHECKING
 
@@ -35,8 +36,9 @@ def replace(image: Path, vmlinux: Path, symbols: Path) -> None:
     note, (begin, end) = found.group(), found.span("id")
     content[begin:end] = bytes(end - begin)
     content[begin:end] = hashlib.sha1(content, usedforsecurity=False).digest()
-    linked = vmlinux.read_bytes()
-    if linked.count(note) != 1:
-        return
-    vmlinux.write_bytes(linked.replace(note, HEAD + content[begin:end]))
+    with vmlinux.open("r+b") as stream, mmap.mmap(stream.fileno(), 0) as linked:
+        at = linked.find(note)
+        if at < 0 or linked.find(note, at + 1) >= 0:
+            return
+        linked[at + len(HEAD) : at + len(note)] = content[begin:end]
     image.write_bytes(content)

@@ -74,7 +74,7 @@ def test_a_peer_that_cannot_be_had_leaves_its_figure_out(
     monkeypatch.setattr(boot, "ours", lambda _prepared, _kernel: 2.0)
     one = kernel(tmp_path)
     with Progress() as progress:
-        figures, missing = peer.compare(cast("Prepared", None), one, 700.0, progress, builds=False)
+        figures, missing = peer.compare(cast("Prepared", None), one, 700.0, None, progress)
         assert figures == {}
         assert missing == {
             "pexpect": "pip failed: no pexpect here",
@@ -83,7 +83,7 @@ def test_a_peer_that_cannot_be_had_leaves_its_figure_out(
             "tuxmake": "it builds every variant: only with --whole",
         }
         monkeypatch.setattr(peer, "_boot", lambda _peer, _kernel: 4.0)
-        figures, missing = peer.compare(cast("Prepared", None), one, 700.0, progress, builds=True)
+        figures, missing = peer.compare(cast("Prepared", None), one, 700.0, 140.0, progress)
     assert figures["boot_over_virtme_ng"].value == 0.5
     assert missing["tuxmake"] == "pip failed: no tuxmake here"
 
@@ -124,8 +124,8 @@ def test_tuxmake_builds_the_sources_of_each_variant(
     monkeypatch.setattr("shutil.which", {"gcc": "/usr/bin/gcc"}.get)
     (tmp_path / "work").mkdir()
     prepared = cast("Prepared", SimpleNamespace(built=built))
-    assert 0 < peer._over_tuxmake(tuxmake, prepared, tmp_path / "work") < 5
+    assert 0 < peer._built(tuxmake, prepared, tmp_path / "work") < 5
     assert said.read_text().split() == ["a.ckernel/b.c", "Akernel/b.cC", "A", "a.cB"]
     monkeypatch.setattr("shutil.which", {}.get)
     with pytest.raises(Missing, match="gcc is not installed"):
-        peer._over_tuxmake(tuxmake, prepared, tmp_path / "work")
+        peer._built(tuxmake, prepared, tmp_path / "work")
