@@ -33,7 +33,8 @@ LIST = 'for each in /proc/[0-9]*/stat; do read -r line < "$each"; echo "$line"; 
 NEXT_TASK = re.compile(rb"Enter <q> to end, <cr> or <space> to continue:\Z")
 # arch/arm64/include/asm/processor.h: struct cpu_context comes first in a task's thread, and
 # holds x19 to x28, fp, sp and pc.
-CONTEXT = struct.Struct("<13Q")
+SAVED = (*(f"x{number}" for number in range(19, 30)), "sp", "pc")
+CONTEXT = struct.Struct(f"<{len(SAVED)}Q")
 MOV_X29_SP = 0x9100_03FD  # completes the frame record
 WAITS = "do_wait"  # where init waits for the shell
 
@@ -76,10 +77,9 @@ def listed(target: Target) -> dict[int, tuple[str, int]]:
     }
 
 
-def stack_of(target: Target, task: Shown) -> dict[str, int]:
-    """Return the pc and frame pointer of a task that does not run."""
-    *_, fp, _sp, pc = CONTEXT.unpack(target.read(task.thread, CONTEXT.size))
-    return {"pc": pc, "x29": fp}
+def saved(target: Target, task: Shown) -> dict[str, int]:
+    """Return the registers of a task that does not run, which are in its thread."""
+    return dict(zip(SAVED, CONTEXT.unpack(target.read(task.thread, CONTEXT.size)), strict=True))
 
 
 @contextmanager
@@ -123,7 +123,7 @@ def pid(target: Target) -> None:
         must("init(pid=1)" in kdb.command("pid 1"), "pid 1 does not name init")
         text = kdb.command("bt")
         must(list(shown(text)) == [1], "bt after pid 1 is of another task")
-        target.must_show_stack(text, stack_of(target, shown(text)[1]))
+        target.must_show_stack(text, saved(target, shown(text)[1]))
         must(kdb.refusal("rd") != "", "rd shows registers of a task that does not run")
         must("No task" in kdb.command("pid 32000"), "pid finds a task that does not exist")
         kdb.command("pid R")
@@ -161,7 +161,7 @@ def btp(target: Target) -> None:
         text = kdb.command("btp 1")
         init = shown(text)[1]
         must_be((init.name, init.parent), ("init", 0), "init's name and parent")
-        target.must_show_stack(text, stack_of(target, init))
+        target.must_show_stack(text, saved(target, init))
         must(f" {WAITS}+" in text, f"init is not in {WAITS}()")
 
 
@@ -175,7 +175,7 @@ def bta(target: Target) -> None:
             text = _one_of_bta(kdb, keys)
             (task,) = shown(text).values()
             if not task.current:
-                target.must_show_stack(text, stack_of(target, task))
+                target.must_show_stack(text, saved(target, task))
             seen.append(task.pid)
             keys = b" " if len(seen) % 2 else b"\r"
         kdb.press(keys)

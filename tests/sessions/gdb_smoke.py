@@ -8,11 +8,12 @@ them from `s` and `c`. Not raised in the review, except that Matthias Schiffer r
 Measured, while the kernel is stopped: registers against kdb's `rd`, the backtrace against
 the frame records in memory, memory against QEMU's view of it, a variable that gdb writes
 against what the guest reads, `info threads` and the stacks of sleeping tasks against kdb's
-`ps A` and `btp`, `monitor`; registers that gdb writes against kdb's. While it runs: `finish` from a
-breakpoint, `until`, `step` into a function, `next`, `continue`, `stepi`, and where each of them
-ends. While the kernel boots and waits (`kgdbwait`): the backtrace, and a breakpoint further on;
-breakpoints in code that is not reached and in code that is freed are cleared once it is up. After
-`stepi` and `detach`: no step and no breakpoint remains, and another gdb can attach.
+`ps A` and `btp`, their registers against those in memory, `monitor`; registers that gdb writes
+against kdb's. While it runs: `finish` from a breakpoint, `until`, `step` into a function, `next`,
+`continue`, `stepi`, and where each of them ends. While the kernel boots and waits (`kgdbwait`):
+the backtrace, and a breakpoint further on; breakpoints in code that is not reached and in code that
+is freed are cleared once it is up. After `stepi` and `detach`: no step and no breakpoint remains,
+and another gdb can attach.
 After each, the stopped command completes: `go` in kdb or gdb's detach resumes it.
 
 Refuted by a value that differs from the other source (`wrong-result`), by a breakpoint
@@ -37,7 +38,7 @@ from kstep.machine.capability import Capability
 from kstep.machine.hardware import Hardware
 from kstep.session.checks import Boot
 from kstep.session.session import session
-from tests.session_parts.kdb_tasks import shown
+from tests.session_parts.kdb_tasks import saved, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -74,7 +75,9 @@ def stopped(target: Target) -> None:
             )
             for pid, stack in stacks.items():
                 gdb.select(threads[pid]["id"])
-                target.must_show_stack(stack, gdb.registers())
+                sleeper, kept = gdb.registers(), saved(target, tasks[pid])
+                target.must_show_stack(stack, sleeper)
+                same(f"registers of task {pid}", {name: sleeper[name] for name in kept}, kept)
                 same(f"frames of task {pid}", len(must_unwind(target, gdb)), len(printed(stack)))
             (current,) = [task.pid for task in tasks.values() if task.current]
             gdb.select(threads[current]["id"])
