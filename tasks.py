@@ -6,6 +6,7 @@ Each imports what it needs when it runs: --list and report import no engine.
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import functools
 import inspect
@@ -44,6 +45,7 @@ ROOT = Path(__file__).resolve().parent
 RUNS = ROOT / "runs"
 MOST_CORES = 100_000  # of a forecast
 WIDTH = 80  # columns without a terminal
+SIGNALS = signal.SIGINT, signal.SIGTERM, signal.SIGHUP  # which end a command
 INTERRUPTED = 130  # a shell's status for a program that Ctrl-C ended
 
 
@@ -89,9 +91,16 @@ def _unread(error: OSError) -> OSError | None:
 
 
 def _take_signals() -> None:
+    atexit.register(_ignore_signals)  # runs last, because it is the first that is registered
     for number in (signal.SIGTERM, signal.SIGHUP):  # SIGHUP: a window was closed
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
             signal.signal(number, functools.partial(_interrupt, _terminals()))
+
+
+def _ignore_signals() -> None:
+    """Keep the exit status: Python's last act gives signals back that would kill it."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _leave_at_once() -> None:
@@ -99,7 +108,7 @@ def _leave_at_once() -> None:
 
     What still runs ends with this process.
     """
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    for number in SIGNALS:
         if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, lambda *_: os._exit(INTERRUPTED))
 

@@ -8,6 +8,7 @@ import ctypes
 import multiprocessing
 import os
 import signal
+from multiprocessing import resource_tracker
 from typing import TYPE_CHECKING
 
 from kstep.base.deadline import Deadline
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from kstep.toolchain import Toolchain
 
 PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
+TERMINALS = {signal.SIGHUP, signal.SIGINT}  # which a terminal sends to all of its processes
 
 # What it sends: a cell that begins, a result, or why it cannot continue; None when the boot is
 # done and its machine is gone.
@@ -48,7 +50,7 @@ class BootProcess:
             target=_work, args=(far, toolchain, reaper.held()), daemon=True
         )
         self._why = ""
-        with _hangup_held():
+        with _signals_held():
             self._process.start()
         far.close()  # so that the process's end of the pipe is the only one
 
@@ -107,14 +109,17 @@ def end(processes: Sequence[BootProcess], grace: float) -> None:
 
 
 @contextlib.contextmanager
-def _hangup_held() -> Generator[None]:
-    """Have processes started in the block never get SIGHUP, and multiprocessing's own helper.
+def _signals_held() -> Generator[None]:
+    """Have processes started in the block never get a terminal's signals, nor multiprocessing's.
 
-    A closed terminal signals every process; the main one decides, and terminates the others. They
-    inherit that it is blocked. Here it is only held back: this process gets it after the block.
+    Ctrl-C and a closed terminal signal every process, also one that is only starting; the main one
+    decides, and terminates the others. They inherit that these signals are blocked. Here they are
+    only held back: this process gets them after the block.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGHUP})
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINALS)
     try:
+        resource_tracker.ensure_running()  # which lets SIGINT through again when it has started it
+        signal.pthread_sigmask(signal.SIG_BLOCK, TERMINALS)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
@@ -125,8 +130,9 @@ def _hangup_held() -> Generator[None]:
 
 def _work(connection: Connection, toolchain: Toolchain, watched: Connection | None) -> None:
     reaper.hold(watched)
-    # Ctrl-C reaches every process of the terminal; the parent decides, and terminates.
+    # What a boot starts is not to inherit that Ctrl-C is blocked: it is ignored instead.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     signal.signal(signal.SIGTERM, _unwind)
     try:
         _end_with_parent()

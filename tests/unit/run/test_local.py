@@ -184,19 +184,20 @@ def test_a_worker_killed_at_any_time_costs_nothing(bench: Bench, seconds: float)
     assert len(heard.results) == 6
 
 
-def test_a_terminal_that_is_closed_while_a_process_starts_is_noticed() -> None:
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGINT])
+def test_a_terminals_signal_while_a_process_starts_is_noticed(number: signal.Signals) -> None:
     """The process that starts never gets the signal; this one does, a little later."""
     heard: list[int] = []
-    before = signal.signal(signal.SIGHUP, lambda number, _frame: heard.append(number))
-    blocked = "import signal as s; print(s.SIGHUP in s.pthread_sigmask(s.SIG_BLOCK, []))"
+    before = signal.signal(number, lambda number, _frame: heard.append(number))
+    blocked = f"import signal as s; print({number:d} in s.pthread_sigmask(s.SIG_BLOCK, []))"
     try:
-        with process._hangup_held():
-            signal.pthread_kill(threading.get_ident(), signal.SIGHUP)  # not another thread
+        with process._signals_held():
+            signal.pthread_kill(threading.get_ident(), number)  # not another thread
             started = subprocess.check_output([sys.executable, "-c", blocked], text=True)
             assert heard == []
-        assert heard == [signal.SIGHUP]
+        assert heard == [number]
     finally:
-        signal.signal(signal.SIGHUP, before)
+        signal.signal(number, before)
     assert started == "True\n"
 
 
