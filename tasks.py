@@ -91,14 +91,18 @@ def _unread(error: OSError) -> OSError | None:
 
 
 def _take_signals() -> None:
-    atexit.register(_ignore_signals)  # runs last, because it is the first that is registered
+    atexit.register(_ignore_signals)  # runs after what other modules register from now on
     for number in (signal.SIGTERM, signal.SIGHUP):  # SIGHUP: a window was closed
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
             signal.signal(number, functools.partial(_interrupt, _terminals()))
 
 
 def _ignore_signals() -> None:
-    """Keep the exit status: Python's last act gives signals back that would kill it."""
+    """Keep the exit status: a signal while Python ends would be another.
+
+    Python sets its handlers back to the default then, but leaves what is ignored
+    (_PySignal_Fini() in Modules/signalmodule.c).
+    """
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 

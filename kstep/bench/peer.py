@@ -110,14 +110,14 @@ def compare(
             "virtme-ng": lambda peer: {
                 "boot_over_virtme_ng": most(boot.ours(prepared, kernel) / _boot(peer, kernel), 1)
             },
-            "tuxmake": lambda peer: {
-                "kernels_over_tuxmake": most((cold or 0) / _built(peer, prepared, Path(folder)), 1)
-            },
         }
+        if cold is None:
+            missing["tuxmake"] = "it builds every variant: only with --whole"
+        else:
+            works["tuxmake"] = lambda peer: {
+                "kernels_over_tuxmake": most(cold / _built(peer, prepared, Path(folder)), 1)
+            }
         for name, work in works.items():
-            if name == "tuxmake" and cold is None:
-                missing[name] = "it builds every variant: only with --whole"
-                continue
             with progress.task(f"peer {name}"):
                 try:
                     figures |= work(Peer.install(name, Path(folder)))

@@ -30,7 +30,7 @@ ROUNDS = 10
 STEPS = 100  # per round and kind of stepping
 GDB_STEPS = 20  # per round of gdb, which makes about fifty a second on the serial line
 WALKS = (100, 1000, 10_000, 100_000)  # steps of each
-PIECE = 1000  # steps from each stop
+PIECE = 1000  # steps from each stop; one of WALKS
 FUNCTION, TRIGGER = "meminfo_proc_show", "cat /proc/meminfo"  # a path of many thousand steps
 
 
@@ -81,6 +81,7 @@ def walks(prepared: Prepared, kernel: Kernel, progress: Progress) -> Walks:
     Each thousand steps are those of the same path, so that only what went before differs.
     """
     growth: dict[int, float] = {}
+    memory: dict[int, float] = {}
     with (
         booted(prepared, kernel) as (_, target),
         progress.task("a long walk", sum(WALKS), "steps") as shown,
@@ -92,13 +93,11 @@ def walks(prepared: Prepared, kernel: Kernel, progress: Progress) -> Walks:
                 pieces.append(_walk(target, piece))
                 shown.advance(piece)
             growth[count] = statistics.mean(pieces)
-            if count == PIECE:
-                least = _most_memory()
-        more = _most_memory() - least
+            memory[count] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         with booted(prepared, kernel) as (_, fresh):
             pairs = [(_walk(target, PIECE), _walk(fresh, PIECE)) for _ in range(ROUNDS)]
     ratio = statistics.median(long / short for long, short in pairs)
-    return Walks(growth, ratio, more)
+    return Walks(growth, ratio, memory[max(WALKS)] - memory[PIECE])
 
 
 def _walk(target: Target, count: int) -> float:
@@ -110,11 +109,6 @@ def _walk(target: Target, count: int) -> float:
             step.must_follow_program_order()
             step.must_make_progress()
         return (time.perf_counter() - began) / step.number
-
-
-def _most_memory() -> float:
-    """Return the most memory that this process has had, in megabytes."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def rates(prepared: Prepared, kernel: Kernel) -> dict[str, float]:

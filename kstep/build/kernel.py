@@ -23,11 +23,11 @@ from kstep.build.snapshot import Snapshot
 from kstep.results.printable import printable
 from kstep.results.setup import Setup
 from kstep.source.patched import PatchedTree
-from kstep.toolchain import CommandError, LimitError, reaper
+from kstep.toolchain import CommandError, LimitError, ignore, reaper
 from kstep.toolchain.limits import Limits
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from contextlib import AbstractContextManager
     from pathlib import Path
 
@@ -306,7 +306,6 @@ class Builder:
         ``changed`` are the files that a variant changes, ``before`` is what the source was when
         the objects were made.
         """
-        ccache = self._ccache()
         real = copy or objects
         for path in (real.parent, real):
             self.toolchain.own(path)
@@ -333,19 +332,7 @@ class Builder:
                 dependency.mark(Objects(real, objects, source).unaffected(before.files))
             argv = ["make", "-C", str(source), f"O={objects}", f"-j{os.cpu_count() or 1}", "Image"]
             try:
-                self.toolchain.run(
-                    [*argv, *self.compiler.make_arguments, *_without_syscall_check(source)],
-                    cwd=objects,
-                    readable=[source, *([] if copy is None else [ccache])],
-                    writable=[objects, *([ccache] if copy is None else [])],
-                    at={objects: real},
-                    env={
-                        **self._env(objects, ccache),
-                        **({} if copy is None else READ_ONLY_CCACHE),
-                    },
-                    limits=self.limits,
-                    on_line=on_line,
-                )
+                self._run(argv, source, objects, copy, on_line=on_line)
             except LimitError as error:
                 raise BuildError(
                     f"{title}: the build was {error}", details=_errors(error.details, source)
@@ -390,7 +377,6 @@ class Builder:
         # The script writes into its working directory, so it runs in the folder of objects, whose
         # Makefile includes that of the source.
         real = copy or objects
-        ccache = self._ccache()
         if not (real / "Makefile").exists():
             (real / "Makefile").write_text(f"include {source}/Makefile\n")
             self.toolchain.own(real / "Makefile")
@@ -399,23 +385,8 @@ class Builder:
         self.toolchain.own(fragment)
         script = source / "scripts/kconfig/merge_config.sh"
         try:
-            self.toolchain.run(
-                ["sh", str(script), *OTHERS[self.kconfig.others], str(fragment)],
-                cwd=objects,
-                readable=[source, fragment, *([] if copy is None else [ccache])],
-                writable=[objects, *([ccache] if copy is None else [])],
-                at={objects: real},
-                # Its make is to take the same compilers as the kernel's, which would otherwise
-                # compile Kconfig's programs once more.
-                env={
-                    **self._env(objects, ccache),
-                    **({} if copy is None else READ_ONLY_CCACHE),
-                    "MAKEFLAGS": " ".join(
-                        argument.replace(" ", r"\ ") for argument in self.compiler.make_arguments
-                    ),
-                },
-                limits=self.limits,
-            )
+            argv = ["sh", str(script), *OTHERS[self.kconfig.others], str(fragment)]
+            self._run(argv, source, objects, copy, readable=[fragment])
         except LimitError as error:
             raise BuildError(f"kconfig {self.kconfig.name}: Kconfig was {error}") from error
         except CommandError as error:
@@ -424,33 +395,53 @@ class Builder:
                 details=_errors(error.details[-8:], source),
             ) from error
 
-    def _ccache(self) -> Path:
-        """Return ccache's folder, one for each kind: the container's user is not the host's."""
-        return self.toolchain.own(self.cache.folder("ccache", self.toolchain.kind))
+    def _run(
+        self,
+        argv: Sequence[str],
+        source: Path,
+        objects: Path,
+        copy: Path | None,
+        *,
+        readable: Sequence[Path] = (),
+        on_line: Callable[[str], None] = ignore,
+    ) -> None:
+        """Run a command in the folder of objects; one in a copy of it cannot write ccache's."""
+        # One for each kind: the container's user cannot write files of the host's root.
+        ccache = self.toolchain.own(self.cache.folder("ccache", self.toolchain.kind))
+        env = self._env(objects) | {"CCACHE_DIR": str(ccache)}
+        self.toolchain.run(
+            argv,
+            cwd=objects,
+            readable=[source, *readable, *([] if copy is None else [ccache])],
+            writable=[objects, *([ccache] if copy is None else [])],
+            at={objects: copy or objects},
+            env=env if copy is None else env | READ_ONLY_CCACHE,
+            limits=self.limits,
+            on_line=on_line,
+        )
 
-    def _env(self, objects: Path, ccache: Path) -> dict[str, str]:
+    def _env(self, objects: Path) -> dict[str, str]:
         # Otherwise the path of the cache would reach the image, by the build ID of its vmlinux.
         flag = f"-fdebug-prefix-map={objects.parent}={COMPILED_IN}"
-        env = {"ARCH": "arm64", "KCFLAGS": flag, "KAFLAGS": flag}
-        env |= {**self.compiler.environment, **REPRODUCIBLE}
-        # In depend mode ccache takes what a file includes from the compiler, as make does, instead
-        # of preprocessing each file once more.
-        return env | {"CCACHE_DIR": str(ccache), "CCACHE_MAXSIZE": "2G", "CCACHE_DEPEND": "1"}
-
-
-def _without_syscall_check(source: Path) -> tuple[str, ...]:
-    """Leave out a warning about the tree that each make works on for a quarter of a second.
-
-    It is of system calls that others have and the tree has not. Linux 7.2 looks only when that
-    is due (if_changed_dep in Kbuild).
-    """
-    kbuild = source / "Kbuild"
-    each_time = kbuild.is_file() and "$(call cmd,syscalls)" in kbuild.read_text()
-    return ("cmd_syscalls=:",) if each_time else ()
+        # For every make, also the one that Kconfig's script runs: of other compilers its programs
+        # would be compiled twice.
+        arguments = (each.replace(" ", r"\ ") for each in self.compiler.make_arguments)
+        return {
+            **self.compiler.environment,
+            **REPRODUCIBLE,
+            "ARCH": "arm64",
+            "KCFLAGS": flag,
+            "KAFLAGS": flag,
+            "MAKEFLAGS": " ".join(arguments),
+            "CCACHE_MAXSIZE": "2G",
+            # ccache takes what a file includes from the compiler, as make does, instead of
+            # preprocessing each file once more.
+            "CCACHE_DEPEND": "1",
+        }
 
 
 def _is_code(name: str) -> bool:
-    """Whether Kconfig cannot read a file of the source: its programs are in scripts."""
+    """Whether Kconfig cannot read a file; what it runs is in scripts (scripts/Kconfig.include)."""
     return name.endswith((".c", ".h", ".S")) and not name.startswith(("scripts/", "tools/"))
 
 

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from kstep.toolchain import Toolchain
 
 PR_SET_PDEATHSIG = 1  # include/uapi/linux/prctl.h
-TERMINALS = {signal.SIGHUP, signal.SIGINT}  # which a terminal sends to all of its processes
+TERMINAL_SIGNALS = {signal.SIGHUP, signal.SIGINT}  # to all processes of it
 
 # What it sends: a cell that begins, a result, or why it cannot continue; None when the boot is
 # done and its machine is gone.
@@ -116,10 +116,10 @@ def _signals_held() -> Generator[None]:
     decides, and terminates the others. They inherit that these signals are blocked. Here they are
     only held back: this process gets them after the block.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINALS)
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, TERMINAL_SIGNALS)
     try:
         resource_tracker.ensure_running()  # which lets SIGINT through again when it has started it
-        signal.pthread_sigmask(signal.SIG_BLOCK, TERMINALS)
+        signal.pthread_sigmask(signal.SIG_BLOCK, TERMINAL_SIGNALS)
         yield
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -199,6 +199,20 @@ def test_the_tests_that_need_no_kernel_are_run_with_this_python(
     ]
 
 
+@pytest.mark.parametrize("number", tasks.SIGNALS)
+def test_a_signal_while_python_ends_leaves_the_status(number: signal.Signals) -> None:
+    """When kstep's part is done; the status is that of what was run."""
+    script = (
+        "import atexit, os, sys, tasks\n"
+        f"atexit.register(lambda: os.kill(os.getpid(), {number:d}))\n"
+        "tasks._exit_statuses(lambda: None)()\n"
+        "sys.exit(4)\n"
+    )
+    argv = ["env", "--default-signal=INT,HUP,TERM", sys.executable, "-c", script]
+    done = subprocess.run(argv, cwd=tasks.ROOT, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (4, "")
+
+
 def test_a_signal_more_ends_an_interrupted_command_in_silence() -> None:
     """While Python leaves, where an exception would be printed with its traceback."""
     script = (
