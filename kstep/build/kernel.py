@@ -54,6 +54,8 @@ READ_ONLY_CCACHE = {"CCACHE_READONLY": "1", "CCACHE_TEMPDIR": "/tmp"}  # noqa: S
 COMPILED_IN = "/kstep"  # the folder of source and objects in the debug information
 UNPATCHED = PatchedTree({}, frozenset(), {}, {}, hashlib.sha256(b"").hexdigest())
 OTHERS = {"allnoconfig": ["-n"], "alldefconfig": []}  # of scripts/kconfig/merge_config.sh
+# Made of all objects by the rule of vmlinux.o and by scripts/link-vmlinux.sh.
+LINKED = re.compile(r"vmlinux|vmlinux\.o|vmlinux\.unstripped|\.tmp_vmlinux.*")
 COMPILED = re.compile(r"^  (CC|AS)  +(\S+)")
 ERROR = re.compile(r"error:|Error \d|undefined reference|No rule to make|fatal:", re.IGNORECASE)
 SIGNALLED = 128  # and above: a signal ended the command; a child's status is below 0 then
@@ -309,7 +311,7 @@ class Builder:
         real = copy or objects
         for path in (real.parent, real):
             self.toolchain.own(path)
-        first = not (real / "vmlinux").exists()
+        first = not (objects / "vmlinux").exists()
         compiled = 0
         with self.progress.task(title, FULL_BUILD if first else None, "objects") as task:
 
@@ -452,12 +454,17 @@ def _is_whole(objects: Path) -> bool:
 
 @contextmanager
 def _copied(objects: Path) -> Iterator[Path]:
-    """Copy the folder of objects for one build, with its times, which make compares."""
+    """Copy the folder of objects for one build, with its times, which make compares.
+
+    What they are linked to is left out: half of the bytes, and made anew in any case.
+    """
     temporary.sweep([objects.parent])  # left by an interrupted build
     reaper.also(objects.parent)
     copy = objects.with_name(f".{temporary.prefix()}{objects.name}")
     try:
-        subprocess.run(["cp", "-a", "--reflink=auto", str(objects), str(copy)], check=True)
+        copy.mkdir()
+        copied = (each for each in objects.iterdir() if not LINKED.fullmatch(each.name))
+        subprocess.run(["cp", "-a", "--reflink=auto", "-t", copy, *copied], check=True)
         yield copy
     finally:
         shutil.rmtree(copy, ignore_errors=True)

@@ -267,13 +267,18 @@ class DockerToolchain(Toolchain):
         So it is if the engine runs on another machine, or outside of the container that kstep is
         in: what is mounted then is a folder of that machine. Each folder is asked for a nonce.
         """
-        for folder in above:
-            with temporary.folder(folder) as name:
-                probe, nonce = self.own(Path(name)), secrets.token_hex(16)
+        with contextlib.ExitStack() as stack:
+            probes = {
+                self.own(Path(stack.enter_context(temporary.folder(each)))): each for each in above
+            }
+            nonce = secrets.token_hex(16)
+            for probe in probes:
                 (probe / "sent").write_text(nonce)
-                with contextlib.suppress(CommandError):
-                    script = "cat sent >received"
-                    self.run(["sh", "-c", script], cwd=probe, writable=[probe])
+            script = 'for each; do cat "$each/sent" >"$each/received"; done'
+            argv = ["sh", "-c", script, "sh", *map(str, probes)]
+            with contextlib.suppress(CommandError):
+                self.run(argv, cwd=next(iter(probes)), writable=list(probes))
+            for probe, folder in probes.items():
                 received = probe / "received"
                 if not received.is_file() or received.read_text() != nonce:
                     return folder

@@ -6,6 +6,7 @@ from __future__ import annotations
 import os
 import pickle
 import subprocess
+import tempfile
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -88,9 +89,9 @@ class Container:
         if self.engine.does_not_start:
             raise docker.errors.APIError("no such device")
         self.status = "running"
-        if self.asked.get("argv", [""])[-1] == "cat sent >received" and self.engine.is_here:
-            (folder,) = self.asked["volumes"]
-            Path(folder, "received").write_text(Path(folder, "sent").read_text())
+        if self.engine.is_here and "/received" in " ".join(self.asked.get("argv", ())):
+            for folder in self.asked["volumes"]:
+                Path(folder, "received").write_text(Path(folder, "sent").read_text())
 
     def reload(self) -> None:
         """Ask the engine again."""
@@ -699,7 +700,9 @@ def test_an_engine_that_is_elsewhere_is_not_taken(
     engine.is_here = True
     asked_of = len(engine.made)
     assert choose("auto", recipe, Progress(), folders=[tmp_path]).kind == "docker"
-    assert len(engine.made) == asked_of + 2, "that of temporary files, and the one that is named"
+    assert len(engine.made) == asked_of + 1
+    probed = {str(Path(each).parent) for each in engine.made[-1].asked["volumes"]}
+    assert probed == {tempfile.gettempdir(), str(tmp_path)}, "both, by one container"
     assert not list(tmp_path.glob(".kstep-*"))
 
 
