@@ -74,9 +74,9 @@ def uses(word: int) -> Use | None:
         writes.add(word & 31)
     if "n" in form.writes:  # the base, which may be sp
         writes.add(word >> 5 & 31)
-    if "l" in form.writes:
-        writes.add(_LINK)
     for used, letters in ((reads, form.reads), (writes, form.writes)):
+        if "l" in letters:
+            used.add(_LINK)
         if "f" in letters:
             used.add(FLAGS)
     access = _access(word, form.memory) if form.memory else None
@@ -127,8 +127,12 @@ _FORMS = tuple(
         (0xFFFF_FC1F, 0xD61F_0000, "n", ""),  # BR
         (0xFFFF_FC1F, 0xD63F_0000, "n", "l"),  # BLR
         (0xFFFF_FC1F, 0xD65F_0000, "n", ""),  # RET
+        (0xFFFF_FBFF, 0xD65F_0BFF, "ld", ""),  # RETAA, RETAB
         (0xFFFF_FF9F, 0xD503_201F, "", ""),  # NOP, YIELD, WFE, WFI
         (0xFFFF_FFDF, 0xD503_209F, "", ""),  # SEV, SEVL
+        (0xFFFF_FF7F, 0xD503_221F, "", ""),  # ESB, CSDB
+        (0xFFFF_FF3F, 0xD503_241F, "", ""),  # BTI
+        (0xFFFF_FF3F, 0xD503_233F, "ld", "l"),  # PACIASP, PACIBSP, AUTIASP, AUTIBSP
         (0xFFFF_F01F, 0xD503_301F, "", ""),  # DMB, DSB, ISB
         (daif.IMMEDIATE & ~0x20, daif.SET & ~0x20, "", ""),  # MSR DAIFSet, DAIFClr
         (daif.REGISTER, daif.MSR, "d", ""),  # MSR DAIF
@@ -157,6 +161,10 @@ _FORMS = tuple(
         (0x3EC0_0000, 0x2800_0000, "nda", "", "wp"),  # STP, STNP
         (0x3F60_0000, 0x0840_0000, "n", "d", "r0"),  # LDXR, LDAXR, LDAR
         (0x3FE0_0000, 0x0880_0000, "nd", "", "w0"),  # STLR
+        (0x3FFF_FC00, 0x38BF_C000, "n", "d", "r0"),  # LDAPR: READ_ONCE() of a kernel with LTO
+        (0x3FE0_0C00, 0x1940_0000, "n", "d", "rs"),  # LDAPUR
+        (0x3FA0_0C00, 0x1980_0000, "n", "d", "rs"),  # LDAPURS
+        (0x3FE0_0C00, 0x1900_0000, "nd", "", "ws"),  # STLUR
         (0xBFE0_0000, 0x8860_0000, "n", "da", "r"),  # LDXP, LDAXP
         (0xFFC0_0000, 0xF980_0000, "n", ""),  # PRFM
         (0xFFE0_0C00, 0xF880_0000, "n", ""),  # PRFUM

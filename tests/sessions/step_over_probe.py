@@ -30,7 +30,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kstep.base.errors import MachineryError
-from kstep.session.session import session
+from kstep.session.session import Unless, session
 
 if TYPE_CHECKING:
     from kstep.session.target import Target
@@ -47,6 +47,7 @@ AFTERWARDS = 12
 @session(
     claim="A step over a kprobe ends after the probed instruction.",
     needs=("CONFIG_FAIL_FUNCTION",),
+    unless=(Unless("CONFIG_LTO_CLANG", f"nothing calls {PROBED}(), which does nothing"),),
     area="steps",
 )
 def step_over_probe(target: Target) -> None:

@@ -54,8 +54,8 @@ WRITES_PMR, REGISTER, ON = 0xD518_4600, 31, 0xE0
 SAMPLE = re.compile(r"^at ([0-9a-f]+) \d+$", re.MULTILINE)
 
 FUNCTIONS = (
-    # mm/util.c, which calls lib/percpu_counter.c: a raw spinlock with interrupts off
-    Stepped("vm_memory_committed", "busybox cat /proc/meminfo", "a counter's lock"),
+    # lib/percpu_counter.c, which nobody inlines: a raw spinlock with interrupts off
+    Stepped("__percpu_counter_sum", "busybox cat /proc/meminfo", "a counter's lock"),
     # kernel/time/hrtimer.c: the timer base's lock; its caller holds the signal lock
     Stepped("__hrtimer_get_remaining", "syscall getitimer 1 0 @", "one lock in another"),
     # kernel/sched/core.c: the task's and the run queue's lock

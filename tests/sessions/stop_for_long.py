@@ -25,9 +25,10 @@ from kstep.session.session import session
 if TYPE_CHECKING:
     from kstep.session.target import Target
 
-# kernel/rcu/tree.c: a grace period looks for CPUs that it still waits for. It holds no lock yet,
-# for which another CPU could wait with interrupts off, out of kgdb's reach.
-FUNCTION = "force_qs_rnp"
+# kernel/rcu/tree.c: a grace period looks for CPUs that it still waits for; before that it waits for
+# the first time to look, in the second function, which clang 19 has the first one in. Neither holds
+# a lock yet, for which another CPU could wait with interrupts off, out of kgdb's reach.
+FUNCTIONS = ("force_qs_rnp", "rcu_gp_fqs_loop")
 TIMEOUT = 3  # seconds, the least (rcu_jiffies_till_stall_check() in kernel/rcu/tree_stall.h)
 LONGER = 1.4  # times that
 WITHIN = 4  # seconds in which such a look comes, less than the stop
@@ -50,7 +51,7 @@ class Stay:
 def stop_for_long(target: Target, stay: Stay) -> None:
     """Stop, wait, go on, and see whether the kernel says something of it."""
     trigger = f"grace & sleep {WITHIN}; kill $!"
-    with target.stopped_at(target.known(FUNCTION), trigger, at_once=True) as stop:
+    with target.stopped_at(target.known(*FUNCTIONS), trigger, at_once=True) as stop:
         stop.clear()
         time.sleep(TIMEOUT * LONGER / stay.pauses)
         for step in target.steps(stay.pauses - 1):

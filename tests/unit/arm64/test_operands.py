@@ -99,6 +99,15 @@ def test_what_stores_is_known(word: int) -> None:
         (0xA9400C62, {3}, {2, 3}),  # ldp x2, x3, [x3]
         (0x88DFFC62, {3}, {2}),  # ldar w2, [x3]
         (0x885F7C62, {3}, {2}),  # ldxr w2, [x3]
+        (0xB8BFC10A, {8}, {10}),  # ldapr w10, [x8]
+        (0xD95F8041, {2}, {1}),  # ldapur x1, [x2, #-8]
+        (0x99808041, {2}, {1}),  # ldapursw x1, [x2, #8]
+        (0x99004083, {3, 4}, set()),  # stlur w3, [x4, #4]
+        (0xD503245F, set(), set()),  # bti c
+        (0xD503229F, set(), set()),  # csdb
+        (0xD503233F, {30, 31}, {30}),  # paciasp
+        (0xD50323BF, {30, 31}, {30}),  # autiasp
+        (0xD65F0BFF, {30, 31}, set()),  # retaa
         (0x6B02003F, {1, 2}, {FLAGS}),  # cmp w1, w2
         (0xB3401020, {0, 1}, {0}),  # bfxil x0, x1, #0, #5
         (0xF2800020, {0}, {0}),  # movk x0, #1

@@ -21,6 +21,18 @@ SEQCOUNT = (
     0x6B02003F,  # cmp w1, w2
     0x54FFFF41,  # b.ne back
 )
+# The same with LTO, where READ_ONCE() acquires (arch/arm64/include/asm/rwonce.h).
+ACQUIRING = (
+    0xB8BFC109,  # ldapr w9, [x8]
+    0x3707FFC9,  # tbnz w9, #0, back
+    0xD50339BF,  # dmb ishld
+    0xF940150A,  # ldr x10, [x8, #40]
+    0xA900280C,  # stp x12, x10, [x0]
+    0xD50339BF,  # dmb ishld
+    0xB8BFC10A,  # ldapr w10, [x8]
+    0x6B09015F,  # cmp w10, w9
+    0x54FFFF01,  # b.ne back
+)
 COPY = (
     0xF8408422,  # ldr x2, [x1], #8
     0xEB03003F,  # cmp x1, x3
@@ -40,6 +52,7 @@ VALUES = {f"x{n}": 0x1000 * n for n in range(31)} | {"sp": 0xF000}
 
 def test_a_reader_of_a_seqcount_waits() -> None:
     assert rounds(SEQCOUNT).wait(VALUES)
+    assert rounds(ACQUIRING).wait(VALUES | {"x0": 0x2_0000})
     assert not rounds(SEQCOUNT).clock
 
 
