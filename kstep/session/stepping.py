@@ -27,7 +27,9 @@ FURTHER = 500  # steps within which a function returns
 # A limit for paths that end by themselves: some hundred steps if the kernel checks little of what
 # it does; with lockdep each lock takes a thousand.
 LONG_PATH = 40_000
-WALKS = 3
+# An interrupt meets a window in up to one walk of five on a busy host, so in all of eight with a
+# chance of 3 in a million.
+WALKS = 8
 
 
 @dataclass(frozen=True)
@@ -172,7 +174,7 @@ class Stepping:
         return ended
 
     def walks(self) -> Iterator[Walk]:
-        """Walk a path, and again if an interrupt met a step of it: up to three times.
+        """Walk a path, and again if an interrupt met a step of it: up to eight times.
 
         There are windows that no variant closes, because an interrupt in them does not depend
         on the step: some microseconds in which one that becomes pending is taken with SPSR.SS

@@ -18,7 +18,7 @@ The probe is that of fail_function, set to let every call through.
 As in step-into-fault, no variant closes one window: an interrupt that becomes pending while D
 is masked is taken before the step traps that has nothing left to run, with SPSR.SS clear, so
 1/2 does not see that a step is active, and the step traps in the interrupt's entry (seen in 4
-of 52 walks with both patches, on a busy host). The path is walked up to three times;
+of 52 walks with both patches, on a busy host). The path is walked up to eight times;
 `windows` counts such walks, and they are not a fault if another walk ends after the probe.
 
 Refuted by a step that ends elsewhere (`stuck`, `enters-interrupt`, `off-order`, `runaway`),

@@ -17,7 +17,7 @@ NMI hit.
 (gic_arch_enable_irqs() in drivers/irqchip/irq-gic-v3.c of 6.1), and they stay unmasked until
 kernel_exit. An NMI after MDSCR_EL1.SS was restored finds SPSR.SS clear, and the step traps in
 its entry: seen in 2 of 50 walks with v5/1+2 and v6/1+2. So the function is walked again if a
-step ended in an interrupt, at most three times; `windows` counts such walks, and they are not a
+step ended in an interrupt, at most eight times; `windows` counts such walks, and they are not a
 fault if another walk has none.
 
 Refuted by steps that go elsewhere in every walk, by a splat, by a clock that does not tick

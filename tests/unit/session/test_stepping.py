@@ -9,6 +9,7 @@ import pytest
 
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
+from kstep.session.stepping import WALKS
 from tests.unit.farend import MadeUp, booted, end, hit, step
 from tests.unit.session.conversations import NOP, RET, WORDS, F, G, made_up, step_twice
 
@@ -141,7 +142,7 @@ ELSEWHERE = (G, G + 4, G + 8, G + 12)
 
 
 @pytest.mark.parametrize(
-    ("ways", "windows"), [((GOOD,), 0), ((MET, GOOD), 1), ((MET, MET, GOOD), 2)]
+    ("ways", "windows"), [((GOOD,), 0), ((MET, GOOD), 1), ((*[MET] * (WALKS - 1), GOOD), WALKS - 1)]
 )
 def test_a_path_is_walked_again_after_an_interrupt(
     ways: tuple[tuple[int, ...], ...], windows: int
@@ -157,11 +158,11 @@ def test_a_path_is_walked_again_after_an_interrupt(
 def test_an_interrupt_in_each_walk_is_a_fault() -> None:
     with (
         pytest.raises(KernelFault, match="step 2 from f") as fault,
-        booted(walked(MET, MET, MET)) as target,
+        booted(walked(*[MET] * WALKS)) as target,
     ):
         walk_with(target, [])
     assert fault.value.signature is Signature.ENTERS_INTERRUPT
-    assert target.metrics["windows"] == 3
+    assert target.metrics["windows"] == WALKS
 
 
 def test_another_departure_is_a_fault_at_once() -> None:
