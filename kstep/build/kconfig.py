@@ -111,7 +111,7 @@ class Kconfig:
 
     @property
     def fragment(self) -> str:
-        """The options in the form that scripts/kconfig/merge_config.sh reads."""
+        """The options in the form that Kconfig reads, as KCONFIG_ALLCONFIG."""
         return "".join(
             f"# {name} is not set\n" if value == "n" else f"{name}={value}\n"
             for name, value in self.options.items()

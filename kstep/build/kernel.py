@@ -53,7 +53,6 @@ REPRODUCIBLE = {
 READ_ONLY_CCACHE = {"CCACHE_READONLY": "1", "CCACHE_TEMPDIR": "/tmp"}  # noqa: S108 -- the container's
 COMPILED_IN = "/kstep"  # the folder of source and objects in the debug information
 UNPATCHED = PatchedTree({}, frozenset(), {}, {}, hashlib.sha256(b"").hexdigest())
-OTHERS = {"allnoconfig": ["-n"], "alldefconfig": []}  # of scripts/kconfig/merge_config.sh
 # Made of all objects by the rule of vmlinux.o and by scripts/link-vmlinux.sh.
 LINKED = re.compile(r"vmlinux|vmlinux\.o|vmlinux\.unstripped|\.tmp_vmlinux.*")
 COMPILED = re.compile(r"^  (CC|AS)  +(\S+)")
@@ -332,9 +331,8 @@ class Builder:
                     self.progress.say(f"kconfig {self.kconfig.name}: {loss}")
             if before is not None:
                 dependency.mark(Objects(real, objects, source).unaffected(before.files))
-            argv = ["make", "-C", str(source), f"O={objects}", f"-j{os.cpu_count() or 1}", "Image"]
             try:
-                self._run(argv, source, objects, copy, on_line=on_line)
+                self._run(["Image"], source, objects, copy, on_line=on_line)
             except LimitError as error:
                 raise BuildError(
                     f"{title}: the build was {error}", details=_errors(error.details, source)
@@ -375,31 +373,28 @@ class Builder:
         return json.dumps(asked | {"config_sha256": digest.sha256(config)})
 
     def _configure(self, source: Path, objects: Path, copy: Path | None = None) -> None:
-        """Merge the fragment with the kernel's own script."""
-        # The script writes into its working directory, so it runs in the folder of objects, whose
-        # Makefile includes that of the source.
-        real = copy or objects
-        if not (real / "Makefile").exists():
-            (real / "Makefile").write_text(f"include {source}/Makefile\n")
-            self.toolchain.own(real / "Makefile")
+        """Take the fragment's options, and the others as the kernel's own target gives them.
+
+        As scripts/kconfig/merge_config.sh does, which then looks for each option with two greps:
+        minutes for a distribution's configuration. Kconfig.check() does that here.
+        """
         fragment = objects.with_name("fragment")
         fragment.write_text(self.kconfig.fragment)
         self.toolchain.own(fragment)
-        script = source / "scripts/kconfig/merge_config.sh"
+        goal = [f"KCONFIG_ALLCONFIG={fragment}", self.kconfig.others]
         try:
-            argv = ["sh", str(script), *OTHERS[self.kconfig.others], str(fragment)]
-            self._run(argv, source, objects, copy, readable=[fragment])
+            self._run(goal, source, objects, copy, readable=[fragment])
         except LimitError as error:
             raise BuildError(f"kconfig {self.kconfig.name}: Kconfig was {error}") from error
         except CommandError as error:
             raise BuildError(
                 f"kconfig {self.kconfig.name}: Kconfig failed",
-                details=_errors(error.details[-8:], source),
+                details=_last(error.details, source),
             ) from error
 
     def _run(
         self,
-        argv: Sequence[str],
+        goal: Sequence[str],
         source: Path,
         objects: Path,
         copy: Path | None,
@@ -407,12 +402,16 @@ class Builder:
         readable: Sequence[Path] = (),
         on_line: Callable[[str], None] = ignore,
     ) -> None:
-        """Run a command in the folder of objects; one in a copy of it cannot write ccache's."""
+        """Run make in the folder of objects; in a copy of it, it cannot write ccache's."""
         # One for each kind: the container's user cannot write files of the host's root.
         ccache = self.toolchain.own(self.cache.folder("ccache", self.toolchain.kind))
         env = self._env(objects) | {"CCACHE_DIR": str(ccache)}
         self.toolchain.run(
-            argv,
+            [
+                *("make", "-C", str(source), f"O={objects}", f"-j{os.cpu_count() or 1}"),
+                *self.compiler.make_arguments,
+                *goal,
+            ],
             cwd=objects,
             readable=[source, *readable, *([] if copy is None else [ccache])],
             writable=[objects, *([ccache] if copy is None else [])],
@@ -425,16 +424,12 @@ class Builder:
     def _env(self, objects: Path) -> dict[str, str]:
         # Otherwise the path of the cache would reach the image, by the build ID of its vmlinux.
         flag = f"-fdebug-prefix-map={objects.parent}={COMPILED_IN}"
-        # For every make, also the one that Kconfig's script runs: of other compilers its programs
-        # would be compiled twice.
-        arguments = (each.replace(" ", r"\ ") for each in self.compiler.make_arguments)
         return {
             **self.compiler.environment,
             **REPRODUCIBLE,
             "ARCH": "arm64",
             "KCFLAGS": flag,
             "KAFLAGS": flag,
-            "MAKEFLAGS": " ".join(arguments),
             "CCACHE_MAXSIZE": "2G",
             # ccache takes what a file includes from the compiler, as make does, instead of
             # preprocessing each file once more.
@@ -591,9 +586,19 @@ def _is_record(name: str, facts: Mapping[str, object]) -> bool:
 
 
 def _errors(lines: Iterable[str], source: Path) -> tuple[str, ...]:
-    """Return the errors in a build log, with file names relative to the source.
+    """Return the errors in a build log; its end if there are none."""
+    log = _printable(lines, source)
+    return tuple(line for line in log if ERROR.search(line))[:8] or log[-8:]
+
+
+def _last(lines: Iterable[str], source: Path) -> tuple[str, ...]:
+    """Return the end of Kconfig's log, without what make adds."""
+    return _printable((line for line in lines if not line.startswith("make")), source)[-8:]
+
+
+def _printable(lines: Iterable[str], source: Path) -> tuple[str, ...]:
+    """Return a build log with file names relative to the source.
 
     A patch may make its build print anything, so control characters are escaped.
     """
-    log = tuple(printable(line.replace(f"{source}/", ""))[:400] for line in lines)
-    return tuple(line for line in log if ERROR.search(line))[:8] or log[-8:]
+    return tuple(printable(line.replace(f"{source}/", ""))[:400] for line in lines)

@@ -142,8 +142,9 @@ Image:
 \tmkdir -p $(O)/arch/arm64/boot
 \tcp $(HERE)kernel/Image $(O)/arch/arm64/boot/
 \tcp $(HERE)kernel/vmlinux $(HERE)kernel/System.map $(O)/
+allnoconfig:
+\tcp $(KCONFIG_ALLCONFIG) $(O)/.config
 """
-MERGE = 'for last; do :; done\ncp "$last" .config\n'
 
 
 @dataclass(frozen=True)
@@ -179,7 +180,6 @@ def at_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., At
         made = History(tmp_path / "history")
         for name, text in {
             "Makefile": MAKEFILE,
-            "scripts/kconfig/merge_config.sh": MERGE,
             "Kconfig": "",
             "arch/arm64/Makefile": "",
             "arch/arm64/Kconfig": "",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 # As kbuild does: objects beside the source; what fails is removed, what is cut off is not; and a
 # file that is newer than what it is made from is taken for made.
+# Kconfig takes every option but one, and runs a script.
 MAKEFILE = """\
 .DELETE_ON_ERROR:
 SLOW ?= 0
@@ -52,18 +53,15 @@ $(O)/arch/arm64/boot/Image: $(O)/vmlinux
 \t@mkdir -p $(@D)
 \t@echo half > $@; echo "  OBJCOPY Image"; sleep $(SLOW)
 \t@sha256sum < $< > $@
-"""
-# Takes every option but one.
-MERGE = """\
-test "$ARCH" = arm64 || exit 1
-for last; do :; done
-! grep 'CONFIG_BROKEN' "$last" || { echo 'Kconfig:7: syntax error'; exit 1; }
-grep -v CONFIG_NEVER "$last" > .config.new
-cmp -s .config.new .config || cp .config.new .config
+allnoconfig alldefconfig:
+\t@test "$$ARCH" = arm64
+\t@! grep 'CONFIG_BROKEN' "$(KCONFIG_ALLCONFIG)" || { echo 'Kconfig:7: syntax error'; exit 1; }
+\t@{ grep -v CONFIG_NEVER "$(KCONFIG_ALLCONFIG)"; sh scripts/options.sh; } > $(O)/.config.new
+\t@cmp -s $(O)/.config.new $(O)/.config || cp $(O)/.config.new $(O)/.config
 """
 FILES = {
     "Makefile": MAKEFILE,
-    "scripts/kconfig/merge_config.sh": MERGE,
+    "scripts/options.sh": "",
     "include/all.h": "all\n",
     "init/main.c": "main\n",
     "kernel/a.c": "a\n",
@@ -100,7 +98,7 @@ class Tools(HostToolchain):
         on_line: Callable[[str], None] = ignore,
     ) -> None:
         """Run it, one thing after the other, up to there."""
-        self.ran.append(argv[0])
+        self.ran.append(argv[-1])
         for called, real in (at or {}).items():  # the host cannot show a folder at another path
             argv = [word.replace(str(called), str(real)) for word in argv]
             cwd = real if cwd == called else cwd
@@ -241,12 +239,12 @@ def test_a_declaration_is_compiled_for_those_who_mention_it(work: Work) -> None:
 
 def test_code_alone_is_not_configured_again(work: Work) -> None:
     """What Kconfig may read is, and what was so before; and a .config that somebody changed."""
-    script = {"scripts/kconfig/merge_config.sh": MERGE + "echo CONFIG_MORE=y >> .config\n"}
+    script = {"scripts/options.sh": "echo CONFIG_MORE=y\n"}
 
     def configured(files: Mapping[str, str]) -> bool:
         work.tools.ran.clear()
         work.build(files)
-        return "sh" in work.tools.ran
+        return CONFIG.others in work.tools.ran
 
     assert configured({})
     assert not configured(WITH_A)
@@ -347,7 +345,7 @@ def test_an_option_that_kconfig_drops_is_no_kernel(work: Work) -> None:
     asked = Kconfig("mine", {"CONFIG_KGDB": "y", "CONFIG_NEVER": "y"})
     with pytest.raises(BuildError, match=r"changed 1 requested option\(s\).*CONFIG_NEVER=n, not y"):
         work.builder(asked).build(patched({}), "kernel it")
-    assert work.tools.ran == ["sh"]
+    assert work.tools.ran == [CONFIG.others]
 
 
 def test_a_kconfig_that_fails_says_its_last_lines(work: Work) -> None:
@@ -380,7 +378,7 @@ def test_another_kernel_than_the_one_asked_for_is_refused_before_it_is_built(wor
     whole = Kconfig("theirs", options, "alldefconfig", frozenset({"CONFIG_NEVER"}), whole=(line,))
     with pytest.raises(RequestError, match=r"^their.config:9: .*CONFIG_LTO_CLANG_THIN \(LTO\)"):
         work.builder(whole).configurable()
-    assert work.tools.ran == ["sh"]
+    assert work.tools.ran == [whole.others]
 
 
 def test_what_cannot_be_configured_is_told_before_anything_is_built(
@@ -394,7 +392,7 @@ def test_what_cannot_be_configured_is_told_before_anything_is_built(
     ):
         work.builder(asked).configurable()
     work.builder().configurable()
-    assert work.tools.ran == ["sh", "sh"]
+    assert work.tools.ran == [CONFIG.others, CONFIG.others]
     work.build()
     work.tools.ran.clear()
     work.builder().configurable()
