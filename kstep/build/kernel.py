@@ -192,22 +192,15 @@ class Builder:
         configuration has been built.
         """
         folder = self.cache.folder("build", self._family)
-        objects = folder / "obj"
-        if (objects / "vmlinux").exists():
-            return self._losses(objects / ".config")
-        with self._folder_lock():
-            if (objects / "vmlinux").exists():
-                return self._losses(objects / ".config")
-            scratch = folder / "configured"
-            shutil.rmtree(scratch, ignore_errors=True)
-            scratch.mkdir()
-            self.toolchain.own(folder)
-            self.toolchain.own(scratch)
-            self._configure(self.tree.source, scratch)
-            self.kconfig.require_met(scratch / ".config")
-            losses = self._losses(scratch / ".config")
-            shutil.rmtree(scratch)
-        return losses
+        source, objects = folder / "source", folder / "obj"
+        if not (objects / "vmlinux").exists():
+            with self._folder_lock():
+                if not (objects / "vmlinux").exists():
+                    self._prepare(folder, UNPATCHED)
+                    with _restarted_if_interrupted(objects):
+                        self._configure_if_needed(source, objects, None, ())
+                    self.kconfig.require_met(objects / ".config")
+        return self._losses(objects / ".config")
 
     def _losses(self, config: Path) -> tuple[str, ...]:
         self.kconfig.require_same_kernel(config)
@@ -235,8 +228,6 @@ class Builder:
         source, objects = folder / "source", folder / "obj"
         before: Snapshot | None = None
         if self.checkout is None:
-            if not source.exists():
-                _link(self.tree.source, source)
             if apart and not _is_whole(objects):
                 self._prepare(folder, UNPATCHED)
                 self._compile_here(folder, f"{title}: the tree without it", UNPATCHED)
@@ -269,6 +260,8 @@ class Builder:
     def _prepare(self, folder: Path, patched: PatchedTree) -> Snapshot | None:
         """Alter the source; return what the files were when its objects were made, if known."""
         source = folder / "source"
+        if not source.exists():
+            _link(self.tree.source, source)
         kept = Snapshot.load(folder)
         before = kept and kept.since(self.tree.source, source, patched.files)
         _alter(self.tree.source, source, patched, folder / "altered.json")
@@ -308,8 +301,6 @@ class Builder:
         the objects were made.
         """
         real = copy or objects
-        for path in (real.parent, real):
-            self.toolchain.own(path)
         first = not (objects / "vmlinux").exists()
         compiled = 0
         with self.progress.task(title, FULL_BUILD if first else None, "objects") as task:
@@ -356,7 +347,10 @@ class Builder:
         A patch may change Kconfig files and what they run; one of C and assembler code alone
         cannot change the configuration. make compares .config, so the same one compiles nothing.
         """
-        config, record = (copy or objects) / ".config", objects.with_name("configuration.json")
+        real = copy or objects
+        for path in (real.parent, real):
+            self.toolchain.own(path)
+        config, record = real / ".config", objects.with_name("configuration.json")
         only_code = self.checkout is None and all(map(_is_code, changed))
         known = record.read_text() if record.is_file() else None
         if only_code and config.is_file() and self._configuration(config) == known:
