@@ -17,7 +17,7 @@ from kstep.run import inputs
 from kstep.run.building import Built, Family, build_here
 from kstep.run.tools import Tools
 from kstep.source import patched
-from kstep.source.patched import Action
+from kstep.source.patched import Action, Unpatched
 from kstep.toolchain import accel, reaper
 from kstep.toolchain.accel import Accel
 
@@ -183,9 +183,10 @@ def _patch(
     """
     found = []
     left_out = []
+    unpatched = Unpatched.of(source.source, asked.series)
     for variant in asked.variants:
         try:
-            found.append((variant, patched.make(source.source, asked.series, variant)))
+            found.append((variant, unpatched.patched(variant)))
         except patched.DependentError as error:
             if asked.chosen:
                 raise

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from kstep.base import temporary
 from kstep.base.errors import RequestError
@@ -64,65 +64,101 @@ class _File:
     executable: bool
 
 
-def make(sources: Path, series_list: Sequence[Series], variant: Variant) -> PatchedTree:
-    """Compute what ``variant`` changes in the pristine tree ``sources``, which is only read.
+@dataclass(frozen=True)
+class Unpatched:
+    """A tree without any patch of a run's series, from which each variant is made.
 
-    git apply decides whether the tree has a patch, series by series, from the last patch to the
-    first: it does if the patch reverses. Of a patch and its ports, the one in the tree is used,
-    or the first that applies. Raises RequestError, with the hunk that failed, for a patch that is
-    not in the tree and does not apply.
+    ``pristine`` are the files that the patches touch as the tree has them, ``files`` without the
+    patches, ``present`` the patches that the tree has, by series and patch, in the form that is
+    there. ``series`` are those of the run with each patch in the form that fits.
     """
-    patches = [each for series in series_list for patch in series.patches for each in patch.forms]
-    touched = sorted({name for patch in patches for name in patch.touched})
-    _refuse_other_kinds(sources, patches)
-    with temporary.folder() as folder:
-        scratch = Path(folder)
-        pristine = _read(sources, touched)
-        present = {
-            series.name: _present(series, _copy(sources, scratch / "own" / series.name, touched))
-            for series in series_list
-        }
-        tree = _copy(sources, scratch / "variant", touched)
-        for series in series_list:
-            _take_out(series, present[series.name], tree)
-        series_list = [
-            _fit(
-                series,
-                present[series.name],
-                _copy(tree, scratch / "whole" / series.name, touched),
-                sources,
-            )
-            for series in series_list
-        ]
-        own = [series for series in series_list if variant.series in {None, series.name}]
-        for series in own:
-            for patch in series.patches:
-                if patch.id in variant.members:
-                    fault = f"patch {series.name}/{patch.id} does not apply in {variant.name}"
-                    try:
-                        _put_in(patch, tree, fault, fix="remove that variant")
-                    except RequestError as error:
-                        raise DependentError(str(error)) from error
-        result = _read(tree, touched)
 
-    changed = [name for name in touched if result.get(name) != pristine.get(name)]
-    actions = {
-        f"{series.name}/{patch.id}": _action(
-            before=patch.id in present[series.name],
-            after=patch.id in variant.members,
+    pristine: Mapping[str, _File]
+    files: Mapping[str, _File]
+    present: Mapping[str, Mapping[str, Patch]]
+    series: tuple[Series, ...]
+
+    @classmethod
+    def of(cls, sources: Path, series_list: Sequence[Series]) -> Self:
+        """Take the patches out of the pristine tree ``sources``, which is only read.
+
+        git apply decides whether the tree has a patch, series by series, from the last patch to
+        the first: it does if the patch reverses. Of a patch and its ports, the one in the tree is
+        used, or the first that applies. Raises RequestError, with the hunk that failed, for a
+        patch that is not in the tree and does not apply.
+        """
+        forms = [form for each in series_list for patch in each.patches for form in patch.forms]
+        _refuse_other_kinds(sources, forms)
+        pristine = _read(sources, _touched(series_list))
+        with temporary.folder() as name:
+            folder = Path(name)
+            present = {
+                each.name: _present(
+                    each, _write(pristine, _touched([each]), folder / "own" / each.name)
+                )
+                for each in series_list
+            }
+            tree = _write(pristine, pristine, folder / "tree")
+            for each in series_list:
+                _take_out(each, present[each.name], tree)
+            files = _read(tree, _touched(series_list))
+            fitting = tuple(
+                _fit(
+                    each,
+                    present[each.name],
+                    _write(files, _touched([each]), folder / "whole" / each.name),
+                    sources,
+                )
+                for each in series_list
+            )
+        return cls(pristine, files, present, fitting)
+
+    def patched(self, variant: Variant) -> PatchedTree:
+        """Put a variant's patches in; DependentError if one does not apply without the others."""
+        own = [each for each in self.series if variant.series in {None, each.name}]
+        patches = {f"{each.name}/{patch.id}": patch for each in own for patch in each.patches}
+        members = {name: patch for name, patch in patches.items() if patch.id in variant.members}
+        touched = {name for patch in members.values() for name in patch.touched}
+        with temporary.folder() as folder:
+            tree = _write(self.files, touched, Path(folder) / "variant")
+            for name, patch in members.items():
+                fault = f"patch {name} does not apply in {variant.name}"
+                try:
+                    _put_in(patch, tree, fault, fix="remove that variant")
+                except RequestError as error:
+                    raise DependentError(str(error)) from error
+            rest = {name: file for name, file in self.files.items() if name not in touched}
+            result = rest | _read(tree, touched)
+        changed = [
+            name
+            for name in sorted({*self.pristine, *result})
+            if result.get(name) != self.pristine.get(name)
+        ]
+        return PatchedTree(
+            files={name: result[name].content if name in result else None for name in changed},
+            executable=frozenset(
+                name for name in changed if name in result and result[name].executable
+            ),
+            actions={
+                f"{each.name}/{patch.id}": _action(
+                    before=patch.id in self.present[each.name], after=patch.id in variant.members
+                )
+                for each in own
+                for patch in each.patches
+            },
+            patches=patches,
+            digest=_digest({name: result.get(name) for name in changed}),
         )
-        for series in own
-        for patch in series.patches
-    }
-    return PatchedTree(
-        files={name: result[name].content if name in result else None for name in changed},
-        executable=frozenset(
-            name for name in changed if name in result and result[name].executable
-        ),
-        actions=actions,
-        patches={f"{series.name}/{patch.id}": patch for series in own for patch in series.patches},
-        digest=_digest({name: result.get(name) for name in changed}),
-    )
+
+
+def make(sources: Path, series_list: Sequence[Series], variant: Variant) -> PatchedTree:
+    """Compute what one variant changes in the pristine tree ``sources``; see Unpatched."""
+    return Unpatched.of(sources, series_list).patched(variant)
+
+
+def _touched(series_list: Iterable[Series]) -> list[str]:
+    patches = (patch for each in series_list for patch in each.patches)
+    return sorted({name for patch in patches for form in patch.forms for name in form.touched})
 
 
 def _refuse_other_kinds(sources: Path, patches: Iterable[Patch]) -> None:
@@ -143,13 +179,14 @@ def _refuse_other_kinds(sources: Path, patches: Iterable[Patch]) -> None:
                 )
 
 
-def _copy(source: Path, target: Path, names: Iterable[str]) -> Path:
+def _write(files: Mapping[str, _File], names: Iterable[str], target: Path) -> Path:
     """Make ``target`` with those of the files that exist."""
     target.mkdir(parents=True)
-    for name, file in _read(source, names).items():
-        (target / name).parent.mkdir(parents=True, exist_ok=True)
-        (target / name).write_bytes(file.content)
-        (target / name).chmod(0o755 if file.executable else 0o644)
+    for name in names:
+        if (file := files.get(name)) is not None:
+            (target / name).parent.mkdir(parents=True, exist_ok=True)
+            (target / name).write_bytes(file.content)
+            (target / name).chmod(0o755 if file.executable else 0o644)
     return target
 
 
@@ -217,7 +254,7 @@ def _is_there(prerequisite: Prerequisite, sources: Path) -> bool:
     """Whether a tree has all patches of a prerequisite; False if kstep does not know them."""
     with temporary.folder() as folder:
         touched = sorted({name for each in prerequisite.patches for name in each.touched})
-        tree = _copy(sources, Path(folder) / "tree", touched)
+        tree = _write(_read(sources, touched), touched, Path(folder) / "tree")
         return bool(prerequisite.patches) and all(
             any(_reverse(diff, each.touched, tree) for diff in each.diffs)
             for each in reversed(prerequisite.patches)

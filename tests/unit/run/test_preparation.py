@@ -74,7 +74,12 @@ class Workshop:
         accelerator = SimpleNamespace(accel=Accel.TCG, why="a test")
         at(f"{HERE}.accel.choose", self._noting("accel", accelerator))
         at(f"{HERE}.reaper.start", lambda *_: None)
-        at(f"{HERE}.patched.make", self._patch)
+        at(
+            f"{HERE}.Unpatched.of",
+            lambda source, _series: SimpleNamespace(
+                patched=lambda variant: self._patch(source, variant)
+            ),
+        )
         at(f"{HERE}.kconfig.declared", self._declared)
         at("kstep.run.tools.initramfs.make", self._noting("initramfs", None))
         at(f"{HERE}.Builder", self._builder)
@@ -94,7 +99,7 @@ class Workshop:
         self.done.append(f"get {name}")
         return Tree(name, "6.1.192", "", Path("/source") / name)
 
-    def _patch(self, source: Path, _series: object, variant: Variant) -> PatchedTree:
+    def _patch(self, source: Path, variant: Variant) -> PatchedTree:
         self.done.append(f"patch {source.name} {variant.name}")
         files = self.files[variant.name]
         if isinstance(files, RequestError):

@@ -4,12 +4,12 @@
 from __future__ import annotations
 
 import tempfile
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from kstep.base.errors import RequestError
-from kstep.source import patched, series
+from kstep.source import diff, patched, series
 from kstep.source import variant as matrix
 from tests.unit.source.test_series import (
     IRQ,
@@ -107,6 +107,34 @@ def test_two_series_that_share_a_patch_which_the_tree_has(tree: Path, tmp_path: 
     assert patch("a/2").digest == patch("b/2").digest
     names = ["none", "a/1", "a/2", "a/1+2", "b/1", "b/1+2"]
     assert len({patch(name).digest for name in names}) == len(names)
+
+
+def test_git_is_asked_about_a_series_once_however_many_variants_there_are(
+    tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = 0
+    apply = diff.apply
+
+    def count(*arguments: Any) -> object:  # noqa: ANN401 -- apply's own
+        nonlocal asked
+        asked += 1
+        return apply(*arguments)
+
+    monkeypatch.setattr(patched, "apply", count)
+
+    def asked_for(number: int) -> int:
+        nonlocal asked
+        asked = 0
+        many = [
+            load_all(mails(tmp_path / f"{number}/{each}", ONE, TWO), f"s{each}")
+            for each in range(number)
+        ]
+        unpatched = patched.Unpatched.of(tree, many)
+        for each in many:
+            assert unpatched.patched(matrix.parse(f"{each.name}/1", many)).files
+        return asked
+
+    assert asked_for(6) == 3 * asked_for(2)
 
 
 def test_a_tree_with_one_revision_in_takes_the_other(tree: Path, tmp_path: Path) -> None:
@@ -300,8 +328,8 @@ def test_the_digest_knows_the_mode(tmp_path: Path) -> None:
     head = f"diff --git a/{STEP} b/{STEP}\nold mode 100644\nnew mode 100755\n"
     tree = put(tmp_path / "tree", {STEP: "step line 1\n"})
     digests = set()
-    for diff in (plain, head + plain):
-        (tmp_path / "it.patch").write_text(diff)
+    for change in (plain, head + plain):
+        (tmp_path / "it.patch").write_text(change)
         loaded = series.load(str(tmp_path / "it.patch"), ROOT)
         found = patched.make(tree, [loaded], matrix.parse("it/1", [loaded]))
         assert found.files == {STEP: b"x\n"}
