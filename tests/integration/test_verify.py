@@ -320,8 +320,10 @@ def test_a_terminal_that_is_closed_ends_the_run_and_its_reports_are_drawn(tmp_pa
     """Its output is then lost, which is not a fault."""
     folder = tmp_path / "run"
     options = ["--variants=v6/1+2", "--sessions=step-then-continue", f"--out={folder}"]
-    window = PtyProcess.spawn(
-        [str(ROOT / "inv"), "verify", *options], cwd=ROOT, env={**os.environ, "TERM": "xterm"}
+    window = PtyProcess.spawn(  # with SIGHUP, which nohup would have ignored
+        ["env", "--default-signal=HUP", str(ROOT / "inv"), "verify", *options],
+        cwd=ROOT,
+        env={**os.environ, "TERM": "xterm"},
     )
     deadline = time.monotonic() + PATIENCE
     while not (folder / "cells.jsonl").exists():

@@ -60,7 +60,7 @@ def test_all_is_built_twice_and_once_by_make_itself(work: Work, tmp_path: Path) 
     }
     assert all(figure.value > 0 for figure in figures.values())
     assert list(growth) == [1, 2, 4, 8]
-    assert work.tools.ran.count("make") == 2 + 1 + 2 + 8
+    assert work.tools.ran.count("Image") == 2 + 2 + 8
     assert work.kept() == kept, "another cache was used"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["cache", "tree"]
 

@@ -133,7 +133,8 @@ class Work:
         for name, text in FILES.items():
             path = self.tree.source / name
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text)
+            if not path.exists():  # another process may read it
+                path.write_text(text)
 
     def write(self, files: Mapping[str, str]) -> None:
         """Write files of the tree."""
