@@ -56,6 +56,7 @@ def _exit_statuses(command: Callable[..., int | None]) -> Callable[..., None]:
     def wrapped(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- invoke's business
         os.umask(0o022)  # the container's user must be able to read what is written here
         _take_signals()
+        terminals = _terminals()
         try:
             status = command(*args, **kwargs)
         except RequestError as error:
@@ -68,6 +69,7 @@ def _exit_statuses(command: Callable[..., int | None]) -> Callable[..., None]:
         except SystemExit:  # rich's, where nobody reads: its 1 would be a verdict
             raise BrokenPipeError from None
         except OSError as error:
+            _forget_closed(terminals)  # whose SIGHUP is ignored: Python's own status would be 1
             raise _unread(error) or Exit(f"kstep: {error}", MachineryError.status) from None
         except Exit:
             raise
@@ -126,11 +128,15 @@ def _interrupt(terminals: set[int], _number: int, _frame: object) -> None:
 
     What is said on a terminal that is closed goes nowhere, and is no fault.
     """
+    _forget_closed(terminals)
+    raise KeyboardInterrupt
+
+
+def _forget_closed(terminals: set[int]) -> None:
     for descriptor in terminals - _terminals():
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, descriptor)
         os.close(nowhere)
-    raise KeyboardInterrupt
 
 
 def _list(text: str) -> list[str]:

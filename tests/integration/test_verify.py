@@ -21,6 +21,7 @@ from ptyprocess import PtyProcess
 
 from kstep import report as reports
 from kstep.base.cache import Cache
+from kstep.base.errors import MachineryError
 from kstep.build import kernel
 from kstep.report.command import narrowed
 from kstep.results import record
@@ -319,9 +320,23 @@ def test_cut_off_among_the_cells(tmp_path: Path, number: signal.Signals, *, grou
 def test_a_terminal_that_is_closed_ends_the_run_and_its_reports_are_drawn(tmp_path: Path) -> None:
     """Its output is then lost, which is not a fault."""
     folder = tmp_path / "run"
+    assert _in_a_window_that_is_closed(folder, "--default-signal=HUP") == 130
+    assert set(reports.FILES) <= {path.name for path in folder.iterdir()}
+    assert 0 < len(record.load(folder).cells) < CASES
+
+
+def test_a_terminal_that_is_closed_unnoticed_is_no_verdict(tmp_path: Path) -> None:
+    """As after trap '' HUP: what it cannot write is the machine's fault, and no cell is lost."""
+    folder = tmp_path / "run"
+    assert _in_a_window_that_is_closed(folder, "--ignore-signal=HUP") == MachineryError.status
+    assert len(record.load(folder).cells) == CASES
+
+
+def _in_a_window_that_is_closed(folder: Path, signals: str) -> int:
+    """Close the window when there are results, and return the exit status."""
     options = ["--variants=v6/1+2", "--sessions=step-then-continue", f"--out={folder}"]
-    window = PtyProcess.spawn(  # with SIGHUP, which nohup would have ignored
-        ["env", "--default-signal=HUP", str(ROOT / "inv"), "verify", *options],
+    window = PtyProcess.spawn(
+        ["env", signals, str(ROOT / "inv"), "verify", *options],
         cwd=ROOT,
         env={**os.environ, "TERM": "xterm"},
     )
@@ -333,9 +348,7 @@ def test_a_terminal_that_is_closed_ends_the_run_and_its_reports_are_drawn(tmp_pa
             window.read()
     os.close(window.fd)
     _, status = os.waitpid(window.pid, 0)
-    assert os.waitstatus_to_exitcode(status) == 130
-    assert set(reports.FILES) <= {path.name for path in folder.iterdir()}
-    assert 0 < len(record.load(folder).cells) < CASES
+    return os.waitstatus_to_exitcode(status)
 
 
 @pytest.mark.parametrize(
