@@ -55,8 +55,8 @@ def _exit_statuses(command: Callable[..., int | None]) -> Callable[..., None]:
     @functools.wraps(command)
     def wrapped(*args: Any, **kwargs: Any) -> None:  # noqa: ANN401 -- invoke's business
         os.umask(0o022)  # the container's user must be able to read what is written here
-        _take_signals()
         terminals = _terminals()
+        _take_signals(terminals)
         try:
             status = command(*args, **kwargs)
         except RequestError as error:
@@ -92,11 +92,11 @@ def _unread(error: OSError) -> OSError | None:
     return error if isinstance(error, BrokenPipeError) and gone else None
 
 
-def _take_signals() -> None:
+def _take_signals(terminals: set[int]) -> None:
     atexit.register(_ignore_signals)  # runs after what other modules register from now on
     for number in (signal.SIGTERM, signal.SIGHUP):  # SIGHUP: a window was closed
         if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores it
-            signal.signal(number, functools.partial(_interrupt, _terminals()))
+            signal.signal(number, functools.partial(_interrupt, terminals))
 
 
 def _ignore_signals() -> None:

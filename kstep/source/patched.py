@@ -151,11 +151,6 @@ class Unpatched:
         )
 
 
-def make(sources: Path, series_list: Sequence[Series], variant: Variant) -> PatchedTree:
-    """Compute what one variant changes in the pristine tree ``sources``; see Unpatched."""
-    return Unpatched.of(sources, series_list).patched(variant)
-
-
 def _touched(series_list: Iterable[Series]) -> list[str]:
     patches = (patch for each in series_list for patch in each.patches)
     return sorted({name for patch in patches for form in patch.forms for name in form.touched})

@@ -23,8 +23,9 @@ from kstep.base.errors import RequestError
 from kstep.base.progress import Progress
 from kstep.build.kernel import Builder, BuildError
 from kstep.run import preparation, request
-from kstep.source import patched, series
+from kstep.source import series
 from kstep.source import variant as matrix
+from kstep.source.patched import Unpatched
 from kstep.source.tree import Tree
 from kstep.toolchain import GCC, DockerToolchain
 from kstep.toolchain.limits import GIB, Limits
@@ -100,12 +101,14 @@ class Attack:
         loaded = series.load(str(self.patch(*commands)), ROOT)
         variant = matrix.parse("harm/1", [loaded])
         return self.builder.build(
-            patched.make(self.tree.source, [loaded], variant), "kernel harm", apart=True
+            Unpatched.of(self.tree.source, [loaded]).patched(variant), "kernel harm", apart=True
         )
 
     def none(self) -> Kernel:
         """Build the kernel without it."""
-        return self.builder.build(patched.make(self.tree.source, [], matrix.NONE), "kernel none")
+        return self.builder.build(
+            Unpatched.of(self.tree.source, []).patched(matrix.NONE), "kernel none"
+        )
 
 
 @pytest.fixture
@@ -278,7 +281,7 @@ def test_a_diff_that_leads_out_of_the_tree_is_refused(diff: str, attack: Attack)
 
     def applied() -> None:
         loaded = series.load(str(path), ROOT)
-        patched.make(attack.tree.source, [loaded], matrix.parse("out/1", [loaded]))
+        Unpatched.of(attack.tree.source, [loaded]).patched(matrix.parse("out/1", [loaded]))
 
     with pytest.raises(RequestError):
         applied()
@@ -306,7 +309,9 @@ def test_two_at_once_are_apart(attack: Attack) -> None:
     def build(word: str) -> None:
         one = replace(attack.builder)
         loaded = series.load(str(attack.patch(f"@echo {word} >> $(O)/kernel/a.o", name=word)), ROOT)
-        sources = patched.make(attack.tree.source, [loaded], matrix.parse(f"{word}/1", [loaded]))
+        sources = Unpatched.of(attack.tree.source, [loaded]).patched(
+            matrix.parse(f"{word}/1", [loaded])
+        )
         kernels.append(one.build(sources, word, apart=True).vmlinux.read_bytes())
 
     threads = [threading.Thread(target=build, args=(word,)) for word in ("this", "that")]

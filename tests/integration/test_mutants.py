@@ -23,8 +23,9 @@ from kstep.results.cell import cell_name
 from kstep.run import preparation, request, runner
 from kstep.run.boot import Boot, Result
 from kstep.session import session
-from kstep.source import patched, series
+from kstep.source import series
 from kstep.source import variant as matrix
+from kstep.source.patched import Unpatched
 from tests.integration.command import ROOT
 
 if TYPE_CHECKING:
@@ -155,7 +156,7 @@ HERE = [mutant for mutant in MUTANTS if mutant.tree == TREE]  # of another tree:
 def test_the_mutant_applies(mutant: Mutant, tmp_path: Path, source: Path) -> None:
     """Even one that is not built this time."""
     made = series.load(str(mutant.series(tmp_path)), ROOT)
-    assert patched.make(source, [made], matrix.parse(mutant.variant, [made])).files
+    assert Unpatched.of(source, [made]).patched(matrix.parse(mutant.variant, [made])).files
 
 
 Seen = tuple[Outcome, Signature | None]

@@ -25,8 +25,9 @@ from kstep.base.errors import MachineryError
 from kstep.build import kernel
 from kstep.report.command import narrowed
 from kstep.results import record
-from kstep.source import patched, series
+from kstep.source import series
 from kstep.source import variant as matrix
+from kstep.source.patched import Unpatched
 from tests.integration.command import PATIENCE, ROOT, Run, Verify, patch, verify
 
 if TYPE_CHECKING:
@@ -192,7 +193,7 @@ def kernel_folder(prepared: Prepared, new: series.Series) -> Path:
     """Return the cache's folder for the kernel with the only patch of a series."""
     tree = prepared.trees[0]
     variant = matrix.parse(f"{new.name}/1", [new])
-    sources = patched.make(tree.source, [new], variant)
+    sources = Unpatched.of(tree.source, [new]).patched(variant)
     key = kernel.key(tree, prepared.built[0].kconfig, sources.digest, prepared.versions.compiler)
     return Cache.default().root / "kernels" / key
 

@@ -23,9 +23,8 @@ does not look at mappings where faulthandler_disabled(), which in_atomic() is pa
 No variant closes one window: an interrupt between the fault and the unmasking is taken with
 SPSR.SS clear, so 1/2 does not see that a step is active, and the step traps in the interrupt's
 entry. The window is a few microseconds wide, so a tick must become pending just then (seen
-with v6/1+2 once in about 20, on a busy host). The path is walked up to eight times; `windows`
-counts such steps, and they are not a fault if the same step goes where it should in another
-walk.
+with v6/1+2 once in about 20, on a busy host). So the path is walked again until most walks meet
+none; `windows` counts those that do, which is no fault then if it is the step that faults.
 
 Refuted by a step that ends elsewhere (`stuck`, `enters-interrupt`, `off-order`,
 `runaway`), by a wrong result (`wrong-result`), by a `hang` or a splat.

@@ -18,8 +18,8 @@ The probe is that of fail_function, set to let every call through.
 As in step-into-fault, no variant closes one window: an interrupt that becomes pending while D
 is masked is taken before the step traps that has nothing left to run, with SPSR.SS clear, so
 1/2 does not see that a step is active, and the step traps in the interrupt's entry (seen in 4
-of 52 walks with both patches, on a busy host). The path is walked up to eight times;
-`windows` counts such walks, and they are not a fault if another walk ends after the probe.
+of 52 walks with both patches, on a busy host). So the path is walked again until most walks meet
+none; `windows` counts those that do, which is no fault then.
 
 Refuted by a step that ends elsewhere (`stuck`, `enters-interrupt`, `off-order`, `runaway`),
 by a `hang` or a splat.
@@ -30,7 +30,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from kstep.base.errors import MachineryError
-from kstep.session.session import Unless, session
+from kstep.session.session import session
 
 if TYPE_CHECKING:
     from kstep.session.target import Target
@@ -47,7 +47,6 @@ AFTERWARDS = 12
 @session(
     claim="A step over a kprobe ends after the probed instruction.",
     needs=("CONFIG_FAIL_FUNCTION",),
-    unless=(Unless("CONFIG_LTO_CLANG", f"nothing calls {PROBED}(), which does nothing"),),
     area="steps",
 )
 def step_over_probe(target: Target) -> None:

@@ -17,10 +17,10 @@ NMI hit.
 (gic_arch_enable_irqs() in drivers/irqchip/irq-gic-v3.c of 6.1), and they stay unmasked until
 kernel_exit. An NMI after MDSCR_EL1.SS was restored finds SPSR.SS clear, and the step traps in
 its entry: seen in 2 of 50 walks with v5/1+2 and v6/1+2. So the function is walked again if a
-step ended in an interrupt, at most eight times; `windows` counts such walks, and they are not a
-fault if another walk has none.
+step ended in an interrupt, until most walks have none; `windows` counts such walks, and they are
+no fault then.
 
-Refuted by steps that go elsewhere in every walk, by a splat, by a clock that does not tick
+Refuted by steps that go elsewhere in most walks, by a splat, by a clock that does not tick
 afterwards, or if no NMI comes while interrupts are off (`masked-interrupts`).
 """
 
@@ -54,8 +54,8 @@ WRITES_PMR, REGISTER, ON = 0xD518_4600, 31, 0xE0
 SAMPLE = re.compile(r"^at ([0-9a-f]+) \d+$", re.MULTILINE)
 
 FUNCTIONS = (
-    # lib/percpu_counter.c, which nobody inlines: a raw spinlock with interrupts off
-    Stepped("__percpu_counter_sum", "busybox cat /proc/meminfo", "a counter's lock"),
+    # mm/util.c, which calls lib/percpu_counter.c: a raw spinlock with interrupts off
+    Stepped("vm_memory_committed", "busybox cat /proc/meminfo", "a counter's lock"),
     # kernel/time/hrtimer.c: the timer base's lock; its caller holds the signal lock
     Stepped("__hrtimer_get_remaining", "syscall getitimer 1 0 @", "one lock in another"),
     # kernel/sched/core.c: the task's and the run queue's lock

@@ -25,9 +25,9 @@ from kstep.session.session import session
 if TYPE_CHECKING:
     from kstep.session.target import Target
 
-# kernel/rcu/tree.c: a grace period looks for CPUs that it still waits for; before that it waits for
-# the first time to look, in the second function, which clang 19 has the first one in. Neither holds
-# a lock yet, for which another CPU could wait with interrupts off, out of kgdb's reach.
+# kernel/rcu/tree.c: a grace period looks for CPUs that it still waits for; and where clang inlines
+# that, the loop of such looks, before the first. Neither holds a lock yet, for which another CPU
+# could wait with interrupts off, out of kgdb's reach.
 FUNCTIONS = ("force_qs_rnp", "rcu_gp_fqs_loop")
 TIMEOUT = 3  # seconds, the least (rcu_jiffies_till_stall_check() in kernel/rcu/tree_stall.h)
 LONGER = 1.4  # times that

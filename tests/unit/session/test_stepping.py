@@ -9,7 +9,7 @@ import pytest
 
 from kstep.base.errors import MachineryError
 from kstep.base.outcome import KernelFault, Signature
-from kstep.session.stepping import WALKS
+from kstep.session.stepping import LEAD
 from tests.unit.farend import MadeUp, booted, end, hit, step
 from tests.unit.session.conversations import NOP, RET, WORDS, F, G, made_up, step_twice
 
@@ -142,7 +142,13 @@ ELSEWHERE = (G, G + 4, G + 8, G + 12)
 
 
 @pytest.mark.parametrize(
-    ("ways", "windows"), [((GOOD,), 0), ((MET, GOOD), 1), ((*[MET] * (WALKS - 1), GOOD), WALKS - 1)]
+    ("ways", "windows"),
+    [
+        ((GOOD,), 0),
+        ((MET, GOOD, GOOD), 1),
+        ((MET, GOOD, MET, GOOD, GOOD), 2),
+        ((*[MET] * (LEAD - 1), *[GOOD] * LEAD), LEAD - 1),
+    ],
 )
 def test_a_path_is_walked_again_after_an_interrupt(
     ways: tuple[tuple[int, ...], ...], windows: int
@@ -152,17 +158,23 @@ def test_a_path_is_walked_again_after_an_interrupt(
         walk_with(target, seen)
     assert target.metrics["windows"] == windows
     assert [str(each.before) for each in seen[-1].earlier] == ["f+0x4"] * windows
-    assert len(seen) == windows + 1
+    assert len(seen) == len(ways)
 
 
-def test_an_interrupt_in_each_walk_is_a_fault() -> None:
+@pytest.mark.parametrize("ways", [[MET] * LEAD, [MET, MET, GOOD, *[MET] * (LEAD - 1)]])
+def test_an_interrupt_in_most_walks_is_a_fault(ways: list[tuple[int, ...]]) -> None:
+    seen: list[Walk] = []
+    windows = ways.count(MET)
     with (
-        pytest.raises(KernelFault, match="step 2 from f") as fault,
-        booted(walked(*[MET] * WALKS)) as target,
+        pytest.raises(
+            KernelFault, match=f"in {windows} of {len(ways)} walks.* step 2 from f"
+        ) as fault,
+        booted(walked(*ways)) as target,
     ):
-        walk_with(target, [])
+        walk_with(target, seen)
     assert fault.value.signature is Signature.ENTERS_INTERRUPT
-    assert target.metrics["windows"] == WALKS
+    assert target.metrics["windows"] == windows
+    assert len(seen) == len(ways)
 
 
 def test_another_departure_is_a_fault_at_once() -> None:
@@ -174,13 +186,14 @@ def test_another_departure_is_a_fault_at_once() -> None:
 
 
 def test_an_interrupt_at_a_brk_is_a_window_of_its_walk() -> None:
-    kernel = with_brk(step(F + 4), step(IRQ), step(F + 4), step(F + 8))
-    kernel.runs += [hit(F), end()]
+    good = step(F + 4), step(F + 8)
+    kernel = with_brk(step(F + 4), step(IRQ), *good, *good)
+    kernel.runs += [hit(F), end()] * 2
     went = []
     with booted(kernel) as target:
         for walk in target.walks():
             with target.stopped_at("f", "trigger"):
                 target.step_to(F + 4, 10)
                 went.append(target.step_over_brk(F + 4, walk))
-    assert went == [False, True]
+    assert went == [False, True, True]
     assert target.metrics["windows"] == 1

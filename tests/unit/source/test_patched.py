@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import tempfile
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
 from kstep.base.errors import RequestError
 from kstep.source import diff, patched, series
 from kstep.source import variant as matrix
+from kstep.source.patched import Unpatched
 from tests.unit.source.test_series import (
     IRQ,
     ONE,
@@ -30,7 +31,9 @@ from tests.unit.source.test_series import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
+    from subprocess import CompletedProcess
 
 
 @pytest.fixture(params=["plain", "in a checkout"])
@@ -95,7 +98,7 @@ def test_two_series_that_share_a_patch_which_the_tree_has(tree: Path, tmp_path: 
     put(tree, TWO)
 
     def patch(name: str) -> patched.PatchedTree:
-        return patched.make(tree, both, matrix.parse(name, both))
+        return Unpatched.of(tree, both).patched(matrix.parse(name, both))
 
     none = patch("none")
     assert none.actions == {"a/1": "absent", "a/2": "reverted", "b/1": "absent", "b/2": "reverted"}
@@ -115,10 +118,10 @@ def test_git_is_asked_about_a_series_once_however_many_variants_there_are(
     asked = 0
     apply = diff.apply
 
-    def count(*arguments: Any) -> object:  # noqa: ANN401 -- apply's own
+    def count(options: Sequence[str], given: bytes, folder: Path) -> CompletedProcess[bytes]:
         nonlocal asked
         asked += 1
-        return apply(*arguments)
+        return apply(options, given, folder)
 
     monkeypatch.setattr(patched, "apply", count)
 
@@ -129,7 +132,7 @@ def test_git_is_asked_about_a_series_once_however_many_variants_there_are(
             load_all(mails(tmp_path / f"{number}/{each}", ONE, TWO), f"s{each}")
             for each in range(number)
         ]
-        unpatched = patched.Unpatched.of(tree, many)
+        unpatched = Unpatched.of(tree, many)
         for each in many:
             assert unpatched.patched(matrix.parse(f"{each.name}/1", many)).files
         return asked
@@ -145,11 +148,11 @@ def test_a_tree_with_one_revision_in_takes_the_other(tree: Path, tmp_path: Path)
         load_all(mails(tmp_path / "b", other), "b"),
     ]
     put(tree, ONE)
-    found = patched.make(tree, both, matrix.parse("b/1", both))
+    found = Unpatched.of(tree, both).patched(matrix.parse("b/1", both))
     assert found.files == {STEP: str(other[STEP]).encode()}
     assert found.actions == {"b/1": "applied"}
     with pytest.raises(RequestError, match="patch b/1 is not in the tree and does not apply"):
-        patched.make(tree, both[1:], matrix.NONE)
+        Unpatched.of(tree, both[1:]).patched(matrix.NONE)
 
 
 def ported(folder: Path) -> tuple[series.Series, Tree, Tree]:
@@ -180,14 +183,14 @@ def test_a_port_counts_where_it_applies(tree: Path, tmp_path: Path) -> None:
         {STEP: ONE[STEP]},
         {"s/1": "applied", "s/2": "absent"},
     )
-    found = patched.make(tree, [loaded], one)
+    found = Unpatched.of(tree, [loaded]).patched(one)
     assert [patch.port for patch in found.patches.values()] == [None, None]
     put(tree, other)
     assert patched_files(tree, [loaded], one) == (
         {STEP: mended[STEP]},
         {"s/1": "applied", "s/2": "absent"},
     )
-    found = patched.make(tree, [loaded], one)
+    found = Unpatched.of(tree, [loaded]).patched(one)
     assert found.patches["s/1"].port == "6.12/0001.patch"
     assert found.patches["s/1"].sha256 != loaded.patches[0].sha256
 
@@ -206,7 +209,7 @@ def test_a_patch_of_which_no_port_applies_is_told(tree: Path, tmp_path: Path) ->
     loaded, _, _ = ported(tmp_path)
     put(tree, {STEP: "nothing of it\n"})
     with pytest.raises(RequestError) as caught:
-        patched.make(tree, [loaded], matrix.NONE)
+        Unpatched.of(tree, [loaded]).patched(matrix.NONE)
     assert (
         "s/1 is not in the tree and does not apply, nor does one of its 1 ports: at "
         in one_line(caught)
@@ -231,7 +234,7 @@ def test_renames_deletions_and_modes(tmp_path: Path) -> None:
     variants = matrix.variants([loaded])
 
     tree = put(tmp_path / "tree", PRISTINE)
-    none, one = (patched.make(tree, [loaded], variant) for variant in variants)
+    none, one = (Unpatched.of(tree, [loaded]).patched(variant) for variant in variants)
     assert none.files == {}
     assert one.files == {
         "Makefile": None,
@@ -242,7 +245,7 @@ def test_renames_deletions_and_modes(tmp_path: Path) -> None:
     assert one.executable == {STEP}
     assert one.digest != none.digest
 
-    none, one = (patched.make(work, [loaded], variant) for variant in variants)
+    none, one = (Unpatched.of(work, [loaded]).patched(variant) for variant in variants)
     assert one.files == {}
     assert set(one.actions.values()) == {"present"}
     assert none.files.keys() == {"Makefile", IRQ, STEP, "moved.c"}
@@ -255,9 +258,9 @@ def test_a_bare_change_of_mode_is_found_out_too(tmp_path: Path) -> None:
     path.write_text(f"diff --git a/{STEP} b/{STEP}\nold mode 100644\nnew mode 100755\n")
     loaded = series.load(str(path), ROOT)
     tree = put(tmp_path / "tree", PRISTINE)
-    assert patched.make(tree, [loaded], matrix.NONE).actions == {"mode/1": "absent"}
+    assert Unpatched.of(tree, [loaded]).patched(matrix.NONE).actions == {"mode/1": "absent"}
     (tree / STEP).chmod(0o755)
-    found = patched.make(tree, [loaded], matrix.NONE)
+    found = Unpatched.of(tree, [loaded]).patched(matrix.NONE)
     assert found.actions == {"mode/1": "reverted"}
     assert found.files.keys() == {STEP}
     assert not found.executable
@@ -269,7 +272,7 @@ def test_a_patch_that_neither_is_in_nor_applies_shows_the_hunk(tree: Path, tmp_p
     put(tree, {IRQ: text(IRQ, line_11="something else\n")})
     for variant in matrix.variants([loaded]):
         with pytest.raises(RequestError) as caught:
-            patched.make(tree, [loaded], variant)
+            Unpatched.of(tree, [loaded]).patched(variant)
         assert one_line(caught) == (
             f"{loaded.patches[1].path}: patch s/2 is not in the tree and does not apply: "
             f"at {IRQ}:7 there is no 'irq line 7 / irq line 8 / irq line 9'; rebase it"
@@ -281,7 +284,7 @@ def test_a_patch_to_a_file_that_is_not_there(tree: Path, tmp_path: Path) -> None
     loaded = load_all(mails(tmp_path / "mails", ONE))
     (tree / STEP).unlink()
     with pytest.raises(RequestError, match=f"does not apply: {STEP}: no such file"):
-        patched.make(tree, [loaded], matrix.NONE)
+        Unpatched.of(tree, [loaded]).patched(matrix.NONE)
 
 
 def test_a_variant_whose_patch_needs_another_is_told(tree: Path, tmp_path: Path) -> None:
@@ -292,7 +295,7 @@ def test_a_variant_whose_patch_needs_another_is_told(tree: Path, tmp_path: Path)
     files, _ = patched_files(tree, [loaded], matrix.parse("s/1+2", [loaded]))
     assert files == {STEP: text(STEP, line_3="one\n", line_4="two\n")}
     with pytest.raises(RequestError, match=r"s/2 does not apply in s/2: .*; remove that variant"):
-        patched.make(tree, [loaded], matrix.parse("s/2", [loaded]))
+        Unpatched.of(tree, [loaded]).patched(matrix.parse("s/2", [loaded]))
 
 
 def test_patches_that_stand_on_each_other_are_taken_out_from_the_last(
@@ -315,11 +318,11 @@ def test_two_series_that_cannot_both_be_taken_out(tree: Path, tmp_path: Path) ->
     ]
     put(tree, THREE)
     for each in both:
-        assert set(patched.make(tree, [each], matrix.NONE).actions.values()) == {"reverted"}
+        assert set(Unpatched.of(tree, [each]).patched(matrix.NONE).actions.values()) == {"reverted"}
     with pytest.raises(
         RequestError, match=r"b/1 is in the tree and cannot be reverted.*run it alone"
     ):
-        patched.make(tree, both, matrix.NONE)
+        Unpatched.of(tree, both).patched(matrix.NONE)
 
 
 def test_the_digest_knows_the_mode(tmp_path: Path) -> None:
@@ -331,7 +334,7 @@ def test_the_digest_knows_the_mode(tmp_path: Path) -> None:
     for change in (plain, head + plain):
         (tmp_path / "it.patch").write_text(change)
         loaded = series.load(str(tmp_path / "it.patch"), ROOT)
-        found = patched.make(tree, [loaded], matrix.parse("it/1", [loaded]))
+        found = Unpatched.of(tree, [loaded]).patched(matrix.parse("it/1", [loaded]))
         assert found.files == {STEP: b"x\n"}
         digests.add(found.digest)
     assert len(digests) == 2
@@ -343,11 +346,11 @@ def test_a_way_through_a_symbolic_link_is_refused(tree: Path, tmp_path: Path) ->
     (tree / STEP).rename(tmp_path / "elsewhere.c")
     (tree / STEP).symlink_to(tmp_path / "elsewhere.c")
     with pytest.raises(RequestError, match=f"{STEP} goes through a symbolic link"):
-        patched.make(tree, [loaded], matrix.NONE)
+        Unpatched.of(tree, [loaded]).patched(matrix.NONE)
     (tree / STEP).unlink()
     (tree / STEP).symlink_to((tree / STEP).name)  # to itself
     with pytest.raises(RequestError, match=f"{STEP} goes through a symbolic link"):
-        patched.make(tree, [loaded], matrix.NONE)
+        Unpatched.of(tree, [loaded]).patched(matrix.NONE)
 
 
 def test_whitespace_at_a_line_s_end_stays(tree: Path, tmp_path: Path) -> None:

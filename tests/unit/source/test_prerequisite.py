@@ -12,6 +12,7 @@ from kstep.base.errors import RequestError
 from kstep.run import request
 from kstep.source import patched, prerequisite, series, standing
 from kstep.source import variant as matrix
+from kstep.source.patched import Unpatched
 from tests.unit.source.test_series import (
     ONE,
     PRISTINE,
@@ -80,7 +81,7 @@ def work(tmp_path: Path) -> Work:
 def refusal(work: Work, loaded: series.Series) -> str:
     """Return how a tree without the prerequisite refuses it."""
     with pytest.raises(RequestError) as caught:
-        patched.make(work.tree, [loaded], matrix.parse(f"{loaded.name}/1", [loaded]))
+        Unpatched.of(work.tree, [loaded]).patched(matrix.parse(f"{loaded.name}/1", [loaded]))
     return one_line(caught)
 
 

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from kstep.base.errors import RequestError
-from kstep.source import patched, series
+from kstep.source import series
 from kstep.source import variant as matrix
-from kstep.source.patched import Action
+from kstep.source.patched import Action, Unpatched
 
 ROOT = Path(__file__).parents[3]
 
@@ -106,7 +106,7 @@ def patched_files(
 ) -> tuple[Tree, dict[str, str]]:
     """Patch a tree, and give the tree's files as they then are, with the actions."""
     before = {path: path.read_bytes() for path in tree.rglob("*") if path.is_file()}
-    found = patched.make(tree, which, variant)
+    found = Unpatched.of(tree, which).patched(variant)
     assert {path: path.read_bytes() for path in tree.rglob("*") if path.is_file()} == before
     files = {name: None if file is None else file.decode() for name, file in found.files.items()}
     return files, dict(found.actions)
@@ -328,7 +328,7 @@ def test_what_no_tree_can_take_is_to_be_made_again(
     """To rebase it would not help."""
     loaded = series.load(str(mails(tmp_path, state, options=options)[0]), ROOT)
     with pytest.raises(RequestError, match=f"{said}.*; make it again, with git format-patch") as it:
-        patched.make(put(tmp_path / "tree", PRISTINE), [loaded], matrix.NONE)
+        Unpatched.of(put(tmp_path / "tree", PRISTINE), [loaded]).patched(matrix.NONE)
     one_line(it)
 
 
@@ -341,7 +341,7 @@ def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path, name: str) -> No
     with pytest.raises(
         RequestError, match=f"{name} is a file in the patch and a folder in the tree"
     ) as why:
-        patched.make(put(tmp_path / "tree", PRISTINE), [loaded], matrix.NONE)
+        Unpatched.of(put(tmp_path / "tree", PRISTINE), [loaded]).patched(matrix.NONE)
     one_line(why)
 
 
