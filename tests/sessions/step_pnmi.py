@@ -9,9 +9,9 @@ With irqchip.gicv3_pseudo_nmi=1 the kernel turns interrupts off with the priorit
 GIC, which the PMU's overflow interrupt passes. One is pending at every step: perf samples the
 CPU's cycles every millisecond, and a step in kdb takes longer.
 
-Measured: up to 200 steps from functions that turn interrupts off, each against program
-order; and, from perf's samples, how many of the instructions stepped with interrupts off an
-NMI hit.
+Measured: the steps of a function's path to where it turns interrupts off, and 200 from there, each
+against program order; and, from perf's samples, how many of the instructions stepped with
+interrupts off an NMI hit.
 
 1/2 leaves one window open. The GIC driver unmasks NMIs before the handler returns
 (gic_arch_enable_irqs() in drivers/irqchip/irq-gic-v3.c of 6.1), and they stay unmasked until
@@ -54,8 +54,9 @@ WRITES_PMR, REGISTER, ON = 0xD518_4600, 31, 0xE0
 SAMPLE = re.compile(r"^at ([0-9a-f]+) \d+$", re.MULTILINE)
 
 FUNCTIONS = (
-    # mm/util.c, which calls lib/percpu_counter.c: a raw spinlock with interrupts off
-    Stepped("vm_memory_committed", "busybox cat /proc/meminfo", "a counter's lock"),
+    # fs/proc/meminfo.c, by vm_memory_committed(), to lib/percpu_counter.c: a raw spinlock with
+    # interrupts off
+    Stepped("meminfo_proc_show", "busybox cat /proc/meminfo", "a counter's lock"),
     # kernel/time/hrtimer.c: the timer base's lock; its caller holds the signal lock
     Stepped("__hrtimer_get_remaining", "syscall getitimer 1 0 @", "one lock in another"),
     # kernel/sched/core.c: the task's and the run queue's lock
@@ -80,7 +81,7 @@ def step_pnmi(target: Target, function: Stepped) -> None:
                 if walk.met_interrupt(step):
                     break
                 masked.see(step)
-                if step.number >= STEPS and masked.addresses and step.returned:
+                if masked.steps >= STEPS and step.returned:
                     break
     target.must_tick()
     sampled = {int(address, 16) for address in SAMPLE.findall(stop.answer.text)}
@@ -97,10 +98,14 @@ def step_pnmi(target: Target, function: Stepped) -> None:
 
 
 class Masked:
-    """The addresses that were stepped while interrupts were off by priority."""
+    """The addresses that were stepped while interrupts were off by priority.
+
+    ``steps`` counts the steps since the first of them.
+    """
 
     def __init__(self, target: Target) -> None:
         self.addresses: set[int] = set()
+        self.steps = 0
         self._target = target
         self._off = False
 
@@ -112,3 +117,4 @@ class Masked:
             self._off = written & ON != ON
         if self._off:
             self.addresses.add(step.after.address)
+        self.steps += bool(self.addresses)
