@@ -21,7 +21,9 @@ step ended in an interrupt, until most walks have none; `windows` counts such wa
 no fault then.
 
 Refuted by steps that go elsewhere in most walks, by a splat, by a clock that does not tick
-afterwards, or if no NMI comes while interrupts are off (`masked-interrupts`).
+afterwards, or if NMIs do not come while interrupts are off (`masked-interrupts`). Where they come,
+they hit half of these instructions or more; where they do not, samples still have one or two of
+them, because the function's locks are taken again after the last step.
 """
 
 from __future__ import annotations
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from kstep.session.target import Target
 
 STEPS = 200
+PART = 10  # one in so many of the instructions with interrupts off must be hit
 PERIOD = 1_000_000  # cycles: a millisecond, as QEMU counts them
 # perf throttles an event that comes too often between two ticks, and no tick comes while
 # interrupts are off (__perf_event_account_interrupt in kernel/events/core.c).
@@ -89,11 +92,11 @@ def step_pnmi(target: Target, function: Stepped) -> None:
     target.metrics |= {"irqs_off_pcs": len(masked.addresses), "nmi_in_irqs_off": len(hit)}
     if not masked.addresses:
         raise MachineryError("no instruction was stepped with interrupts off by priority")
-    if not hit:
+    if PART * len(hit) < len(masked.addresses):
         raise KernelFault(
             Signature.MASKED_INTERRUPTS,
-            f"no NMI hit any of {len(masked.addresses)} instructions stepped with interrupts off;"
-            f" {len(sampled)} other addresses were sampled",
+            f"NMIs hit {len(hit)} of {len(masked.addresses)} instructions stepped with interrupts"
+            f" off; {len(sampled - hit)} other addresses were sampled",
         )
 
 
